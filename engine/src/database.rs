@@ -1,0 +1,192 @@
+//! What the module knows of one database beside its keys: the tag index, which usage counters have
+//! something pending, and how many keys there are of each kind.
+//!
+//! The keys are the server's; whoever owns a key tells the database when it comes and goes. A
+//! live record is an item of the index with its tags. A dead one (see the design: what came by RENAME,
+//! COPY, MOVE or RESTORE, or was not trusted after a start) carries no tag any more: it is an item
+//! of the reserved tag [`DEAD`], so that it can be found and TAGINVAL doesn't count it. A usage
+//! counter is an item only while it has something pending, of the reserved tag [`PENDING`].
+
+use crate::record::Record;
+use crate::segments::Place;
+use crate::tag_index::{Fingerprint, Fingerprints, TagIndex};
+
+/// Stands for "waits for its end" in the index.
+pub const DEAD: Fingerprint = Fingerprint::reserved(1);
+
+/// Stands for "has a pending count" in the index.
+pub const PENDING: Fingerprint = Fingerprint::reserved(2);
+
+/// See the top of this file.
+#[derive(Debug, Default)]
+pub struct Database {
+    index: TagIndex,
+    records: u64,
+    counters: u64,
+    pending: i128,
+    /// Changes since the start, so that a walk can tell whether something changed meanwhile.
+    changes: u64,
+    /// The name of the record that left last: an eviction is told after the removal.
+    last_removed: Box<[u8]>,
+    /// Reused for the tags of one record.
+    prints: Vec<Fingerprint>,
+}
+
+/// Totals of a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub records: u64,
+    pub counters: u64,
+    pub pending: i128,
+}
+
+impl Database {
+    pub fn index(&self) -> &TagIndex {
+        &self.index
+    }
+
+    pub fn totals(&self) -> Totals {
+        Totals { records: self.records, counters: self.counters, pending: self.pending }
+    }
+
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Tags that a live entry carries.
+    pub fn tag_count(&self) -> usize {
+        let reserved =
+            [DEAD, PENDING].map(|tag| usize::from(self.index.last_member(tag).is_some()));
+        self.index.tag_count() - reserved.iter().sum::<usize>()
+    }
+
+    /// Whether nothing is known, so that the database can be forgotten.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0 && self.counters == 0
+    }
+
+    /// A record's key has come. Returns its place, `None` when the index is full.
+    pub fn add_record(
+        &mut self,
+        name: &[u8],
+        record: &Record,
+        dead: bool,
+        of: &Fingerprints,
+    ) -> Option<Place> {
+        let mut prints = std::mem::take(&mut self.prints);
+        tags_in_index(record, dead, of, &mut prints);
+        let place = self.index.insert(name, &prints);
+        self.prints = prints;
+        if place.is_some() {
+            self.records += 1;
+            self.changes += 1;
+        }
+        place
+    }
+
+    /// A record's key has gone.
+    pub fn remove_record(&mut self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.last_removed = self.index.name(place).unwrap_or_default().into();
+            self.index.remove(place);
+        }
+        self.records = self.records.saturating_sub(1);
+        self.changes += 1;
+    }
+
+    /// Whether the record that left last had this name.
+    pub fn was_last_removed(&self, name: &[u8]) -> bool {
+        !name.is_empty() && *self.last_removed == *name
+    }
+
+    /// A counter's key has come. Returns its place if it has something pending and there is room.
+    pub fn add_counter(&mut self, name: &[u8], pending: i64) -> Option<Place> {
+        self.counters += 1;
+        self.set_pending(name, None, 0, pending)
+    }
+
+    /// A counter's key has gone.
+    pub fn remove_counter(&mut self, place: Option<Place>, pending: i64) {
+        self.counters = self.counters.saturating_sub(1);
+        self.set_pending(b"", place, pending, 0);
+    }
+
+    /// A counter's pending count has changed. Returns its place from now on.
+    pub fn set_pending(
+        &mut self,
+        name: &[u8],
+        place: Option<Place>,
+        before: i64,
+        now: i64,
+    ) -> Option<Place> {
+        self.changes += 1;
+        self.pending += i128::from(now) - i128::from(before);
+        match place {
+            None if now > 0 => self.index.insert(name, &[PENDING]),
+            Some(place) if now == 0 => {
+                self.index.remove(place);
+                None
+            }
+            place => place,
+        }
+    }
+
+    /// Takes the item at `place` out of the index and leaves all else: makes the index wrong. For
+    /// tests that CHECK sees it.
+    pub fn forget(&mut self, place: Place) {
+        self.index.remove(place);
+    }
+}
+
+/// The fingerprints under which the index has a record.
+pub fn tags_in_index(
+    record: &Record,
+    dead: bool,
+    of: &Fingerprints,
+    prints: &mut Vec<Fingerprint>,
+) {
+    prints.clear();
+    if dead {
+        prints.push(DEAD);
+    } else {
+        record.each_tag(&mut |tag| prints.push(of.of(tag)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Limits, Parts};
+
+    #[test]
+    fn a_database_counts_what_comes_and_goes() {
+        let of = Fingerprints::new([1; 16]);
+        let json = br#"{"id":"k","user_id":"u","is_active":true}"#;
+        let parts = Parts::sanitise(json, &Limits::STORED).unwrap();
+        let record = Record::new(&parts, &[], b"", &[]).unwrap();
+
+        let mut database = Database::default();
+        let live = database.add_record(b"live", &record, false, &of);
+        let dead = database.add_record(b"dead", &record, true, &of);
+        let counter = database.add_counter(b"counter", 5);
+        let idle = database.add_counter(b"idle", 0);
+        assert!(live.is_some() && dead.is_some() && counter.is_some());
+        assert_eq!(idle, None);
+        assert_eq!(database.totals(), Totals { records: 2, counters: 2, pending: 5 });
+        assert_eq!(database.tag_count(), 3);
+        assert_eq!(database.index().member_count(of.of(b"apikey:user:u")), 1);
+
+        let counter = database.set_pending(b"counter", counter, 5, 0);
+        assert_eq!(counter, None);
+        let idle = database.set_pending(b"idle", idle, 0, 7);
+        assert_eq!(database.index().member(PENDING, 0), idle);
+        database.remove_record(live);
+        assert!(database.was_last_removed(b"live"));
+        database.remove_record(dead);
+        database.remove_counter(counter, 0);
+        database.remove_counter(idle, 7);
+        assert!(database.is_empty());
+        assert_eq!(database.totals(), Totals::default());
+        assert_eq!(database.tag_count(), 0);
+    }
+}

@@ -1,0 +1,32 @@
+//! What redis-apikey decides, without Redis.
+//!
+//! Nothing here opens a key, replies or reads a clock: time is a parameter, and what a function
+//! returns is what the server side is to do. So all of it is tested without a server.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`record`] | a record: what is kept of its JSON, how it is laid out |
+//! | [`scope`] | when a scope grants a request |
+//! | [`digest`] | digests of secrets and their comparison |
+//! | [`verdict`] | VALIDATE's checks in their order |
+//! | [`tags`] | names of tags and their bounds |
+//! | [`tag_index`] | which names carry which tags; knows nothing of API keys |
+//! | [`buckets`], [`segments`] | tables that grow a bucket, or a segment, at a time |
+//! | [`database`] | the index, pending counters and totals of one database |
+//! | [`usage`] | a usage counter |
+//! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
+//! | [`stats`], [`health`] | what was answered; how the module fares |
+
+pub mod buckets;
+pub mod codec;
+pub mod database;
+pub mod digest;
+pub mod health;
+pub mod record;
+pub mod scope;
+pub mod segments;
+pub mod stats;
+pub mod tag_index;
+pub mod tags;
+pub mod usage;
+pub mod verdict;

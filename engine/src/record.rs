@@ -1,0 +1,769 @@
+//! A record: what an application knows of an API key, sanitised and bounded, with the digests of its
+//! secret and the tags it carries.
+//!
+//! [`Parts::sanitise`] reads a record's JSON and keeps what may be kept; the kept fields' text stays
+//! as it was, so that a client gets back what went in (also integers beyond 2^53). [`Record`] holds
+//! it for VALIDATE in one allocation, laid out as
+//!
+//! ```text
+//! json | digests | scopes | namespace | tags | id and user_id where the JSON has them escaped
+//! ```
+//!
+//! Nothing in it can change: another record replaces it.
+
+use crate::digest::{self, Digest, DIGEST_BYTES};
+use crate::scope::{self, Scope};
+use crate::tags::{self, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// The most bytes that an `id` or a `user_id` may have; the least is 1.
+pub const MAX_ID_BYTES: usize = 128;
+
+/// The most bytes that any stored record may have, whatever `max-record-bytes` says: room for the
+/// escapes that cutting a name may add to the largest record.
+pub const MAX_STORED_BYTES: usize = 4 << 20;
+
+/// The fields that every record keeps, beside those that are configured.
+pub const KEPT_FIELDS: [&str; 9] = [
+    "id",
+    "user_id",
+    "name",
+    "key_prefix",
+    "scopes",
+    "is_active",
+    "expires_at",
+    "created_at",
+    "updated_at",
+];
+
+/// Which fields a record keeps beside [`KEPT_FIELDS`].
+#[derive(Clone, Copy, Debug)]
+pub enum ExtraFields<'a> {
+    Named(&'a [String]),
+    /// All of them: the record was sanitised where it came from.
+    All,
+}
+
+/// What a record may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    pub max_record_bytes: usize,
+    /// Bytes of a name; a longer one is cut at a character boundary.
+    pub max_name_bytes: usize,
+    pub max_scopes: usize,
+    pub extra_fields: ExtraFields<'a>,
+    /// The field that holds the digest, or an array of two.
+    pub digest_field: Option<&'a str>,
+}
+
+impl Limits<'static> {
+    /// For records that were judged when they were first stored: from an RDB, an AOF, a primary.
+    pub const STORED: Self = Limits {
+        max_record_bytes: MAX_STORED_BYTES,
+        max_name_bytes: MAX_STORED_BYTES,
+        max_scopes: MAX_STORED_BYTES,
+        extra_fields: ExtraFields::All,
+        digest_field: None,
+    };
+}
+
+/// Why something is no record: a sentence for the error reply. It quotes nothing of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRecord(pub Cow<'static, str>);
+
+fn bad<T>(why: impl Into<Cow<'static, str>>) -> Result<T, BadRecord> {
+    Err(BadRecord(why.into()))
+}
+
+/// The fields of an object, in their order, each with its JSON text.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::with_capacity(12);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    fields.push((name, value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        from.deserialize_map(FieldsVisitor)
+    }
+}
+
+/// A record as it was read: sanitised, not yet laid out.
+#[derive(Debug)]
+pub struct Parts {
+    json: String,
+    id: Text,
+    user_id: Text,
+    is_active: bool,
+    expires_at: Option<i64>,
+    scopes: Vec<u8>,
+    digests: Vec<Digest>,
+}
+
+/// An id: where its text stands in the JSON, or the text itself where the JSON escapes it.
+#[derive(Debug)]
+enum Text {
+    InJson { from: usize, len: usize },
+    Own(String),
+}
+
+impl Parts {
+    /// Reads a record, keeps what `limits` let it keep, and checks all that it keeps.
+    pub fn sanitise(input: &[u8], limits: &Limits) -> Result<Self, BadRecord> {
+        if input.len() > limits.max_record_bytes {
+            return bad(format!("record must be at most {} bytes", limits.max_record_bytes));
+        }
+        let Ok(input) = std::str::from_utf8(input) else {
+            return bad("record must be UTF-8");
+        };
+        let fields = match serde_json::from_str::<Fields>(input) {
+            Ok(fields) => fields.0,
+            Err(error) if error.is_data() => return bad("record must be a JSON object"),
+            // Not the library's own words: they may quote the record.
+            Err(error) => {
+                return bad(format!(
+                    "record is not JSON (line {} column {})",
+                    error.line(),
+                    error.column()
+                ))
+            }
+        };
+
+        let mut json = String::with_capacity(input.len());
+        let (mut id, mut user_id, mut is_active) = (None, None, None);
+        let (mut expires_at, mut scopes, mut digests) = (None, Vec::new(), Vec::new());
+        let mut seen: Vec<&str> = Vec::with_capacity(KEPT_FIELDS.len());
+        for (name, value) in &fields {
+            let name = name.as_ref();
+            let is_digest = limits.digest_field == Some(name);
+            let kept = !is_digest && keeps(name, limits.extra_fields);
+            if !kept && !is_digest {
+                continue;
+            }
+            if seen.contains(&name) {
+                return bad(format!("{name} is given twice"));
+            }
+            seen.push(name);
+            if is_digest {
+                digests = read_digests(name, value)?;
+                continue;
+            }
+            json.push(if json.is_empty() { '{' } else { ',' });
+            push_string(name, &mut json);
+            json.push(':');
+            let from = json.len();
+            let text = value.get();
+            match name {
+                "id" => id = Some(read_id("id", text, from)?),
+                "user_id" => user_id = Some(read_id("user_id", text, from)?),
+                "is_active" => is_active = Some(read_active(text)?),
+                "expires_at" => expires_at = read_expires_at(text)?,
+                "scopes" => {
+                    check_free(name, text)?;
+                    scopes = read_scopes(text, limits.max_scopes)?;
+                }
+                "key_prefix" => {
+                    read_optional_string(name, text)?;
+                }
+                "name" => {
+                    let full = read_optional_string(name, text)?;
+                    if let Some(cut) = full.as_deref().and_then(|n| cut(n, limits.max_name_bytes)) {
+                        push_string(cut, &mut json);
+                        continue;
+                    }
+                }
+                _ => check_free(name, text)?,
+            }
+            json.push_str(text);
+        }
+        let Some(id) = id else { return bad("id is missing") };
+        let Some(user_id) = user_id else { return bad("user_id is missing") };
+        let Some(is_active) = is_active else { return bad("is_active is missing") };
+        json.push('}');
+        json.shrink_to_fit();
+        Ok(Self { json, id, user_id, is_active, expires_at, scopes, digests })
+    }
+
+    /// The digests that stood in the record's digest field.
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+}
+
+fn keeps(name: &str, extra: ExtraFields) -> bool {
+    KEPT_FIELDS.contains(&name)
+        || match extra {
+            ExtraFields::Named(names) => names.iter().any(|extra| extra == name),
+            ExtraFields::All => true,
+        }
+}
+
+/// The longest beginning of `name` within `max` bytes that ends between two characters; `None` when
+/// the name is no longer than that.
+fn cut(name: &str, max: usize) -> Option<&str> {
+    if name.len() <= max {
+        return None;
+    }
+    let end = (0..=max).rev().find(|&at| name.is_char_boundary(at))?;
+    name.get(..end)
+}
+
+fn push_string(text: &str, json: &mut String) {
+    // Writing a string to memory can't fail.
+    json.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+/// Checks a kept field of any shape: everything in it is what a JSON parser takes (numbers in
+/// range, no half of a surrogate pair, not nested beyond 127 levels).
+fn check_free(name: &str, text: &str) -> Result<(), BadRecord> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(_) => Ok(()),
+        Err(_) => bad(format!(
+            "{name} must be JSON that any parser takes: at most 127 levels, whole characters, \
+             numbers in the range of a double"
+        )),
+    }
+}
+
+fn read_optional_string(name: &str, text: &str) -> Result<Option<String>, BadRecord> {
+    match serde_json::from_str(text) {
+        Ok(string) => Ok(string),
+        Err(_) => bad(format!("{name} must be a string or null")),
+    }
+}
+
+fn read_id(name: &'static str, text: &str, at: usize) -> Result<Text, BadRecord> {
+    let wrong =
+        || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer"));
+    let fits = |len: usize| (1..=MAX_ID_BYTES).contains(&len);
+    if text.starts_with('"') {
+        return match serde_json::from_str::<String>(text) {
+            Ok(own) if !fits(own.len()) => wrong(),
+            Ok(own) if own.len() + 2 == text.len() => {
+                Ok(Text::InJson { from: at + 1, len: own.len() })
+            }
+            Ok(own) => Ok(Text::Own(own)),
+            Err(_) => wrong(),
+        };
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && fits(text.len()) {
+        return Ok(Text::InJson { from: at, len: text.len() });
+    }
+    wrong()
+}
+
+fn read_active(text: &str) -> Result<bool, BadRecord> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => bad("is_active must be true or false"),
+    }
+}
+
+fn read_expires_at(text: &str) -> Result<Option<i64>, BadRecord> {
+    let wrong = || bad("expires_at must be null, an RFC 3339 time or epoch milliseconds");
+    if text == "null" {
+        return Ok(None);
+    }
+    if !text.starts_with('"') {
+        return text.parse().map(Some).or_else(|_| wrong());
+    }
+    let Ok(time) = serde_json::from_str::<String>(text) else { return wrong() };
+    match chrono::DateTime::parse_from_rfc3339(&time) {
+        Ok(time) => Ok(Some(time.timestamp_millis())),
+        Err(_) => wrong(),
+    }
+}
+
+fn read_scopes(text: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
+    let Ok(scopes) = serde_json::from_str::<Vec<Scope>>(text) else {
+        return bad(
+            "scopes must be an array of strings or of objects with a resource and an array of \
+             actions",
+        );
+    };
+    if scopes.len() > max {
+        return bad(format!("scopes must be at most {max}"));
+    }
+    let mut bytes = Vec::new();
+    for scope in &scopes {
+        if !scope::push(scope, &mut bytes) {
+            return bad(format!(
+                "scopes must have at most {} bytes in a text and 65535 actions in an object",
+                scope::MAX_SCOPE_BYTES
+            ));
+        }
+    }
+    Ok(bytes)
+}
+
+fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> {
+    let read = |text: &String| digest::from_hex(text.as_bytes());
+    let text = value.get();
+    if text == "null" {
+        return Ok(Vec::new());
+    }
+    let digests: Option<Vec<Digest>> = match text.as_bytes().first() {
+        Some(b'[') => serde_json::from_str::<Vec<String>>(text)
+            .ok()
+            .filter(|texts| (1..=2).contains(&texts.len()))
+            .and_then(|texts| texts.iter().map(read).collect()),
+        _ => serde_json::from_str(text).ok().and_then(|text| Some(vec![read(&text)?])),
+    };
+    match digests {
+        Some(digests) => Ok(digests),
+        None => bad(format!("{name} must be 64 hex digits or an array of two of those")),
+    }
+}
+
+/// A range of [`Record::bytes`].
+#[derive(Clone, Copy, Debug)]
+struct IdRange {
+    from: u32,
+    len: u8,
+}
+
+/// A record, laid out for VALIDATE.
+#[derive(Debug)]
+pub struct Record {
+    bytes: Box<[u8]>,
+    /// Epoch milliseconds; [`NEVER`] where the key doesn't expire.
+    expires_at: i64,
+    json_len: u32,
+    scopes_len: u32,
+    id: IdRange,
+    user_id: IdRange,
+    digests: u8,
+    namespace_len: u8,
+    tags: u8,
+    is_active: bool,
+}
+
+const NEVER: i64 = i64::MAX;
+
+impl Record {
+    /// Lays a record out. Tags that occur twice, or that it carries by itself, are kept once. `None`
+    /// where a digest, the namespace or a tag is beyond the bounds that its reader checks.
+    pub fn new(
+        parts: &Parts,
+        digests: &[Digest],
+        namespace: &[u8],
+        caller_tags: &[&[u8]],
+    ) -> Option<Self> {
+        let id = parts.text(&parts.id);
+        let user_id = parts.text(&parts.user_id);
+        if digests.len() > 2
+            || namespace.len() > MAX_NAMESPACE_BYTES
+            || parts.json.len() > MAX_STORED_BYTES
+        {
+            return None;
+        }
+        let mut own: Vec<&[u8]> = Vec::with_capacity(caller_tags.len());
+        if !caller_tags.is_empty() {
+            let mut automatic = Vec::with_capacity(3);
+            tags::of_record(namespace, id, user_id, &mut |tag| automatic.push(tag.to_vec()));
+            for &tag in caller_tags {
+                if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
+                    return None;
+                }
+                if !own.contains(&tag) && !automatic.iter().any(|other| other == tag) {
+                    own.push(tag);
+                }
+            }
+        }
+        if own.len() > MAX_CALLER_TAGS {
+            return None;
+        }
+
+        let own_bytes: usize = own.iter().map(|tag| 2 + tag.len()).sum();
+        let spare = [&parts.id, &parts.user_id]
+            .iter()
+            .map(|text| if let Text::Own(own) = text { own.len() } else { 0 })
+            .sum::<usize>();
+        let mut bytes = Vec::with_capacity(
+            parts.json.len()
+                + digests.len() * DIGEST_BYTES
+                + parts.scopes.len()
+                + namespace.len()
+                + own_bytes
+                + spare,
+        );
+        bytes.extend_from_slice(parts.json.as_bytes());
+        for digest in digests {
+            bytes.extend_from_slice(digest);
+        }
+        bytes.extend_from_slice(&parts.scopes);
+        bytes.extend_from_slice(namespace);
+        for tag in &own {
+            bytes.extend_from_slice(&u16::try_from(tag.len()).ok()?.to_le_bytes());
+            bytes.extend_from_slice(tag);
+        }
+        let mut range = |text: &Text| {
+            let (from, len) = match text {
+                Text::InJson { from, len } => (*from, *len),
+                Text::Own(own) => {
+                    bytes.extend_from_slice(own.as_bytes());
+                    (bytes.len() - own.len(), own.len())
+                }
+            };
+            Some(IdRange { from: u32::try_from(from).ok()?, len: u8::try_from(len).ok()? })
+        };
+        let (id, user_id) = (range(&parts.id)?, range(&parts.user_id)?);
+        Some(Self {
+            bytes: bytes.into_boxed_slice(),
+            expires_at: parts.expires_at.unwrap_or(NEVER),
+            json_len: u32::try_from(parts.json.len()).ok()?,
+            scopes_len: u32::try_from(parts.scopes.len()).ok()?,
+            id,
+            user_id,
+            digests: u8::try_from(digests.len()).ok()?,
+            namespace_len: u8::try_from(namespace.len()).ok()?,
+            tags: u8::try_from(own.len()).ok()?,
+            is_active: parts.is_active,
+        })
+    }
+
+    /// The sanitised record as JSON.
+    pub fn json(&self) -> &[u8] {
+        self.slice(0, self.json_len as usize)
+    }
+
+    /// The stored digests, one behind the other.
+    pub fn digests(&self) -> &[u8] {
+        self.slice(self.json_len as usize, usize::from(self.digests) * DIGEST_BYTES)
+    }
+
+    pub fn has_digest(&self) -> bool {
+        self.digests > 0
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.is_active
+    }
+
+    /// Epoch milliseconds from which on the key is expired.
+    pub fn expires_at(&self) -> Option<i64> {
+        (self.expires_at != NEVER).then_some(self.expires_at)
+    }
+
+    /// Whether a scope of the record grants the request.
+    pub fn grants(&self, request: &[u8]) -> bool {
+        let from = self.json_len as usize + usize::from(self.digests) * DIGEST_BYTES;
+        scope::grant(self.slice(from, self.scopes_len as usize), request)
+    }
+
+    pub fn namespace(&self) -> &[u8] {
+        self.slice(self.namespace_from(), usize::from(self.namespace_len))
+    }
+
+    /// The caller's tags, in their order.
+    pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = self.namespace_from() + usize::from(self.namespace_len);
+        (0..self.tags).map(move |_| {
+            let len = match self.slice(from, 2) {
+                [low, high] => usize::from(u16::from_le_bytes([*low, *high])),
+                _ => 0,
+            };
+            let tag = self.slice(from + 2, len);
+            from += 2 + len;
+            tag
+        })
+    }
+
+    /// Calls `each` with every tag that the record carries: the automatic ones, then the caller's.
+    pub fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
+        let id = |range: IdRange| self.slice(range.from as usize, usize::from(range.len));
+        tags::of_record(self.namespace(), id(self.id), id(self.user_id), each);
+        self.caller_tags().for_each(each);
+    }
+
+    /// How many tags [`Record::each_tag`] names.
+    pub fn tag_count(&self) -> usize {
+        3 + usize::from(self.tags)
+    }
+
+    /// Bytes that the record holds beside its own size.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn namespace_from(&self) -> usize {
+        self.json_len as usize + usize::from(self.digests) * DIGEST_BYTES + self.scopes_len as usize
+    }
+
+    fn slice(&self, from: usize, len: usize) -> &[u8] {
+        self.bytes.get(from..from + len).unwrap_or_default()
+    }
+}
+
+impl Parts {
+    fn text<'a>(&'a self, text: &'a Text) -> &'a [u8] {
+        match text {
+            Text::InJson { from, len } => {
+                self.json.as_bytes().get(*from..from + len).unwrap_or_default()
+            }
+            Text::Own(own) => own.as_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DEFAULT: Limits = Limits {
+        max_record_bytes: 16384,
+        max_name_bytes: 100,
+        max_scopes: 64,
+        extra_fields: ExtraFields::Named(&[]),
+        digest_field: None,
+    };
+
+    fn json(input: &str, limits: &Limits) -> Result<String, String> {
+        Parts::sanitise(input.as_bytes(), limits).map(|p| p.json).map_err(|e| e.0.into_owned())
+    }
+
+    fn tags(record: &Record) -> Vec<String> {
+        let mut tags = Vec::new();
+        record.each_tag(&mut |tag| tags.push(String::from_utf8_lossy(tag).into_owned()));
+        tags
+    }
+
+    #[test]
+    fn a_record_keeps_its_fields_and_drops_the_rest() {
+        let input = r#" { "id" : "k1", "user_id": 42, "key_hash": "aa", "name": "Caf\u00e9 \ud83d\ude00",
+            "scopes": [ "a:b", {"resource":"r","actions":["x"],"note":[1]} ], "is_active": true,
+            "expires_at": null, "created_at": "2024-01-01T00:00:00Z", "metadata": {"a":1},
+            "updated_at": 12345678901234567890123 } "#;
+        assert_eq!(
+            json(input, &DEFAULT).unwrap(),
+            r#"{"id":"k1","user_id":42,"name":"Caf\u00e9 \ud83d\ude00","scopes":[ "a:b", {"resource":"r","actions":["x"],"note":[1]} ],"is_active":true,"expires_at":null,"created_at":"2024-01-01T00:00:00Z","updated_at":12345678901234567890123}"#
+        );
+    }
+
+    #[test]
+    fn what_is_stored_is_read_again_as_it_is() {
+        let input = r#"{"id":"k","extra":{"deep":[1]},"user_id":"u","is_active":false}"#;
+        let named = ["extra".to_string()];
+        let limits = Limits { extra_fields: ExtraFields::Named(&named), ..DEFAULT };
+        let first = json(input, &limits).unwrap();
+        assert_eq!(first, input);
+        assert_eq!(json(&first, &Limits::STORED).unwrap(), input);
+        assert_eq!(json(input, &DEFAULT).unwrap(), r#"{"id":"k","user_id":"u","is_active":false}"#);
+    }
+
+    #[test]
+    fn a_long_name_is_cut_at_a_character_boundary() {
+        let limits = Limits { max_name_bytes: 5, ..DEFAULT };
+        let named = |name: &str| {
+            json(&format!(r#"{{"id":1,"user_id":1,"is_active":true,"name":{name}}}"#), &limits)
+                .map(|json| json.split_once(r#""name":"#).unwrap().1.to_string())
+        };
+        assert_eq!(named(r#""abcde""#).unwrap(), r#""abcde"}"#);
+        assert_eq!(named(r#""abcdef""#).unwrap(), r#""abcde"}"#);
+        assert_eq!(named(r#""abcd\u00e9f""#).unwrap(), r#""abcd"}"#);
+        assert_eq!(named(r#""\ud83d\ude00\ud83d\ude00""#).unwrap(), r#""😀"}"#);
+        assert_eq!(named(r#""\"\"\"\"\"\"""#).unwrap(), r#""\"\"\"\"\""}"#);
+        assert_eq!(named("null").unwrap(), "null}");
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_with_the_field_and_the_bound() {
+        let with = |field: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,{field}}}"#);
+        let deep = with(&format!(r#""scopes":{}{}"#, "[".repeat(5000), "]".repeat(5000)));
+        let many = with(&format!(r#""scopes":[{}]"#, vec![r#""a""#; 65].join(",")));
+        let id_error = "must be a string of 1 to 128 bytes or an integer";
+        let shapes = "scopes must be an array of strings or of objects with a resource and an \
+                      array of actions";
+        let free = "must be JSON that any parser takes: at most 127 levels, whole characters, \
+                    numbers in the range of a double";
+        let time = "expires_at must be null, an RFC 3339 time or epoch milliseconds";
+        let cases: Vec<(String, String)> = [
+            ("", "record is not JSON (line 1 column 0)"),
+            ("{", "record is not JSON (line 1 column 1)"),
+            (r#"{"id":"k"} x"#, "record is not JSON (line 1 column 12)"),
+            ("\"secret\"", "record must be a JSON object"),
+            ("[]", "record must be a JSON object"),
+            ("null", "record must be a JSON object"),
+            ("{}", "id is missing"),
+            (r#"{"id":"k"}"#, "user_id is missing"),
+            (r#"{"id":"k","user_id":"u"}"#, "is_active is missing"),
+            (r#"{"id":"k","id":"l","user_id":"u"}"#, "id is given twice"),
+            (r#"{"id":"k","\u0069d":"l","user_id":"u"}"#, "id is given twice"),
+            (r#"{"id":"k","user_id":"u","is_active":1}"#, "is_active must be true or false"),
+            (r#"{"id":"k","user_id":"u","is_active":"true"}"#, "is_active must be true or false"),
+            (r#"{"id":"k","user_id":"u","is_active":null}"#, "is_active must be true or false"),
+        ]
+        .into_iter()
+        .map(|(input, error)| (input.to_string(), error.to_string()))
+        .chain(
+            [r#""""#, "null", "1.5", "1e3", "true", "[]", r#""\ud800""#, "-"]
+                .into_iter()
+                .map(|id| (format!(r#"{{"id":{id}}}"#), format!("id {id_error}")))
+                .filter(|(input, _)| !input.ends_with("-}")),
+        )
+        .chain([
+            (format!(r#"{{"id":"{}"}}"#, "x".repeat(129)), format!("id {id_error}")),
+            (format!(r#"{{"id":{}}}"#, "1".repeat(129)), format!("id {id_error}")),
+            (r#"{"id":"k","user_id":{}}"#.into(), format!("user_id {id_error}")),
+            (with(r#""name":1"#), "name must be a string or null".into()),
+            (with(r#""name":"\udc00""#), "name must be a string or null".into()),
+            (with(r#""key_prefix":[]"#), "key_prefix must be a string or null".into()),
+            (with(r#""expires_at":"tomorrow""#), time.into()),
+            (with(r#""expires_at":"2024-01-01""#), time.into()),
+            (with(r#""expires_at":1.5"#), time.into()),
+            (with(r#""expires_at":9223372036854775808"#), time.into()),
+            (with(r#""expires_at":true"#), time.into()),
+            (with(r#""scopes":null"#), shapes.into()),
+            (with(r#""scopes":"a""#), shapes.into()),
+            (with(r#""scopes":[1]"#), shapes.into()),
+            (with(r#""scopes":[{"resource":"a"}]"#), shapes.into()),
+            (many, "scopes must be at most 64".into()),
+            (deep, format!("scopes {free}")),
+            (with(r#""created_at":1e999"#), format!("created_at {free}")),
+            (with(r#""updated_at":"\ud800""#), format!("updated_at {free}")),
+            (
+                with(&format!(r#""x":"{}""#, "x".repeat(16384))),
+                "record must be at most 16384 bytes".into(),
+            ),
+        ])
+        .collect();
+        for (input, error) in cases {
+            assert_eq!(json(&input, &DEFAULT), Err(error), "{:.80}", input);
+        }
+        let invalid = Parts::sanitise(b"{\"id\":\"\xff\"}", &DEFAULT);
+        assert_eq!(invalid.unwrap_err().0, "record must be UTF-8");
+    }
+
+    #[test]
+    fn expires_at_is_read_to_the_millisecond() {
+        for (text, ms) in [
+            ("null", None),
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("1700000000123", Some(1_700_000_000_123)),
+            (r#""2023-11-14T22:13:20.123Z""#, Some(1_700_000_000_123)),
+            (r#""2023-11-14T22:13:20.123999Z""#, Some(1_700_000_000_123)),
+            (r#""2023-11-14T23:13:20.123+01:00""#, Some(1_700_000_000_123)),
+        ] {
+            assert_eq!(read_expires_at(text), Ok(ms), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_digest_field_is_taken_and_dropped() {
+        let limits = Limits { digest_field: Some("key_hash"), ..DEFAULT };
+        let (one, two) = ("1a".repeat(32), "2B".repeat(32));
+        let read = |value: String| {
+            let input =
+                format!(r#"{{"id":"k","user_id":"u","is_active":true,"key_hash":{value}}}"#);
+            Parts::sanitise(input.as_bytes(), &limits).map(|parts| {
+                assert!(!parts.json.contains("key_hash"));
+                parts.digests
+            })
+        };
+        assert_eq!(read("null".into()).unwrap(), Vec::<Digest>::new());
+        assert_eq!(read(format!("\"{one}\"")).unwrap(), vec![[0x1a; 32]]);
+        assert_eq!(read(format!("[\"{one}\",\"{two}\"]")).unwrap(), vec![[0x1a; 32], [0x2b; 32]]);
+        for wrong in ["1".into(), "\"abc\"".into(), "[]".into(), format!("[\"{one}\",1]")] {
+            assert_eq!(
+                read(wrong).unwrap_err().0,
+                "key_hash must be 64 hex digits or an array of two of those"
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_carries_its_automatic_tags_and_the_callers_once_each() {
+        let input = r#"{"id":"k\u002d1","user_id":42,"is_active":true}"#;
+        let parts = Parts::sanitise(input.as_bytes(), &DEFAULT).unwrap();
+        let record =
+            Record::new(&parts, &[[7; 32]], b"acme:", &[b"x", b"y", b"x", b"acme:apikey:user:42"])
+                .unwrap();
+        assert_eq!(
+            tags(&record),
+            ["acme:apikey:id:k-1", "acme:apikey:user:42", "acme:apikey:kind:record", "x", "y"]
+        );
+        assert_eq!(record.tag_count(), 5);
+        assert_eq!(record.json(), input.as_bytes());
+        assert_eq!(record.digests(), [7; 32]);
+        assert_eq!(record.namespace(), b"acme:");
+        assert!(Record::new(&parts, &[], b"", &[b""]).is_none());
+        assert!(Record::new(&parts, &[], &[b'n'; 101], &[]).is_none());
+        assert!(Record::new(&parts, &[], b"", &[&[b't'; 257]]).is_none());
+        assert!(Record::new(&parts, &[[0; 32]; 3], b"", &[]).is_none());
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Record>() <= 56, "{}", size_of::<Record>());
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                proptest::collection::btree_map(any::<String>(), inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_under_a_kept_field_comes_out_equal(
+            id in "\\PC{1,32}", user in any::<i64>(), name in any::<String>(),
+            texts in proptest::collection::vec(any::<String>(), 0..6), created in any_json(),
+        ) {
+            let value = serde_json::json!({
+                "id": id, "user_id": user, "name": name, "scopes": texts, "is_active": true,
+                "created_at": created, "dropped": created,
+            });
+            let limits = Limits { max_name_bytes: 10_000, ..DEFAULT };
+            let out = json(&serde_json::to_string_pretty(&value).unwrap(), &limits).unwrap();
+            let out: serde_json::Value = serde_json::from_str(&out).unwrap();
+            for field in ["id", "user_id", "name", "scopes", "is_active", "created_at"] {
+                prop_assert_eq!(&out[field], &value[field]);
+            }
+            prop_assert_eq!(out.get("dropped"), None);
+        }
+
+        #[test]
+        fn random_bytes_are_never_more_than_an_error(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let _ = Parts::sanitise(&bytes, &DEFAULT);
+            let _ = Parts::sanitise(&bytes, &Limits::STORED);
+        }
+    }
+}

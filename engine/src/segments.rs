@@ -1,0 +1,303 @@
+//! Sequences that grow and shrink a segment at a time.
+//!
+//! A `Vec` of two million elements stalls the server for 40 ms when it grows, because it moves all
+//! of them. [`Segments`] keeps its elements in segments of [`SEGMENT`]: growing allocates one
+//! segment and moves nothing (only the first segment grows by doubling, so that a short sequence is
+//! small). [`Slab`] hands out places whose number stays the same until they are freed, and gives a
+//! segment back to the allocator when its last place is freed, so that memory follows what lives.
+
+/// Elements in one segment.
+pub const SEGMENT: usize = 1024;
+
+/// A vector in segments: push, pop and access by position in constant time.
+#[derive(Debug)]
+pub struct Segments<T> {
+    segments: Vec<Vec<T>>,
+}
+
+impl<T> Default for Segments<T> {
+    fn default() -> Self {
+        Self { segments: Vec::new() }
+    }
+}
+
+impl<T> Segments<T> {
+    pub fn len(&self) -> usize {
+        match self.segments.last() {
+            None => 0,
+            Some(last) => (self.segments.len() - 1) * SEGMENT + last.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub fn get(&self, at: usize) -> Option<&T> {
+        self.segments.get(at / SEGMENT)?.get(at % SEGMENT)
+    }
+
+    pub fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.segments.get_mut(at / SEGMENT)?.get_mut(at % SEGMENT)
+    }
+
+    pub fn push(&mut self, value: T) {
+        match self.segments.last_mut() {
+            Some(last) if last.len() < SEGMENT => last.push(value),
+            Some(_) => {
+                let mut segment = Vec::with_capacity(SEGMENT);
+                segment.push(value);
+                self.segments.push(segment);
+            }
+            None => self.segments.push(vec![value]),
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<T> {
+        let last = self.segments.last_mut()?;
+        let value = last.pop();
+        if last.is_empty() {
+            self.segments.pop();
+        }
+        value
+    }
+
+    /// Bytes of the segments themselves, without what the elements own.
+    pub fn bytes(&self) -> usize {
+        let full = self.segments.len().saturating_sub(1) * SEGMENT;
+        let last = self.segments.last().map_or(0, Vec::capacity);
+        (full + last) * size_of::<T>() + self.segments.capacity() * size_of::<Vec<T>>()
+    }
+}
+
+/// The number of a place in a [`Slab`].
+pub type Place = u32;
+
+/// No place: the end of a chain.
+pub const NOWHERE: Place = Place::MAX;
+
+#[derive(Debug)]
+enum Slot<T> {
+    Used(T),
+    /// The next free place of the same segment.
+    Free(Place),
+}
+
+#[derive(Debug)]
+struct Block<T> {
+    slots: Vec<Slot<T>>,
+    used: u32,
+    /// The first free place among `slots`, as a number of the slab.
+    free: Place,
+    /// Whether the block stands in `Slab::open`.
+    listed: bool,
+}
+
+impl<T> Block<T> {
+    const EMPTY: Self = Self { slots: Vec::new(), used: 0, free: NOWHERE, listed: false };
+
+    fn is_full(&self) -> bool {
+        self.free == NOWHERE && self.slots.len() == SEGMENT
+    }
+}
+
+/// Places for values, each with a number that holds as long as the value stays.
+#[derive(Debug)]
+pub struct Slab<T> {
+    blocks: Vec<Block<T>>,
+    /// Blocks that have a free place, the one to fill next at the end.
+    open: Vec<u32>,
+    len: usize,
+    /// Blocks whose slots are allocated.
+    allocated: usize,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { blocks: Vec::new(), open: Vec::new(), len: 0, allocated: 0 }
+    }
+}
+
+impl<T> Slab<T> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// One more than the highest number in use; for walks.
+    pub fn end(&self) -> usize {
+        self.blocks.len() * SEGMENT
+    }
+
+    /// Whether another value finds a number.
+    pub fn has_room(&self) -> bool {
+        self.len + SEGMENT < NOWHERE as usize
+    }
+
+    pub fn get(&self, place: Place) -> Option<&T> {
+        match self.blocks.get(place as usize / SEGMENT)?.slots.get(place as usize % SEGMENT)? {
+            Slot::Used(value) => Some(value),
+            Slot::Free(_) => None,
+        }
+    }
+
+    pub fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+        let block = self.blocks.get_mut(place as usize / SEGMENT)?;
+        match block.slots.get_mut(place as usize % SEGMENT)? {
+            Slot::Used(value) => Some(value),
+            Slot::Free(_) => None,
+        }
+    }
+
+    /// Puts a value into a free place and returns its number; `None` when there is none left
+    /// ([`Slab::has_room`]).
+    pub fn insert(&mut self, value: T) -> Option<Place> {
+        if !self.has_room() {
+            return None;
+        }
+        let number = match self.open.last() {
+            Some(&number) => number,
+            None => {
+                let number = u32::try_from(self.blocks.len()).ok()?;
+                self.blocks.push(Block { listed: true, ..Block::EMPTY });
+                self.open.push(number);
+                number
+            }
+        };
+        let base = number as usize * SEGMENT;
+        let block = self.blocks.get_mut(number as usize)?;
+        if block.slots.capacity() == 0 {
+            // The first block grows by doubling, so that a small index is small.
+            if number > 0 {
+                block.slots.reserve_exact(SEGMENT);
+            }
+            self.allocated += 1;
+        }
+        let place = match block.free {
+            NOWHERE => {
+                block.slots.push(Slot::Used(value));
+                Place::try_from(base + block.slots.len() - 1).ok()?
+            }
+            place => {
+                let slot = block.slots.get_mut(place as usize % SEGMENT)?;
+                if let Slot::Free(next) = std::mem::replace(slot, Slot::Used(value)) {
+                    block.free = next;
+                }
+                place
+            }
+        };
+        block.used += 1;
+        self.len += 1;
+        if block.is_full() {
+            block.listed = false;
+            self.open.pop();
+        }
+        Some(place)
+    }
+
+    /// Frees a place and returns what stood there.
+    pub fn remove(&mut self, place: Place) -> Option<T> {
+        let number = place as usize / SEGMENT;
+        let block = self.blocks.get_mut(number)?;
+        let slot = block.slots.get_mut(place as usize % SEGMENT)?;
+        if matches!(slot, Slot::Free(_)) {
+            return None;
+        }
+        let Slot::Used(value) = std::mem::replace(slot, Slot::Free(block.free)) else {
+            return None;
+        };
+        block.free = place;
+        block.used -= 1;
+        self.len -= 1;
+        if !block.listed {
+            block.listed = true;
+            self.open.push(number as u32);
+        }
+        if block.used == 0 {
+            block.slots = Vec::new();
+            block.free = NOWHERE;
+            self.allocated -= 1;
+        }
+        if self.len == 0 {
+            *self = Self::default();
+        }
+        Some(value)
+    }
+
+    /// Bytes of the blocks themselves, without what the values own.
+    pub fn bytes(&self) -> usize {
+        let slots = match self.blocks.first() {
+            Some(only) if self.blocks.len() == 1 => only.slots.capacity(),
+            _ => self.allocated * SEGMENT,
+        };
+        slots * size_of::<Slot<T>>()
+            + self.blocks.capacity() * size_of::<Block<T>>()
+            + self.open.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn segments_keep_their_order_over_many_segments() {
+        let mut segments = Segments::default();
+        for n in 0..5 * SEGMENT {
+            segments.push(n);
+        }
+        assert_eq!(segments.len(), 5 * SEGMENT);
+        assert_eq!(segments.get(3 * SEGMENT + 7), Some(&(3 * SEGMENT + 7)));
+        assert_eq!(segments.get(5 * SEGMENT), None);
+        for n in (0..5 * SEGMENT).rev() {
+            assert_eq!(segments.pop(), Some(n));
+        }
+        assert_eq!(segments.pop(), None);
+        assert!(segments.is_empty());
+    }
+
+    #[test]
+    fn a_slab_gives_its_memory_back() {
+        let mut slab = Slab::default();
+        let places: Vec<_> = (0..100 * SEGMENT).map(|n| slab.insert(n).unwrap()).collect();
+        let full = slab.bytes();
+        for &place in &places[SEGMENT..] {
+            slab.remove(place);
+        }
+        assert!(slab.bytes() < full / 10, "{} of {full} bytes are left", slab.bytes());
+        for &place in &places[..SEGMENT] {
+            slab.remove(place);
+        }
+        assert_eq!(slab.bytes(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_slab_is_a_map_from_numbers_it_chose(
+            steps in proptest::collection::vec((any::<bool>(), any::<u16>()), 0..6000)
+        ) {
+            let mut slab = Slab::default();
+            let mut model: HashMap<Place, u16> = HashMap::new();
+            for (insert, n) in steps {
+                if insert || model.is_empty() {
+                    let place = slab.insert(n).unwrap();
+                    prop_assert_eq!(model.insert(place, n), None);
+                } else {
+                    let nth = usize::from(n) % model.len();
+                    let place = *model.keys().nth(nth).unwrap();
+                    prop_assert_eq!(slab.remove(place), model.remove(&place));
+                    prop_assert_eq!(slab.remove(place), None);
+                }
+                prop_assert_eq!(slab.len(), model.len());
+            }
+            for (&place, n) in &model {
+                prop_assert_eq!(slab.get(place), Some(n));
+            }
+        }
+    }
+}

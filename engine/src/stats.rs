@@ -1,0 +1,128 @@
+//! What VALIDATE answered, since the start and in the last minute.
+
+use crate::verdict::Verdict;
+
+const SECONDS: usize = 60;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    at: i64,
+    hits: u64,
+    misses: u64,
+}
+
+/// Counts of answers. Times are epoch milliseconds.
+#[derive(Debug)]
+pub struct Stats {
+    pub hits: u64,
+    pub misses: u64,
+    pub mismatches: u64,
+    pub disabled: u64,
+    pub expired: u64,
+    pub forbidden: u64,
+    /// Entries that the server evicted.
+    pub evicted_entries: u64,
+    window: [Second; SECONDS],
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            hits: 0,
+            misses: 0,
+            mismatches: 0,
+            disabled: 0,
+            expired: 0,
+            forbidden: 0,
+            evicted_entries: 0,
+            window: [Second::default(); SECONDS],
+        }
+    }
+}
+
+/// Lookups of the last minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastMinute {
+    pub hits: u64,
+    pub misses: u64,
+}
+
+impl LastMinute {
+    pub fn lookups(&self) -> u64 {
+        self.hits + self.misses
+    }
+}
+
+impl Stats {
+    pub fn count_miss(&mut self, now: i64) {
+        self.misses += 1;
+        if let Some(second) = self.second(now) {
+            second.misses += 1;
+        }
+    }
+
+    /// A record was found, whatever was said of it.
+    pub fn count_hit(&mut self, verdict: Verdict, now: i64) {
+        self.hits += 1;
+        if let Some(second) = self.second(now) {
+            second.hits += 1;
+        }
+        match verdict {
+            Verdict::Mismatch => self.mismatches += 1,
+            Verdict::Disabled => self.disabled += 1,
+            Verdict::Expired => self.expired += 1,
+            Verdict::Forbidden(_) => self.forbidden += 1,
+            Verdict::Unverified | Verdict::Valid => {}
+        }
+    }
+
+    pub fn last_minute(&self, now: i64) -> LastMinute {
+        let now = now.div_euclid(1000);
+        let fresh = |second: &&Second| (now - SECONDS as i64 + 1..=now).contains(&second.at);
+        self.window.iter().filter(fresh).fold(LastMinute::default(), |sum, second| LastMinute {
+            hits: sum.hits + second.hits,
+            misses: sum.misses + second.misses,
+        })
+    }
+
+    fn second(&mut self, now: i64) -> Option<&mut Second> {
+        let at = now.div_euclid(1000);
+        let second = self.window.get_mut(at.rem_euclid(SECONDS as i64) as usize)?;
+        if second.at != at {
+            *second = Second { at, ..Second::default() };
+        }
+        Some(second)
+    }
+}
+
+/// Whole percents of `part` in both; 0 where there is neither.
+pub fn percent(part: u64, rest: u64) -> u64 {
+    let all = u128::from(part) + u128::from(rest);
+    (u128::from(part) * 100).checked_div(all).unwrap_or(0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_forgets_what_is_older_than_a_minute() {
+        let mut stats = Stats::default();
+        stats.count_hit(Verdict::Valid, 1_000);
+        stats.count_hit(Verdict::Mismatch, 30_999);
+        stats.count_miss(60_999);
+        assert_eq!(stats.last_minute(60_999), LastMinute { hits: 2, misses: 1 });
+        assert_eq!(stats.last_minute(61_000), LastMinute { hits: 1, misses: 1 });
+        assert_eq!(stats.last_minute(200_000), LastMinute::default());
+        stats.count_miss(121_000);
+        assert_eq!(stats.last_minute(121_000), LastMinute { hits: 0, misses: 1 });
+        assert_eq!((stats.hits, stats.misses, stats.mismatches), (2, 2, 1));
+    }
+
+    #[test]
+    fn percents_are_whole_and_of_nothing_zero() {
+        assert_eq!(percent(0, 0), 0);
+        assert_eq!(percent(1, 2), 33);
+        assert_eq!(percent(u64::MAX, 0), 100);
+    }
+}

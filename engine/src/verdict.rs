@@ -1,0 +1,117 @@
+//! What VALIDATE says of a live record: the checks in the order in which they are decided, so that
+//! someone who presents a wrong secret learns nothing of the key's state.
+
+use crate::digest::{self, Digest};
+use crate::record::Record;
+
+/// The answer for a live record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The secret is wrong.
+    Mismatch,
+    /// `is_active` is false.
+    Disabled,
+    /// `expires_at` has come.
+    Expired,
+    /// The record does not grant the request with this number.
+    Forbidden(usize),
+    /// All holds, but no secret was compared: the record has no digest, or none was presented.
+    Unverified,
+    /// The secret matched and all holds.
+    Valid,
+}
+
+/// Judges a record at `now` (epoch milliseconds) for a presented digest and requested scopes.
+pub fn judge<'a>(
+    record: &Record,
+    presented: Option<&Digest>,
+    requests: impl IntoIterator<Item = &'a [u8]>,
+    now: i64,
+) -> Verdict {
+    let compared = match presented {
+        Some(presented) if record.has_digest() => {
+            if !digest::is_one_of(presented, record.digests()) {
+                return Verdict::Mismatch;
+            }
+            true
+        }
+        _ => false,
+    };
+    if !record.is_active() {
+        return Verdict::Disabled;
+    }
+    if record.expires_at().is_some_and(|expires_at| now >= expires_at) {
+        return Verdict::Expired;
+    }
+    for (number, request) in requests.into_iter().enumerate() {
+        if !record.grants(request) {
+            return Verdict::Forbidden(number);
+        }
+    }
+    if compared {
+        Verdict::Valid
+    } else {
+        Verdict::Unverified
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Limits, Parts};
+
+    const NOW: i64 = 1_700_000_000_000;
+    const RIGHT: Digest = [1; 32];
+    const OLD: Digest = [2; 32];
+    const WRONG: Digest = [3; 32];
+
+    fn record(active: bool, expires_at: &str, scopes: &str, digests: &[Digest]) -> Record {
+        let json = format!(
+            r#"{{"id":"k","user_id":"u","is_active":{active},"expires_at":{expires_at},"scopes":{scopes}}}"#
+        );
+        let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
+        Record::new(&parts, digests, b"", &[]).unwrap()
+    }
+
+    #[test]
+    fn the_first_check_that_fails_decides() {
+        use Verdict::*;
+        let never = "null";
+        let now = &NOW.to_string();
+        let next = &(NOW + 1).to_string();
+        let both: &[Digest] = &[RIGHT, OLD];
+        // active, expires_at, scopes, stored digests, presented, requests -> verdict
+        type Case<'a> =
+            (bool, &'a str, &'a str, &'a [Digest], Option<Digest>, &'a [&'a [u8]], Verdict);
+        let cases: [Case; 21] = [
+            (true, never, "[]", &[RIGHT], Some(RIGHT), &[], Valid),
+            (true, never, "[]", &[RIGHT], Some(WRONG), &[], Mismatch),
+            (true, never, "[]", &[RIGHT], None, &[], Unverified),
+            (true, never, "[]", &[], Some(RIGHT), &[], Unverified),
+            (true, never, "[]", &[], None, &[], Unverified),
+            (true, never, "[]", both, Some(RIGHT), &[], Valid),
+            (true, never, "[]", both, Some(OLD), &[], Valid),
+            (true, never, "[]", both, Some(WRONG), &[], Mismatch),
+            (false, now, "[]", &[RIGHT], Some(WRONG), &[b"a"], Mismatch),
+            (false, now, "[]", &[RIGHT], Some(RIGHT), &[b"a"], Disabled),
+            (false, now, "[]", &[RIGHT], None, &[b"a"], Disabled),
+            (false, now, "[]", &[], Some(WRONG), &[b"a"], Disabled),
+            (true, now, "[]", &[RIGHT], Some(RIGHT), &[b"a"], Expired),
+            (true, now, "[]", &[], None, &[b"a"], Expired),
+            (true, next, "[]", &[RIGHT], Some(RIGHT), &[b"a"], Forbidden(0)),
+            (true, next, "[]", &[RIGHT], Some(RIGHT), &[], Valid),
+            (true, never, r#"["a"]"#, &[RIGHT], Some(RIGHT), &[b"a", b"b", b"c"], Forbidden(1)),
+            (true, never, r#"["a","b"]"#, &[RIGHT], Some(RIGHT), &[b"a", b"b"], Valid),
+            (true, never, r#"["a","b"]"#, &[RIGHT], None, &[b"b", b"a"], Unverified),
+            (true, never, r#"["a"]"#, &[], None, &[b"b"], Forbidden(0)),
+            (true, "0", r#"["*"]"#, &[RIGHT], Some(RIGHT), &[b"a"], Expired),
+        ];
+        for (number, (active, expires_at, scopes, stored, presented, requests, verdict)) in
+            cases.into_iter().enumerate()
+        {
+            let record = record(active, expires_at, scopes, stored);
+            let said = judge(&record, presented.as_ref(), requests.iter().copied(), NOW);
+            assert_eq!(said, verdict, "case {number}");
+        }
+    }
+}
