@@ -1,0 +1,336 @@
+//! What a command is, and how the server learns of it.
+//!
+//! A command is a type: its [`Spec`] is what COMMAND INFO, DOCS and GETKEYS say of it, and stands
+//! beside its code in [`crate::commands`].
+
+use crate::error::{Error, Result};
+use crate::ffi::{self, Args, Ctx};
+use crate::guard;
+use redis_module::raw;
+use std::ffi::{c_int, CStr, CString};
+use std::mem::zeroed;
+use std::ptr::{null, null_mut};
+
+pub trait Command {
+    const SPEC: Spec;
+
+    /// Runs the command: it has replied, or the error is the reply and nothing has changed.
+    fn run(ctx: Ctx, args: Args) -> Result<()>;
+}
+
+/// What the server is told of a command.
+pub struct Spec {
+    pub name: &'static CStr,
+    /// The same command under a name with one dot: redis-py's cluster client refuses two.
+    pub alias: Option<&'static CStr>,
+    /// As RM_CreateCommand takes them.
+    pub flags: &'static str,
+    /// An operator's: `@dangerous`.
+    pub dangerous: bool,
+    /// An argument may be a secret. Where the server can't redact (6.2), the whole command stays out
+    /// of MONITOR and SLOWLOG.
+    pub secret: bool,
+    /// With the command's name; negative for at least.
+    pub arity: i32,
+    pub keys: Keys,
+    pub summary: &'static CStr,
+    pub complexity: &'static CStr,
+    pub tips: Option<&'static CStr>,
+    pub args: &'static [Arg],
+}
+
+/// The version since which a command exists.
+const SINCE: &CStr = c"0.1.0";
+
+/// Where a command's keys stand, and what it does to them.
+pub enum Keys {
+    None,
+    /// The first argument.
+    One(u32),
+    /// All arguments.
+    All(u32),
+}
+
+pub const READS: u32 = raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS;
+pub const OVERWRITES: u32 = raw::REDISMODULE_CMD_KEY_OW | raw::REDISMODULE_CMD_KEY_UPDATE;
+pub const UPDATES: u32 =
+    raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_ACCESS | raw::REDISMODULE_CMD_KEY_UPDATE;
+
+/// An argument, as COMMAND DOCS shows it.
+pub struct Arg {
+    pub name: &'static CStr,
+    pub kind: Kind,
+    /// The word before it.
+    pub token: Option<&'static CStr>,
+    pub optional: bool,
+    pub repeat: Repeat,
+}
+
+pub enum Kind {
+    Key,
+    String,
+    Integer,
+    UnixTime,
+    /// The word alone.
+    Token,
+    OneOf(&'static [Arg]),
+    Block(&'static [Arg]),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Repeat {
+    No,
+    /// `TAGS 2 a b`: the argument.
+    Value,
+    /// `SCOPE a SCOPE b`: the argument with its token.
+    WithToken,
+}
+
+impl Arg {
+    const fn new(name: &'static CStr, kind: Kind) -> Self {
+        Self { name, kind, token: None, optional: false, repeat: Repeat::No }
+    }
+
+    pub const fn key() -> Self {
+        Self::new(c"key", Kind::Key)
+    }
+
+    pub const fn string(name: &'static CStr) -> Self {
+        Self::new(name, Kind::String)
+    }
+
+    pub const fn integer(name: &'static CStr) -> Self {
+        Self::new(name, Kind::Integer)
+    }
+
+    pub const fn unix_time(name: &'static CStr) -> Self {
+        Self::new(name, Kind::UnixTime)
+    }
+
+    pub const fn word(name: &'static CStr, token: &'static CStr) -> Self {
+        Self::new(name, Kind::Token).after(token)
+    }
+
+    pub const fn one_of(name: &'static CStr, args: &'static [Arg]) -> Self {
+        Self::new(name, Kind::OneOf(args))
+    }
+
+    pub const fn block(name: &'static CStr, args: &'static [Arg]) -> Self {
+        Self::new(name, Kind::Block(args))
+    }
+
+    pub const fn after(mut self, token: &'static CStr) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    pub const fn repeated(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
+    }
+}
+
+/// The category of all commands of this module, where a module may add one.
+const CATEGORY: &CStr = c"apikey";
+
+/// Registers commands.
+pub struct Registrar<'a> {
+    ctx: Ctx<'a>,
+    has_category: bool,
+}
+
+impl<'a> Registrar<'a> {
+    pub fn new(ctx: Ctx<'a>) -> Result<Self> {
+        let has_category = ffi::add_category(ctx, CATEGORY)
+            .map_err(|_| Error::err("the ACL category apikey could not be added"))?;
+        Ok(Self { ctx, has_category })
+    }
+
+    pub fn add<C: Command>(&self) -> Result<()> {
+        let spec = &C::SPEC;
+        for name in [Some(spec.name), spec.alias].into_iter().flatten() {
+            self.add_named::<C>(spec, name).map_err(|_| {
+                Error::err(format_args!(
+                    "the server refused the command {}",
+                    name.to_string_lossy()
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn add_named<C: Command>(
+        &self,
+        spec: &Spec,
+        name: &CStr,
+    ) -> std::result::Result<(), ffi::Refused> {
+        let mut flags = spec.flags.to_string();
+        if spec.secret && !ffi::is_redis_7() {
+            flags.push_str(" no-monitor no-slowlog");
+        }
+        if spec.dangerous && !ffi::has_command_categories() && !flags.contains("admin") {
+            // The flag is these servers' only way into @dangerous.
+            flags.push_str(" admin");
+        }
+        let range = match spec.keys {
+            Keys::None => (0, 0, 0),
+            Keys::One(_) => (1, 1, 1),
+            Keys::All(_) => (1, -1, 1),
+        };
+        let flags = CString::new(flags).map_err(|_| ffi::Refused)?;
+        ffi::create_command(self.ctx, name, Some(call::<C>), &flags, range)?;
+        self.set_info(spec, name)?;
+        let mut categories = Vec::new();
+        if self.has_category {
+            categories.push("apikey");
+        }
+        if spec.dangerous {
+            categories.push("dangerous");
+        }
+        if ffi::has_command_categories() && !categories.is_empty() {
+            let categories = CString::new(categories.join(" ")).map_err(|_| ffi::Refused)?;
+            ffi::set_command_categories(self.ctx, name, &categories)?;
+        }
+        Ok(())
+    }
+
+    fn set_info(&self, spec: &Spec, name: &CStr) -> std::result::Result<(), ffi::Refused> {
+        let version = raw::RedisModuleCommandInfoVersion {
+            version: 1,
+            sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+            sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+            sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+        };
+        let mut key_specs = key_specs(&spec.keys);
+        let mut args = RawArgs::new(spec.args);
+        let info = raw::RedisModuleCommandInfo {
+            version: &version,
+            summary: spec.summary.as_ptr(),
+            complexity: spec.complexity.as_ptr(),
+            since: SINCE.as_ptr(),
+            history: null_mut(),
+            tips: spec.tips.map_or(null(), CStr::as_ptr),
+            arity: spec.arity,
+            key_specs: key_specs.as_mut_ptr(),
+            args: args.list.as_mut_ptr(),
+        };
+        // SAFETY: everything it points to is static or lives until the end of this function; the
+        // arrays end with an element of zeros.
+        unsafe { ffi::set_command_info(self.ctx, name, &info) }
+    }
+}
+
+fn key_specs(keys: &Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
+    // SAFETY: a struct of numbers and pointers, for which zeros are the end of the array.
+    let end: raw::RedisModuleCommandKeySpec = unsafe { zeroed() };
+    let (flags, last) = match *keys {
+        Keys::None => return vec![end],
+        Keys::One(flags) => (flags, 0),
+        Keys::All(flags) => (flags, -1),
+    };
+    let mut spec = end;
+    spec.flags = u64::from(flags);
+    spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
+    spec.bs.index.pos = 1;
+    spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+    spec.fk.range = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+        lastkey: last,
+        keystep: 1,
+        limit: 0,
+    };
+    vec![spec, end]
+}
+
+/// Arguments in the server's form, with those that they consist of.
+struct RawArgs {
+    list: Vec<raw::RedisModuleCommandArg>,
+    _parts: Vec<RawArgs>,
+}
+
+impl RawArgs {
+    fn new(args: &[Arg]) -> Self {
+        let mut parts = Vec::new();
+        let mut list: Vec<_> = args
+            .iter()
+            .map(|arg| {
+                let subargs = match arg.kind {
+                    Kind::OneOf(args) | Kind::Block(args) => {
+                        let mut part = Self::new(args);
+                        let start = part.list.as_mut_ptr();
+                        parts.push(part);
+                        start
+                    }
+                    _ => null_mut(),
+                };
+                // SAFETY: as in `key_specs`.
+                let mut raw: raw::RedisModuleCommandArg = unsafe { zeroed() };
+                raw.name = arg.name.as_ptr();
+                raw.type_ = match arg.kind {
+                    Kind::Key => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+                    Kind::String => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+                    Kind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+                    Kind::UnixTime => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_UNIX_TIME,
+                    Kind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+                    Kind::OneOf(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+                    Kind::Block(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+                };
+                raw.key_spec_index = if matches!(arg.kind, Kind::Key) { 0 } else { -1 };
+                raw.token = arg.token.map_or(null(), CStr::as_ptr);
+                raw.subargs = subargs;
+                if arg.optional {
+                    raw.flags |= raw::REDISMODULE_CMD_ARG_OPTIONAL as c_int;
+                }
+                raw.flags |= match arg.repeat {
+                    Repeat::No => 0,
+                    Repeat::Value => raw::REDISMODULE_CMD_ARG_MULTIPLE as c_int,
+                    Repeat::WithToken => {
+                        (raw::REDISMODULE_CMD_ARG_MULTIPLE
+                            | raw::REDISMODULE_CMD_ARG_MULTIPLE_TOKEN)
+                            as c_int
+                    }
+                };
+                raw
+            })
+            .collect();
+        // SAFETY: as in `key_specs`.
+        list.push(unsafe { zeroed() });
+        Self { list, _parts: parts }
+    }
+}
+
+/// The function that the server calls for a command.
+unsafe extern "C" fn call<C: Command>(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's arguments, valid for this call.
+    let (ctx, args) = (Ctx::new(ctx), Args::new(argv, argc));
+    let bug = Err(Error::err("internal error; the log has its place"));
+    let result = guard::run("command", bug, || {
+        if !arity_fits(C::SPEC.arity, args.len()) {
+            // Servers before 7.0 are not told the arity.
+            let name = C::SPEC.name.to_string_lossy();
+            return Err(Error::err(format_args!("wrong number of arguments for '{name}' command")));
+        }
+        C::run(ctx, args)
+    });
+    if let Err(Error(text)) = result {
+        ctx.reply_error(&text);
+    }
+    raw::REDISMODULE_OK as c_int
+}
+
+fn arity_fits(arity: i32, len: usize) -> bool {
+    let wanted = arity.unsigned_abs() as usize;
+    if arity < 0 {
+        len >= wanted
+    } else {
+        len == wanted
+    }
+}

@@ -1,0 +1,58 @@
+//! APPLY: a value as it is, from an AOF or a primary. What the public commands can't say.
+
+use crate::command::{Arg, Command, Keys, Spec, OVERWRITES};
+use crate::error::{Error, Result};
+use crate::events::trusts_what_is_loaded;
+use crate::ffi::{Args, Ctx, Mode};
+use crate::keyspace::{self, Slot};
+use crate::value::RecordValue;
+use apikey_engine::codec::{self, Value};
+use std::ffi::CStr;
+
+/// As it is written into AOFs and the replication stream.
+pub const NAME: &CStr = c"apikey.apply";
+
+pub struct Apply;
+
+impl Command for Apply {
+    const SPEC: Spec = Spec {
+        name: NAME,
+        alias: None,
+        flags: "write",
+        dangerous: true,
+        secret: false,
+        arity: 3,
+        keys: Keys::One(OVERWRITES),
+        summary: c"Internal: stores a value from an AOF or a primary. Refused from clients.",
+        complexity: c"O(N) where N is the length of the value",
+        tips: None,
+        args: &[Arg::key(), Arg::string(c"value")],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        if !ctx.is_replayed() {
+            return Err(Error::err("apikey.apply is internal: only for replication and loading"));
+        }
+        let (Some(name), Some(bytes)) = (args.get(1), args.get(2)) else {
+            return Err(Error::SYNTAX);
+        };
+        let value = codec::decode(bytes.bytes()).map_err(|bad| {
+            Error::err(format_args!("value must be one of this module's: {}", bad.0))
+        })?;
+        let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
+        if matches!(key.slot(), Slot::Foreign) {
+            return Err(Error::WRONG_TYPE);
+        }
+        let expires_at = key.expires_at();
+        match value {
+            Value::Record { record, dead } => {
+                let dead = dead || (ctx.is_loading() && !trusts_what_is_loaded(ctx));
+                key.store_record(RecordValue::new(record, dead), expires_at)?;
+            }
+            Value::Usage(counter) => key.store_usage(counter)?,
+        }
+        ctx.replicate_verbatim();
+        ctx.reply_simple(c"OK");
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! HEALTH, and the same figures in INFO.
+
+use crate::command::{Command, Keys, Spec};
+use crate::config;
+use crate::error::{Error, Result};
+use crate::ffi::{self, Args, Ctx, InfoOut};
+use crate::guard;
+use crate::state;
+use apikey_engine::database::Totals;
+use apikey_engine::health::{self, Status};
+use apikey_engine::stats::{percent, LastMinute};
+use redis_module::raw;
+use std::ffi::{c_int, CStr};
+
+pub struct Health;
+
+/// A value in the reply.
+enum Figure {
+    Number(u64),
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Command for Health {
+    const SPEC: Spec = Spec {
+        name: c"apikey.health",
+        alias: None,
+        flags: "readonly",
+        dangerous: false,
+        secret: false,
+        arity: 1,
+        keys: Keys::None,
+        summary: c"Returns how the module fares, why, and the figures behind it.",
+        complexity: c"O(1)",
+        tips: Some(c"request_policy:all_shards"),
+        args: &[],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        if args.len() != 1 {
+            return Err(Error::SYNTAX);
+        }
+        let memory = Memory::read(ctx);
+        let figures = Figures::read();
+        let (status, reasons) = figures.judge(&memory);
+        let mut reply = vec![
+            (c"status", Figure::Text(status.name().into())),
+            (c"reasons", Figure::List(reasons)),
+            (c"version", Figure::Text(env!("CARGO_PKG_VERSION").into())),
+        ];
+        let counts =
+            figures.service().into_iter().chain(figures.answers()).chain(figures.contents());
+        reply.extend(counts.map(|(name, number)| (name, Figure::Number(number))));
+        reply.extend([
+            (c"used_memory", Figure::Number(memory.used)),
+            (c"maxmemory", Figure::Number(memory.max)),
+            (c"eviction_policy", Figure::Text(memory.policy)),
+        ]);
+        reply.extend(figures.usage().map(|(name, number)| (name, Figure::Number(number))));
+
+        ctx.reply_map(reply.len());
+        for (name, figure) in reply {
+            ctx.reply_bulk(name.to_bytes());
+            match figure {
+                Figure::Number(number) => ctx.reply_integer(clamp(number)),
+                Figure::Text(text) => ctx.reply_bulk(text.as_bytes()),
+                Figure::List(list) => {
+                    ctx.reply_array(list.len());
+                    list.iter().for_each(|text| ctx.reply_bulk(text.as_bytes()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What the server says of its memory.
+struct Memory {
+    used: u64,
+    /// Without the buffers that the server does not count against `maxmemory`.
+    counted: u64,
+    max: u64,
+    policy: String,
+}
+
+impl Memory {
+    fn read(ctx: Ctx) -> Self {
+        ctx.server_info(c"memory", |info| {
+            let used = info.number(c"used_memory");
+            Self {
+                used,
+                counted: used.saturating_sub(info.number(c"mem_not_counted_for_evict")),
+                max: info.number(c"maxmemory"),
+                policy: info.text(c"maxmemory_policy").into_owned(),
+            }
+        })
+    }
+}
+
+/// The module's own figures at one moment.
+struct Figures {
+    hits: u64,
+    misses: u64,
+    mismatches: u64,
+    disabled: u64,
+    expired: u64,
+    forbidden: u64,
+    evicted_entries: u64,
+    last_minute: LastMinute,
+    totals: Totals,
+    tags: u64,
+    index_bytes: u64,
+}
+
+type Field = (&'static CStr, u64);
+
+impl Figures {
+    fn read() -> Self {
+        let now = ffi::now();
+        state::with(|state| {
+            let stats = &state.stats;
+            Self {
+                hits: stats.hits,
+                misses: stats.misses,
+                mismatches: stats.mismatches,
+                disabled: stats.disabled,
+                expired: stats.expired,
+                forbidden: stats.forbidden,
+                evicted_entries: stats.evicted_entries,
+                last_minute: stats.last_minute(now),
+                totals: state.totals(),
+                tags: state.tag_count() as u64,
+                index_bytes: state.index_bytes() as u64,
+            }
+        })
+    }
+
+    fn hit_rate_1m(&self) -> u64 {
+        percent(self.last_minute.hits, self.last_minute.misses)
+    }
+
+    fn judge(&self, memory: &Memory) -> (Status, Vec<String>) {
+        health::judge(&health::Figures {
+            enabled: config::ENABLED.get(),
+            last_minute: self.last_minute,
+            hit_rate_1m: self.hit_rate_1m(),
+            min_hit_rate: config::MIN_HIT_RATE.get().unsigned_abs(),
+            used_memory: memory.counted,
+            maxmemory: memory.max,
+            max_memory_percent: config::MAX_MEMORY_PERCENT.get().unsigned_abs(),
+            eviction_policy: &memory.policy,
+            usage_counters: self.totals.counters,
+        })
+    }
+
+    fn service(&self) -> [Field; 2] {
+        [
+            (c"enabled", config::ENABLED.get().into()),
+            (c"writes_enabled", config::WRITES_ENABLED.get().into()),
+        ]
+    }
+
+    fn answers(&self) -> [Field; 9] {
+        [
+            (c"hits", self.hits),
+            (c"misses", self.misses),
+            (c"hit_rate", percent(self.hits, self.misses)),
+            (c"hit_rate_1m", self.hit_rate_1m()),
+            (c"mismatches", self.mismatches),
+            (c"disabled", self.disabled),
+            (c"expired", self.expired),
+            (c"forbidden", self.forbidden),
+            (c"evicted_entries", self.evicted_entries),
+        ]
+    }
+
+    fn contents(&self) -> [Field; 4] {
+        [
+            (c"records", self.totals.records),
+            (c"usage_counters", self.totals.counters),
+            (c"tags", self.tags),
+            (c"index_bytes", self.index_bytes),
+        ]
+    }
+
+    fn usage(&self) -> [Field; 1] {
+        [(c"usage_pending", u64::try_from(self.totals.pending).unwrap_or(u64::MAX))]
+    }
+}
+
+/// `INFO apikey_service`, `apikey_answers`, `apikey_contents`, `apikey_usage`.
+pub unsafe extern "C" fn info(out: *mut raw::RedisModuleInfoCtx, for_crash_report: c_int) {
+    // While the server goes down the state may be in the middle of a change.
+    if for_crash_report != 0 {
+        return;
+    }
+    guard::run("info", (), || {
+        // SAFETY: the server's argument, valid for this call.
+        let out = unsafe { InfoOut::new(out) };
+        let figures = Figures::read();
+        let section = |name: &CStr, fields: &[Field]| {
+            if out.section(name) {
+                fields.iter().for_each(|(name, number)| out.field(name, clamp(*number)));
+            }
+        };
+        section(c"service", &figures.service());
+        section(c"answers", &figures.answers());
+        section(c"contents", &figures.contents());
+        section(c"usage", &figures.usage());
+    });
+}

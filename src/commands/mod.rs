@@ -1,0 +1,32 @@
+//! The commands, a file for each family.
+
+pub mod apply;
+pub mod check;
+#[cfg(debug_assertions)]
+pub mod debug;
+pub mod health;
+pub mod record;
+pub mod tags;
+pub mod usage;
+
+use crate::command::Registrar;
+use crate::error::Result;
+use crate::ffi::Ctx;
+
+pub fn register(ctx: Ctx) -> Result<()> {
+    let commands = Registrar::new(ctx)?;
+    commands.add::<record::SetVal>()?;
+    commands.add::<record::Validate>()?;
+    commands.add::<tags::TagInval>()?;
+    commands.add::<tags::Tags>()?;
+    commands.add::<usage::Incr>()?;
+    commands.add::<usage::Get>()?;
+    commands.add::<usage::Take>()?;
+    commands.add::<usage::Flush>()?;
+    commands.add::<health::Health>()?;
+    commands.add::<check::Check>()?;
+    commands.add::<apply::Apply>()?;
+    #[cfg(debug_assertions)]
+    commands.add::<debug::Debug>()?;
+    Ok(())
+}

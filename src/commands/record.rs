@@ -1,0 +1,328 @@
+//! SETVAL and VALIDATE: a key's record.
+
+use crate::command::{Arg, Command, Keys, Repeat, Spec, OVERWRITES, READS};
+use crate::config;
+use crate::error::{Error, Result};
+use crate::events::trusts_what_is_loaded;
+use crate::ffi::{self, Args, Ctx, Mode, Name, Notify};
+use crate::keyspace;
+use crate::options::{self, exclude, is, set_once, Expiry, ExpiryOptions, Options};
+use crate::state;
+use crate::value::RecordValue;
+use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
+use apikey_engine::record::{Limits, Parts, Record};
+use apikey_engine::verdict::{judge, Verdict};
+use std::ffi::CStr;
+
+pub struct SetVal;
+
+const EXPIRY: [Arg; 5] = [
+    Arg::integer(c"seconds").after(c"EX"),
+    Arg::integer(c"milliseconds").after(c"PX"),
+    Arg::unix_time(c"unix-time-seconds").after(c"EXAT"),
+    Arg::unix_time(c"unix-time-milliseconds").after(c"PXAT"),
+    Arg::word(c"keepttl", c"KEEPTTL"),
+];
+
+/// The options of SETVAL.
+#[derive(Default)]
+struct SetValOptions<'a> {
+    expiry: ExpiryOptions,
+    secret: Option<Digest>,
+    digests: Vec<Digest>,
+    tags: Option<Vec<&'a [u8]>>,
+    namespace: Option<&'a [u8]>,
+    condition: Option<Condition>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Condition {
+    IfAbsent,
+    IfPresent,
+}
+
+impl<'a> SetValOptions<'a> {
+    fn parse(args: Args<'a>, replayed: bool, now: i64) -> Result<Self> {
+        let mut options = Options::new(args, 3);
+        let mut parsed = Self::default();
+        while let Some(option) = options.next_name() {
+            if parsed.expiry.take(option, &mut options, now)? {
+                continue;
+            }
+            if is(option, "SECRET") {
+                let secret = options::secret(options.value("SECRET")?)?;
+                set_once(&mut parsed.secret, "SECRET", secret)?;
+            } else if is(option, "DIGEST") {
+                parsed.digests.push(options::digest(options.value("DIGEST")?)?);
+            } else if is(option, "TAGS") {
+                let tags = options::tags(&mut options, replayed)?;
+                set_once(&mut parsed.tags, "TAGS", tags)?;
+            } else if is(option, "NS") {
+                let namespace = options::namespace(&mut options)?;
+                set_once(&mut parsed.namespace, "NS", namespace)?;
+            } else if is(option, "NX") || is(option, "XX") {
+                let (name, condition) = match is(option, "NX") {
+                    true => ("NX", Condition::IfAbsent),
+                    false => ("XX", Condition::IfPresent),
+                };
+                if parsed.condition.is_some_and(|other| other != condition) {
+                    return Err(exclude("NX", "XX"));
+                }
+                set_once(&mut parsed.condition, name, condition)?;
+            } else {
+                return Err(options.unknown());
+            }
+        }
+        if parsed.secret.is_some() && !parsed.digests.is_empty() {
+            return Err(exclude("SECRET", "DIGEST"));
+        }
+        if parsed.digests.len() > 2 {
+            return Err(Error::err("DIGEST is given more than twice"));
+        }
+        parsed.digests.extend(parsed.secret);
+        Ok(parsed)
+    }
+}
+
+impl Command for SetVal {
+    const SPEC: Spec = Spec {
+        name: c"apikey.setval",
+        alias: None,
+        flags: "write deny-oom",
+        dangerous: false,
+        secret: true,
+        arity: -3,
+        keys: Keys::One(OVERWRITES),
+        summary: c"Stores the record of an API key. Give the digest of its secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",
+        complexity: c"O(N+M) where N is the length of the record and M the number of tags",
+        tips: None,
+        args: &[
+            Arg::key(),
+            Arg::string(c"record"),
+            Arg::one_of(c"expiration", &EXPIRY).optional(),
+            Arg::one_of(
+                c"proof",
+                &[
+                    Arg::string(c"secret").after(c"SECRET"),
+                    Arg::string(c"digest").after(c"DIGEST").repeated(Repeat::WithToken),
+                ],
+            )
+            .optional(),
+            Arg::block(
+                c"tags",
+                &[
+                    Arg::integer(c"count").after(c"TAGS"),
+                    Arg::string(c"tag").repeated(Repeat::Value),
+                ],
+            )
+            .optional(),
+            Arg::string(c"namespace").after(c"NS").optional(),
+            Arg::one_of(c"condition", &[Arg::word(c"nx", c"NX"), Arg::word(c"xx", c"XX")])
+                .optional(),
+        ],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        options::redact_secrets(ctx, args);
+        let (Some(name), Some(json)) = (args.get(1), args.get(2)) else {
+            return Err(Error::SYNTAX);
+        };
+        // What is replayed was judged, and resolved, where its caller was.
+        let replayed = ctx.is_replayed();
+        let now = ffi::now();
+        let options = SetValOptions::parse(args, replayed, now)?;
+        let record = read_record(json, &options, replayed)?;
+        let fills = config::ENABLED.get() && config::WRITES_ENABLED.get();
+        if !replayed && !fills {
+            ctx.reply_nil();
+            return Ok(());
+        }
+
+        let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
+        let before = key.record()?.map(|value| !value.is_dead());
+        let exists = before == Some(true);
+        let refused = match options.condition {
+            Some(Condition::IfAbsent) => exists,
+            Some(Condition::IfPresent) => !exists,
+            None => false,
+        };
+        if refused {
+            ctx.reply_nil();
+            return Ok(());
+        }
+        let expires_at = match options.expiry.get() {
+            Expiry::At(time) => Some(time),
+            // A primary sends KEEPTTL only for a key that has no expiry.
+            Expiry::Keep if exists || replayed => key.expires_at(),
+            Expiry::Keep | Expiry::Default => Some(now + config::VALIDATION_TTL.get() * 1000),
+        };
+        let dead = ctx.is_loading() && !trusts_what_is_loaded(ctx);
+        key.store_record(RecordValue::new(record, dead), expires_at)?;
+        if let Some(value) = key.record()? {
+            replicate(ctx, name, &value.record, expires_at);
+        }
+        drop(key);
+        ctx.notify(Notify::Module, c"apikey.setval", name);
+        if expires_at.is_some() {
+            ctx.notify(Notify::Generic, c"expire", name);
+        }
+        ctx.reply_simple(c"OK");
+        Ok(())
+    }
+}
+
+fn read_record(json: Name, options: &SetValOptions, replayed: bool) -> Result<Record> {
+    let parts = if replayed {
+        Parts::sanitise(json.bytes(), &Limits::STORED)?
+    } else {
+        config::with_record_limits(|limits| {
+            let parts = Parts::sanitise(json.bytes(), limits)?;
+            if !parts.digests().is_empty() && !options.digests.is_empty() {
+                return Err(Error::err(
+                    "SECRET and DIGEST can't stand beside the record's own digest field",
+                ));
+            }
+            Ok(parts)
+        })?
+    };
+    let digests = match options.digests.as_slice() {
+        [] => parts.digests(),
+        given => given,
+    };
+    let tags = options.tags.as_deref().unwrap_or_default();
+    Record::new(&parts, digests, options.namespace.unwrap_or_default(), tags)
+        .ok_or_else(|| Error::err("the record can't be laid out"))
+}
+
+/// Replicates what was stored, with every default spelled out and the digests of secrets.
+fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
+    let time = expires_at.map(|at| at.to_string());
+    let digests: Vec<_> = record.digests().chunks(DIGEST_BYTES).map(digest::to_hex).collect();
+    let tags: Vec<_> = record.caller_tags().collect();
+    let count = tags.len().to_string();
+
+    let mut arguments: Vec<&[u8]> = vec![name.bytes(), record.json()];
+    match &time {
+        Some(time) => arguments.extend([b"PXAT", time.as_bytes()]),
+        None => arguments.push(b"KEEPTTL"),
+    }
+    for digest in &digests {
+        arguments.extend([b"DIGEST", digest.as_slice()]);
+    }
+    if !tags.is_empty() {
+        arguments.extend([b"TAGS", count.as_bytes()]);
+        arguments.extend(&tags);
+    }
+    if !record.namespace().is_empty() {
+        arguments.extend([b"NS", record.namespace()]);
+    }
+    ctx.replicate(SetVal::SPEC.name, &arguments);
+}
+
+pub struct Validate;
+
+/// The token of a MISS until fills take tokens: every fill refuses it.
+const NO_TOKEN: &[u8] = b"0";
+
+/// The most bytes that a requested scope may have.
+const MAX_REQUEST_BYTES: usize = apikey_engine::scope::MAX_SCOPE_BYTES;
+
+impl Command for Validate {
+    const SPEC: Spec = Spec {
+        name: c"apikey.validate",
+        alias: None,
+        flags: "readonly fast",
+        dangerous: false,
+        secret: true,
+        arity: -2,
+        keys: Keys::One(READS),
+        summary: c"Verifies an API key: its secret, state, expiry and scopes. Give the digest of the secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",
+        complexity: c"O(N*M) where N is the number of scopes requested and M that of the record",
+        tips: None,
+        args: &[
+            Arg::key(),
+            Arg::one_of(
+                c"proof",
+                &[
+                    Arg::string(c"secret").after(c"SECRET"),
+                    Arg::string(c"digest").after(c"DIGEST"),
+                ],
+            )
+            .optional(),
+            Arg::string(c"scope").after(c"SCOPE").optional().repeated(Repeat::WithToken),
+        ],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        options::redact_secrets(ctx, args);
+        let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
+        let mut options = Options::new(args, 2);
+        let (mut secret, mut digest, mut scopes) = (None, None, Vec::new());
+        while let Some(option) = options.next_name() {
+            if is(option, "SECRET") {
+                let value = options::secret(options.value("SECRET")?)?;
+                set_once(&mut secret, "SECRET", value)?;
+            } else if is(option, "SCOPE") {
+                let scope = options.value("SCOPE")?.bytes();
+                if !(1..=MAX_REQUEST_BYTES).contains(&scope.len()) {
+                    return Err(Error::err(format_args!(
+                        "SCOPE must be between 1 and {MAX_REQUEST_BYTES} bytes"
+                    )));
+                }
+                scopes.push(scope);
+            } else if is(option, "DIGEST") {
+                let value = options::digest(options.value("DIGEST")?)?;
+                set_once(&mut digest, "DIGEST", value)?;
+            } else {
+                return Err(options.unknown());
+            }
+        }
+        if secret.is_some() && digest.is_some() {
+            return Err(exclude("SECRET", "DIGEST"));
+        }
+
+        let key = keyspace::open(ctx, name, Mode::Read);
+        let value = key.live_record()?;
+        if !config::ENABLED.get() {
+            reply_miss(ctx);
+            return Ok(());
+        }
+        let now = ffi::now();
+        let Some(value) = value else {
+            state::with(|state| state.stats.count_miss(now));
+            reply_miss(ctx);
+            return Ok(());
+        };
+        let record = &value.record;
+        let verdict = judge(record, secret.or(digest).as_ref(), scopes.iter().copied(), now);
+        state::with(|state| state.stats.count_hit(verdict, now));
+        match verdict {
+            Verdict::Mismatch => reply(ctx, c"MISMATCH", None),
+            Verdict::Disabled => reply(ctx, c"DISABLED", None),
+            Verdict::Expired => reply(ctx, c"EXPIRED", None),
+            Verdict::Forbidden(number) => reply(ctx, c"FORBIDDEN", scopes.get(number).copied()),
+            Verdict::Valid => reply(ctx, c"VALID", Some(record.json())),
+            Verdict::Unverified => {
+                ctx.reply_array(3);
+                ctx.reply_simple(c"UNVERIFIED");
+                ctx.reply_bulk(record.json());
+                ctx.reply_bulk(NO_TOKEN);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reply_miss(ctx: Ctx) {
+    reply(ctx, c"MISS", Some(NO_TOKEN));
+}
+
+/// The form of every read of an entry: a code and what belongs to it.
+fn reply(ctx: Ctx, code: &CStr, payload: Option<&[u8]>) {
+    ctx.reply_array(2);
+    ctx.reply_simple(code);
+    match payload {
+        Some(payload) => ctx.reply_bulk(payload),
+        None => ctx.reply_nil(),
+    }
+}

@@ -1,0 +1,223 @@
+//! USAGE.INCR, GET, TAKE and FLUSH: usage counters.
+
+use crate::command::{Arg, Command, Keys, Repeat, Spec, READS, UPDATES};
+use crate::error::{Error, Result};
+use crate::ffi::{self, Args, Ctx, Mode, Name, Notify, Text};
+use crate::keyspace::{self, OpenKey};
+use crate::options::{self, is, set_once, Options};
+use crate::state;
+use apikey_engine::codec;
+use apikey_engine::database::PENDING;
+use apikey_engine::usage::Counter;
+
+pub struct Incr;
+
+impl Command for Incr {
+    const SPEC: Spec = Spec {
+        name: c"apikey.usage.incr",
+        alias: Some(c"apikey.usageincr"),
+        flags: "write deny-oom fast",
+        dangerous: false,
+        secret: false,
+        arity: -2,
+        keys: Keys::One(UPDATES),
+        summary: c"Counts uses of an API key and returns how many wait to be handed over.",
+        complexity: c"O(1)",
+        tips: None,
+        args: &[Arg::key(), Arg::integer(c"increment").after(c"BY").optional()],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
+        let mut options = Options::new(args, 2);
+        let mut by = None;
+        while let Some(option) = options.next_name() {
+            if !is(option, "BY") {
+                return Err(options.unknown());
+            }
+            let value = options::integer(options.value("BY")?, "BY", 1, i64::MAX)?;
+            set_once(&mut by, "BY", value)?;
+        }
+
+        let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
+        let before = key.usage()?.map(|value| value.counter.get());
+        let mut counter = before.unwrap_or_default();
+        let pending = counter
+            .incr(by.unwrap_or(1), ffi::now())
+            .map_err(|_| Error::err("increment or decrement would overflow"))?;
+        match before {
+            Some(_) => {
+                key.update_usage(counter);
+                ctx.replicate_verbatim();
+            }
+            None => {
+                key.store_usage(counter)?;
+                // The time of the first use is part of what replicas agree on.
+                let bytes = codec::encode_usage(&counter);
+                ctx.replicate(super::apply::NAME, &[name.bytes(), &bytes]);
+            }
+        }
+        drop(key);
+        ctx.notify(Notify::Module, c"apikey.usage.incr", name);
+        ctx.reply_integer(pending);
+        Ok(())
+    }
+}
+
+pub struct Get;
+
+impl Command for Get {
+    const SPEC: Spec = Spec {
+        name: c"apikey.usage.get",
+        alias: Some(c"apikey.usageget"),
+        flags: "readonly fast",
+        dangerous: false,
+        secret: false,
+        arity: 2,
+        keys: Keys::One(READS),
+        summary: c"Returns what was counted for an API key.",
+        complexity: c"O(1)",
+        tips: None,
+        args: &[Arg::key()],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
+        let key = keyspace::open(ctx, name, Mode::Read);
+        let counter = key.usage()?.map(|value| value.counter.get()).unwrap_or_default();
+        ctx.reply_map(4);
+        for (field, count) in [("pending", counter.pending()), ("total", counter.total())] {
+            ctx.reply_bulk(field.as_bytes());
+            ctx.reply_integer(count);
+        }
+        for (field, time) in
+            [("first_used_at", counter.first_used_at()), ("last_used_at", counter.last_used_at())]
+        {
+            ctx.reply_bulk(field.as_bytes());
+            match time {
+                0 => ctx.reply_nil(),
+                time => ctx.reply_integer(time),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub struct Take;
+
+impl Command for Take {
+    const SPEC: Spec = Spec {
+        name: c"apikey.usage.take",
+        alias: Some(c"apikey.usagetake"),
+        flags: "write",
+        dangerous: false,
+        secret: false,
+        arity: -2,
+        keys: Keys::All(UPDATES),
+        summary: c"Returns the pending counts of API keys and resets them.",
+        complexity: c"O(N) where N is the number of keys",
+        tips: None,
+        args: &[Arg::key().repeated(Repeat::Value)],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        for name in args.from(1) {
+            keyspace::open(ctx, name, Mode::Read).usage()?;
+        }
+        ctx.reply_array(args.len() - 1);
+        let mut taken = false;
+        for name in args.from(1) {
+            let count = take(ctx, name);
+            taken = taken || count > 0;
+            ctx.reply_integer(count);
+        }
+        if taken {
+            ctx.replicate_verbatim();
+        }
+        Ok(())
+    }
+}
+
+/// Takes what is pending under a name; 0 where there is no counter.
+fn take(ctx: Ctx, name: Name) -> i64 {
+    let key: OpenKey = keyspace::open(ctx, name, Mode::ReadWrite);
+    let Some(mut counter): Option<Counter> =
+        key.usage().ok().flatten().map(|value| value.counter.get())
+    else {
+        return 0;
+    };
+    let count = counter.take();
+    if count > 0 {
+        key.update_usage(counter);
+        drop(key);
+        ctx.notify(Notify::Module, Take::SPEC.name, name);
+    }
+    count
+}
+
+pub struct Flush;
+
+/// Counters that one FLUSH takes unless COUNT says otherwise, and at most.
+const DEFAULT_COUNT: i64 = 1000;
+const MAX_COUNT: i64 = 1_000_000;
+
+impl Command for Flush {
+    const SPEC: Spec = Spec {
+        name: c"apikey.usage.flush",
+        alias: Some(c"apikey.usageflush"),
+        flags: "write",
+        dangerous: true,
+        secret: false,
+        arity: -1,
+        keys: Keys::None,
+        summary: c"Returns pending counts of the selected database and resets them, whichever keys have any.",
+        complexity: c"O(N) where N is the number of counts returned",
+        tips: Some(c"request_policy:all_shards"),
+        args: &[Arg::integer(c"count").after(c"COUNT").optional()],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        let most = options::count(args, 1, DEFAULT_COUNT, MAX_COUNT)?;
+        let mut taken: Vec<(Vec<u8>, i64)> = Vec::new();
+        while (taken.len() as i64) < most {
+            let Some(name) = last_pending(ctx.database()) else { break };
+            let text = Text::new(&name);
+            let count = take(ctx, text.name());
+            // Whatever was found, it is not pending any more: the walk ends.
+            forget_pending(ctx.database(), &name);
+            if count > 0 {
+                taken.push((name, count));
+            }
+        }
+        ctx.reply_array(taken.len() * 2);
+        for (name, count) in &taken {
+            ctx.reply_bulk(name);
+            ctx.reply_integer(*count);
+        }
+        if !taken.is_empty() {
+            // Replicas may have their pending counters in another order.
+            let names: Vec<&[u8]> = taken.iter().map(|(name, _)| name.as_slice()).collect();
+            ctx.replicate(Take::SPEC.name, &names);
+        }
+        Ok(())
+    }
+}
+
+/// The name of a counter that has something pending.
+fn last_pending(database: i32) -> Option<Vec<u8>> {
+    state::with(|state| {
+        let index = state.region(database)?.database.index();
+        Some(index.name(index.last_member(PENDING)?)?.to_vec())
+    })
+}
+
+fn forget_pending(database: i32, name: &[u8]) {
+    state::with(|state| {
+        let Some(index) = state.region(database).map(|region| region.database.index()) else {
+            return;
+        };
+        if let Some(place) = index.last_member(PENDING) {
+            state.remove_if_still(database, place, name);
+        }
+    });
+}

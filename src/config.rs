@@ -1,0 +1,300 @@
+//! Configuration: `CONFIG SET apikey.NAME` (7.0), and `NAME value` as arguments of the module.
+//!
+//! Arguments are what the settings are registered with as defaults, so that a line of redis.conf wins
+//! over them and CONFIG REWRITE writes what differs from them.
+
+use crate::error::{Error, Result};
+use crate::ffi::{self, Args, ConfigApi, Ctx, Text};
+use crate::guard;
+use apikey_engine::record::{ExtraFields, Limits};
+use redis_module::raw;
+use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+/// A whole number between two bounds.
+pub struct Number {
+    name: &'static CStr,
+    least: i64,
+    most: i64,
+    value: AtomicI64,
+}
+
+impl Number {
+    const fn new(name: &'static CStr, default: i64, least: i64, most: i64) -> Self {
+        Self { name, least, most, value: AtomicI64::new(default) }
+    }
+
+    pub fn get(&self) -> i64 {
+        self.value.load(Relaxed)
+    }
+
+    pub fn size(&self) -> usize {
+        usize::try_from(self.get()).unwrap_or(0)
+    }
+}
+
+/// Yes or no.
+pub struct Switch {
+    name: &'static CStr,
+    value: AtomicBool,
+}
+
+impl Switch {
+    const fn new(name: &'static CStr, default: bool) -> Self {
+        Self { name, value: AtomicBool::new(default) }
+    }
+
+    pub fn get(&self) -> bool {
+        self.value.load(Relaxed)
+    }
+}
+
+/// Names of fields, separated by spaces.
+pub struct Names {
+    name: &'static CStr,
+    most: usize,
+    /// A field that may not be among them.
+    never: Option<&'static str>,
+    value: RwLock<Vec<String>>,
+    /// What the getter gave to the server last, which has to stay until it is asked again.
+    shown: Mutex<Option<Shown>>,
+}
+
+struct Shown(#[allow(dead_code, reason = "kept alive for the server")] Text);
+
+// SAFETY: the string is made, shown and dropped on the main thread, where configuration is read; the
+// mutex is there because a static has to be `Sync`.
+unsafe impl Send for Shown {}
+
+const MAX_FIELD_NAME_BYTES: usize = 128;
+
+impl Names {
+    const fn new(name: &'static CStr, most: usize, never: Option<&'static str>) -> Self {
+        Self { name, most, never, value: RwLock::new(Vec::new()), shown: Mutex::new(None) }
+    }
+
+    fn text(&self) -> String {
+        self.value.read().unwrap_or_else(PoisonError::into_inner).join(" ")
+    }
+
+    fn set(&self, text: &[u8]) -> std::result::Result<(), String> {
+        let text = std::str::from_utf8(text).map_err(|_| "must be UTF-8".to_string())?;
+        let names: Vec<String> = text.split_ascii_whitespace().map(str::to_string).collect();
+        if names.len() > self.most {
+            return Err(format!("must be at most {} names of fields", self.most));
+        }
+        if names.iter().any(|name| name.len() > MAX_FIELD_NAME_BYTES) {
+            return Err(format!("must be names of at most {MAX_FIELD_NAME_BYTES} bytes"));
+        }
+        if let Some(never) = self.never.filter(|never| names.iter().any(|name| name == never)) {
+            return Err(format!("must not be {never}: a secret's hash is not kept in a record"));
+        }
+        *self.value.write().unwrap_or_else(PoisonError::into_inner) = names;
+        Ok(())
+    }
+}
+
+const YEAR_IN_SECONDS: i64 = 31_536_000;
+
+pub static VALIDATION_TTL: Number = Number::new(c"validation-ttl", 300, 1, YEAR_IN_SECONDS);
+pub static MAX_NAME_LENGTH: Number = Number::new(c"max-name-length", 100, 1, 65_536);
+pub static MAX_RECORD_BYTES: Number = Number::new(c"max-record-bytes", 16_384, 64, 1_048_576);
+pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
+pub static MAX_TAGS: Number =
+    Number::new(c"max-tags", 16, 0, apikey_engine::tags::MAX_CALLER_TAGS as i64);
+pub static MIN_HIT_RATE: Number = Number::new(c"min-hit-rate", 80, 0, 100);
+pub static MAX_MEMORY_PERCENT: Number = Number::new(c"max-memory-percent", 90, 1, 100);
+pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
+pub static ENABLED: Switch = Switch::new(c"enabled", true);
+pub static WRITES_ENABLED: Switch = Switch::new(c"writes-enabled", true);
+pub static EXTRA_FIELDS: Names = Names::new(c"extra-fields", 32, Some("key_hash"));
+pub static DIGEST_FIELD: Names = Names::new(c"digest-field", 1, None);
+
+static NUMBERS: [&Number; 7] = [
+    &VALIDATION_TTL,
+    &MAX_NAME_LENGTH,
+    &MAX_RECORD_BYTES,
+    &MAX_SCOPES,
+    &MAX_TAGS,
+    &MIN_HIT_RATE,
+    &MAX_MEMORY_PERCENT,
+];
+static SWITCHES: [&Switch; 3] = [&TRUST_LOADED, &ENABLED, &WRITES_ENABLED];
+static NAMES: [&Names; 2] = [&EXTRA_FIELDS, &DIGEST_FIELD];
+
+/// Calls `body` with what a record of a client's may be.
+pub fn with_record_limits<T>(body: impl FnOnce(&Limits) -> T) -> T {
+    let extra = EXTRA_FIELDS.value.read().unwrap_or_else(PoisonError::into_inner);
+    let digest = DIGEST_FIELD.value.read().unwrap_or_else(PoisonError::into_inner);
+    body(&Limits {
+        max_record_bytes: MAX_RECORD_BYTES.size(),
+        max_name_bytes: MAX_NAME_LENGTH.size(),
+        max_scopes: MAX_SCOPES.size(),
+        extra_fields: ExtraFields::Named(&extra),
+        digest_field: digest.first().map(String::as_str),
+    })
+}
+
+/// Reads the module's arguments and registers what can be configured.
+pub fn load(ctx: Ctx, args: Args) -> Result<()> {
+    let mut position = 0;
+    while let Some(name) = args.get(position) {
+        let name = String::from_utf8_lossy(name.bytes()).into_owned();
+        let Some(value) = args.get(position + 1) else {
+            return Err(Error::err(format_args!("argument {name} has no value")));
+        };
+        set_by_argument(&name, value.bytes())?;
+        position += 2;
+    }
+    match ffi::config_api() {
+        Some(api) => register(ctx, &api),
+        None => Ok(()),
+    }
+}
+
+fn set_by_argument(name: &str, value: &[u8]) -> Result<()> {
+    let is = |setting: &CStr| setting.to_bytes() == name.as_bytes();
+    if let Some(number) = NUMBERS.iter().find(|number| is(number.name)) {
+        let text = std::str::from_utf8(value).unwrap_or_default();
+        return match text.parse() {
+            Ok(value) if (number.least..=number.most).contains(&value) => {
+                number.value.store(value, Relaxed);
+                Ok(())
+            }
+            _ => Err(Error::between(name, number.least, number.most)),
+        };
+    }
+    if let Some(switch) = SWITCHES.iter().find(|switch| is(switch.name)) {
+        let value = match value.to_ascii_lowercase().as_slice() {
+            b"yes" => true,
+            b"no" => false,
+            _ => return Err(Error::err(format_args!("{name} must be yes or no"))),
+        };
+        switch.value.store(value, Relaxed);
+        return Ok(());
+    }
+    match NAMES.iter().find(|names| is(names.name)) {
+        Some(names) => names.set(value).map_err(|why| Error::err(format_args!("{name} {why}"))),
+        None => Err(Error::err(format_args!("unknown argument {name}"))),
+    }
+}
+
+fn register(ctx: Ctx, api: &ConfigApi) -> Result<()> {
+    let flags = raw::REDISMODULE_CONFIG_DEFAULT;
+    let ctx = ctx.as_ptr();
+    for number in NUMBERS {
+        let own: *const Number = number;
+        // SAFETY: OnLoad's context; static texts; the private data is a static of the type that the
+        // callbacks take it for.
+        ConfigApi::accepted(unsafe {
+            (api.numeric)(
+                ctx,
+                number.name.as_ptr(),
+                number.get(),
+                flags,
+                number.least,
+                number.most,
+                Some(get_number),
+                Some(set_number),
+                None,
+                own.cast_mut().cast(),
+            )
+        })?;
+    }
+    for switch in SWITCHES {
+        let own: *const Switch = switch;
+        // SAFETY: as above.
+        ConfigApi::accepted(unsafe {
+            (api.bool)(
+                ctx,
+                switch.name.as_ptr(),
+                c_int::from(switch.get()),
+                flags,
+                Some(get_switch),
+                Some(set_switch),
+                None,
+                own.cast_mut().cast(),
+            )
+        })?;
+    }
+    for names in NAMES {
+        let own: *const Names = names;
+        let default = CString::new(names.text()).unwrap_or_default();
+        // SAFETY: as above; the server copies the default.
+        ConfigApi::accepted(unsafe {
+            (api.string)(
+                ctx,
+                names.name.as_ptr(),
+                default.as_ptr(),
+                flags,
+                Some(get_names),
+                Some(set_names),
+                None,
+                own.cast_mut().cast(),
+            )
+        })?;
+    }
+    // SAFETY: OnLoad's context, after all settings are registered.
+    ConfigApi::accepted(unsafe { (api.load)(ctx) })
+        .map_err(|_| Error::err("a setting of apikey.* in the configuration was refused"))
+}
+
+// SAFETY, for all callbacks below: the private data is the static that `register` gave with them.
+
+unsafe extern "C" fn get_number(_: *const c_char, own: *mut c_void) -> c_longlong {
+    guard::run("config", 0, || (*own.cast::<Number>()).get())
+}
+
+unsafe extern "C" fn set_number(
+    _: *const c_char,
+    value: c_longlong,
+    own: *mut c_void,
+    _: *mut *mut raw::RedisModuleString,
+) -> c_int {
+    // The server has checked the bounds.
+    guard::run("config", (), || (*own.cast::<Number>()).value.store(value, Relaxed));
+    raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn get_switch(_: *const c_char, own: *mut c_void) -> c_int {
+    guard::run("config", 0, || c_int::from((*own.cast::<Switch>()).get()))
+}
+
+unsafe extern "C" fn set_switch(
+    _: *const c_char,
+    value: c_int,
+    own: *mut c_void,
+    _: *mut *mut raw::RedisModuleString,
+) -> c_int {
+    guard::run("config", (), || (*own.cast::<Switch>()).value.store(value != 0, Relaxed));
+    raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn get_names(_: *const c_char, own: *mut c_void) -> *mut raw::RedisModuleString {
+    guard::run("config", null_mut(), || {
+        let names = &*own.cast::<Names>();
+        let text = Text::new(names.text().as_bytes());
+        let raw = text.name().as_ptr();
+        *names.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Shown(text));
+        raw
+    })
+}
+
+unsafe extern "C" fn set_names(
+    _: *const c_char,
+    value: *mut raw::RedisModuleString,
+    own: *mut c_void,
+    error: *mut *mut raw::RedisModuleString,
+) -> c_int {
+    guard::run("config", raw::REDISMODULE_ERR as c_int, || {
+        match (*own.cast::<Names>()).set(ffi::Name::new(value).bytes()) {
+            Ok(()) => raw::REDISMODULE_OK as c_int,
+            Err(why) => {
+                ffi::set_config_error(error, &why);
+                raw::REDISMODULE_ERR as c_int
+            }
+        }
+    })
+}

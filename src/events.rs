@@ -1,0 +1,112 @@
+//! What the server tells the module unasked: keys that come by themselves, databases that are emptied
+//! or exchanged.
+
+use crate::config;
+use crate::ffi::{self, Ctx, Name, Refused};
+use crate::guard;
+use crate::keyspace;
+use crate::state;
+use redis_module::raw;
+use std::ffi::{c_char, c_int, c_void, CStr};
+
+pub fn subscribe(ctx: Ctx) -> Result<(), Refused> {
+    let classes = raw::REDISMODULE_NOTIFY_GENERIC
+        | raw::REDISMODULE_NOTIFY_LOADED
+        | raw::REDISMODULE_NOTIFY_EVICTED;
+    ffi::subscribe_to_keys(ctx, classes, Some(on_key))?;
+    ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_FLUSHDB, Some(on_flush))?;
+    ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_SWAPDB, Some(on_swap))?;
+    if !ffi::is_redis_7() {
+        // Later servers know the event no more: they load such a resync the plain way.
+        ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_REPL_BACKUP, Some(on_repl_backup))?;
+    }
+    Ok(())
+}
+
+/// Whether what is loaded may be trusted: nothing that this node loads can have missed an
+/// invalidation of its primary's, whose stream goes on from there; after any other start the operator
+/// says so.
+pub fn trusts_what_is_loaded(ctx: Ctx) -> bool {
+    ctx.is_replica() || config::TRUST_LOADED.get()
+}
+
+unsafe extern "C" fn on_key(
+    ctx: *mut raw::RedisModuleCtx,
+    class: c_int,
+    event: *const c_char,
+    key: *mut raw::RedisModuleString,
+) -> c_int {
+    guard::run("keyspace event", (), || {
+        // SAFETY: the server's arguments, valid for this call.
+        let (ctx, name, event) =
+            unsafe { (Ctx::new(ctx), Name::new(key), CStr::from_ptr(event).to_bytes()) };
+        match class {
+            raw::REDISMODULE_NOTIFY_LOADED => {
+                keyspace::arrived(ctx, name, !trusts_what_is_loaded(ctx));
+            }
+            raw::REDISMODULE_NOTIFY_EVICTED => {
+                let database = ctx.database();
+                state::with(|state| {
+                    let region = state.region(database);
+                    if region.is_some_and(|r| r.database.was_last_removed(name.bytes())) {
+                        state.stats.evicted_entries += 1;
+                    }
+                });
+            }
+            _ => {
+                if matches!(event, b"rename_to" | b"copy_to" | b"move_to" | b"restore") {
+                    keyspace::arrived(ctx, name, true);
+                }
+            }
+        }
+    });
+    raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn on_flush(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    data: *mut c_void,
+) {
+    guard::run("flush event", (), || {
+        if subevent == raw::REDISMODULE_SUBEVENT_FLUSHDB_START && !data.is_null() {
+            // SAFETY: that is what the server hands over with this event.
+            let info = unsafe { &*data.cast::<raw::RedisModuleFlushInfo>() };
+            state::with(|state| state.flush(info.dbnum));
+        }
+    });
+}
+
+unsafe extern "C" fn on_swap(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    data: *mut c_void,
+) {
+    guard::run("swapdb event", (), || {
+        if !data.is_null() {
+            // SAFETY: that is what the server hands over with this event.
+            let info = unsafe { &*data.cast::<raw::RedisModuleSwapDbInfo>() };
+            state::with(|state| state.swap(info.dbnum_first, info.dbnum_second));
+        }
+    });
+}
+
+/// 6.2 puts all databases aside, loads the primary's, and then drops those aside or, where loading
+/// failed, takes them back.
+unsafe extern "C" fn on_repl_backup(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard::run("backup event", (), || {
+        state::with(|state| match subevent {
+            raw::REDISMODULE_SUBEVENT_REPL_BACKUP_CREATE => state.put_aside(),
+            raw::REDISMODULE_SUBEVENT_REPL_BACKUP_RESTORE => state.take_back(),
+            raw::REDISMODULE_SUBEVENT_REPL_BACKUP_DISCARD => state.drop_aside(),
+            _ => {}
+        });
+    });
+}

@@ -1,0 +1,172 @@
+//! Keys: the one file that opens them.
+//!
+//! It puts values under keys and takes them away, and keeps the index in step. A value leaves the
+//! index in its `unlink` callback ([`crate::types`]), whoever removes its key; it enters where this
+//! file stores it, and on the server's word that it has come by itself ([`arrived`]).
+
+use crate::error::{Error, Result};
+use crate::ffi::{Ctx, Held, Key, Mode, Name, Notify, Text};
+use crate::state;
+use crate::types;
+use crate::value::{RecordValue, UsageValue};
+use apikey_engine::usage::Counter;
+
+/// What stands under a name.
+pub enum Slot<'k> {
+    Empty,
+    Record(&'k RecordValue),
+    Usage(&'k UsageValue),
+    /// Something that is not this module's.
+    Foreign,
+}
+
+/// A name and what stands under it, open for reading or for writing.
+pub struct OpenKey<'a> {
+    key: Key<'a>,
+    name: Name<'a>,
+    ctx: Ctx<'a>,
+}
+
+pub fn open<'a>(ctx: Ctx<'a>, name: Name<'a>, mode: Mode) -> OpenKey<'a> {
+    OpenKey { key: Key::open(ctx, name, mode), name, ctx }
+}
+
+/// What an open key of the server's holds.
+pub fn slot<'k>(key: &'k Key) -> Slot<'k> {
+    match key.held() {
+        Held::Nothing => Slot::Empty,
+        Held::Other => Slot::Foreign,
+        // SAFETY: a value of our types was made by `into_raw` from a box of that type (in this
+        // file, or when it was loaded or copied), and lives as long as its key holds it, which is at
+        // least as long as nobody writes through the borrowed key. All references to it are shared.
+        Held::Value(of, value) => unsafe {
+            if of == types::record() {
+                Slot::Record(&*value.cast())
+            } else if of == types::usage() {
+                Slot::Usage(&*value.cast())
+            } else {
+                Slot::Foreign
+            }
+        },
+    }
+}
+
+impl<'a> OpenKey<'a> {
+    pub fn slot(&self) -> Slot<'_> {
+        slot(&self.key)
+    }
+
+    /// The record under the name, dead or not; an error where something else is.
+    pub fn record(&self) -> Result<Option<&RecordValue>> {
+        match self.slot() {
+            Slot::Empty => Ok(None),
+            Slot::Record(value) => Ok(Some(value)),
+            Slot::Usage(_) | Slot::Foreign => Err(Error::WRONG_TYPE),
+        }
+    }
+
+    /// The record under the name if it is alive; an error where something else is.
+    pub fn live_record(&self) -> Result<Option<&RecordValue>> {
+        Ok(self.record()?.filter(|value| !value.is_dead()))
+    }
+
+    /// The counter under the name; an error where something else is.
+    pub fn usage(&self) -> Result<Option<&UsageValue>> {
+        match self.slot() {
+            Slot::Empty => Ok(None),
+            Slot::Usage(value) => Ok(Some(value)),
+            Slot::Record(_) | Slot::Foreign => Err(Error::WRONG_TYPE),
+        }
+    }
+
+    pub fn expires_at(&self) -> Option<i64> {
+        self.key.expires_at()
+    }
+
+    /// Stores a record under the name, in place of what stood there, with its expiry.
+    pub fn store_record(&mut self, value: RecordValue, expires_at: Option<i64>) -> Result<()> {
+        let database = self.ctx.database();
+        if !state::with(|state| state.has_room(database)) {
+            return Err(Error::err("the tag index is full"));
+        }
+        let value = Box::into_raw(Box::new(value));
+        // SAFETY: the value is of the type; where the server refuses it, it is ours again.
+        unsafe {
+            if let Err(refused) = self.key.set(types::record(), value.cast()) {
+                drop(Box::from_raw(value));
+                return Err(refused.into());
+            }
+        }
+        if let (Slot::Record(value), name) = (self.slot(), self.name.bytes()) {
+            state::with(|state| state.add_record(database, name, value));
+        }
+        if let Some(at) = expires_at {
+            self.key.set_expires_at(at)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a counter under the name, in place of what stood there.
+    pub fn store_usage(&mut self, counter: Counter) -> Result<()> {
+        let database = self.ctx.database();
+        if !state::with(|state| state.has_room(database)) {
+            return Err(Error::err("the tag index is full"));
+        }
+        let value = Box::into_raw(Box::new(UsageValue::new(counter)));
+        // SAFETY: as in `store_record`.
+        unsafe {
+            if let Err(refused) = self.key.set(types::usage(), value.cast()) {
+                drop(Box::from_raw(value));
+                return Err(refused.into());
+            }
+        }
+        if let (Slot::Usage(value), name) = (self.slot(), self.name.bytes()) {
+            state::with(|state| state.add_counter(database, name, value));
+        }
+        Ok(())
+    }
+
+    /// Puts another count into the counter under the name.
+    pub fn update_usage(&self, counter: Counter) {
+        if let Slot::Usage(value) = self.slot() {
+            let before = value.counter.replace(counter).pending();
+            state::with(|state| state.pending_changed(self.name.bytes(), value, before));
+        }
+    }
+}
+
+/// Removes a key of the selected database and tells of it as DEL does; true when it was a live
+/// record.
+pub fn unlink_entry(ctx: Ctx, name: &[u8]) -> bool {
+    let text = Text::new(name);
+    let mut key = Key::open(ctx, text.name(), Mode::ReadWrite);
+    let live = match slot(&key) {
+        Slot::Record(value) => !value.is_dead(),
+        _ => return false,
+    };
+    let gone = key.unlink().is_ok();
+    drop(key);
+    if gone {
+        ctx.notify(Notify::Generic, c"del", text.name());
+    }
+    gone && live
+}
+
+/// A key has come by itself: it was loaded, renamed, copied, moved or restored. A record that
+/// was not stored here, under this name, is `dead`.
+pub fn arrived(ctx: Ctx, name: Name, dead: bool) {
+    let key = Key::open(ctx, name, Mode::Read);
+    let database = ctx.database();
+    match slot(&key) {
+        Slot::Record(value) => {
+            if dead {
+                value.stamp_dead();
+            }
+            state::with(|state| state.add_record(database, name.bytes(), value));
+        }
+        Slot::Usage(value) => {
+            state::with(|state| state.add_counter(database, name.bytes(), value));
+        }
+        Slot::Empty | Slot::Foreign => {}
+    }
+}

@@ -1,0 +1,192 @@
+//! The grammar that commands share: options in any order and any case, each at most once.
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::ffi::{Args, Ctx, Name};
+use apikey_engine::digest::{self, Digest, MAX_SECRET_BYTES};
+use apikey_engine::tags::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+
+/// The arguments behind the fixed ones, read one by one.
+pub struct Options<'a> {
+    args: Args<'a>,
+    position: usize,
+}
+
+impl<'a> Options<'a> {
+    pub fn new(args: Args<'a>, position: usize) -> Self {
+        Self { args, position }
+    }
+
+    /// The next option's name as it was written.
+    pub fn next_name(&mut self) -> Option<&'a [u8]> {
+        let name = self.args.get(self.position)?;
+        self.position += 1;
+        Some(name.bytes())
+    }
+
+    /// The next argument, which belongs to the option `of`.
+    pub fn value(&mut self, of: &str) -> Result<Name<'a>> {
+        let value = self
+            .args
+            .get(self.position)
+            .ok_or_else(|| Error::err(format_args!("{of} has no value")))?;
+        self.position += 1;
+        Ok(value)
+    }
+
+    /// The error for an option that the command does not know. Its name is not repeated: it may be
+    /// a secret whose option was forgotten.
+    pub fn unknown(&self) -> Error {
+        Error::err(format_args!("unknown option at argument {}", self.position.saturating_sub(1)))
+    }
+}
+
+/// Whether an option has this name, in any case.
+pub fn is(option: &[u8], name: &str) -> bool {
+    option.eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// Keeps every argument that follows the word SECRET out of MONITOR and SLOWLOG, before anything else
+/// is read: also where the call is malformed.
+pub fn redact_secrets(ctx: Ctx, args: Args) {
+    for position in 1..args.len().saturating_sub(1) {
+        if args.get(position).is_some_and(|word| is(word.bytes(), "SECRET")) {
+            ctx.redact(position + 1);
+        }
+    }
+}
+
+/// Sets what an option gave; an error where it has been given.
+pub fn set_once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<()> {
+    if slot.replace(value).is_some() {
+        return Err(Error::err(format_args!("{name} is given twice")));
+    }
+    Ok(())
+}
+
+pub fn exclude(one: &str, other: &str) -> Error {
+    Error::err(format_args!("{one} and {other} exclude each other"))
+}
+
+/// A whole number between two bounds.
+pub fn integer(value: Name, name: &str, least: i64, most: i64) -> Result<i64> {
+    match value.integer() {
+        Some(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(Error::between(name, least, most)),
+    }
+}
+
+/// A secret's digest.
+pub fn secret(value: Name) -> Result<Digest> {
+    let secret = value.bytes();
+    if !(1..=MAX_SECRET_BYTES).contains(&secret.len()) {
+        return Err(Error::err(format_args!(
+            "SECRET must be between 1 and {MAX_SECRET_BYTES} bytes"
+        )));
+    }
+    Ok(digest::of_secret(secret))
+}
+
+/// A digest in hex.
+pub fn digest(value: Name) -> Result<Digest> {
+    digest::from_hex(value.bytes()).ok_or_else(|| Error::err("DIGEST must be 64 hex digits"))
+}
+
+/// One tag.
+pub fn tag<'a>(value: Name<'a>, name: &str) -> Result<&'a [u8]> {
+    let tag = value.bytes();
+    if !(1..=MAX_TAG_BYTES).contains(&tag.len()) {
+        return Err(Error::err(format_args!("{name} must be between 1 and {MAX_TAG_BYTES} bytes")));
+    }
+    Ok(tag)
+}
+
+/// `TAGS n tag...`, behind the word.
+pub fn tags<'a>(options: &mut Options<'a>, replayed: bool) -> Result<Vec<&'a [u8]>> {
+    let most = if replayed { MAX_CALLER_TAGS } else { config::MAX_TAGS.size() };
+    if most == 0 {
+        return Err(Error::err("TAGS is not allowed while apikey.max-tags is 0"));
+    }
+    let count = integer(options.value("TAGS")?, "TAGS count", 1, most as i64)?;
+    (0..count)
+        .map(|_| {
+            let value =
+                options.value("").map_err(|_| Error::err("TAGS has fewer tags than its count"))?;
+            tag(value, "a tag of TAGS")
+        })
+        .collect()
+}
+
+/// `NS ns`, behind the word.
+pub fn namespace<'a>(options: &mut Options<'a>) -> Result<&'a [u8]> {
+    let namespace = options.value("NS")?.bytes();
+    if !(1..=MAX_NAMESPACE_BYTES).contains(&namespace.len()) {
+        return Err(Error::err(format_args!(
+            "NS must be between 1 and {MAX_NAMESPACE_BYTES} bytes"
+        )));
+    }
+    Ok(namespace)
+}
+
+/// When an entry is to expire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Expiry {
+    /// As the configuration says.
+    Default,
+    /// When what it replaces would have.
+    Keep,
+    /// At this time, in epoch milliseconds.
+    At(i64),
+}
+
+/// The most seconds that a time may have (the year 5138), and milliseconds.
+const MAX_SECONDS: i64 = 100_000_000_000;
+const MAX_MILLISECONDS: i64 = MAX_SECONDS * 1000;
+
+/// EX, PX, EXAT, PXAT and KEEPTTL, of which one may be given.
+#[derive(Default)]
+pub struct ExpiryOptions(Option<(&'static str, Expiry)>);
+
+impl ExpiryOptions {
+    /// Takes the option if it is one of these.
+    pub fn take(&mut self, option: &[u8], options: &mut Options, now: i64) -> Result<bool> {
+        let names = ["EX", "PX", "EXAT", "PXAT", "KEEPTTL"];
+        let Some(name) = names.into_iter().find(|name| is(option, name)) else { return Ok(false) };
+        match self.0 {
+            Some((before, _)) if before == name => {
+                return Err(Error::err(format_args!("{name} is given twice")))
+            }
+            Some((before, _)) => return Err(exclude(before, name)),
+            None => {}
+        }
+        let mut number = |most| integer(options.value(name)?, name, 1, most);
+        let expiry = match name {
+            "EX" => Expiry::At(now.saturating_add(number(MAX_SECONDS)? * 1000)),
+            "PX" => Expiry::At(now.saturating_add(number(MAX_MILLISECONDS)?)),
+            "EXAT" => Expiry::At(number(MAX_SECONDS)? * 1000),
+            // What a primary has resolved from EX may be later than what a client may give.
+            "PXAT" => Expiry::At(number(2 * MAX_MILLISECONDS)?),
+            _ => Expiry::Keep,
+        };
+        self.0 = Some((name, expiry));
+        Ok(true)
+    }
+
+    pub fn get(&self) -> Expiry {
+        self.0.map_or(Expiry::Default, |(_, expiry)| expiry)
+    }
+}
+
+/// `COUNT n`, the only option of some commands.
+pub fn count(args: Args, position: usize, default: i64, most: i64) -> Result<i64> {
+    let mut options = Options::new(args, position);
+    let mut count = None;
+    while let Some(option) = options.next_name() {
+        if !is(option, "COUNT") {
+            return Err(options.unknown());
+        }
+        let value = integer(options.value("COUNT")?, "COUNT", 1, most)?;
+        set_once(&mut count, "COUNT", value)?;
+    }
+    Ok(count.unwrap_or(default))
+}

@@ -1,0 +1,213 @@
+//! What the module knows beside the keys: an index for each database, and its counts of answers.
+//!
+//! All of it belongs to the main thread, on which the server runs commands, events and the callbacks
+//! of data types other than `free`. It stands in a thread-local that is made on first use and never
+//! dropped, so that reaching it from another thread by mistake finds an empty state and not a race.
+//!
+//! [`with`] lends the state for the time of a closure. No call into the server belongs into it: an
+//! eviction or an expiry inside that call would come back here.
+
+use crate::ffi;
+use crate::value::{RecordValue, RegionId, UsageValue};
+use apikey_engine::database::{Database, Totals};
+use apikey_engine::segments::Place;
+use apikey_engine::stats::Stats;
+use apikey_engine::tag_index::Fingerprints;
+use std::cell::{OnceCell, RefCell};
+
+/// The index of one database, under a number that it keeps when SWAPDB moves it.
+#[derive(Default)]
+pub struct Region {
+    pub id: RegionId,
+    pub database: Database,
+}
+
+pub struct State {
+    pub fingerprints: Fingerprints,
+    pub stats: Stats,
+    /// By number of database; a database without keys of ours may have none.
+    regions: Vec<Option<Region>>,
+    /// What a full resync of 6.2 with `repl-diskless-load swapdb` has put aside.
+    aside: Option<Vec<Option<Region>>>,
+    last_region: RegionId,
+}
+
+thread_local! {
+    static STATE: OnceCell<&'static RefCell<State>> = const { OnceCell::new() };
+}
+
+/// Lends the state; see the top of this file.
+pub fn with<T>(body: impl FnOnce(&mut State) -> T) -> T {
+    STATE.with(|state| {
+        let state = state.get_or_init(|| Box::leak(Box::new(RefCell::new(State::new()))));
+        body(&mut state.borrow_mut())
+    })
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            fingerprints: Fingerprints::new(ffi::random_bytes()),
+            stats: Stats::default(),
+            regions: Vec::new(),
+            aside: None,
+            last_region: 0,
+        }
+    }
+
+    pub fn region(&self, number: i32) -> Option<&Region> {
+        self.regions.get(usize::try_from(number).ok()?)?.as_ref()
+    }
+
+    /// The region of a database, made where there is none.
+    fn region_mut(&mut self, number: i32) -> Option<&mut Region> {
+        let at = usize::try_from(number).ok()?;
+        if at >= self.regions.len() {
+            self.regions.resize_with(at + 1, || None);
+        }
+        let region = self.regions.get_mut(at)?;
+        Some(region.get_or_insert_with(|| {
+            self.last_region += 1;
+            Region { id: self.last_region, ..Region::default() }
+        }))
+    }
+
+    fn by_id(&mut self, id: RegionId) -> Option<&mut Region> {
+        self.regions.iter_mut().flatten().find(|region| region.id == id)
+    }
+
+    /// All databases together.
+    pub fn totals(&self) -> Totals {
+        self.regions.iter().flatten().fold(Totals::default(), |sum, region| {
+            let totals = region.database.totals();
+            Totals {
+                records: sum.records + totals.records,
+                counters: sum.counters + totals.counters,
+                pending: sum.pending + totals.pending,
+            }
+        })
+    }
+
+    /// Tags that have an entry, in all databases.
+    pub fn tag_count(&self) -> usize {
+        self.regions.iter().flatten().map(|region| region.database.tag_count()).sum()
+    }
+
+    pub fn index_bytes(&self) -> usize {
+        self.regions.iter().flatten().map(|region| region.database.index().bytes()).sum()
+    }
+
+    /// Whether the index of a database finds room for another key.
+    pub fn has_room(&self, number: i32) -> bool {
+        self.region(number).is_none_or(|region| region.database.index().has_room())
+    }
+
+    /// A record has come to a name.
+    pub fn add_record(&mut self, number: i32, name: &[u8], value: &RecordValue) {
+        let of = self.fingerprints.clone();
+        let Some(region) = self.region_mut(number) else { return };
+        let place = region.database.add_record(name, &value.record, value.is_dead(), &of);
+        value.link.set(region.id, place);
+    }
+
+    /// A record's key has gone; the value goes with it, or to another name, where it is dead.
+    pub fn remove_record(&mut self, value: &RecordValue) {
+        if let Some(region) = self.by_id(value.link.region()) {
+            region.database.remove_record(value.link.place());
+        }
+        value.link.clear();
+        value.stamp_dead();
+    }
+
+    /// A counter has come to a name.
+    pub fn add_counter(&mut self, number: i32, name: &[u8], value: &UsageValue) {
+        let Some(region) = self.region_mut(number) else { return };
+        let place = region.database.add_counter(name, value.counter.get().pending());
+        value.link.set(region.id, place);
+    }
+
+    /// A counter's key has gone; the value goes with it, or to another name.
+    pub fn remove_counter(&mut self, value: &UsageValue) {
+        let pending = value.counter.get().pending();
+        if let Some(region) = self.by_id(value.link.region()) {
+            region.database.remove_counter(value.link.place(), pending);
+        }
+        value.link.clear();
+    }
+
+    /// A counter's pending count was `before`.
+    pub fn pending_changed(&mut self, name: &[u8], value: &UsageValue, before: i64) {
+        let now = value.counter.get().pending();
+        let id = value.link.region();
+        if let Some(region) = self.by_id(id) {
+            let place = region.database.set_pending(name, value.link.place(), before, now);
+            value.link.set(id, place);
+        }
+    }
+
+    /// Takes an item whose key turned out to be gone out of the index. Ends a loop over members, come
+    /// what may: in step with the keys there is none.
+    pub fn remove_if_still(&mut self, number: i32, place: Place, name: &[u8]) {
+        let Some(region) = self.region_mut(number) else { return };
+        if region.database.index().name(place) == Some(name) {
+            region.database.forget(place);
+        }
+    }
+
+    /// Makes the index wrong, for tests.
+    #[cfg(debug_assertions)]
+    pub fn forget(&mut self, number: i32, place: Place) {
+        if let Some(region) = self.region_mut(number) {
+            region.database.forget(place);
+        }
+    }
+
+    /// All keys of a database are going, without a word for each; -1 is all databases.
+    pub fn flush(&mut self, number: i32) {
+        let gone = match usize::try_from(number) {
+            Ok(at) => self.regions.get_mut(at).and_then(Option::take).into_iter().collect(),
+            Err(_) => std::mem::take(&mut self.regions).into_iter().flatten().collect(),
+        };
+        discard(gone);
+    }
+
+    /// Two databases have exchanged their keys.
+    pub fn swap(&mut self, first: i32, second: i32) {
+        let (Ok(first), Ok(second)) = (usize::try_from(first), usize::try_from(second)) else {
+            return;
+        };
+        let end = first.max(second) + 1;
+        if end > self.regions.len() {
+            self.regions.resize_with(end, || None);
+        }
+        self.regions.swap(first, second);
+    }
+
+    /// All keys are put aside while others are loaded (6.2).
+    pub fn put_aside(&mut self) {
+        self.aside = Some(std::mem::take(&mut self.regions));
+    }
+
+    /// The load failed: what was put aside is back.
+    pub fn take_back(&mut self) {
+        if let Some(aside) = self.aside.take() {
+            let loaded = std::mem::replace(&mut self.regions, aside);
+            discard(loaded.into_iter().flatten().collect());
+        }
+    }
+
+    /// The load is done: what was put aside is going.
+    pub fn drop_aside(&mut self) {
+        discard(self.aside.take().into_iter().flatten().flatten().collect());
+    }
+}
+
+/// Frees regions; large ones on a thread of their own, since that takes a second for some million
+/// entries. They share nothing with anyone.
+fn discard(gone: Vec<Region>) {
+    const LARGE: usize = 1000;
+    if gone.iter().map(|region| region.database.index().len()).sum::<usize>() > LARGE {
+        // Where no thread can be had the closure is dropped here, and the regions with it.
+        let _ = std::thread::Builder::new().name("apikey-discard".into()).spawn(move || drop(gone));
+    }
+}

@@ -1,0 +1,216 @@
+//! The native data types `apikeyrec` and `apikeyuse`: how the server saves, loads, copies and frees
+//! their values.
+//!
+//! Version 3 of the methods, which all supported servers know. `unlink` sees every removal of one key
+//! on the main thread, and finds the value's place in the index by the value itself. `free` may run
+//! on another thread and touches nothing but the value.
+
+use crate::ffi::{log, Ctx, DataType, Digest, Io, Level, Refused};
+use crate::guard;
+use crate::state;
+use crate::value::{RecordValue, UsageValue};
+use apikey_engine::codec::{self, Value};
+use redis_module::raw;
+use std::ffi::{c_int, c_void, CStr};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+
+const RECORD_NAME: &CStr = c"apikeyrec";
+const USAGE_NAME: &CStr = c"apikeyuse";
+
+/// The version of the encoding that the server keeps beside a value; the codec has its own.
+const ENCODING: c_int = 1;
+
+static RECORD: OnceLock<DataType> = OnceLock::new();
+static USAGE: OnceLock<DataType> = OnceLock::new();
+
+/// The type of records. Called only when the module is loaded.
+pub fn record() -> DataType {
+    *RECORD.get().unwrap_or_else(|| panic!("no data types before the load"))
+}
+
+/// The type of usage counters.
+pub fn usage() -> DataType {
+    *USAGE.get().unwrap_or_else(|| panic!("no data types before the load"))
+}
+
+pub fn create(ctx: Ctx) -> Result<(), Refused> {
+    let record = DataType::create(ctx, RECORD_NAME, ENCODING, &mut methods::<RecordValue>())?;
+    let usage = DataType::create(ctx, USAGE_NAME, ENCODING, &mut methods::<UsageValue>())?;
+    let (Ok(()), Ok(())) = (RECORD.set(record), USAGE.set(usage)) else { return Err(Refused) };
+    Ok(())
+}
+
+/// What the two types do in their own ways.
+trait Kind: Sized {
+    fn decoded(value: Value) -> Option<Self>;
+    fn encode(&self) -> Vec<u8>;
+    /// What an AOF rewrite writes; `None` for what it leaves out.
+    fn rewrite(&self) -> Option<Vec<u8>> {
+        Some(self.encode())
+    }
+    fn copy(&self) -> Self;
+    fn unlink(&self);
+    fn digest(&self, digest: Digest);
+    fn heap_bytes(&self) -> usize;
+}
+
+impl Kind for RecordValue {
+    fn decoded(value: Value) -> Option<Self> {
+        match value {
+            Value::Record { record, dead } => Some(Self::new(record, dead)),
+            Value::Usage(_) => None,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode_record(&self.record, self.is_dead())
+    }
+
+    fn rewrite(&self) -> Option<Vec<u8>> {
+        (!self.is_dead()).then(|| self.encode())
+    }
+
+    fn copy(&self) -> Self {
+        // It lives only where it was stored.
+        Self::new(self.record.clone(), true)
+    }
+
+    fn unlink(&self) {
+        state::with(|state| state.remove_record(self));
+    }
+
+    fn digest(&self, digest: Digest) {
+        digest.add(&self.encode());
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.record.heap_bytes()
+    }
+}
+
+impl Kind for UsageValue {
+    fn decoded(value: Value) -> Option<Self> {
+        match value {
+            Value::Usage(counter) => Some(Self::new(counter)),
+            Value::Record { .. } => None,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode_usage(&self.counter.get())
+    }
+
+    fn copy(&self) -> Self {
+        Self::new(self.counter.get())
+    }
+
+    fn unlink(&self) {
+        state::with(|state| state.remove_counter(self));
+    }
+
+    fn digest(&self, digest: Digest) {
+        // Not last_used_at: each node has it by its own clock.
+        let counter = self.counter.get();
+        digest.add_number(counter.pending());
+        digest.add_number(counter.total());
+        digest.add_number(counter.first_used_at());
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn methods<K: Kind>() -> raw::RedisModuleTypeMethods {
+    raw::RedisModuleTypeMethods {
+        version: 3,
+        rdb_load: Some(rdb_load::<K>),
+        rdb_save: Some(rdb_save::<K>),
+        aof_rewrite: Some(aof_rewrite::<K>),
+        mem_usage: Some(mem_usage::<K>),
+        digest: Some(digest::<K>),
+        free: Some(free::<K>),
+        aux_load: None,
+        aux_save: None,
+        aux_save_triggers: 0,
+        free_effort: None,
+        unlink: Some(unlink::<K>),
+        copy: Some(copy::<K>),
+        defrag: None,
+        mem_usage2: None,
+        free_effort2: None,
+        unlink2: None,
+        copy2: None,
+        aux_save2: None,
+    }
+}
+
+// SAFETY, for all callbacks below: the server calls them with a stream, a digest, names that are
+// valid for the call, and with values that `into_raw` made of a box of K: methods::<K> is registered
+// for the type of K alone. References to values are shared.
+
+unsafe extern "C" fn rdb_load<K: Kind>(
+    io: *mut raw::RedisModuleIO,
+    encoding: c_int,
+) -> *mut c_void {
+    guard::run("rdb_load", null_mut(), || {
+        if encoding != ENCODING {
+            log(Level::Warning, "a value was written by a newer version of the module");
+            return null_mut();
+        }
+        let Some(bytes) = Io::new(io).load() else { return null_mut() };
+        let value = match codec::decode(&bytes) {
+            Ok(value) => K::decoded(value),
+            Err(bad) => {
+                log(Level::Warning, &format!("a value can't be loaded: {}", bad.0));
+                None
+            }
+        };
+        value.map_or(null_mut(), |value| Box::into_raw(Box::new(value)).cast())
+    })
+}
+
+unsafe extern "C" fn rdb_save<K: Kind>(io: *mut raw::RedisModuleIO, value: *mut c_void) {
+    guard::run("rdb_save", (), || Io::new(io).save(&(*value.cast::<K>()).encode()));
+}
+
+unsafe extern "C" fn aof_rewrite<K: Kind>(
+    io: *mut raw::RedisModuleIO,
+    _key: *mut raw::RedisModuleString,
+    value: *mut c_void,
+) {
+    guard::run("aof_rewrite", (), || {
+        if let Some(bytes) = (*value.cast::<K>()).rewrite() {
+            Io::new(io).emit(crate::commands::apply::NAME, &bytes);
+        }
+    });
+}
+
+unsafe extern "C" fn mem_usage<K: Kind>(value: *const c_void) -> usize {
+    guard::run("mem_usage", 0, || size_of::<K>() + (*value.cast::<K>()).heap_bytes())
+}
+
+unsafe extern "C" fn digest<K: Kind>(digest: *mut raw::RedisModuleDigest, value: *mut c_void) {
+    guard::run("digest", (), || {
+        let digest = Digest::new(digest);
+        (*value.cast::<K>()).digest(digest);
+        digest.end();
+    });
+}
+
+unsafe extern "C" fn free<K: Kind>(value: *mut c_void) {
+    guard::run("free", (), || drop(Box::from_raw(value.cast::<K>())));
+}
+
+unsafe extern "C" fn unlink<K: Kind>(_key: *mut raw::RedisModuleString, value: *const c_void) {
+    guard::run("unlink", (), || (*value.cast::<K>()).unlink());
+}
+
+unsafe extern "C" fn copy<K: Kind>(
+    _from: *mut raw::RedisModuleString,
+    _to: *mut raw::RedisModuleString,
+    value: *const c_void,
+) -> *mut c_void {
+    guard::run("copy", null_mut(), || Box::into_raw(Box::new((*value.cast::<K>()).copy())).cast())
+}

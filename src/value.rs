@@ -1,0 +1,79 @@
+//! Values as keys hold them: what the engine made, and where the index has it.
+//!
+//! A value belongs to its key; the server frees it, perhaps on another thread, where nothing but the
+//! value itself may be touched. All else happens on the main thread, and through shared references:
+//! what changes is in cells.
+
+use apikey_engine::record::Record;
+use apikey_engine::segments::Place;
+use apikey_engine::usage::Counter;
+use std::cell::Cell;
+
+/// The number of a [`crate::state::Region`], which is never given twice. 0 is none.
+pub type RegionId = u32;
+
+/// Where the index has a value. The database's number would not do: SWAPDB exchanges it.
+#[derive(Debug, Default)]
+pub struct Link {
+    region: Cell<RegionId>,
+    place: Cell<Option<NonMaxPlace>>,
+}
+
+/// A place + 1, so that `Option` costs nothing: the highest place is never used.
+type NonMaxPlace = std::num::NonZeroU32;
+
+impl Link {
+    pub fn set(&self, region: RegionId, place: Option<Place>) {
+        self.region.set(region);
+        self.place.set(place.and_then(|place| NonMaxPlace::new(place.wrapping_add(1))));
+    }
+
+    pub fn clear(&self) {
+        self.set(0, None);
+    }
+
+    pub fn region(&self) -> RegionId {
+        self.region.get()
+    }
+
+    pub fn place(&self) -> Option<Place> {
+        self.place.get().map(|place| place.get() - 1)
+    }
+}
+
+/// What a key of the type `apikeyrec` holds.
+#[derive(Debug)]
+pub struct RecordValue {
+    pub record: Record,
+    pub link: Link,
+    dead: Cell<bool>,
+}
+
+impl RecordValue {
+    pub fn new(record: Record, dead: bool) -> Self {
+        Self { record, link: Link::default(), dead: Cell::new(dead) }
+    }
+
+    /// Whether the value is stamped dead: every read takes it for nothing.
+    pub fn is_dead(&self) -> bool {
+        self.dead.get()
+    }
+
+    /// There is no way back.
+    pub fn stamp_dead(&self) {
+        self.dead.set(true);
+    }
+}
+
+/// What a key of the type `apikeyuse` holds.
+#[derive(Debug)]
+pub struct UsageValue {
+    pub counter: Cell<Counter>,
+    pub link: Link,
+}
+
+impl UsageValue {
+    pub fn new(counter: Counter) -> Self {
+        Self { counter: Cell::new(counter), link: Link::default() }
+    }
+}
