@@ -50,9 +50,9 @@ required!(
     RedisModule_Free,
     RedisModule_FreeServerInfo,
     RedisModule_FreeString,
-    RedisModule_GetAbsExpire,
     RedisModule_GetBlockedClientPrivateData,
     RedisModule_GetContextFlags,
+    RedisModule_GetExpire,
     RedisModule_GetKeyNameFromIO,
     RedisModule_GetRandomBytes,
     RedisModule_GetSelectedDb,
@@ -83,7 +83,7 @@ required!(
     RedisModule_ScanCursorCreate,
     RedisModule_ScanCursorDestroy,
     RedisModule_ServerInfoGetFieldC,
-    RedisModule_SetAbsExpire,
+    RedisModule_SetExpire,
     RedisModule_SetModuleOptions,
     RedisModule_StringPtrLen,
     RedisModule_StringToLongLong,
@@ -539,15 +539,50 @@ impl<'a> Key<'a> {
         if self.raw.is_null() {
             return None;
         }
-        // SAFETY: the key is open.
-        let at = unsafe { api!(RedisModule_GetAbsExpire(self.raw)) };
-        (at != i64::from(raw::REDISMODULE_NO_EXPIRE)).then_some(at)
+        // SAFETY: reads the table; the key is open.
+        unsafe {
+            let at = match raw::RedisModule_GetAbsExpire {
+                Some(get) => get(self.raw),
+                None => within_one_millisecond(|now| {
+                    let left = api!(RedisModule_GetExpire(self.raw));
+                    if left == NO_EXPIRE {
+                        NO_EXPIRE
+                    } else {
+                        left + now
+                    }
+                }),
+            };
+            (at != NO_EXPIRE).then_some(at)
+        }
     }
 
     pub fn set_expires_at(&mut self, at: i64) -> Result<(), Refused> {
-        // SAFETY: the key is open for writing, or the server refuses.
-        accepted(unsafe { api!(RedisModule_SetAbsExpire(self.raw, at)) })
+        // SAFETY: reads the table; the key is open for writing, or the server refuses.
+        accepted(unsafe {
+            match raw::RedisModule_SetAbsExpire {
+                Some(set) => set(self.raw, at),
+                None => within_one_millisecond(|now| {
+                    api!(RedisModule_SetExpire(self.raw, (at - now).max(0)))
+                }),
+            }
+        })
     }
+}
+
+const NO_EXPIRE: i64 = raw::REDISMODULE_NO_EXPIRE as i64;
+
+/// Servers before 7.0 take and give a key's expiry as the time that is left. Runs `body` until it
+/// began and ended in the same millisecond, so that what it makes of `now` is exact.
+fn within_one_millisecond<T>(mut body: impl FnMut(i64) -> T) -> T {
+    const TRIES: usize = 100;
+    for _ in 1..TRIES {
+        let before = now();
+        let result = body(before);
+        if now() == before {
+            return result;
+        }
+    }
+    body(now())
 }
 
 impl Drop for Key<'_> {
