@@ -262,21 +262,17 @@ impl<'a> Ctx<'a> {
 
     /// Whether the caller may write keys of this name; servers before 7.0 can't tell and say yes.
     pub fn caller_may_write(self, name: Name) -> bool {
-        // SAFETY: reads the table; the context is a client's, of which the callers take care (see
-        // `is_replayed`), and what is returned is freed. The calls are those of the API's own
-        // documentation, in its order.
+        // SAFETY: reads the table; the context and the name are valid, the user is freed after use.
         unsafe {
-            let (Some(user_name), Some(user_of), Some(free_user), Some(check)) = (
-                raw::RedisModule_GetCurrentUserName,
+            let (Some(user_of), Some(free_user), Some(check)) = (
                 raw::RedisModule_GetModuleUserFromUserName,
                 raw::RedisModule_FreeModuleUser,
                 raw::RedisModule_ACLCheckKeyPermissions,
             ) else {
                 return true;
             };
-            let Some(text) = NonNull::new(user_name(self.raw)) else { return true };
-            let text = Text { raw: text };
-            let user = user_of(text.raw.as_ptr());
+            let Some(user_name) = self.user_name() else { return true };
+            let user = user_of(user_name.raw.as_ptr());
             if user.is_null() {
                 return false;
             }
@@ -284,6 +280,26 @@ impl<'a> Ctx<'a> {
             let verdict = check(user, name.raw, flags as c_int);
             free_user(user);
             accepted(verdict).is_ok()
+        }
+    }
+
+    /// The caller's user; `None` for another module that calls in its own name.
+    fn user_name(self) -> Option<Text> {
+        // SAFETY: reads the table; the context is valid; the string is ours, since the module uses no
+        // automatic memory. GetCurrentUserName dereferences the client's user, which is null for
+        // RM_Call and on a replica, so it is asked in scripts alone: their client is in no list of
+        // clients, and has the user of who called the script.
+        unsafe {
+            let id = raw::RedisModule_GetClientId?(self.raw);
+            let listed = NonNull::new(raw::RedisModule_GetClientUserNameById?(self.raw, id));
+            let name = match listed {
+                Some(name) => name,
+                None if self.flags() & raw::REDISMODULE_CTX_FLAGS_LUA != 0 => {
+                    NonNull::new(raw::RedisModule_GetCurrentUserName?(self.raw))?
+                }
+                None => return None,
+            };
+            Some(Text { raw: name })
         }
     }
 

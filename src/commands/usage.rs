@@ -42,9 +42,9 @@ impl Command for Incr {
         let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
         let before = key.usage()?.map(|value| value.counter.get());
         let mut counter = before.unwrap_or_default();
-        let pending = counter
-            .incr(by.unwrap_or(1), ffi::now())
-            .map_err(|_| Error::err("increment or decrement would overflow"))?;
+        let pending = counter.incr(by.unwrap_or(1), ffi::now()).map_err(|_| {
+            Error::err(format_args!("BY must not take the total beyond {}", i64::MAX))
+        })?;
         match before {
             Some(_) => {
                 key.update_usage(counter);
