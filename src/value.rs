@@ -49,6 +49,9 @@ pub struct RecordValue {
     dead: Cell<bool>,
 }
 
+/// Allocators round up: one more byte would cost 16.
+const _: () = assert!(size_of::<RecordValue>() <= 64);
+
 impl RecordValue {
     pub fn new(record: Record, dead: bool) -> Self {
         Self { record, link: Link::default(), dead: Cell::new(dead) }

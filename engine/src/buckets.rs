@@ -14,7 +14,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.heads.len()
     }
 
@@ -81,7 +81,7 @@ mod tests {
                 let bucket = buckets.of(hash);
                 let was = before[hash as usize];
                 assert!(bucket == was || (bucket == added && was == buddy), "hash {hash}");
-                assert!(bucket < buckets.len());
+                assert!(bucket < buckets.count());
             }
         }
     }

@@ -338,23 +338,18 @@ fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> 
     }
 }
 
-/// A range of [`Record::bytes`].
-#[derive(Clone, Copy, Debug)]
-struct IdRange {
-    from: u32,
-    len: u8,
-}
-
 /// A record, laid out for VALIDATE.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Record {
     bytes: Box<[u8]>,
     /// Epoch milliseconds; [`NEVER`] where the key doesn't expire.
     expires_at: i64,
     json_len: u32,
     scopes_len: u32,
-    id: IdRange,
-    user_id: IdRange,
+    id_from: u32,
+    user_id_from: u32,
+    id_len: u8,
+    user_id_len: u8,
     digests: u8,
     namespace_len: u8,
     tags: u8,
@@ -428,16 +423,19 @@ impl Record {
                     (bytes.len() - own.len(), own.len())
                 }
             };
-            Some(IdRange { from: u32::try_from(from).ok()?, len: u8::try_from(len).ok()? })
+            Some((u32::try_from(from).ok()?, u8::try_from(len).ok()?))
         };
-        let (id, user_id) = (range(&parts.id)?, range(&parts.user_id)?);
+        let ((id_from, id_len), (user_id_from, user_id_len)) =
+            (range(&parts.id)?, range(&parts.user_id)?);
         Some(Self {
             bytes: bytes.into_boxed_slice(),
             expires_at: parts.expires_at.unwrap_or(NEVER),
             json_len: u32::try_from(parts.json.len()).ok()?,
             scopes_len: u32::try_from(parts.scopes.len()).ok()?,
-            id,
-            user_id,
+            id_from,
+            user_id_from,
+            id_len,
+            user_id_len,
             digests: u8::try_from(digests.len()).ok()?,
             namespace_len: u8::try_from(namespace.len()).ok()?,
             tags: u8::try_from(own.len()).ok()?,
@@ -494,8 +492,9 @@ impl Record {
 
     /// Calls `each` with every tag that the record carries: the automatic ones, then the caller's.
     pub fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
-        let id = |range: IdRange| self.slice(range.from as usize, usize::from(range.len));
-        tags::of_record(self.namespace(), id(self.id), id(self.user_id), each);
+        let id = self.slice(self.id_from as usize, usize::from(self.id_len));
+        let user_id = self.slice(self.user_id_from as usize, usize::from(self.user_id_len));
+        tags::of_record(self.namespace(), id, user_id, each);
         self.caller_tags().for_each(each);
     }
 
@@ -719,7 +718,7 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        assert!(size_of::<Record>() <= 56, "{}", size_of::<Record>());
+        assert!(size_of::<Record>() <= 48, "{}", size_of::<Record>());
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {

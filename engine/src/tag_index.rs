@@ -316,7 +316,7 @@ impl TagIndex {
     }
 
     fn add_tag(&mut self, fingerprint: Fingerprint, item: Place) -> Option<Place> {
-        if self.tags.len() >= self.buckets.len() {
+        if self.tags.len() >= self.buckets.count() {
             if let Some(buddy) = self.buckets.grow() {
                 let chain = self.buckets.head(buddy);
                 self.buckets.set_head(buddy, NOWHERE);
@@ -361,7 +361,7 @@ impl TagIndex {
         }
         // Two steps a removal catch up with a load that falls by half of a bucket.
         for _ in 0..2 {
-            if self.buckets.len() <= 2 * self.tags.len() {
+            if self.buckets.count() <= 2 * self.tags.len() {
                 break;
             }
             match self.buckets.shrink() {
