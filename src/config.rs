@@ -83,7 +83,10 @@ impl Names {
         let text = std::str::from_utf8(text).map_err(|_| "must be UTF-8".to_string())?;
         let names: Vec<String> = text.split_ascii_whitespace().map(str::to_string).collect();
         if names.len() > self.most {
-            return Err(format!("must be at most {} names of fields", self.most));
+            return Err(match self.most {
+                1 => "must be the name of one field".into(),
+                most => format!("must be at most {most} names of fields"),
+            });
         }
         if names.iter().any(|name| name.len() > MAX_FIELD_NAME_BYTES) {
             return Err(format!("must be names of at most {MAX_FIELD_NAME_BYTES} bytes"));

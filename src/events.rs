@@ -2,7 +2,7 @@
 //! or exchanged.
 
 use crate::config;
-use crate::ffi::{self, Ctx, Name, Refused};
+use crate::ffi::{self, Ctx, Name, Refused, Text};
 use crate::guard;
 use crate::keyspace;
 use crate::state;
@@ -42,7 +42,10 @@ unsafe extern "C" fn on_key(
             unsafe { (Ctx::new(ctx), Name::new(key), CStr::from_ptr(event).to_bytes()) };
         match class {
             raw::REDISMODULE_NOTIFY_LOADED => {
-                keyspace::arrived(ctx, name, !trusts_what_is_loaded(ctx));
+                // The server has this name on its stack, where it can't be retained: opening a key by
+                // it is an assertion failure.
+                let name = Text::new(name.bytes());
+                keyspace::arrived(ctx, name.name(), !trusts_what_is_loaded(ctx));
             }
             raw::REDISMODULE_NOTIFY_EVICTED => {
                 let database = ctx.database();

@@ -11,8 +11,9 @@
 //!    is none any more.
 //!
 //! Suspects that are left at the end, and are still in the index, are differences. Where nothing
-//! changed in the database from beginning to end, the totals are compared as well. Where its index
-//! was replaced meanwhile (FLUSHDB, SWAPDB), the walk begins again.
+//! changed in the database from beginning to end, the totals are compared as well; a walk over keys
+//! whose table is being resized can meet one twice, so it is repeated before they are said to differ.
+//! Where the index was replaced meanwhile (FLUSHDB, SWAPDB), all begins again.
 
 use crate::command::{Command, Keys, Spec};
 use crate::error::{Error, Result};
@@ -76,6 +77,9 @@ const MAX_FOUND: usize = 100;
 /// How often a walk begins again.
 const MAX_RESTARTS: u32 = 10;
 
+/// How often the keys are walked again for the totals.
+const MAX_RESCANS: u32 = 10;
+
 struct Job {
     walk: Walk,
     client: BlockedClient,
@@ -95,6 +99,7 @@ struct Walk {
     totals: Totals,
     part: Part,
     restarts: u32,
+    rescans: u32,
     keys: u64,
     seen: Totals,
     entries: u64,
@@ -163,6 +168,7 @@ impl Walk {
             totals,
             part: Part::Items { next: 0 },
             restarts: 0,
+            rescans: 0,
             keys: 0,
             seen: Totals::default(),
             entries: 0,
@@ -335,6 +341,14 @@ impl Walk {
             None => true,
         });
         if unchanged && self.seen != self.totals {
+            if self.differences == 0 && self.rescans < MAX_RESCANS {
+                if let Some(scan) = Scan::new() {
+                    self.rescans += 1;
+                    (self.keys, self.seen) = (0, Totals::default());
+                    self.part = Part::Keys(scan);
+                    return;
+                }
+            }
             self.differ(format!("totals: {:?} in the keys, {:?} known", self.seen, self.totals));
         }
     }

@@ -1,0 +1,93 @@
+# Shared by the scripts in this folder, which source it: where things are, how to say what happens,
+# and installing what a fresh Debian lacks. It prints to stderr only, so that a script's stdout stays its own.
+# shellcheck shell=bash
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+case ${CARGO_TARGET_DIR:=target} in
+    /*) target=$CARGO_TARGET_DIR ;;
+    *) target=$top/$CARGO_TARGET_DIR ;;
+esac
+export CARGO_TARGET_DIR=$target
+servers=(redis-7.0 redis-8.2 valkey-9.1 redis-6.2)
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# The comment at the top of the calling script is its help.
+usage() { sed -n '2,/^[^#]/ { s/^# \{0,1\}//p }' "$0"; }
+
+# want_value OPTION REST..: an option that needs a value has one.
+want_value() { [ $# -ge 2 ] || die "$1 needs a value (see --help)"; }
+
+known_server() {
+    local name
+    for name in "${servers[@]}"; do [ "$name" = "$1" ] && return; done
+    die "unknown server '$1': one of ${servers[*]}"
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+installed() { [ "$(dpkg-query -W -f='${Status}' "$1" 2>/dev/null)" = 'install ok installed' ]; }
+
+# apt_install PACKAGE..: what of them is missing. No service is started: a package that brings one would
+# otherwise take its port on this machine.
+apt_install() {
+    local package missing=()
+    command -v apt-get >/dev/null || die "not a Debian: install the equivalent of: $*"
+    for package; do installed "$package" || missing+=("$package"); done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "missing, and neither root nor sudo to install it: apt-get install ${missing[*]}"
+    fi
+    say "apt-get install ${missing[*]}"
+    # One at a time: two scripts that start at once would collide in apt's own locks.
+    (
+        flock 9
+        # shellcheck disable=SC2016  # for the inner shell
+        as_root sh -c '
+            set -eu
+            policy=/usr/sbin/policy-rc.d
+            if [ ! -e "$policy" ]; then
+                trap "rm -f $policy" EXIT
+                trap "exit 1" HUP INT TERM
+                printf "#!/bin/sh\nexit 101\n" >"$policy"
+                chmod 755 "$policy"
+            fi
+            export DEBIAN_FRONTEND=noninteractive
+            install() { apt-get -qq -y -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 --no-install-recommends install "$@"; }
+            # The lists may be missing or old; fetching them each time would be slow.
+            install "$@" || {
+                echo "==> again, with new package lists"
+                apt-get -qq update && install "$@"
+            }
+        ' sh "${missing[@]}" </dev/null 9<&- >&2
+    ) 9</var/lib/dpkg || die "could not install: ${missing[*]}"
+}
+
+need_cargo() {
+    [ -z "${HOME:-}" ] || PATH=$PATH:$HOME/.cargo/bin
+    command -v cargo >/dev/null || die "cargo not found: install a Rust toolchain (see rust-version in Cargo.toml)"
+    # rustc links with cc, and the SDK compiles a C file.
+    command -v cc >/dev/null || apt_install gcc libc6-dev
+}
+
+# bindgen, which the SDK's build runs, loads libclang and needs the headers that belong to it (stddef.h ..).
+need_libclang() {
+    [ -z "${LIBCLANG_PATH:-}" ] || return 0
+    if compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
+        && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null; then
+        return 0
+    fi
+    if command -v apt-get >/dev/null; then
+        apt_install libclang-dev
+    else
+        say "not a Debian: the build needs libclang and its headers (LIBCLANG_PATH says where)"
+    fi
+}
+
+need_redis_cli() { command -v redis-cli >/dev/null || apt_install redis-tools; }
