@@ -550,9 +550,19 @@ impl<'a> Key<'a> {
         accepted(unsafe { api!(RedisModule_UnlinkKey(self.raw)) })
     }
 
-    /// When the key expires, in epoch milliseconds.
+    /// The number of the key's database. In the notification of a COPY or MOVE inside MULTI, Valkey 9
+    /// opens the key where it has come to, while the context's database is where it came from.
+    pub fn database(&self, ctx: Ctx) -> i32 {
+        // SAFETY: reads the table; the key is open.
+        match unsafe { raw::RedisModule_GetDbIdFromModuleKey } {
+            Some(database) if !self.raw.is_null() => unsafe { database(self.raw) },
+            _ => ctx.database(),
+        }
+    }
+
+    /// When the key expires, in epoch milliseconds. Not asked of an empty key: Redis 8 ends there.
     pub fn expires_at(&self) -> Option<i64> {
-        if self.raw.is_null() {
+        if matches!(self.held(), Held::Nothing) {
             return None;
         }
         // SAFETY: reads the table; the key is open.

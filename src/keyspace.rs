@@ -156,7 +156,7 @@ pub fn unlink_entry(ctx: Ctx, name: &[u8]) -> bool {
 /// was not stored here, under this name, is `dead`.
 pub fn arrived(ctx: Ctx, name: Name, dead: bool) {
     let key = Key::open(ctx, name, Mode::Read);
-    let database = ctx.database();
+    let database = key.database(ctx);
     match slot(&key) {
         Slot::Record(value) => {
             if dead {
