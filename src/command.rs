@@ -25,7 +25,7 @@ pub struct Spec {
     pub alias: Option<&'static CStr>,
     /// As RM_CreateCommand takes them.
     pub flags: &'static str,
-    /// An operator's: `@dangerous`.
+    /// An operator's: `@dangerous`, where a module can say so (7.2).
     pub dangerous: bool,
     /// An argument may be a secret. Where the server can't redact (6.2), the whole command stays out
     /// of MONITOR and SLOWLOG.
@@ -173,10 +173,6 @@ impl<'a> Registrar<'a> {
         if spec.secret && !ffi::is_redis_7() {
             flags.push_str(" no-monitor no-slowlog");
         }
-        if spec.dangerous && !ffi::has_command_categories() && !flags.contains("admin") {
-            // The flag is these servers' only way into @dangerous.
-            flags.push_str(" admin");
-        }
         let range = match spec.keys {
             Keys::None => (0, 0, 0),
             Keys::One(_) => (1, 1, 1),
@@ -185,18 +181,25 @@ impl<'a> Registrar<'a> {
         let flags = CString::new(flags).map_err(|_| ffi::Refused)?;
         ffi::create_command(self.ctx, name, Some(call::<C>), &flags, range)?;
         self.set_info(spec, name)?;
-        let mut categories = Vec::new();
-        if self.has_category {
-            categories.push("apikey");
-        }
-        if spec.dangerous {
-            categories.push("dangerous");
-        }
-        if ffi::has_command_categories() && !categories.is_empty() {
-            let categories = CString::new(categories.join(" ")).map_err(|_| ffi::Refused)?;
-            ffi::set_command_categories(self.ctx, name, &categories)?;
-        }
-        Ok(())
+        let categories = CString::new(self.categories(spec)).map_err(|_| ffi::Refused)?;
+        ffi::set_command_categories(self.ctx, name, &categories)
+    }
+
+    /// The server derives them from the flags for its own commands alone.
+    fn categories(&self, spec: &Spec) -> String {
+        let has = |flag: &str| spec.flags.split(' ').any(|other| other == flag);
+        let categories = [
+            (self.has_category, "apikey"),
+            (has("readonly"), "read"),
+            (has("write"), "write"),
+            (has("fast"), "fast"),
+            (!has("fast"), "slow"),
+            (has("admin"), "admin"),
+            (spec.dangerous, "dangerous"),
+        ];
+        let named: Vec<_> =
+            categories.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+        named.join(" ")
     }
 
     fn set_info(&self, spec: &Spec, name: &CStr) -> std::result::Result<(), ffi::Refused> {
@@ -315,7 +318,8 @@ unsafe extern "C" fn call<C: Command>(
     let result = guard::run("command", bug, || {
         if !arity_fits(C::SPEC.arity, args.len()) {
             // Servers before 7.0 are not told the arity.
-            let name = C::SPEC.name.to_string_lossy();
+            let name = args.get(0).map_or(&b""[..], |name| name.bytes());
+            let name = String::from_utf8_lossy(name).to_lowercase();
             return Err(Error::err(format_args!("wrong number of arguments for '{name}' command")));
         }
         C::run(ctx, args)

@@ -51,12 +51,13 @@ impl Switch {
     }
 }
 
-/// Names of fields, separated by spaces.
+/// Names of fields, separated by commas or spaces. (CONFIG REWRITE does not quote what it writes back
+/// as arguments of the module, so that there only commas last.)
 pub struct Names {
     name: &'static CStr,
     most: usize,
-    /// A field that may not be among them.
-    never: Option<&'static str>,
+    /// Fields that may not be among them, and why.
+    never: (&'static [&'static str], &'static str),
     value: RwLock<Vec<String>>,
     /// What the getter gave to the server last, which has to stay until it is asked again.
     shown: Mutex<Option<Shown>>,
@@ -71,7 +72,11 @@ unsafe impl Send for Shown {}
 const MAX_FIELD_NAME_BYTES: usize = 128;
 
 impl Names {
-    const fn new(name: &'static CStr, most: usize, never: Option<&'static str>) -> Self {
+    const fn new(
+        name: &'static CStr,
+        most: usize,
+        never: (&'static [&'static str], &'static str),
+    ) -> Self {
         Self { name, most, never, value: RwLock::new(Vec::new()), shown: Mutex::new(None) }
     }
 
@@ -81,7 +86,11 @@ impl Names {
 
     fn set(&self, text: &[u8]) -> std::result::Result<(), String> {
         let text = std::str::from_utf8(text).map_err(|_| "must be UTF-8".to_string())?;
-        let names: Vec<String> = text.split_ascii_whitespace().map(str::to_string).collect();
+        let names: Vec<String> = text
+            .split(|c: char| c == ',' || c.is_ascii_whitespace())
+            .filter(|name| !name.is_empty())
+            .map(str::to_string)
+            .collect();
         if names.len() > self.most {
             return Err(match self.most {
                 1 => "must be the name of one field".into(),
@@ -91,8 +100,9 @@ impl Names {
         if names.iter().any(|name| name.len() > MAX_FIELD_NAME_BYTES) {
             return Err(format!("must be names of at most {MAX_FIELD_NAME_BYTES} bytes"));
         }
-        if let Some(never) = self.never.filter(|never| names.iter().any(|name| name == never)) {
-            return Err(format!("must not be {never}: a secret's hash is not kept in a record"));
+        let (never, why) = self.never;
+        if let Some(name) = names.iter().find(|name| never.contains(&name.as_str())) {
+            return Err(format!("must not be {name}: {why}"));
         }
         *self.value.write().unwrap_or_else(PoisonError::into_inner) = names;
         Ok(())
@@ -112,8 +122,13 @@ pub static MAX_MEMORY_PERCENT: Number = Number::new(c"max-memory-percent", 90, 1
 pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
 pub static ENABLED: Switch = Switch::new(c"enabled", true);
 pub static WRITES_ENABLED: Switch = Switch::new(c"writes-enabled", true);
-pub static EXTRA_FIELDS: Names = Names::new(c"extra-fields", 32, Some("key_hash"));
-pub static DIGEST_FIELD: Names = Names::new(c"digest-field", 1, None);
+pub static EXTRA_FIELDS: Names =
+    Names::new(c"extra-fields", 32, (&["key_hash"], "a secret's hash is not kept in a record"));
+pub static DIGEST_FIELD: Names = Names::new(
+    c"digest-field",
+    1,
+    (&apikey_engine::record::KEPT_FIELDS, "a record keeps that field"),
+);
 
 static NUMBERS: [&Number; 7] = [
     &VALIDATION_TTL,

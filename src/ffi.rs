@@ -934,12 +934,6 @@ pub unsafe fn set_command_info(
     accepted(set(command, info))
 }
 
-/// Whether the server lets modules put their commands into ACL categories (7.2).
-pub fn has_command_categories() -> bool {
-    // SAFETY: reads the table.
-    unsafe { { raw::RedisModule_SetCommandACLCategories }.is_some() }
-}
-
 /// Adds an ACL category; false where the server knows no such thing (before 7.4).
 pub fn add_category(ctx: Ctx, name: &CStr) -> Result<bool, Refused> {
     // SAFETY: reads the table; the context is OnLoad's.
@@ -951,6 +945,7 @@ pub fn add_category(ctx: Ctx, name: &CStr) -> Result<bool, Refused> {
     }
 }
 
+/// Puts a command into ACL categories, where a module can (7.2).
 pub fn set_command_categories(ctx: Ctx, name: &CStr, categories: &CStr) -> Result<(), Refused> {
     // SAFETY: reads the table; the context is OnLoad's, the texts C strings.
     unsafe {

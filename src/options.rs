@@ -147,9 +147,17 @@ const MAX_MILLISECONDS: i64 = MAX_SECONDS * 1000;
 #[derive(Default)]
 pub struct ExpiryOptions(Option<(&'static str, Expiry)>);
 
+/// The moment at which a call is read, and whether it is one that was resolved elsewhere.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// Epoch milliseconds.
+    pub now: i64,
+    pub replayed: bool,
+}
+
 impl ExpiryOptions {
     /// Takes the option if it is one of these.
-    pub fn take(&mut self, option: &[u8], options: &mut Options, now: i64) -> Result<bool> {
+    pub fn take(&mut self, option: &[u8], options: &mut Options, call: Call) -> Result<bool> {
         let names = ["EX", "PX", "EXAT", "PXAT", "KEEPTTL"];
         let Some(name) = names.into_iter().find(|name| is(option, name)) else { return Ok(false) };
         match self.0 {
@@ -161,11 +169,12 @@ impl ExpiryOptions {
         }
         let mut number = |most| integer(options.value(name)?, name, 1, most);
         let expiry = match name {
-            "EX" => Expiry::At(now.saturating_add(number(MAX_SECONDS)? * 1000)),
-            "PX" => Expiry::At(now.saturating_add(number(MAX_MILLISECONDS)?)),
+            "EX" => Expiry::At(call.now.saturating_add(number(MAX_SECONDS)? * 1000)),
+            "PX" => Expiry::At(call.now.saturating_add(number(MAX_MILLISECONDS)?)),
             "EXAT" => Expiry::At(number(MAX_SECONDS)? * 1000),
             // What a primary has resolved from EX may be later than what a client may give.
-            "PXAT" => Expiry::At(number(2 * MAX_MILLISECONDS)?),
+            "PXAT" if call.replayed => Expiry::At(number(i64::MAX)?),
+            "PXAT" => Expiry::At(number(MAX_MILLISECONDS)?),
             _ => Expiry::Keep,
         };
         self.0 = Some((name, expiry));

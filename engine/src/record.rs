@@ -283,7 +283,8 @@ fn read_active(text: &str) -> Result<bool, BadRecord> {
 }
 
 fn read_expires_at(text: &str) -> Result<Option<i64>, BadRecord> {
-    let wrong = || bad("expires_at must be null, an RFC 3339 time or epoch milliseconds");
+    let wrong =
+        || bad("expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits");
     if text == "null" {
         return Ok(None);
     }
@@ -305,7 +306,7 @@ fn read_scopes(text: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
         );
     };
     if scopes.len() > max {
-        return bad(format!("scopes must be at most {max}"));
+        return bad(format!("scopes must have at most {max} elements"));
     }
     let mut bytes = Vec::new();
     for scope in &scopes {
@@ -334,7 +335,7 @@ fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> 
     };
     match digests {
         Some(digests) => Ok(digests),
-        None => bad(format!("{name} must be 64 hex digits or an array of two of those")),
+        None => bad(format!("{name} must be 64 hex digits or an array of one or two of those")),
     }
 }
 
@@ -599,7 +600,7 @@ mod tests {
                       array of actions";
         let free = "must be JSON that any parser takes: at most 127 levels, whole characters, \
                     numbers in the range of a double";
-        let time = "expires_at must be null, an RFC 3339 time or epoch milliseconds";
+        let time = "expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits";
         let cases: Vec<(String, String)> = [
             ("", "record is not JSON (line 1 column 0)"),
             ("{", "record is not JSON (line 1 column 1)"),
@@ -640,7 +641,7 @@ mod tests {
             (with(r#""scopes":"a""#), shapes.into()),
             (with(r#""scopes":[1]"#), shapes.into()),
             (with(r#""scopes":[{"resource":"a"}]"#), shapes.into()),
-            (many, "scopes must be at most 64".into()),
+            (many, "scopes must have at most 64 elements".into()),
             (deep, format!("scopes {free}")),
             (with(r#""created_at":1e999"#), format!("created_at {free}")),
             (with(r#""updated_at":"\ud800""#), format!("updated_at {free}")),
@@ -690,7 +691,7 @@ mod tests {
         for wrong in ["1".into(), "\"abc\"".into(), "[]".into(), format!("[\"{one}\",1]")] {
             assert_eq!(
                 read(wrong).unwrap_err().0,
-                "key_hash must be 64 hex digits or an array of two of those"
+                "key_hash must be 64 hex digits or an array of one or two of those"
             );
         }
     }

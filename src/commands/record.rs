@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::events::trusts_what_is_loaded;
 use crate::ffi::{self, Args, Ctx, Mode, Name, Notify};
 use crate::keyspace;
-use crate::options::{self, exclude, is, set_once, Expiry, ExpiryOptions, Options};
+use crate::options::{self, exclude, is, set_once, Call, Expiry, ExpiryOptions, Options};
 use crate::state;
 use crate::value::RecordValue;
 use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
@@ -42,11 +42,11 @@ enum Condition {
 }
 
 impl<'a> SetValOptions<'a> {
-    fn parse(args: Args<'a>, replayed: bool, now: i64) -> Result<Self> {
+    fn parse(args: Args<'a>, call: Call) -> Result<Self> {
         let mut options = Options::new(args, 3);
         let mut parsed = Self::default();
         while let Some(option) = options.next_name() {
-            if parsed.expiry.take(option, &mut options, now)? {
+            if parsed.expiry.take(option, &mut options, call)? {
                 continue;
             }
             if is(option, "SECRET") {
@@ -55,7 +55,7 @@ impl<'a> SetValOptions<'a> {
             } else if is(option, "DIGEST") {
                 parsed.digests.push(options::digest(options.value("DIGEST")?)?);
             } else if is(option, "TAGS") {
-                let tags = options::tags(&mut options, replayed)?;
+                let tags = options::tags(&mut options, call.replayed)?;
                 set_once(&mut parsed.tags, "TAGS", tags)?;
             } else if is(option, "NS") {
                 let namespace = options::namespace(&mut options)?;
@@ -130,7 +130,7 @@ impl Command for SetVal {
         // What is replayed was judged, and resolved, where its caller was.
         let replayed = ctx.is_replayed();
         let now = ffi::now();
-        let options = SetValOptions::parse(args, replayed, now)?;
+        let options = SetValOptions::parse(args, Call { now, replayed })?;
         let record = read_record(json, &options, replayed)?;
         let fills = config::ENABLED.get() && config::WRITES_ENABLED.get();
         if !replayed && !fills {
@@ -281,12 +281,12 @@ impl Command for Validate {
             return Err(exclude("SECRET", "DIGEST"));
         }
 
-        let key = keyspace::open(ctx, name, Mode::Read);
-        let value = key.live_record()?;
         if !config::ENABLED.get() {
             reply_miss(ctx);
             return Ok(());
         }
+        let key = keyspace::open(ctx, name, Mode::Read);
+        let value = key.live_record()?;
         let now = ffi::now();
         let Some(value) = value else {
             state::with(|state| state.stats.count_miss(now));

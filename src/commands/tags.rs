@@ -6,6 +6,7 @@ use crate::ffi::{Args, Ctx, Mode, Name};
 use crate::keyspace;
 use crate::options;
 use crate::state;
+use std::borrow::Cow;
 
 pub struct TagInval;
 
@@ -30,13 +31,12 @@ impl Command for TagInval {
             options::tag(tag, "a tag")?;
         }
         if !ctx.is_replayed() {
-            for &tag in &tags {
+            for (number, &tag) in (1..).zip(&tags) {
                 if !ctx.caller_may_write(tag) {
-                    return Err(Error(
-                        "NOPERM No permissions to invalidate a tag: it has to match a key pattern \
-                         with write permission"
-                            .into(),
-                    ));
+                    return Err(Error(Cow::Owned(format!(
+                        "NOPERM No permissions to invalidate tag {number}: it has to match a key \
+                         pattern with write permission"
+                    ))));
                 }
             }
         }

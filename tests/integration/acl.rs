@@ -1,0 +1,218 @@
+//! What users may do whom the server restricts, to keys and tags by pattern and to commands by category
+//! (7.0 and later).
+
+use crate::harness::server::Kind;
+use crate::harness::*;
+
+/// What is said of a tag that the user may not invalidate, by its number in the call.
+fn no_tag(number: usize) -> Reply {
+    error(&format!(
+        "NOPERM No permissions to invalidate tag {number}: it has to match a key pattern with write permission"
+    ))
+}
+
+/// What the server says of a key that the user may not use so.
+fn no_key() -> Reply {
+    error(match server::kind() {
+        Kind::Redis70 => {
+            "NOPERM this user has no permissions to access one of the keys used as arguments"
+        }
+        _ => "NOPERM No permissions to access a key",
+    })
+}
+
+/// Whether the server has permissions that a module can ask for.
+fn has_key_permissions() -> bool {
+    server::kind() != Kind::Redis62
+}
+
+/// A connection of a new user with these rules.
+#[track_caller]
+fn user(server: &Server, rules: &str) -> Client {
+    let mut c = server.client();
+    c.must("ACL DELUSER someone");
+    c.must(&format!("ACL SETUSER someone on nopass {rules}"));
+    let mut c = server.client();
+    c.must("AUTH someone x");
+    c
+}
+
+#[test]
+fn a_tag_is_invalidated_only_by_whom_may_write_keys_of_its_name() {
+    if !has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut admin = server.client();
+    for tag in ["r:x", "w:x", "rw:x", "other"] {
+        admin.fill(&format!("k-{tag}"), &[tag]);
+    }
+    let mut c = user(&server, "resetkeys %R~r:* %W~w:* ~rw:* +@all");
+    let before = server.digest();
+    for (tags, number) in [
+        ("r:x", 1),
+        ("other", 1),
+        ("w", 1),
+        ("W:x", 1),
+        ("xw:x", 1),
+        ("w:x r:x", 2),
+        ("w:x rw:x other", 3),
+        ("r:x w:x", 1),
+    ] {
+        assert_eq!(c.run(&format!("APIKEY.TAGINVAL {tags}")), no_tag(number), "{tags}");
+    }
+    assert_eq!(server.digest(), before, "also where one of several tags is refused");
+    assert_eq!(c.run("APIKEY.TAGINVAL w:x"), int(1));
+    assert_eq!(c.run("APIKEY.TAGINVAL rw:x w:none"), int(1));
+    assert_eq!(admin.codes(["k-r:x", "k-other"]), ["VALID", "VALID"]);
+
+    assert_eq!(user(&server, "resetkeys +@all").run("APIKEY.TAGINVAL w:x"), no_tag(1));
+    assert_eq!(user(&server, "allkeys +@all").run("APIKEY.TAGINVAL other"), int(1));
+    assert_eq!(admin.run("APIKEY.TAGINVAL r:x"), int(1));
+    assert_exact(&server);
+}
+
+#[test]
+fn a_tag_is_refused_in_transactions_scripts_and_functions_too() {
+    if !has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut admin = server.client();
+    admin.fill("k", &["secret-tag"]);
+    admin.fill("w", &["w:x"]);
+    let library = "#!lua name=l\nredis.register_function('inval', function(k, a) \
+                   return redis.pcall('APIKEY.TAGINVAL', a[1])['err'] end)";
+    admin.cmd(["FUNCTION", "LOAD", library]);
+    let mut c = user(&server, "resetkeys ~w:* +@all");
+    c.must("MULTI");
+    c.must("APIKEY.TAGINVAL secret-tag");
+    c.must("APIKEY.TAGINVAL w:x");
+    assert_eq!(c.must("EXEC"), array([no_tag(1), int(1)]));
+    let refusal = bulk(no_tag(1).text());
+    let script = "return redis.pcall('APIKEY.TAGINVAL',ARGV[1])['err']";
+    assert_eq!(c.cmd(["EVAL", script, "0", "secret-tag"]), refusal);
+    assert_eq!(c.cmd(["FCALL", "inval", "0", "secret-tag"]), refusal);
+    assert_eq!(admin.code("k"), "VALID");
+}
+
+#[test]
+fn one_pattern_covers_a_tenants_keys_and_its_automatic_tags() {
+    if !has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = user(&server, "resetkeys ~apikey:* +@all");
+    c.fill("apikey:{k}", &[]);
+    assert_eq!(c.run("APIKEY.TAGINVAL apikey:user:u1"), int(1));
+
+    let mut acme = user(&server, "resetkeys ~acme:* +@all");
+    let line = format!("APIKEY.SETVAL acme:k {} NS acme: SECRET {SECRET}", record("1", "42"));
+    assert_eq!(acme.run(&line), ok());
+    let mut admin = server.client();
+    admin.cmd(["APIKEY.SETVAL", "k", &record("2", "42"), "SECRET", SECRET]);
+    assert_eq!(acme.run("APIKEY.TAGINVAL apikey:user:42"), no_tag(1));
+    assert_eq!(acme.run("APIKEY.TAGINVAL acme:apikey:user:42"), int(1));
+    assert_eq!(admin.codes(["acme:k", "k"]), ["MISS", "VALID"]);
+}
+
+#[test]
+fn carrying_a_tag_takes_no_permission() {
+    let server = Server::start();
+    let mut c = user(&server, "resetkeys ~mine:* +@all");
+    c.fill("mine:k", &["theirs"]);
+    assert_eq!(c.code("mine:k"), "VALID");
+    let mut admin = server.client();
+    assert_eq!(admin.invalidate("theirs"), 1);
+    assert_eq!(c.code("mine:k"), "MISS");
+}
+
+#[test]
+fn a_key_takes_the_permission_for_what_the_command_does_to_it() {
+    if !has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut admin = server.client();
+    for prefix in ["r", "w", "rw"] {
+        admin.fill(&format!("{prefix}:k"), &[]);
+        admin.count(&format!("{prefix}:u"), 1);
+    }
+    let mut c = user(&server, "resetkeys %R~r:* %W~w:* %RW~rw:* +@all");
+    const YES: bool = true;
+    const NO: bool = false;
+    let json = record("id", "u1");
+    for (call, on_r, on_w) in [
+        (format!("APIKEY.VALIDATE <>:k SECRET {SECRET}"), YES, NO),
+        ("APIKEY.TAGS <>:k".into(), YES, NO),
+        (format!("APIKEY.SETVAL <>:k {json} SECRET {SECRET}"), NO, YES),
+        (format!("APIKEY.SETVAL <>:k {json} NX"), NO, YES),
+        ("APIKEY.USAGE.GET <>:u".into(), YES, NO),
+        ("APIKEY.USAGEGET <>:u".into(), YES, NO),
+        // It tells the count as well.
+        ("APIKEY.USAGE.INCR <>:u".into(), NO, NO),
+        ("APIKEY.USAGEINCR <>:u BY 5".into(), NO, NO),
+        ("APIKEY.USAGE.TAKE <>:u".into(), NO, NO),
+        ("APIKEY.USAGETAKE rw:u <>:u".into(), NO, NO),
+    ] {
+        for (prefix, allowed) in [("r", on_r), ("w", on_w), ("rw", YES), ("other", NO)] {
+            let line = call.replace("<>", prefix);
+            let reply = c.run(&line);
+            match allowed {
+                YES => assert!(!reply.is_error(), "{line}: {reply:?}"),
+                NO => assert_eq!(reply, no_key(), "{line}"),
+            }
+        }
+    }
+    assert_eq!(admin.usage("r:u"), (1, 1));
+    assert_eq!(admin.usage("w:u"), (1, 1));
+}
+
+#[test]
+fn before_7_0_a_tag_takes_no_permission_and_a_key_its_pattern() {
+    if has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = user(&server, "resetkeys ~mine:* +@all");
+    c.fill("mine:k", &["theirs"]);
+    assert_eq!(
+        c.run("APIKEY.VALIDATE other"),
+        error("NOPERM this user has no permissions to access one of the keys used as arguments")
+    );
+    assert_eq!(c.run("APIKEY.TAGINVAL theirs"), int(1));
+}
+
+#[test]
+fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
+    if matches!(server::kind(), Kind::Redis62 | Kind::Redis70) {
+        return;
+    }
+    let server = Server::start();
+    let mut c = user(&server, "allkeys -@all +@apikey -@dangerous");
+    c.fill("k", &["tag"]);
+    assert_eq!(c.code("k"), "VALID");
+    assert_eq!(c.must("APIKEY.TAGS k").items().len(), 4);
+    assert_eq!(c.invalidate("tag"), 1);
+    assert_eq!(c.count("u", 5), 5);
+    assert_eq!(c.usage("u"), (5, 5));
+    assert_eq!(c.must("APIKEY.USAGE.TAKE u"), array([int(5)]));
+    assert_eq!(c.must("APIKEY.HEALTH").get("status"), &bulk("healthy"));
+    for line in ["APIKEY.USAGE.FLUSH", "APIKEY.USAGEFLUSH", "APIKEY.CHECK", "APIKEY.APPLY k v"] {
+        let name = line.to_lowercase().replace(" k v", "");
+        let told = format!("NOPERM User someone has no permissions to run the '{name}' command");
+        assert_eq!(c.run(line), error(&told));
+    }
+    assert!(c.run("GET k").text().starts_with("NOPERM"));
+}
+
+#[test]
+fn a_user_may_be_given_one_command_on_every_server() {
+    let server = Server::start();
+    server.client().fill("k", &[]);
+    let mut c = user(&server, "allkeys -@all +apikey.validate");
+    assert_eq!(c.code("k"), "VALID");
+    for line in ["APIKEY.TAGS k", "APIKEY.TAGINVAL tag", "APIKEY.USAGE.FLUSH", "APIKEY.CHECK"] {
+        assert!(c.run(line).text().starts_with("NOPERM"), "{line}");
+    }
+}

@@ -1,0 +1,463 @@
+//! Settings: CONFIG SET and GET, CONFIG REWRITE, arguments of the module, lines of redis.conf.
+
+use crate::harness::server::Stop;
+use crate::harness::*;
+
+/// (name, default, least, most)
+const NUMBERS: [(&str, i64, i64, i64); 7] = [
+    ("validation-ttl", 300, 1, 31_536_000),
+    ("max-name-length", 100, 1, 65_536),
+    ("max-record-bytes", 16_384, 64, 1_048_576),
+    ("max-scopes", 64, 0, 4096),
+    ("max-tags", 16, 0, 64),
+    ("min-hit-rate", 80, 0, 100),
+    ("max-memory-percent", 90, 1, 100),
+];
+const SWITCHES: [(&str, &str); 3] =
+    [("trust-loaded", "no"), ("enabled", "yes"), ("writes-enabled", "yes")];
+const NAMES: [&str; 2] = ["extra-fields", "digest-field"];
+
+/// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
+/// writes the module's arguments without quotes.
+const OTHERS: [(&str, &str); 12] = [
+    ("validation-ttl", "77"),
+    ("max-name-length", "5"),
+    ("max-record-bytes", "200"),
+    ("max-scopes", "2"),
+    ("max-tags", "3"),
+    ("min-hit-rate", "33"),
+    ("max-memory-percent", "55"),
+    ("trust-loaded", "yes"),
+    ("enabled", "no"),
+    ("writes-enabled", "no"),
+    ("extra-fields", "plan"),
+    ("digest-field", "hash"),
+];
+
+#[track_caller]
+fn get(c: &mut Client, name: &str) -> String {
+    let reply = c.must(&format!("CONFIG GET apikey.{name}"));
+    assert_eq!(reply.items().len(), 2, "{name}");
+    reply.items()[1].text()
+}
+
+fn set(c: &mut Client, name: &str, value: &str) -> Reply {
+    c.cmd(["CONFIG", "SET", &format!("apikey.{name}"), value])
+}
+
+fn refused(name: &str, why: &str) -> Reply {
+    error(&format!("ERR CONFIG SET failed (possibly related to argument 'apikey.{name}') - {why}"))
+}
+
+/// All settings of the module, sorted.
+#[track_caller]
+fn all(c: &mut Client) -> Vec<(String, String)> {
+    let reply = c.must("CONFIG GET apikey.*");
+    let mut all: Vec<(String, String)> =
+        reply.items().chunks(2).map(|pair| (pair[0].text(), pair[1].text())).collect();
+    all.sort();
+    all
+}
+
+fn sorted(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = settings
+        .iter()
+        .map(|(name, value)| (format!("apikey.{name}"), value.to_string()))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn the_settings_are_these_with_these_defaults() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let numbers: Vec<(&str, String)> =
+        NUMBERS.iter().map(|(name, default, ..)| (*name, default.to_string())).collect();
+    let mut defaults: Vec<(&str, &str)> =
+        numbers.iter().map(|(name, default)| (*name, default.as_str())).collect();
+    defaults.extend(SWITCHES);
+    defaults.extend(NAMES.map(|name| (name, "")));
+    assert_eq!(all(&mut server.client()), sorted(&defaults));
+}
+
+#[test]
+fn a_number_is_set_within_its_bounds_and_refused_beyond_them() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    for (name, default, least, most) in NUMBERS {
+        for value in [least, most, default] {
+            assert_eq!(set(&mut c, name, &value.to_string()), ok(), "{name} {value}");
+            assert_eq!(get(&mut c, name), value.to_string());
+        }
+        let range = format!("argument must be between {least} and {most} inclusive");
+        for value in [least - 1, most + 1, -1, i64::MAX, i64::MIN] {
+            assert_eq!(set(&mut c, name, &value.to_string()), refused(name, &range), "{value}");
+        }
+        let no_number = "argument couldn't be parsed into an integer";
+        for value in ["x", "", "1.5", "1e2", "9223372036854775808", "1 2"] {
+            assert_eq!(set(&mut c, name, value), refused(name, no_number), "{value}");
+        }
+        assert_eq!(get(&mut c, name), default.to_string(), "what is refused changes nothing");
+    }
+}
+
+#[test]
+fn a_switch_is_yes_or_no() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    for (name, default) in SWITCHES {
+        for value in ["yes", "no", default] {
+            assert_eq!(set(&mut c, name, value), ok());
+            assert_eq!(get(&mut c, name), value);
+        }
+        for value in ["", "1", "true", "maybe"] {
+            assert_eq!(
+                set(&mut c, name, value),
+                refused(name, "argument must be 'yes' or 'no'"),
+                "{value}"
+            );
+        }
+        assert_eq!(get(&mut c, name), default);
+    }
+}
+
+#[test]
+fn names_of_fields_are_separated_by_spaces_or_commas_and_bounded() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    let name = "extra-fields";
+    let many: Vec<String> = (0..33).map(|n| format!("f{n}")).collect();
+    let longest = "f".repeat(128);
+    for (value, shown) in [
+        ("plan", "plan"),
+        ("plan tenant", "plan tenant"),
+        (" plan \t tenant ", "plan tenant"),
+        ("plan,tenant, zone", "plan tenant zone"),
+        ("größe", "größe"),
+        (&many[..32].join(" "), &many[..32].join(" ")),
+        (&longest, &longest),
+        ("", ""),
+    ] {
+        assert_eq!(set(&mut c, name, value), ok(), "{value}");
+        assert_eq!(get(&mut c, name), shown);
+    }
+    for (value, why) in [
+        (many.join(" "), "must be at most 32 names of fields"),
+        ("f".repeat(129), "must be names of at most 128 bytes"),
+        ("key_hash".into(), "must not be key_hash: a secret's hash is not kept in a record"),
+        ("a key_hash b".into(), "must not be key_hash: a secret's hash is not kept in a record"),
+    ] {
+        assert_eq!(set(&mut c, name, &value), refused(name, why), "{value}");
+    }
+    let invalid = c.cmd([b"CONFIG".as_slice(), b"SET", b"apikey.extra-fields", b"\xff"]);
+    assert_eq!(invalid, refused(name, "must be UTF-8"));
+    assert_eq!(get(&mut c, name), "");
+
+    let name = "digest-field";
+    for value in ["key_hash", "hash", ""] {
+        assert_eq!(set(&mut c, name, value), ok());
+        assert_eq!(get(&mut c, name), value);
+    }
+    assert_eq!(set(&mut c, name, "a b"), refused(name, "must be the name of one field"));
+    assert_eq!(set(&mut c, name, "id"), refused(name, "must not be id: a record keeps that field"));
+}
+
+#[test]
+fn a_setting_that_does_not_exist_is_unknown() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    assert_eq!(
+        c.run("CONFIG SET apikey.nothing 1"),
+        error("ERR Unknown option or number of arguments for CONFIG SET - 'apikey.nothing'")
+    );
+    // One wrong setting of several: none is set.
+    assert!(c.run("CONFIG SET apikey.max-tags 5 apikey.max-scopes 5000").is_error());
+    assert_eq!((get(&mut c, "max-tags"), get(&mut c, "max-scopes")), ("16".into(), "64".into()));
+}
+
+#[test]
+fn what_is_set_holds_at_once() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    for (name, value) in OTHERS {
+        // The two that would refuse all fills are seen in `codes`.
+        if !name.ends_with("enabled") {
+            assert_eq!(set(&mut c, name, value), ok());
+        }
+    }
+    assert_settings_hold(&mut c);
+}
+
+#[test]
+fn a_rewritten_configuration_keeps_what_was_set() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let mut server = Server::start();
+    let mut c = server.client();
+    let mut others = OTHERS;
+    others.iter_mut().find(|(name, _)| *name == "extra-fields").expect("it is there").1 = "a b \"c";
+    for (name, value) in others {
+        assert_eq!(set(&mut c, name, value), ok());
+    }
+    c.must("CONFIG REWRITE");
+    server.stop(Stop::NoSave);
+    server.start_as_rewritten();
+    assert_eq!(all(&mut server.client()), sorted(&others));
+    // Once more, without a change between.
+    server.client().must("CONFIG REWRITE");
+    server.stop(Stop::NoSave);
+    server.start_as_rewritten();
+    assert_eq!(all(&mut server.client()), sorted(&others));
+}
+
+#[test]
+fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let mut builder = Server::builder();
+    for (name, value) in OTHERS {
+        builder = builder.setting(name, value);
+    }
+    let mut server = builder.start();
+    let mut c = server.client();
+    assert_eq!(all(&mut c), sorted(&OTHERS));
+    let defaults = [
+        ("validation-ttl", "300"),
+        ("max-name-length", "100"),
+        ("max-record-bytes", "16384"),
+        ("max-scopes", "64"),
+        ("max-tags", "16"),
+        ("min-hit-rate", "80"),
+        ("max-memory-percent", "90"),
+        ("trust-loaded", "no"),
+        ("enabled", "yes"),
+        ("writes-enabled", "yes"),
+        ("extra-fields", ""),
+        ("digest-field", ""),
+    ];
+    for (name, value) in defaults {
+        assert_eq!(set(&mut c, name, value), ok());
+    }
+    c.must("CONFIG REWRITE");
+    server.stop(Stop::NoSave);
+    server.start_as_rewritten();
+    assert_eq!(all(&mut server.client()), sorted(&defaults));
+}
+
+#[test]
+fn a_rewritten_configuration_keeps_arguments_that_nobody_changed() {
+    let mut builder = Server::builder();
+    for (name, value) in OTHERS {
+        if !name.ends_with("enabled") {
+            builder = builder.setting(name, value);
+        }
+    }
+    let mut server = builder.start();
+    server.client().must("CONFIG REWRITE");
+    server.stop(Stop::NoSave);
+    server.start_as_rewritten();
+    assert_settings_hold(&mut server.client());
+}
+
+#[test]
+fn every_setting_can_be_an_argument_on_every_server() {
+    let mut builder = Server::builder();
+    for (name, value) in OTHERS {
+        if !name.ends_with("enabled") {
+            builder = builder.setting(name, value);
+        }
+    }
+    let mut server = builder.start();
+    let mut c = server.client();
+    assert_settings_hold(&mut c);
+    // trust-loaded: what was cached is cached after a restart.
+    c.must("FLUSHALL");
+    c.fill("k", &[]);
+    server.restart(Stop::Save);
+    assert_eq!(server.client().code("k"), "VALID");
+    let server = Server::builder().setting("enabled", "no").setting("writes-enabled", "NO").start();
+    let health = server.client().must("APIKEY.HEALTH");
+    assert_eq!((health.get("enabled"), health.get("writes_enabled")), (&int(0), &int(0)));
+}
+
+/// All of `OTHERS` but the two that refuse fills, by what they do.
+#[track_caller]
+fn assert_settings_hold(c: &mut Client) {
+    let with = |field: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,{field}}}"#);
+    c.fill("k", &[]);
+    let ttl = c.must("TTL k").int();
+    assert!((70..=77).contains(&ttl), "validation-ttl: {ttl}");
+    assert_eq!(
+        c.cmd(["APIKEY.SETVAL", "k", &with(r#""name":"0123456789","plan":1,"other":3"#)]),
+        ok()
+    );
+    assert_eq!(
+        c.must("APIKEY.VALIDATE k").items()[1],
+        bulk(with(r#""name":"01234","plan":1"#)),
+        "max-name-length, extra-fields"
+    );
+    assert_eq!(
+        c.cmd(["APIKEY.SETVAL", "k", &with(&format!("\"x\":\"{}\"", "x".repeat(200)))]),
+        error("BADRECORD record must be at most 200 bytes")
+    );
+    assert_eq!(
+        c.cmd(["APIKEY.SETVAL", "k", &with(r#""scopes":["a","b","c"]"#)]),
+        error("BADRECORD scopes must have at most 2 elements")
+    );
+    assert_eq!(
+        c.cmd(["APIKEY.SETVAL", "k", &with(r#""name":null"#), "TAGS", "4", "a", "b", "c", "d"]),
+        error("ERR TAGS count must be between 1 and 3")
+    );
+    assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(&format!("\"hash\":\"{DIGEST}\""))]), ok());
+    assert_eq!(c.code("k"), "VALID", "digest-field");
+
+    // min-hit-rate: with 33 of 100 it is met, with 32 it is not. The lookups above are hits, and some
+    // more misses make up for them.
+    let hits = c.must("APIKEY.HEALTH").get("hits").int();
+    for _ in hits..33 {
+        c.must("APIKEY.VALIDATE k");
+    }
+    for _ in 0..67 {
+        c.must("APIKEY.VALIDATE none");
+    }
+    assert_eq!(c.must("APIKEY.HEALTH").get("status"), &bulk("healthy"));
+    for _ in 0..4 {
+        c.must("APIKEY.VALIDATE none");
+    }
+    let told = "hit rate of the last minute is 31 percent, under min-hit-rate 33";
+    assert_eq!(c.must("APIKEY.HEALTH").get("reasons"), &array([bulk(told)]));
+    // max-memory-percent.
+    c.must("SETRANGE filler 30000000 x");
+    let used: i64 = c.info("memory", "used_memory").expect("a line").parse().expect("a number");
+    c.must(&format!("CONFIG SET maxmemory {}", used * 100 / 65));
+    let health = c.must("APIKEY.HEALTH");
+    let reason = health.get("reasons").items()[0].text();
+    assert!(reason.ends_with(" percent, above max-memory-percent 55"), "{reason}");
+    c.must("CONFIG SET maxmemory 0");
+}
+
+#[test]
+fn a_line_of_the_configuration_wins_over_an_argument() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let mut builder = Server::builder().setting("validation-ttl", "1").setting("max-tags", "9");
+    for (name, value) in OTHERS {
+        if name != "max-tags" {
+            builder = builder.config(&format!("apikey.{name} {value}"));
+        }
+    }
+    let mut expected = OTHERS;
+    expected.iter_mut().find(|(name, _)| *name == "max-tags").expect("it is there").1 = "9";
+    assert_eq!(all(&mut builder.start().client()), sorted(&expected));
+}
+
+#[test]
+fn a_server_with_a_wrong_argument_does_not_start_and_its_log_says_why() {
+    let mut cases: Vec<(&str, String, String)> = Vec::new();
+    for (name, _, least, most) in NUMBERS {
+        let told = format!("{name} must be between {least} and {most}");
+        for value in [&(least - 1).to_string(), &(most + 1).to_string(), "x", "1.5"] {
+            cases.push((name, value.into(), told.clone()));
+        }
+    }
+    for (name, _) in SWITCHES {
+        cases.push((name, "maybe".into(), format!("{name} must be yes or no")));
+    }
+    let many = vec!["f"; 33].join(" ");
+    for (name, value, told) in [
+        ("extra-fields", many.as_str(), "extra-fields must be at most 32 names of fields"),
+        (
+            "extra-fields",
+            "key_hash",
+            "extra-fields must not be key_hash: a secret's hash is not kept in a record",
+        ),
+        ("digest-field", "a b", "digest-field must be the name of one field"),
+        ("nothing", "1", "unknown argument nothing"),
+        ("apikey.max-tags", "1", "unknown argument apikey.max-tags"),
+        ("100%s%n", "1", "unknown argument 100%s%n"),
+    ] {
+        cases.push((name, value.into(), told.into()));
+    }
+    for (name, value, told) in cases {
+        let failed = Server::builder().setting(name, &value).try_start();
+        let log = failed.err().unwrap_or_else(|| panic!("{name} {value} was taken")).log;
+        assert!(log.contains(&format!("<module> apikey: not loaded: ERR {told}\n")), "{log}");
+        assert!(log.contains("server aborting"), "{log}");
+    }
+    let line = format!("loadmodule {} enabled yes max-tags", server::module().display());
+    let failed = Server::builder().without_module().config(&line).try_start();
+    let log = failed.err().expect("a value is missing").log;
+    assert!(log.contains("not loaded: ERR argument max-tags has no value\n"), "{log}");
+}
+
+#[test]
+fn a_server_with_a_wrong_line_in_its_configuration_does_not_start_and_its_log_says_why() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    for (line, told) in [
+        (
+            "apikey.validation-ttl 0",
+            "apikey.validation-ttl : argument must be between 1 and 31536000 inclusive",
+        ),
+        ("apikey.enabled maybe", "apikey.enabled : argument must be 'yes' or 'no'"),
+        (
+            "apikey.extra-fields key_hash",
+            "apikey.extra-fields : must not be key_hash: a secret's hash is not kept in a record",
+        ),
+        ("apikey.nothing 1", "Module Configuration detected without loadmodule directive"),
+    ] {
+        let log = Server::builder().config(line).try_start().err().expect(line).log;
+        assert!(log.contains(told), "{log}");
+    }
+}
+
+#[test]
+fn a_running_server_refuses_to_load_the_module_with_a_wrong_argument_and_lives() {
+    let mut server = Server::builder().without_module().start();
+    let mut c = server.client();
+    let path = server::module().display().to_string();
+    let told = "ERR Error loading the extension. Please check the server logs.";
+    for args in [&["max-tags", "-1"][..], &["nothing", "1"], &["max-tags"]] {
+        let mut load = vec!["MODULE", "LOAD", &path];
+        load.extend(args);
+        assert_eq!(c.cmd(load), error(told), "{args:?}");
+    }
+    if server::kind().has_module_config() {
+        let load = ["MODULE", "LOADEX", &path, "CONFIG", "apikey.max-tags", "-1"];
+        assert_eq!(c.cmd(load), error(told));
+        let load =
+            ["MODULE", "LOADEX", &path, "CONFIG", "apikey.max-tags", "2", "ARGS", "enabled", "no"];
+        assert_eq!(c.cmd(load), ok());
+        assert_eq!((get(&mut c, "max-tags"), get(&mut c, "enabled")), ("2".into(), "no".into()));
+        set(&mut c, "enabled", "yes");
+    } else {
+        assert_eq!(c.cmd(["MODULE", "LOAD", &path, "validation-ttl", "77"]), ok());
+    }
+    c.fill("k", &["tag"]);
+    assert_eq!(c.code("k"), "VALID");
+    assert!(c.must("INFO apikey_contents").text().contains("apikey_records:1"));
+    assert_exact(&server);
+    assert!(server.is_alive());
+}

@@ -1,0 +1,430 @@
+//! COMMAND INFO, DOCS and GETKEYS, and `ACL CAT`: what the server says of each command, compared with
+//! what the design says.
+
+use crate::harness::server::Kind;
+use crate::harness::*;
+use std::collections::BTreeSet;
+
+/// What a command is.
+struct Is {
+    name: &'static str,
+    /// The same with one dot.
+    alias: Option<&'static str>,
+    arity: i64,
+    /// Those that differ from server to server are left out: `admin`, and how secrets are kept.
+    flags: &'static [&'static str],
+    keys: Keys,
+    secret: bool,
+    /// An operator's: in @dangerous where the server has that for modules.
+    dangerous: bool,
+    tips: &'static [&'static str],
+    /// What COMMAND DOCS says of its arguments, written as redis-cli shows it, with the types.
+    args: &'static str,
+    complexity: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Keys {
+    None,
+    /// The first argument, with the flags of its key spec.
+    One(&'static [&'static str]),
+    /// All arguments.
+    All(&'static [&'static str]),
+}
+
+const READS: &[&str] = &["RO", "access"];
+const OVERWRITES: &[&str] = &["OW", "update"];
+const UPDATES: &[&str] = &["RW", "access", "update"];
+
+const COMMANDS: [Is; 11] = [
+    Is {
+        name: "apikey.setval",
+        alias: None,
+        arity: -3,
+        flags: &["write", "denyoom"],
+        keys: Keys::One(OVERWRITES),
+        secret: true,
+        dangerous: false,
+        tips: &[],
+        args: "key:key record:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time|KEEPTTL] \
+               [SECRET secret:string|DIGEST digest:string [DIGEST digest:string ...]] \
+               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] [NX|XX]",
+        complexity: "O(N+M)",
+    },
+    Is {
+        name: "apikey.validate",
+        alias: None,
+        arity: -2,
+        flags: &["readonly", "fast"],
+        keys: Keys::One(READS),
+        secret: true,
+        dangerous: false,
+        tips: &[],
+        args: "key:key [SECRET secret:string|DIGEST digest:string] \
+               [SCOPE scope:string [SCOPE scope:string ...]]",
+        complexity: "O(N*M)",
+    },
+    Is {
+        name: "apikey.taginval",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        args: "tag:string [tag:string ...]",
+        // Until there is reclaim in the background.
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.tags",
+        alias: None,
+        arity: 2,
+        flags: &["readonly"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.usage.incr",
+        alias: Some("apikey.usageincr"),
+        arity: -2,
+        flags: &["write", "denyoom", "fast"],
+        keys: Keys::One(UPDATES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key [BY increment:integer]",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "apikey.usage.get",
+        alias: Some("apikey.usageget"),
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "apikey.usage.take",
+        alias: Some("apikey.usagetake"),
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::All(UPDATES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key [key:key ...]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.usage.flush",
+        alias: Some("apikey.usageflush"),
+        arity: -1,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &["request_policy:all_shards"],
+        args: "[COUNT count:integer]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.health",
+        alias: None,
+        arity: 1,
+        flags: &["readonly"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &["request_policy:all_shards"],
+        args: "",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "apikey.check",
+        alias: None,
+        arity: 1,
+        flags: &["readonly"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &["request_policy:all_shards"],
+        args: "",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.apply",
+        alias: None,
+        arity: 3,
+        flags: &["write"],
+        keys: Keys::One(OVERWRITES),
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "key:key value:string",
+        complexity: "O(N)",
+    },
+];
+
+/// Each command under each of its names.
+fn named() -> impl Iterator<Item = (&'static str, &'static Is)> {
+    COMMANDS
+        .iter()
+        .flat_map(|is| [Some(is.name), is.alias].into_iter().flatten().map(move |n| (n, is)))
+}
+
+/// What `named` has, and what a debug build has more.
+fn all_names(c: &mut Client) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = named().map(|(name, _)| name.to_string()).collect();
+    if has_debug_command(c) {
+        names.insert("apikey.debug".into());
+    }
+    names
+}
+
+fn texts(reply: &Reply) -> BTreeSet<String> {
+    reply.items().iter().map(Reply::text).collect()
+}
+
+fn set(texts: &[&str]) -> BTreeSet<String> {
+    texts.iter().map(|text| text.to_string()).collect()
+}
+
+/// COMMAND INFO of one command, element by element.
+#[track_caller]
+fn info(c: &mut Client, name: &str) -> Vec<Reply> {
+    let reply = c.must(&format!("COMMAND INFO {name}"));
+    reply.items()[0].items().to_vec()
+}
+
+#[test]
+fn every_command_of_the_module_is_in_the_table() {
+    let server = Server::start();
+    let mut c = server.client();
+    let expected = all_names(&mut c);
+    let all = c.must("COMMAND");
+    let seen: BTreeSet<String> = all
+        .items()
+        .iter()
+        .map(|info| info.items()[0].text())
+        .filter(|name| name.starts_with("apikey."))
+        .collect();
+    assert_eq!(seen, expected);
+    if server::kind() != Kind::Redis62 {
+        assert_eq!(texts(&c.must("COMMAND LIST FILTERBY MODULE apikey")), expected);
+    }
+}
+
+#[test]
+fn command_info_tells_arity_flags_and_keys() {
+    let server = Server::start();
+    let mut c = server.client();
+    let kind = server::kind();
+    for (name, is) in named() {
+        let info = info(&mut c, name);
+        assert_eq!(info[0].text(), name);
+        // 6.2 isn't told; the module checks.
+        let arity = if kind == Kind::Redis62 { -1 } else { is.arity };
+        assert_eq!(info[1], int(arity), "{name}");
+
+        let mut flags = set(is.flags);
+        if kind == Kind::Redis62 {
+            if is.secret {
+                flags.extend(set(&["skip_monitor", "skip_slowlog"]));
+            }
+        } else {
+            flags.insert("module".into());
+        }
+        if is.name == "apikey.check" {
+            flags.insert("admin".into());
+        }
+        assert_eq!(texts(&info[2]), flags, "{name}");
+
+        let (first, last, step) = match is.keys {
+            Keys::None => (0, 0, 0),
+            Keys::One(_) => (1, 1, 1),
+            Keys::All(_) => (1, -1, 1),
+        };
+        assert_eq!(info[3..6], [int(first), int(last), int(step)], "{name}");
+    }
+}
+
+#[test]
+fn command_info_tells_key_specs_and_tips() {
+    if server::kind() == Kind::Redis62 {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    for (name, is) in named() {
+        let info = info(&mut c, name);
+        assert_eq!(texts(&info[7]), set(is.tips), "{name}");
+        assert_eq!(info[9], array([]), "{name}: subcommands");
+        let specs = info[8].items();
+        let (flags, last) = match is.keys {
+            Keys::None => {
+                assert_eq!(specs, [], "{name}");
+                continue;
+            }
+            Keys::One(flags) => (flags, 0),
+            Keys::All(flags) => (flags, -1),
+        };
+        assert_eq!(specs.len(), 1, "{name}");
+        let spec = &specs[0];
+        assert_eq!(texts(spec.get("flags")), set(flags), "{name}");
+        let begin = spec.get("begin_search");
+        assert_eq!(begin.get("type").text(), "index", "{name}");
+        assert_eq!(begin.get("spec").get("index"), &int(1), "{name}");
+        let find = spec.get("find_keys");
+        assert_eq!(find.get("type").text(), "range", "{name}");
+        for (field, value) in [("lastkey", last), ("keystep", 1), ("limit", 0)] {
+            assert_eq!(find.get("spec").get(field), &int(value), "{name} {field}");
+        }
+    }
+}
+
+#[test]
+fn command_getkeys_finds_the_keys() {
+    let server = Server::start();
+    let mut c = server.client();
+    for (call, keys, flags) in [
+        ("APIKEY.SETVAL k {} EX 5 TAGS 1 t", &["k"][..], OVERWRITES),
+        ("APIKEY.VALIDATE k SECRET s SCOPE x", &["k"], READS),
+        ("APIKEY.TAGS k", &["k"], READS),
+        ("APIKEY.USAGE.INCR k BY 5", &["k"], UPDATES),
+        ("APIKEY.USAGEINCR k", &["k"], UPDATES),
+        ("APIKEY.USAGE.GET k", &["k"], READS),
+        ("APIKEY.USAGEGET k", &["k"], READS),
+        ("APIKEY.USAGE.TAKE a b c", &["a", "b", "c"], UPDATES),
+        ("APIKEY.USAGETAKE a", &["a"], UPDATES),
+        ("APIKEY.APPLY k value", &["k"], OVERWRITES),
+    ] {
+        let keys: Vec<Reply> = keys.iter().map(bulk).collect();
+        assert_eq!(c.run(&format!("COMMAND GETKEYS {call}")), array(keys.clone()), "{call}");
+        if server::kind() != Kind::Redis62 {
+            let with_flags = c.must(&format!("COMMAND GETKEYSANDFLAGS {call}"));
+            for (found, key) in with_flags.items().iter().zip(keys) {
+                assert_eq!(found.items()[0], key, "{call}");
+                assert_eq!(texts(&found.items()[1]), set(flags), "{call}");
+            }
+        }
+    }
+    for call in ["APIKEY.TAGINVAL t", "APIKEY.USAGE.FLUSH", "APIKEY.HEALTH", "APIKEY.CHECK"] {
+        // Some servers count the arguments before they see that there is no key.
+        assert!(c.run(&format!("COMMAND GETKEYS {call}")).is_error(), "{call}");
+    }
+}
+
+/// Arguments as redis-cli hints at them, each with its type.
+fn hint(args: &[Reply]) -> String {
+    let all: Vec<String> = args.iter().map(hint_one).collect();
+    all.join(" ")
+}
+
+fn hint_one(arg: &Reply) -> String {
+    let has = |name: &str| arg.names().iter().any(|known| known == name);
+    let text = |name: &str| has(name).then(|| arg.get(name).text());
+    let flags = if has("flags") { texts(arg.get("flags")) } else { BTreeSet::new() };
+    let kind = arg.get("type").text();
+    let value = match kind.as_str() {
+        "pure-token" => String::new(),
+        "oneof" => {
+            let all: Vec<String> = arg.get("arguments").items().iter().map(hint_one).collect();
+            all.join("|")
+        }
+        "block" => hint(arg.get("arguments").items()),
+        kind => format!("{}:{kind}", arg.get("name").text()),
+    };
+    let token = text("token").unwrap_or_default();
+    let with_token = format!("{token} {value}").trim().to_string();
+    let mut hint = with_token.clone();
+    if flags.contains("multiple") {
+        let again = if flags.contains("multiple_token") { &with_token } else { &value };
+        hint += &format!(" [{again} ...]");
+    }
+    if flags.contains("optional") {
+        hint = format!("[{hint}]");
+    }
+    hint
+}
+
+#[test]
+fn command_docs_tells_summary_complexity_and_arguments() {
+    if server::kind() == Kind::Redis62 {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    for (name, is) in named() {
+        let docs = c.must(&format!("COMMAND DOCS {name}"));
+        let docs = docs.get(name);
+        let summary = docs.get("summary").text();
+        assert!(summary.ends_with('.') && (20..200).contains(&summary.len()), "{name}: {summary}");
+        assert_eq!(docs.get("since"), &bulk("0.1.0"), "{name}");
+        assert_eq!(docs.get("group"), &bulk("module"), "{name}");
+        assert_eq!(docs.get("module"), &bulk("apikey"), "{name}");
+        let complexity = docs.get("complexity").text();
+        let (order, rest) = complexity.split_once(' ').unwrap_or((&complexity, ""));
+        assert_eq!(order, is.complexity, "{name}");
+        // What N and M are is said.
+        assert_eq!(order.contains('N'), rest.starts_with("where N is the "), "{complexity}");
+        assert_eq!(order.contains('M'), rest.contains(" and M "), "{complexity}");
+        let args = match docs.names().iter().any(|field| field == "arguments") {
+            true => docs.get("arguments").items().to_vec(),
+            false => Vec::new(),
+        };
+        assert_eq!(hint(&args), is.args, "{name}");
+        for arg in args.iter().filter(|arg| arg.get("type").text() == "key") {
+            assert_eq!(arg.get("key_spec_index"), &int(0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_docs_of_what_takes_a_secret_recommend_the_digest() {
+    if server::kind() == Kind::Redis62 {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    for (name, is) in named() {
+        let docs = c.must(&format!("COMMAND DOCS {name}"));
+        let summary = docs.get(name).get("summary").text();
+        let recommends =
+            summary.contains("by DIGEST, so that the secret never leaves your process");
+        assert_eq!(recommends, is.secret, "{name}: {summary}");
+        // Whoever takes a secret takes the digest as well.
+        assert_eq!(is.args.contains("SECRET "), is.secret, "{name}");
+        assert_eq!(is.args.contains("DIGEST "), is.secret, "{name}");
+    }
+}
+
+#[test]
+fn the_category_apikey_has_every_command_and_operators_commands_are_dangerous() {
+    let server = Server::start();
+    let mut c = server.client();
+    if matches!(server::kind(), Kind::Redis62 | Kind::Redis70) {
+        // No module can add a category there, nor put a command into one.
+        assert_eq!(c.run("ACL CAT apikey"), error("ERR Unknown category 'apikey'"));
+        return;
+    }
+    assert_eq!(texts(&c.must("ACL CAT apikey")), all_names(&mut c));
+    let dangerous = texts(&c.must("ACL CAT dangerous"));
+    for (name, is) in named() {
+        assert_eq!(dangerous.contains(name), is.dangerous, "{name}");
+        let categories = texts(&info(&mut c, name)[6]);
+        assert!(categories.contains("@apikey"), "{name}: {categories:?}");
+        assert_eq!(categories.contains("@dangerous"), is.dangerous, "{name}: {categories:?}");
+    }
+}

@@ -1,0 +1,685 @@
+//! Wrong calls of every command and the exact error of each. After each of them nothing has changed.
+
+use crate::harness::server::kind;
+use crate::harness::*;
+
+const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+
+/// A server with entries and counters, and what must stay as it is.
+struct Table {
+    server: Server,
+    c: Client,
+    before: (String, Reply, Vec<Reply>),
+}
+
+impl Table {
+    fn new() -> Self {
+        Self::of(Server::start())
+    }
+
+    fn of(server: Server) -> Self {
+        let mut c = server.client();
+        c.fill("rec", &["shared", "tag"]);
+        c.fill("other", &["shared"]);
+        c.count("use", 5);
+        c.count("full", i64::MAX);
+        c.must("SET str value");
+        c.must("RPUSH list 1");
+        let before = state(&mut c);
+        Self { server, c, before }
+    }
+
+    /// A line is wrong with this text.
+    #[track_caller]
+    fn wrong(&mut self, line: &str, text: &str) {
+        let words: Vec<Vec<u8>> = line.split(' ').map(word).collect();
+        self.wrong_args(&words, text);
+    }
+
+    #[track_caller]
+    fn wrong_args<A: AsRef<[u8]>>(&mut self, args: &[A], text: &str) {
+        let shown: Vec<String> =
+            args.iter().map(|a| format!("{:.60}", a.as_ref().escape_ascii().to_string())).collect();
+        let reply = self.c.cmd(args.iter().map(AsRef::as_ref));
+        assert_eq!(reply, error(text), "{}", shown.join(" "));
+        assert_eq!(state(&mut self.c), self.before, "{}", shown.join(" "));
+    }
+
+    /// A record is wrong with this text.
+    #[track_caller]
+    fn bad_record(&mut self, record: impl AsRef<[u8]>, text: &str) {
+        for key in ["new", "rec"] {
+            let args = [b"APIKEY.SETVAL".as_slice(), key.as_bytes(), record.as_ref()];
+            self.wrong_args(&args, &format!("BADRECORD {text}"));
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_exact(&self.server);
+        }
+    }
+}
+
+/// All keys, and what the module counts.
+fn state(c: &mut Client) -> (String, Reply, Vec<Reply>) {
+    let digest = c.must("DEBUG DIGEST").text();
+    let size = c.must("DBSIZE");
+    let health = c.must("APIKEY.HEALTH");
+    let counts = ["records", "usage_counters", "tags", "usage_pending", "hits", "misses"];
+    (digest, size, counts.map(|name| health.get(name).clone()).to_vec())
+}
+
+/// Words that a line can't hold as they are: `<record>`, `<digest>`, `<257>` (so many bytes) and `<>`
+/// (none).
+fn word(word: &str) -> Vec<u8> {
+    match word.strip_prefix('<').and_then(|w| w.strip_suffix('>')) {
+        Some("record") => record("id", "u1").into_bytes(),
+        Some("digest") => DIGEST.into(),
+        Some("") => Vec::new(),
+        Some(count) => vec![b'x'; count.parse().expect("a count of bytes")],
+        None => word.into(),
+    }
+}
+
+fn arity(name: &str) -> String {
+    format!("ERR wrong number of arguments for '{name}' command")
+}
+
+/// Numbers that are none, or not in the form that Redis takes, or beyond 64 bits.
+const NO_NUMBERS: [&str; 9] =
+    ["x", "<>", "1.5", "1e3", "+1", "01", "0x10", "9223372036854775808", "-9223372036854775809"];
+
+#[test]
+fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
+    let mut t = Table::new();
+    for (name, wrong) in [
+        ("setval", vec!["", " k"]),
+        ("validate", vec![""]),
+        ("taginval", vec![""]),
+        ("tags", vec!["", " k more"]),
+        ("usage.incr", vec![""]),
+        ("usage.get", vec!["", " k more"]),
+        ("usage.take", vec![""]),
+        ("health", vec![" more"]),
+        ("check", vec![" more"]),
+        ("apply", vec!["", " k", " k value more"]),
+    ] {
+        for more in wrong {
+            t.wrong(&format!("APIKEY.{name}{more}"), &arity(&format!("apikey.{name}")));
+        }
+    }
+    for (alias, name) in
+        [("usageincr", "usage.incr"), ("usageget", "usage.get"), ("usagetake", "usage.take")]
+    {
+        // Redis 6.2 leaves it to the module, which has one name for both.
+        let told = if kind() == server::Kind::Redis62 { name } else { alias };
+        t.wrong(&format!("APIKEY.{alias}"), &arity(&format!("apikey.{told}")));
+    }
+}
+
+#[test]
+fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
+    let mut t = Table::new();
+    for (line, place) in [
+        ("APIKEY.SETVAL rec <record> FOO", 3),
+        ("APIKEY.SETVAL rec <record> <>", 3),
+        ("APIKEY.SETVAL rec <record> EX 5 NX FOO 7", 6),
+        ("APIKEY.SETVAL rec <record> TAGS 1 a b", 6),
+        ("APIKEY.SETVAL rec <record> DIGEST <digest> <digest>", 5),
+        ("APIKEY.SETVAL rec <record> SECRETS x", 3),
+        ("APIKEY.VALIDATE rec FOO", 2),
+        ("APIKEY.VALIDATE rec the-secret", 2),
+        ("APIKEY.VALIDATE rec SECRET s x", 4),
+        ("APIKEY.VALIDATE rec SCOPE a b", 4),
+        ("APIKEY.USAGE.INCR use 5", 2),
+        ("APIKEY.USAGE.INCR use BY 5 6", 4),
+        ("APIKEY.USAGEINCR use 5", 2),
+        ("APIKEY.USAGE.FLUSH 5", 1),
+        ("APIKEY.USAGE.FLUSH COUNT 5 6", 3),
+        ("APIKEY.USAGEFLUSH 5", 1),
+    ] {
+        t.wrong(line, &format!("ERR unknown option at argument {place}"));
+    }
+    t.wrong_args(
+        &[b"APIKEY.VALIDATE".as_slice(), b"rec", b"SECRET\0", b"s"],
+        "ERR unknown option at argument 2",
+    );
+}
+
+#[test]
+fn an_option_that_is_given_twice_is_refused() {
+    let mut t = Table::new();
+    for (line, name) in [
+        ("APIKEY.SETVAL rec <record> EX 5 EX 6", "EX"),
+        ("APIKEY.SETVAL rec <record> PX 5 px 5", "PX"),
+        ("APIKEY.SETVAL rec <record> EXAT 4102444800 EXAT 4102444800", "EXAT"),
+        ("APIKEY.SETVAL rec <record> PXAT 4102444800000 PXAT 4102444800000", "PXAT"),
+        ("APIKEY.SETVAL rec <record> KEEPTTL KEEPTTL", "KEEPTTL"),
+        ("APIKEY.SETVAL rec <record> SECRET a SECRET a", "SECRET"),
+        ("APIKEY.SETVAL rec <record> TAGS 1 a NX TAGS 1 b", "TAGS"),
+        ("APIKEY.SETVAL rec <record> NS a: NS b:", "NS"),
+        ("APIKEY.SETVAL new <record> NX nx", "NX"),
+        ("APIKEY.SETVAL rec <record> XX XX", "XX"),
+        ("APIKEY.VALIDATE rec SECRET a secret a", "SECRET"),
+        ("APIKEY.VALIDATE rec DIGEST <digest> DIGEST <digest>", "DIGEST"),
+        ("APIKEY.USAGE.INCR use BY 1 BY 1", "BY"),
+        ("APIKEY.USAGE.FLUSH COUNT 1 COUNT 1", "COUNT"),
+    ] {
+        t.wrong(line, &format!("ERR {name} is given twice"));
+    }
+    t.wrong(
+        "APIKEY.SETVAL rec <record> DIGEST <digest> DIGEST <digest> DIGEST <digest>",
+        "ERR DIGEST is given more than twice",
+    );
+}
+
+#[test]
+fn options_that_exclude_each_other_are_named() {
+    let mut t = Table::new();
+    let times = ["EX 5", "PX 5", "EXAT 4102444800", "PXAT 4102444800000", "KEEPTTL"];
+    for one in times {
+        for other in times.into_iter().filter(|other| *other != one) {
+            let name = |option: &str| option.split(' ').next().expect("a word").to_string();
+            t.wrong(
+                &format!("APIKEY.SETVAL rec <record> {one} {other}"),
+                &format!("ERR {} and {} exclude each other", name(one), name(other)),
+            );
+        }
+    }
+    for line in ["APIKEY.SETVAL rec <record> NX XX", "APIKEY.SETVAL rec <record> XX EX 5 NX"] {
+        t.wrong(line, "ERR NX and XX exclude each other");
+    }
+    for line in [
+        "APIKEY.SETVAL rec <record> SECRET a DIGEST <digest>",
+        "APIKEY.SETVAL rec <record> DIGEST <digest> SECRET a",
+        "APIKEY.VALIDATE rec SECRET a DIGEST <digest>",
+        "APIKEY.VALIDATE rec DIGEST <digest> SCOPE x SECRET a",
+    ] {
+        t.wrong(line, "ERR SECRET and DIGEST exclude each other");
+    }
+}
+
+#[test]
+fn an_option_without_its_value_is_named() {
+    let mut t = Table::new();
+    for name in ["EX", "PX", "EXAT", "PXAT", "SECRET", "DIGEST", "TAGS", "NS"] {
+        let line = format!("APIKEY.SETVAL rec <record> {}", name.to_lowercase());
+        t.wrong(&line, &format!("ERR {name} has no value"));
+    }
+    for name in ["SECRET", "DIGEST", "SCOPE"] {
+        t.wrong(&format!("APIKEY.VALIDATE rec {name}"), &format!("ERR {name} has no value"));
+    }
+    t.wrong("APIKEY.USAGE.INCR use BY", "ERR BY has no value");
+    t.wrong("APIKEY.USAGE.FLUSH COUNT", "ERR COUNT has no value");
+    for line in ["TAGS 1", "TAGS 2 a", "TAGS 16 a b c NX"] {
+        let line = format!("APIKEY.SETVAL rec <record> {line}");
+        t.wrong(&line, "ERR TAGS has fewer tags than its count");
+    }
+}
+
+#[test]
+fn a_number_that_is_none_or_out_of_range_gets_the_range() {
+    let mut t = Table::new();
+    for (call, name, least, most) in [
+        ("APIKEY.SETVAL rec <record> EX", "EX", 1, 100_000_000_000),
+        ("APIKEY.SETVAL rec <record> PX", "PX", 1, 100_000_000_000_000),
+        ("APIKEY.SETVAL rec <record> EXAT", "EXAT", 1, 100_000_000_000),
+        ("APIKEY.SETVAL rec <record> PXAT", "PXAT", 1, 100_000_000_000_000),
+        ("APIKEY.SETVAL rec <record> TAGS", "TAGS count", 1, 16),
+        ("APIKEY.USAGE.INCR use BY", "BY", 1, i64::MAX),
+        ("APIKEY.USAGEINCR new BY", "BY", 1, i64::MAX),
+        ("APIKEY.USAGE.FLUSH COUNT", "COUNT", 1, 1_000_000),
+        ("APIKEY.USAGEFLUSH COUNT", "COUNT", 1, 1_000_000),
+    ] {
+        let text = format!("ERR {name} must be between {least} and {most}");
+        let mut numbers: Vec<String> = NO_NUMBERS.map(str::to_string).into();
+        numbers.extend([least - 1, -1, i64::MIN].map(|n| n.to_string()));
+        numbers.extend(i64::checked_add(most, 1).map(|n| n.to_string()));
+        for number in numbers {
+            t.wrong(&format!("{call} {number}"), &text);
+        }
+        let mut nul: Vec<Vec<u8>> = call.split(' ').map(word).collect();
+        nul.push(b"1\0".to_vec());
+        t.wrong_args(&nul, &text);
+    }
+}
+
+#[test]
+fn texts_that_are_empty_or_too_long_get_the_bounds() {
+    let mut t = Table::new();
+    for (line, text) in [
+        ("APIKEY.SETVAL rec <record> SECRET <>", "SECRET must be between 1 and 1024 bytes"),
+        ("APIKEY.SETVAL rec <record> SECRET <1025>", "SECRET must be between 1 and 1024 bytes"),
+        ("APIKEY.VALIDATE rec SECRET <>", "SECRET must be between 1 and 1024 bytes"),
+        ("APIKEY.VALIDATE rec SECRET <1025>", "SECRET must be between 1 and 1024 bytes"),
+        ("APIKEY.VALIDATE rec SCOPE <>", "SCOPE must be between 1 and 1024 bytes"),
+        ("APIKEY.VALIDATE rec SCOPE a SCOPE <1025>", "SCOPE must be between 1 and 1024 bytes"),
+        ("APIKEY.SETVAL rec <record> NS <>", "NS must be between 1 and 100 bytes"),
+        ("APIKEY.SETVAL rec <record> NS <101>", "NS must be between 1 and 100 bytes"),
+        ("APIKEY.SETVAL rec <record> TAGS 1 <>", "a tag of TAGS must be between 1 and 256 bytes"),
+        (
+            "APIKEY.SETVAL rec <record> TAGS 2 a <257>",
+            "a tag of TAGS must be between 1 and 256 bytes",
+        ),
+        ("APIKEY.TAGINVAL <>", "a tag must be between 1 and 256 bytes"),
+        ("APIKEY.TAGINVAL shared <257>", "a tag must be between 1 and 256 bytes"),
+    ] {
+        t.wrong(line, &format!("ERR {text}"));
+    }
+}
+
+#[test]
+fn a_digest_is_64_hex_digits() {
+    let mut t = Table::new();
+    let with_nul = [&DIGEST.as_bytes()[..63], b"\0"].concat();
+    let too_long = format!("{DIGEST}0");
+    let letter = format!("{}g", &DIGEST[..63]);
+    let prefixed = format!("0x{}", &DIGEST[..62]);
+    let spaced = format!("{} ", &DIGEST[..63]);
+    let digests: [&[u8]; 8] = [
+        b"",
+        b"abc",
+        &DIGEST.as_bytes()[..63],
+        too_long.as_bytes(),
+        letter.as_bytes(),
+        prefixed.as_bytes(),
+        spaced.as_bytes(),
+        &with_nul,
+    ];
+    let json = record("id", "u1");
+    for digest in digests {
+        let text = "ERR DIGEST must be 64 hex digits";
+        let setval = [b"APIKEY.SETVAL".as_slice(), b"rec", json.as_bytes(), b"DIGEST"];
+        t.wrong_args(&[&setval[..], &[digest]].concat(), text);
+        t.wrong_args(&[&setval[..], &[DIGEST.as_bytes(), b"DIGEST", digest]].concat(), text);
+        t.wrong_args(&[b"APIKEY.VALIDATE".as_slice(), b"rec", b"DIGEST", digest], text);
+    }
+}
+
+#[test]
+fn what_is_no_json_object_is_no_record() {
+    let mut t = Table::new();
+    for (record, line, column) in [
+        ("", 1, 0),
+        ("{", 1, 1),
+        ("{}x", 1, 3),
+        (r#"{"id":}"#, 1, 7),
+        (r#"{"id":1,}"#, 1, 9),
+        (r#"{'id':1}"#, 1, 2),
+        ("{\n\"id\"\n}", 3, 1),
+        (r#"{"id":01}"#, 1, 8),
+        (r#"{"id":NaN}"#, 1, 7),
+        (r#"{"id":1}{"id":1}"#, 1, 9),
+    ] {
+        t.bad_record(record, &format!("record is not JSON (line {line} column {column})"));
+    }
+    t.bad_record("\u{feff}{}", "record is not JSON (line 1 column 1)");
+    t.bad_record("{\"id\":\"a\0b\"}", "record is not JSON (line 1 column 8)");
+    t.bad_record("{}\0", "record is not JSON (line 1 column 3)");
+    for record in ["[]", "\"text\"", "1", "true", "null", "[{}]"] {
+        t.bad_record(record, "record must be a JSON object");
+    }
+    for record in
+        [b"{\"id\":\"\xff\"}".as_slice(), b"\xff", b"{}\xc3", b"{\"id\":\"\xed\xa0\x80\"}"]
+    {
+        t.bad_record(record, "record must be UTF-8");
+    }
+}
+
+#[test]
+fn a_record_without_what_it_must_have_is_refused() {
+    let mut t = Table::new();
+    for (record, text) in [
+        ("{}", "id is missing"),
+        (r#"{"user_id":"u","is_active":true}"#, "id is missing"),
+        (r#"{"Id":"k","user_id":"u","is_active":true}"#, "id is missing"),
+        (r#"{"id":"k","is_active":true}"#, "user_id is missing"),
+        (r#"{"id":"k","user_id":"u"}"#, "is_active is missing"),
+    ] {
+        t.bad_record(record, text);
+    }
+}
+
+#[test]
+fn a_field_of_the_wrong_type_is_named_with_what_it_must_be() {
+    let mut t = Table::new();
+    let with = |field: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,{field}}}"#);
+
+    for name in ["id", "user_id"] {
+        let text = format!("{name} must be a string of 1 to 128 bytes or an integer");
+        for value in [
+            r#""""#,
+            "null",
+            "true",
+            "1.5",
+            "1e3",
+            "1E3",
+            "-0.0",
+            "[]",
+            "{}",
+            "[1]",
+            r#""\ud800""#,
+            &format!("\"{}\"", "x".repeat(129)),
+            &format!("\"{}\"", "é".repeat(65)),
+            &"1".repeat(129),
+        ] {
+            let record = match name {
+                "id" => format!(r#"{{"id":{value},"user_id":"u","is_active":true}}"#),
+                _ => format!(r#"{{"id":"k","user_id":{value},"is_active":true}}"#),
+            };
+            t.bad_record(record, &text);
+        }
+    }
+    for value in ["null", "0", "1", r#""true""#, "[]", "{}"] {
+        let record = format!(r#"{{"id":"k","user_id":"u","is_active":{value}}}"#);
+        t.bad_record(record, "is_active must be true or false");
+    }
+    for value in [
+        "true",
+        "1.5",
+        "1e3",
+        "9223372036854775808",
+        "[]",
+        "{}",
+        r#""""#,
+        r#""tomorrow""#,
+        r#""2024-01-01""#,
+        r#""2024-01-01T00:00:00""#,
+        r#""2024-13-01T00:00:00Z""#,
+        r#""1700000000000""#,
+    ] {
+        let text = "expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits";
+        t.bad_record(with(&format!(r#""expires_at":{value}"#)), text);
+    }
+    for value in [
+        "null",
+        "{}",
+        r#""a""#,
+        "1",
+        "[1]",
+        "[null]",
+        "[[]]",
+        r#"[{"resource":"a"}]"#,
+        r#"[{"actions":["a"]}]"#,
+        r#"[{"resource":1,"actions":[]}]"#,
+        r#"[{"resource":"a","actions":"b"}]"#,
+        r#"[{"resource":"a","actions":[1]}]"#,
+        r#"[{"resource":"a","resource":"b","actions":[]}]"#,
+    ] {
+        t.bad_record(
+            with(&format!(r#""scopes":{value}"#)),
+            "scopes must be an array of strings or of objects with a resource and an array of actions",
+        );
+    }
+    for name in ["name", "key_prefix"] {
+        for value in ["1", "true", "[]", "{}", r#""\ud800""#] {
+            t.bad_record(
+                with(&format!(r#""{name}":{value}"#)),
+                &format!("{name} must be a string or null"),
+            );
+        }
+    }
+    for name in ["created_at", "updated_at"] {
+        let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+        for value in ["1e999", r#""\ud800""#, &deep] {
+            t.bad_record(
+                with(&format!(r#""{name}":{value}"#)),
+                &format!(
+                    "{name} must be JSON that any parser takes: at most 127 levels, whole \
+                     characters, numbers in the range of a double"
+                ),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_field_that_is_given_twice_is_refused() {
+    let mut t = Table::new();
+    for (name, value) in [
+        ("id", r#""k""#),
+        ("user_id", "1"),
+        ("is_active", "true"),
+        ("name", "null"),
+        ("key_prefix", r#""p""#),
+        ("scopes", "[]"),
+        ("expires_at", "null"),
+        ("created_at", "1"),
+        ("updated_at", "2"),
+    ] {
+        let record = format!(
+            r#"{{"{name}":{value},"{name}":{value},"id":"k","user_id":"u","is_active":true}}"#
+        );
+        t.bad_record(record, &format!("{name} is given twice"));
+    }
+    // The same name, though not the same bytes.
+    let escaped = r#"{"id":"k","\u0069d":"l","user_id":"u","is_active":true}"#;
+    t.bad_record(escaped, "id is given twice");
+}
+
+#[test]
+fn a_record_beyond_a_limit_gets_the_limit() {
+    let mut t = Table::new();
+    let with = |field: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,{field}}}"#);
+    t.bad_record(
+        with(&format!(r#""x":"{}""#, "x".repeat(16384))),
+        "record must be at most 16384 bytes",
+    );
+    t.bad_record(
+        with(&format!(r#""scopes":[{}]"#, vec![r#""a""#; 65].join(","))),
+        "scopes must have at most 64 elements",
+    );
+    let long = "x".repeat(1025);
+    for scope in [
+        format!("\"{long}\""),
+        format!(r#"{{"resource":"{long}","actions":[]}}"#),
+        format!(r#"{{"resource":"a","actions":["{long}"]}}"#),
+    ] {
+        t.bad_record(
+            with(&format!(r#""scopes":[{scope}]"#)),
+            "scopes must have at most 1024 bytes in a text and 65535 actions in an object",
+        );
+    }
+    // As deep as 16 KiB allow: neither the stack nor the reply suffers.
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    t.bad_record(
+        with(&format!(r#""scopes":{}"#, deep(8000))),
+        "scopes must be JSON that any parser takes: at most 127 levels, whole characters, \
+         numbers in the range of a double",
+    );
+    let unclosed = format!(r#"{{"id":{}"#, "[".repeat(16000));
+    t.bad_record(unclosed, "record is not JSON (line 1 column 16006)");
+}
+
+#[test]
+fn limits_that_are_set_lower_are_told_as_they_are() {
+    let server = Server::builder()
+        .setting("max-record-bytes", "64")
+        .setting("max-scopes", "0")
+        .setting("max-tags", "2")
+        .start();
+    let mut c = server.client();
+    let record = format!(r#"{{"id":"{}","user_id":"u","is_active":true}}"#, "k".repeat(60));
+    assert_eq!(
+        c.cmd(["APIKEY.SETVAL", "k", &record]),
+        error("BADRECORD record must be at most 64 bytes")
+    );
+    assert_eq!(
+        c.run(r#"APIKEY.SETVAL k {"id":1,"user_id":1,"is_active":true,"scopes":["a"]}"#),
+        error("BADRECORD scopes must have at most 0 elements")
+    );
+    assert_eq!(
+        c.run(r#"APIKEY.SETVAL k {"id":1,"user_id":1,"is_active":true} TAGS 3 a b c"#),
+        error("ERR TAGS count must be between 1 and 2")
+    );
+    assert_eq!(c.must("DBSIZE"), int(0));
+
+    let server = Server::builder().setting("max-tags", "0").start();
+    assert_eq!(
+        server.client().run(r#"APIKEY.SETVAL k {"id":1,"user_id":1,"is_active":true} TAGS 1 a"#),
+        error("ERR TAGS is not allowed while apikey.max-tags is 0")
+    );
+}
+
+#[test]
+fn a_digest_field_is_64_hex_digits_and_stands_alone() {
+    let mut t = Table::of(Server::builder().setting("digest-field", "hash").start());
+    let with =
+        |value: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,"hash":{value}}}"#);
+    let three = format!(r#"["{DIGEST}","{DIGEST}","{DIGEST}"]"#);
+    for value in ["1", r#""""#, r#""abc""#, "[]", "{}", r#"["abc"]"#, "true", &three] {
+        t.bad_record(with(value), "hash must be 64 hex digits or an array of one or two of those");
+    }
+    let twice = format!(r#""{DIGEST}","hash":"{DIGEST}""#);
+    t.bad_record(with(&twice), "hash is given twice");
+    let record = with(&format!("\"{DIGEST}\""));
+    for proof in ["SECRET s", "DIGEST <digest>", "DIGEST <digest> DIGEST <digest>"] {
+        t.wrong(
+            &format!("APIKEY.SETVAL rec {record} {proof}"),
+            "ERR SECRET and DIGEST can't stand beside the record's own digest field",
+        );
+    }
+}
+
+#[test]
+fn a_key_of_another_type_or_kind_is_refused() {
+    let mut t = Table::new();
+    for key in ["str", "list", "use"] {
+        for call in [
+            format!("APIKEY.SETVAL {key} <record>"),
+            format!("APIKEY.SETVAL {key} <record> NX"),
+            format!("APIKEY.SETVAL {key} <record> XX KEEPTTL TAGS 1 a"),
+            format!("APIKEY.VALIDATE {key}"),
+            format!("APIKEY.VALIDATE {key} SECRET s SCOPE x"),
+            format!("APIKEY.TAGS {key}"),
+        ] {
+            t.wrong(&call, WRONG_TYPE);
+        }
+    }
+    for key in ["str", "list", "rec"] {
+        for call in ["INCR", "GET", "TAKE"] {
+            t.wrong(&format!("APIKEY.USAGE.{call} {key}"), WRONG_TYPE);
+            t.wrong(&format!("APIKEY.USAGE{call} {key}"), WRONG_TYPE);
+        }
+        t.wrong(&format!("APIKEY.USAGE.TAKE use {key} full"), WRONG_TYPE);
+    }
+    for (key, name) in [("rec", "GET"), ("use", "GET"), ("rec", "LLEN"), ("use", "INCR")] {
+        t.wrong(&format!("{name} {key}"), WRONG_TYPE);
+    }
+}
+
+#[test]
+fn a_count_that_would_overflow_is_refused() {
+    let mut t = Table::new();
+    let text = "ERR BY must not take the total beyond 9223372036854775807";
+    t.wrong("APIKEY.USAGE.INCR full", text);
+    t.wrong("APIKEY.USAGE.INCR full BY 9223372036854775807", text);
+    t.wrong("APIKEY.USAGE.INCR use BY 9223372036854775803", text);
+    t.wrong("APIKEY.USAGEINCR full BY 1", text);
+    assert_eq!(t.c.count("use", 9_223_372_036_854_775_802), i64::MAX);
+    t.before = state(&mut t.c);
+}
+
+#[test]
+fn apply_is_refused_to_every_client() {
+    let mut t = Table::new();
+    let text = "ERR apikey.apply is internal: only for replication and loading";
+    let dump = t.c.must("DUMP rec");
+    t.wrong("APIKEY.APPLY rec value", text);
+    t.wrong("APIKEY.APPLY new value", text);
+    t.wrong_args(&[b"APIKEY.APPLY".as_slice(), b"new", dump.bytes()], text);
+    t.c.must("MULTI");
+    t.c.must("APIKEY.APPLY rec value");
+    assert_eq!(t.c.must("EXEC"), array([error(text)]));
+    let script = "return redis.pcall('APIKEY.APPLY',KEYS[1],'value')['err']";
+    assert_eq!(t.c.cmd(["EVAL", script, "1", "rec"]), bulk(text));
+    assert_eq!(state(&mut t.c), t.before);
+}
+
+#[test]
+fn check_is_refused_in_a_transaction_and_in_a_script() {
+    let mut t = Table::new();
+    let text = "ERR apikey.check can't run in MULTI or in a script: it waits";
+    t.c.must("MULTI");
+    t.c.must("APIKEY.CHECK");
+    t.c.must("PING");
+    assert_eq!(t.c.must("EXEC"), array([error(text), simple("PONG")]));
+    let script = "return redis.pcall('APIKEY.CHECK')['err']";
+    assert_eq!(t.c.cmd(["EVAL", script, "0"]), bulk(text));
+    assert_eq!(state(&mut t.c), t.before);
+    assert_eq!(t.c.must("APIKEY.CHECK").get("differences"), &int(0));
+}
+
+#[test]
+fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
+    let mut t = Table::new();
+    t.c.must("CONFIG SET maxmemory 1");
+    let text = "OOM command not allowed when used memory > 'maxmemory'.";
+    t.wrong("APIKEY.SETVAL rec <record>", text);
+    t.wrong("APIKEY.SETVAL new <record> NX", text);
+    t.wrong("APIKEY.USAGE.INCR use", text);
+    t.wrong("APIKEY.USAGEINCR new", text);
+    assert_eq!(t.c.code("rec"), "VALID");
+    assert_eq!(t.c.invalidate("tag"), 1);
+    assert_eq!(t.c.must("APIKEY.USAGE.TAKE use"), array([int(5)]));
+    assert_eq!(t.c.must("APIKEY.USAGE.FLUSH"), array([bulk("full"), int(i64::MAX)]));
+}
+
+#[test]
+fn a_replica_refuses_what_writes() {
+    let t = Table::new();
+    let replica = Server::start();
+    replica.replicate(&t.server);
+    let before = replica.digest();
+    let mut c = replica.client();
+    for line in [
+        "APIKEY.SETVAL rec <record>",
+        "APIKEY.TAGINVAL shared",
+        "APIKEY.USAGE.INCR use",
+        "APIKEY.USAGE.TAKE use",
+        "APIKEY.USAGE.FLUSH",
+        "APIKEY.APPLY rec value",
+    ] {
+        let words: Vec<Vec<u8>> = line.split(' ').map(word).collect();
+        let reply = c.cmd(words);
+        assert_eq!(reply, error("READONLY You can't write against a read only replica."), "{line}");
+    }
+    assert_eq!(c.code("rec"), "VALID");
+    assert_eq!(c.usage("use"), (5, 5));
+    assert_eq!(replica.digest(), before);
+    assert_exact(&replica);
+}
+
+#[test]
+fn a_wrong_call_in_a_transaction_is_an_error_beside_the_others_replies() {
+    let mut t = Table::new();
+    t.c.must("MULTI");
+    t.c.must("APIKEY.SETVAL rec {}");
+    t.c.must("APIKEY.USAGE.INCR use BY 0");
+    t.c.must("APIKEY.TAGS str");
+    assert_eq!(
+        t.c.must("EXEC"),
+        array([
+            error("BADRECORD id is missing"),
+            error("ERR BY must be between 1 and 9223372036854775807"),
+            error(WRONG_TYPE),
+        ])
+    );
+    assert_eq!(state(&mut t.c), t.before);
+}
+
+#[test]
+fn the_debug_command_of_debug_builds_takes_its_own_subcommands_alone() {
+    let mut t = Table::new();
+    if !has_debug_command(&mut t.c) {
+        return;
+    }
+    t.wrong("APIKEY.DEBUG", &arity("apikey.debug"));
+    t.wrong("APIKEY.DEBUG FOO", "ERR syntax error");
+    t.wrong("APIKEY.DEBUG FORGET", "ERR syntax error");
+    t.wrong("APIKEY.DEBUG FORGET none", "ERR no such entry");
+    t.wrong("APIKEY.DEBUG PANIC", "ERR internal error; the log has its place");
+}

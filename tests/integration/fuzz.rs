@@ -1,0 +1,434 @@
+//! Survival: nothing that a client can send stops the server or makes its index differ.
+//!
+//! The generator is deterministic (`APIKEY_SEED`), the length is `APIKEY_FUZZ_ROUNDS`. A short share runs
+//! with the other tests; a fuzz run is the same with more rounds.
+
+use crc::{Crc, CRC_64_REDIS};
+
+use crate::harness::server::Stop;
+use crate::harness::*;
+
+/// The module's commands that a client may call, as the server lists them. Not APIKEY.DEBUG, which breaks
+/// things on purpose.
+fn commands(c: &mut Client) -> Vec<String> {
+    let mut names: Vec<String> = c
+        .must("COMMAND")
+        .items()
+        .iter()
+        .map(|command| command.items()[0].text().to_uppercase())
+        .filter(|name| name.starts_with("APIKEY.") && !name.starts_with("APIKEY.DEBUG"))
+        .collect();
+    names.sort();
+    assert!(names.iter().any(|n| n == "APIKEY.SETVAL"), "{names:?}");
+    names
+}
+
+const KEYS: [&str; 6] = ["k1", "k2", "k3", "counter1", "counter2", "text"];
+
+const WORDS: [&str; 44] = [
+    "EX",
+    "px",
+    "EXAT",
+    "PXAT",
+    "KEEPTTL",
+    "SECRET",
+    "DIGEST",
+    "TAGS",
+    "NS",
+    "NX",
+    "XX",
+    "SCOPE",
+    "BY",
+    "COUNT",
+    "TOKEN",
+    "OFFSET",
+    "LIMIT",
+    "RESET",
+    "ALLOW",
+    "DENY",
+    "0",
+    "1",
+    "2",
+    "3",
+    "17",
+    "-1",
+    "1000",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "1e3",
+    " 1",
+    "0x10",
+    "",
+    "%s%n%d",
+    "a:b",
+    "*",
+    "*:*",
+    "apikey:user:u1",
+    "apikey:kind:record",
+    "[]",
+    "null",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+];
+
+fn json(rng: &mut Rng) -> Vec<u8> {
+    let mut text = match rng.below(6) {
+        0 => "[".repeat(rng.below(200)),
+        1 => format!(
+            r#"{{"id":"i","user_id":{},"is_active":true}}"#,
+            rng.next() as i64
+        ),
+        2 => r#"{"id":"i","user_id":"u","is_active":true,"scopes":["a:b",{"resource":"x","actions":["y"]}]}"#.into(),
+        3 => r#"{"id":"i","user_id":"u","is_active":false,"expires_at":"2030-02-30T25:61:61Z"}"#.into(),
+        4 => format!(
+            r#"{{"id":"i","user_id":"u","is_active":true,"expires_at":{},"name":"{}"}}"#,
+            rng.next() as i64 >> rng.below(64),
+            "\\ud83d\\ude00é".repeat(rng.below(80))
+        ),
+        _ => record("i", "u1"),
+    }
+    .into_bytes();
+    if rng.one_in(3) {
+        mutate(rng, &mut text, 0);
+    }
+    text
+}
+
+/// One to three small damages to what stands from `from` on.
+fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>, from: usize) {
+    for _ in 0..1 + rng.below(3) {
+        if bytes.len() <= from {
+            return;
+        }
+        let at = from + rng.below(bytes.len() - from);
+        match rng.below(8) {
+            0 => bytes[at] ^= 1 << rng.below(8),
+            1 => bytes[at] = rng.next() as u8,
+            2 => {
+                bytes[at] = *[0, 0x7f, 0x80, 0x81, 0xc3, 0xfb, 0xfe, 0xff]
+                    .get(rng.below(8))
+                    .expect("one of eight")
+            }
+            3 => bytes.truncate(at),
+            4 => bytes.insert(at, rng.next() as u8),
+            5 => {
+                bytes.remove(at);
+            }
+            6 => {
+                // A part of it once more.
+                let end = at + rng.below(bytes.len() - at + 1).min(64);
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+            _ => {
+                // A length that is far too large, as the RDB and as varints write it.
+                let lengths: [&[u8]; 4] = [
+                    &[0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+                    &[0x80, 0x7f, 0xff, 0xff, 0xff],
+                    &[253, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+                    &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+                ];
+                let end = (at + 1).min(bytes.len());
+                bytes.splice(at..end, lengths[rng.below(4)].iter().copied());
+            }
+        }
+    }
+}
+
+fn argument(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(10) {
+        0..=2 => rng.pick(&KEYS).as_bytes().to_vec(),
+        3..=6 => rng.pick(&WORDS).as_bytes().to_vec(),
+        7 => json(rng),
+        8 => rng.bytes(40),
+        _ => rng.next().to_string().into_bytes(),
+    }
+}
+
+/// Arguments that get far: mostly well-formed, for the commands whose shape is known here.
+fn plausible(rng: &mut Rng, name: &str) -> Vec<Vec<u8>> {
+    let mut args: Vec<Vec<u8>> = Vec::new();
+    match name {
+        "APIKEY.SETVAL" => {
+            args.push(rng.pick(&KEYS).into());
+            args.push(json(rng));
+            if rng.one_in(2) {
+                args.extend([b"SECRET".to_vec(), rng.bytes(20)]);
+            }
+            if rng.one_in(2) {
+                let number = rng.below(5);
+                args.extend([b"TAGS".to_vec(), number.to_string().into()]);
+                args.extend((0..number).map(|_| match rng.below(3) {
+                    0 => rng.bytes(300),
+                    _ => format!("t{}", rng.below(5)).into(),
+                }));
+            }
+            if rng.one_in(3) {
+                args.extend([b"NS".to_vec(), rng.bytes(4)]);
+            }
+            if rng.one_in(3) {
+                args.extend([b"PX".to_vec(), rng.below(20).to_string().into()]);
+            }
+        }
+        "APIKEY.TAGINVAL" => {
+            args.extend((0..1 + rng.below(4)).map(|_| format!("t{}", rng.below(5)).into_bytes()));
+        }
+        _ => args.push(rng.pick(&KEYS).into()),
+    }
+    if rng.one_in(4) {
+        args.push(argument(rng));
+    }
+    args
+}
+
+/// It is the same process, it answers, and its index is exact.
+#[track_caller]
+fn assert_unharmed(server: &mut Server, pid: &str) {
+    assert!(server.is_alive());
+    let mut c = server.client();
+    assert_eq!(c.run("PING"), simple("PONG"));
+    assert_eq!(c.info("server", "process_id").as_deref(), Some(pid));
+    assert_exact(server);
+}
+
+#[test]
+fn random_arguments_never_stop_the_server() {
+    let mut server = Server::builder().setting("trust-loaded", "yes").start();
+    let pid = server.pid().to_string();
+    let mut c = server.client();
+    let names = commands(&mut c);
+    let mut rng = Rng::from_env(1);
+    let rounds = env_number("APIKEY_FUZZ_ROUNDS", 3000);
+    for round in 0..rounds {
+        let name = &names[rng.below(names.len())];
+        let mut args = vec![name.clone().into_bytes()];
+        if rng.one_in(2) {
+            args.extend(plausible(&mut rng, name));
+        } else {
+            args.extend((0..rng.below(8)).map(|_| argument(&mut rng)));
+        }
+        c.cmd(&args);
+        match rng.below(40) {
+            0 => drop(c.cmd(["SET", "text", "x"])),
+            1 => drop(c.cmd(["RENAME", rng.pick(&KEYS), rng.pick(&KEYS)])),
+            2 => drop(c.cmd(["MOVE", rng.pick(&KEYS), "1"])),
+            3 => drop(c.cmd(["SWAPDB", "0", "1"])),
+            _ => {}
+        }
+        if round % 1000 == 999 {
+            assert_unharmed(&mut server, &pid);
+        }
+    }
+    assert_unharmed(&mut server, &pid);
+    // What is there now can be saved and loaded. Nothing of it may expire meanwhile.
+    for db in 0..2 {
+        c.select(db);
+        for key in c.must("KEYS *").items() {
+            c.cmd([b"PERSIST".as_slice(), key.bytes()]);
+        }
+    }
+    let digest = server.digest();
+    c.must("DEBUG RELOAD");
+    assert_eq!(server.digest(), digest);
+    assert_unharmed(&mut server, &pid);
+}
+
+/// A payload with the footer that RESTORE wants: the version of the RDB, and a checksum that is right.
+fn sealed(body: &[u8], version: &[u8]) -> Vec<u8> {
+    let mut payload = [body, version].concat();
+    let sum = Crc::<u64>::new(&CRC_64_REDIS).checksum(&payload);
+    payload.extend(sum.to_le_bytes());
+    payload
+}
+
+/// DUMPs of every form of entry and counter, also of a dead one, without their footers; and the version.
+fn dumps(server: &Server) -> (Vec<Vec<u8>>, Vec<u8>) {
+    populate(server);
+    let mut c = server.client();
+    c.must("COPY rich dead");
+    let mut bodies = Vec::new();
+    let mut version = Vec::new();
+    for key in c.must("KEYS *").items() {
+        let dump = c.cmd([b"DUMP".as_slice(), key.bytes()]);
+        let dump = dump.bytes();
+        let (body, footer) = dump.split_at(dump.len() - 10);
+        version = footer[..2].to_vec();
+        assert_eq!(sealed(body, &version), dump, "the checksum is understood");
+        bodies.push(body.to_vec());
+    }
+    c.must("FLUSHALL");
+    (bodies, version)
+}
+
+/// A value's type (one byte: a module's) and the module type's name and version (nine bytes). The server
+/// reads these; damaged, it would be its own types that read the rest.
+const HEADER: usize = 10;
+
+/// The one byte string that a value of the module is, out of a payload that is not compressed.
+fn inner(body: &[u8]) -> Vec<u8> {
+    let frame = &body[HEADER..body.len() - 1];
+    assert_eq!(frame[0], 5, "a string comes next");
+    match frame[1] >> 6 {
+        0 => frame[2..].to_vec(),
+        1 => frame[3..].to_vec(),
+        _ => panic!("longer than the tests' values: {:?}", &frame[..8]),
+    }
+}
+
+/// The payload whose byte string is `inner`, with its right length: what the server itself refuses of
+/// it is nothing, so that all of it is the module's to judge.
+fn framed(header: &[u8], inner: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(inner.len()).expect("short");
+    [header, &[5, 0x80], &length.to_be_bytes(), inner, &[0]].concat()
+}
+
+#[test]
+fn damaged_payloads_never_stop_the_server() {
+    let builder = Server::builder().setting("trust-loaded", "yes");
+    let mut server = builder.config("rdbcompression no").start();
+    let pid = server.pid().to_string();
+    let (bodies, version) = dumps(&server);
+    let mut c = server.client();
+    let mut rng = Rng::from_env(2);
+    let rounds = env_number("APIKEY_FUZZ_ROUNDS", 3000);
+    let mut accepted = 0;
+    for round in 0..rounds {
+        let mut body = bodies[rng.below(bodies.len())].clone();
+        match rng.below(12) {
+            8.. => {
+                let mut value = inner(&body);
+                mutate(&mut rng, &mut value, 0);
+                body = framed(&body[..HEADER], &value);
+            }
+            0 => {
+                let len = HEADER + rng.below(body.len() - HEADER);
+                body.truncate(len);
+            }
+            1 => {
+                // The head of one and the tail of another.
+                let other = &bodies[rng.below(bodies.len())];
+                let at = HEADER + rng.below(body.len() - HEADER);
+                let from = HEADER + rng.below(other.len() - HEADER);
+                body.truncate(at);
+                body.extend_from_slice(&other[from..]);
+            }
+            2 => {
+                // Of another version of the module type.
+                body[HEADER - 1] ^= 1 << rng.below(8);
+            }
+            _ => mutate(&mut rng, &mut body, HEADER),
+        }
+        let payload = sealed(&body, &version);
+        let key = rng.pick(&["k1", "k2", "k3"]);
+        let key = key.as_bytes();
+        let reply = c.cmd([b"RESTORE".as_slice(), key, b"0", &payload, b"REPLACE"]);
+        if reply == ok() {
+            accepted += 1;
+            // Whatever it is now, all that can be done with it works or is an error.
+            for command in [
+                "APIKEY.VALIDATE",
+                "APIKEY.TAGS",
+                "APIKEY.USAGE.GET",
+                "APIKEY.USAGE.INCR",
+                "APIKEY.USAGE.TAKE",
+                "DUMP",
+                "TYPE",
+            ] {
+                c.cmd([command.as_bytes(), key]);
+            }
+            c.cmd([b"MEMORY".as_slice(), b"USAGE", key]);
+            c.cmd([b"DEBUG".as_slice(), b"DIGEST-VALUE", key]);
+            c.cmd([b"COPY".as_slice(), key, b"copy", b"REPLACE"]);
+            match rng.below(8) {
+                0 => drop(c.must("APIKEY.TAGINVAL shared plain rich apikey:user:u1")),
+                1 => drop(c.must("APIKEY.USAGE.FLUSH")),
+                2 => c.fill("k4", &["shared"]),
+                _ => {}
+            }
+        }
+        if round % 500 == 499 {
+            assert_unharmed(&mut server, &pid);
+            // What was accepted is in order: it can be saved, loaded and has the same digest.
+            let digest = server.digest();
+            c.must("DEBUG RELOAD");
+            assert_eq!(server.digest(), digest, "round {round}");
+            assert_exact(&server);
+        }
+    }
+    assert_unharmed(&mut server, &pid);
+    println!("{accepted} of {rounds} payloads were accepted");
+    // The test reaches both ways: else it would not test what it says.
+    assert!(0 < accepted && accepted < rounds, "{accepted} of {rounds}");
+}
+
+#[test]
+fn a_payload_cut_anywhere_is_refused() {
+    let mut server = Server::start();
+    let pid = server.pid().to_string();
+    let (bodies, version) = dumps(&server);
+    let mut c = server.client();
+    for body in &bodies {
+        for length in HEADER..body.len() {
+            let payload = sealed(&body[..length], &version);
+            let reply = c.cmd([b"RESTORE".as_slice(), b"k", b"0", &payload]);
+            // The server reads on into the footer, whose ten bytes may pass for the ones that were cut off.
+            let may_pass = body.len() - length <= 10;
+            if !(may_pass && reply == ok()) {
+                assert_eq!(reply, error("ERR Bad data format"), "{length} of {}", body.len());
+            }
+            c.must("DEL k");
+        }
+    }
+    assert_eq!(c.run("DBSIZE"), int(0));
+    assert_unharmed(&mut server, &pid);
+}
+
+#[test]
+fn a_payload_of_random_bytes_is_refused_or_harmless() {
+    let mut server = Server::start();
+    let pid = server.pid().to_string();
+    let (bodies, version) = dumps(&server);
+    let mut c = server.client();
+    let mut rng = Rng::from_env(3);
+    for _ in 0..env_number("APIKEY_FUZZ_ROUNDS", 3000) / 3 {
+        let mut body = bodies[rng.below(bodies.len())][..HEADER].to_vec();
+        if rng.one_in(2) {
+            body.extend(rng.bytes(100));
+        } else {
+            // A string that begins as a value does.
+            let kind: &[u8] = [b"r\x01".as_slice(), b"u\x01", b""][rng.below(3)];
+            body = framed(&body, &[kind, &rng.bytes(100)].concat());
+        }
+        let payload = sealed(&body, &version);
+        c.cmd([b"RESTORE".as_slice(), b"k", b"0", &payload, b"REPLACE"]);
+    }
+    assert_unharmed(&mut server, &pid);
+}
+
+#[test]
+fn a_panic_is_an_error_and_the_server_lives() {
+    let mut server = Server::start();
+    let pid = server.pid().to_string();
+    let mut c = server.client();
+    if !has_debug_command(&mut c) {
+        return;
+    }
+    c.fill("k", &["t"]);
+    for _ in 0..3 {
+        let reply = c.run("APIKEY.DEBUG PANIC");
+        assert!(reply.is_error(), "{reply:?}");
+        assert!(reply.text().starts_with("ERR "), "{reply:?}");
+    }
+    c.must("MULTI");
+    c.must("APIKEY.DEBUG PANIC");
+    c.must("APIKEY.TAGS k");
+    let replies = c.must("EXEC");
+    assert!(replies.items()[0].is_error());
+    assert!(!replies.items()[1].is_error());
+    let script = "return redis.pcall('APIKEY.DEBUG', 'PANIC')";
+    assert!(c.cmd(["EVAL", script, "0"]).is_error());
+    assert_eq!(c.code("k"), "VALID");
+    assert_unharmed(&mut server, &pid);
+    server.stop(Stop::NoSave);
+}

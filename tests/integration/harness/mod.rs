@@ -1,0 +1,53 @@
+//! What every integration test stands on: real servers with the module in them (`server`), a client
+//! that shows replies as they came (`client`), and raw views of a server's streams (`streams`).
+//!
+//! Environment:
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `APIKEY_MODULE` | the module to load | `target/debug/libapikey.so` of the workspace |
+//! | `APIKEY_SERVER_BIN` | the server to start | `redis-server` from PATH |
+//! | `APIKEY_SERVER` | what that server is: `redis-6.2`, `redis-7.0`, `redis-8.2`, `valkey-9.1` | told from its `--version` |
+//! | `APIKEY_SEED` | seed of the randomised tests | fixed |
+//! | `APIKEY_FUZZ_ROUNDS` | rounds of each fuzz test | 3000 |
+//!
+//! Tests never sleep for a guess: what takes time is polled by [`eventually`].
+
+// A toolbox: a helper that only one server's tests or a later file uses is not a mistake.
+#![allow(dead_code)]
+
+pub mod client;
+pub mod entries;
+pub mod rng;
+pub mod server;
+pub mod streams;
+
+use std::time::{Duration, Instant};
+
+pub use client::{array, bulk, error, int, map, nil, ok, simple, Client, Reply};
+pub use entries::*;
+pub use rng::Rng;
+pub use server::{Builder, Kind, Server};
+
+/// How long anything that is polled for may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Polls until `condition` holds; fails the test, naming `what`, when it does not within 20 s.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(500);
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// The value of an environment variable that holds a number.
+pub fn env_number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        Err(_) => default,
+    }
+}

@@ -1,0 +1,98 @@
+//! What a server tells others than the caller: the lines of MONITOR and the replication stream, as bytes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::client::packed;
+use super::PATIENCE;
+
+/// A connection whose bytes are gathered as they come.
+pub struct Tap {
+    stream: TcpStream,
+    seen: Vec<u8>,
+}
+
+impl Tap {
+    fn open(port: u16, first: &[&str]) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_millis(10))).expect("timeout");
+        stream.write_all(&packed(first)).expect("send");
+        Self { stream, seen: Vec::new() }
+    }
+
+    /// MONITOR, from now on.
+    pub fn monitor(port: u16) -> Self {
+        let mut tap = Self::open(port, &["MONITOR"]);
+        tap.until(b"+OK\r\n");
+        tap.seen.clear();
+        tap
+    }
+
+    /// The replication stream, from now on. What the RDB before it holds is in [`Tap::seen`] too.
+    pub fn replication(port: u16) -> Self {
+        let mut tap = Self::open(port, &["PSYNC", "?", "-1"]);
+        tap.until(b"+FULLRESYNC ");
+        tap.until(b"\r\n");
+        // Newlines keep the connection alive while the RDB is made; then `$<length>`, then the RDB.
+        tap.until(b"$");
+        let header = find(&tap.seen, b"$").expect("length of the RDB") + 1;
+        let start = Instant::now();
+        loop {
+            if let Some(line) = find(&tap.seen[header..], b"\r\n") {
+                let digits = std::str::from_utf8(&tap.seen[header..header + line]).expect("length");
+                let length: usize = digits.parse().expect("length of the RDB");
+                if tap.seen.len() >= header + line + 2 + length {
+                    return tap;
+                }
+            }
+            assert!(start.elapsed() < PATIENCE, "the RDB never came whole");
+            tap.gather();
+        }
+    }
+
+    /// Gathers until `marker` has been seen, and gives all bytes up to now.
+    #[track_caller]
+    pub fn until(&mut self, marker: &[u8]) -> &[u8] {
+        let start = Instant::now();
+        while find(&self.seen, marker).is_none() {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{} never came; seen: {}",
+                marker.escape_ascii(),
+                self.seen.escape_ascii()
+            );
+            self.gather();
+        }
+        &self.seen
+    }
+
+    pub fn seen(&self) -> &[u8] {
+        &self.seen
+    }
+
+    /// What has been seen, readable: bytes that are not printable are escaped.
+    pub fn text(&self) -> String {
+        self.seen.escape_ascii().to_string()
+    }
+
+    /// Forgets what has been seen.
+    pub fn clear(&mut self) {
+        self.seen.clear();
+    }
+
+    fn gather(&mut self) {
+        let mut chunk = [0; 65536];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => panic!("closed; seen: {}", self.seen.escape_ascii()),
+            Ok(n) => self.seen.extend_from_slice(&chunk[..n]),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
+
+/// Where `part` begins in `whole`.
+pub fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
+    whole.windows(part.len()).position(|w| w == part)
+}

@@ -1,0 +1,17 @@
+//! The module in real servers. `harness` says how a run is directed.
+
+mod harness;
+mod model;
+
+mod acl;
+mod codes;
+mod configuration;
+mod docs;
+mod errors;
+mod exactness;
+mod fuzz;
+mod harness_works;
+mod persistence;
+mod records;
+mod replication;
+mod secrecy;

@@ -1,0 +1,449 @@
+//! A reference model of what a client can see, and a generator that drives a server and the model with
+//! the same commands: the module's own and generic ones, over few keys, tags and databases, so that
+//! they meet often. Every reply is compared at once.
+//!
+//! The model knows no time (nothing expires while it runs) and no tokens. Where the design leaves open
+//! when a dead entry goes, it asks the server whether the key is still there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::harness::*;
+
+const KEYS: [&str; 8] = ["k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"];
+const TAGS: [&str; 5] = ["t1", "t2", "t3", "t4", "t5"];
+const USERS: [&str; 3] = ["u1", "u2", "u3"];
+const DBS: usize = 3;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Text,
+    /// An entry with all its tags; dead ones are there and answer MISS.
+    Entry {
+        tags: BTreeSet<String>,
+        live: bool,
+    },
+    Usage {
+        pending: i64,
+        total: i64,
+    },
+}
+
+type Db = BTreeMap<String, Value>;
+
+const WRONGTYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+
+/// A server and what it must hold.
+pub struct Model {
+    client: Client,
+    dbs: Vec<Db>,
+    db: usize,
+    /// Between MULTI and EXEC: the lines that were queued and what they must reply.
+    queued: Option<Vec<(String, Expected)>>,
+    rng: Rng,
+    history: Vec<String>,
+    pub with_reload: bool,
+}
+
+/// What a command must reply.
+#[derive(Clone, Debug)]
+enum Expected {
+    Is(Reply),
+    /// Key and count, in any order.
+    Counts(BTreeMap<String, i64>),
+}
+
+impl Model {
+    pub fn new(server: &Server, rng: Rng) -> Self {
+        Self {
+            client: server.client(),
+            dbs: vec![Db::new(); DBS],
+            db: 0,
+            queued: None,
+            rng,
+            history: Vec::new(),
+            with_reload: false,
+        }
+    }
+
+    /// Runs this many random commands and compares each reply.
+    #[track_caller]
+    pub fn steps(&mut self, number: usize) {
+        for _ in 0..number {
+            self.step();
+        }
+        self.end_transaction();
+    }
+
+    /// Asks the server for all that the model knows.
+    #[track_caller]
+    pub fn compare(&mut self, client: &mut Client) {
+        for (db, expected) in self.dbs.iter().enumerate() {
+            client.select(db);
+            for key in KEYS {
+                let got = match client.code(key).as_str() {
+                    "VALID" => {
+                        let tags = client.must(&format!("APIKEY.TAGS {key}"));
+                        let tags = tags.items().iter().map(Reply::text).collect();
+                        Some(Value::Entry { tags, live: true })
+                    }
+                    "MISS" if !client.exists(key) => None,
+                    // The tags of a dead entry are not shown.
+                    "MISS" => match expected.get(key) {
+                        Some(Value::Entry { tags, .. }) => {
+                            Some(Value::Entry { tags: tags.clone(), live: false })
+                        }
+                        _ => Some(Value::Entry { tags: BTreeSet::new(), live: false }),
+                    },
+                    WRONGTYPE => {
+                        if client.must(&format!("TYPE {key}")) == simple("string") {
+                            Some(Value::Text)
+                        } else {
+                            let (pending, total) = client.usage(key);
+                            Some(Value::Usage { pending, total })
+                        }
+                    }
+                    other => panic!("{key}: {other}"),
+                };
+                assert_eq!(
+                    got.as_ref(),
+                    expected.get(key),
+                    "{key} in db {db}, after {}",
+                    self.tail()
+                );
+            }
+        }
+    }
+
+    /// The latest commands, for the message of a failed assertion.
+    fn tail(&self) -> String {
+        let from = self.history.len().saturating_sub(40);
+        format!("..\n{}", self.history[from..].join("\n"))
+    }
+
+    fn key(&mut self) -> String {
+        self.rng.pick(&KEYS).to_string()
+    }
+
+    /// Sends a line and compares its reply, now or, in a transaction, at EXEC.
+    #[track_caller]
+    fn say(&mut self, line: String, expected: Expected) {
+        self.history.push(format!("[{}] {line}", self.db));
+        let reply = self.client.run(&line);
+        match &mut self.queued {
+            Some(queued) => {
+                assert_eq!(reply, simple("QUEUED"), "{line}");
+                queued.push((line, expected));
+            }
+            None => self.judge(&line, &reply, &expected),
+        }
+    }
+
+    #[track_caller]
+    fn judge(&self, line: &str, reply: &Reply, expected: &Expected) {
+        match expected {
+            Expected::Is(value) => {
+                assert_eq!(reply, value, "{line}, after {}", self.tail());
+            }
+            Expected::Counts(counts) => {
+                let pairs = reply.items().chunks_exact(2);
+                let got: BTreeMap<String, i64> = pairs.map(|p| (p[0].text(), p[1].int())).collect();
+                assert_eq!(&got, counts, "{line}, after {}", self.tail());
+            }
+        }
+    }
+
+    #[track_caller]
+    fn end_transaction(&mut self) {
+        if let Some(queued) = self.queued.take() {
+            self.history.push("EXEC".into());
+            let replies = self.client.run("EXEC");
+            assert_eq!(replies.items().len(), queued.len(), "{replies:?}");
+            for ((line, expected), reply) in queued.iter().zip(replies.items()) {
+                self.judge(line, reply, expected);
+            }
+        }
+    }
+
+    fn here(&mut self) -> &mut Db {
+        &mut self.dbs[self.db]
+    }
+
+    #[track_caller]
+    fn step(&mut self) {
+        let key = self.key();
+        let here = self.dbs[self.db].get(&key).cloned();
+        match self.rng.below(100) {
+            0..=27 => self.setval(key, here),
+            28..=36 => self.invalidate(),
+            37..=44 => self.usage_incr(key, here),
+            45..=48 => self.usage_take(key, here),
+            49 => self.usage_flush(),
+            50..=53 => {
+                self.here().insert(key.clone(), Value::Text);
+                self.say(format!("SET {key} text"), Expected::Is(ok()));
+            }
+            54..=59 => {
+                let gone = self.here().remove(&key).is_some();
+                let line = match self.rng.below(3) {
+                    0 => format!("DEL {key}"),
+                    1 => format!("UNLINK {key}"),
+                    // A time in the past deletes.
+                    _ => format!("PEXPIREAT {key} 1"),
+                };
+                self.say(line, Expected::Is(int(gone.into())));
+            }
+            60..=65 => self.rename(key, here),
+            66..=72 => self.copy(key, here),
+            73..=77 => self.mov(key, here),
+            78..=81 => self.swapdb(),
+            82..=83 => self.flush(),
+            84..=89 => self.restore(key, here),
+            90..=95 => {
+                let db = self.rng.below(DBS);
+                self.say(format!("SELECT {db}"), Expected::Is(ok()));
+                self.db = db;
+            }
+            96..=98 => {
+                if self.queued.is_some() {
+                    self.end_transaction();
+                } else {
+                    self.say("MULTI".into(), Expected::Is(ok()));
+                    self.queued = Some(Vec::new());
+                }
+            }
+            _ if self.with_reload && self.queued.is_none() => {
+                self.say("DEBUG RELOAD".into(), Expected::Is(ok()));
+            }
+            _ => {}
+        }
+    }
+
+    #[track_caller]
+    fn setval(&mut self, key: String, here: Option<Value>) {
+        let user = self.rng.pick(&USERS);
+        let mut line = format!("APIKEY.SETVAL {key} {} SECRET {SECRET}", record("id", user));
+        let mut tags: BTreeSet<String> = [
+            "apikey:id:id".to_string(),
+            format!("apikey:user:{user}"),
+            "apikey:kind:record".to_string(),
+        ]
+        .into();
+        let number = self.rng.below(4);
+        if number > 0 {
+            let own: Vec<&str> = (0..number).map(|_| self.rng.pick(&TAGS)).collect();
+            line += &format!(" TAGS {number} {}", own.join(" "));
+            tags.extend(own.iter().map(|t| t.to_string()));
+        }
+        let live = matches!(here, Some(Value::Entry { live: true, .. }));
+        let mut stores = true;
+        match self.rng.below(8) {
+            0 => {
+                line += " NX";
+                stores = !live;
+            }
+            1 => {
+                line += " XX";
+                stores = live;
+            }
+            2 => line += " KEEPTTL",
+            3 => line += " EX 1000",
+            _ => {}
+        }
+        let expected = match here {
+            None | Some(Value::Entry { .. }) if stores => {
+                self.here().insert(key, Value::Entry { tags, live: true });
+                ok()
+            }
+            None | Some(Value::Entry { .. }) => nil(),
+            Some(Value::Text | Value::Usage { .. }) => error(WRONGTYPE),
+        };
+        self.say(line, Expected::Is(expected));
+    }
+
+    #[track_caller]
+    fn invalidate(&mut self) {
+        let user = format!("apikey:user:{}", self.rng.pick(&USERS));
+        let names = [self.rng.pick(&TAGS), self.rng.pick(&TAGS), &user];
+        let some = &names[..1 + self.rng.below(3)];
+        let some = if self.rng.one_in(8) { &names[2..] } else { some };
+        let line = format!("APIKEY.TAGINVAL {}", some.join(" "));
+        let hit = |value: &Value| match value {
+            Value::Entry { tags, .. } => some.iter().any(|t| tags.contains(*t)),
+            _ => false,
+        };
+        let is_live = |value: &Value| matches!(value, Value::Entry { live: true, .. });
+        let db = &self.dbs[self.db];
+        let killed = db.values().filter(|v| hit(v) && is_live(v)).count();
+        let dead: Vec<String> =
+            db.iter().filter(|(_, v)| hit(v) && !is_live(v)).map(|(k, _)| k.clone()).collect();
+        // Whether dead members go with it is open: settle it, which needs an answer now.
+        if self.queued.is_some() && !dead.is_empty() {
+            return;
+        }
+        self.here().retain(|_, v| !(hit(v) && is_live(v)));
+        self.say(line, Expected::Is(int(killed as i64)));
+        for key in dead {
+            if !self.client.exists(&key) {
+                self.here().remove(&key);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn usage_incr(&mut self, key: String, here: Option<Value>) {
+        let by = 1 + self.rng.below(9) as i64;
+        let (pending, total) = match here {
+            None => (0, 0),
+            Some(Value::Usage { pending, total }) => (pending, total),
+            // A dead entry is still of another kind; the design does not say whether that shows.
+            Some(Value::Entry { live: false, .. }) => return,
+            Some(_) => {
+                self.say(
+                    format!("APIKEY.USAGE.INCR {key} BY {by}"),
+                    Expected::Is(error(WRONGTYPE)),
+                );
+                return;
+            }
+        };
+        let value = Value::Usage { pending: pending + by, total: total + by };
+        self.here().insert(key.clone(), value);
+        self.say(format!("APIKEY.USAGE.INCR {key} BY {by}"), Expected::Is(int(pending + by)));
+    }
+
+    #[track_caller]
+    fn usage_take(&mut self, key: String, here: Option<Value>) {
+        let expected = match here {
+            None => array([int(0)]),
+            Some(Value::Usage { pending, total }) => {
+                self.here().insert(key.clone(), Value::Usage { pending: 0, total });
+                array([int(pending)])
+            }
+            Some(Value::Entry { live: false, .. }) => return,
+            Some(_) => error(WRONGTYPE),
+        };
+        self.say(format!("APIKEY.USAGE.TAKE {key}"), Expected::Is(expected));
+    }
+
+    #[track_caller]
+    fn usage_flush(&mut self) {
+        let mut counts = BTreeMap::new();
+        for (key, value) in self.here() {
+            if let Value::Usage { pending, .. } = value {
+                if *pending > 0 {
+                    counts.insert(key.clone(), std::mem::take(pending));
+                }
+            }
+        }
+        self.say("APIKEY.USAGE.FLUSH".into(), Expected::Counts(counts));
+    }
+
+    /// What a value is where it did not come by a fill.
+    fn arrived(value: Value) -> Value {
+        match value {
+            Value::Entry { tags, .. } => Value::Entry { tags, live: false },
+            other => other,
+        }
+    }
+
+    #[track_caller]
+    fn rename(&mut self, from: String, value: Option<Value>) {
+        let to = self.key();
+        let Some(value) = value else {
+            let line = format!("RENAME {from} {to}");
+            self.say(line, Expected::Is(error("ERR no such key")));
+            return;
+        };
+        if self.rng.one_in(3) {
+            let done = !self.here().contains_key(&to);
+            if done {
+                self.here().remove(&from);
+                self.here().insert(to.clone(), Self::arrived(value));
+            }
+            let line = format!("RENAMENX {from} {to}");
+            self.say(line, Expected::Is(int(done.into())));
+        } else {
+            // RENAME of a key to itself does nothing.
+            if from != to {
+                self.here().remove(&from);
+                self.here().insert(to.clone(), Self::arrived(value));
+            }
+            self.say(format!("RENAME {from} {to}"), Expected::Is(ok()));
+        }
+    }
+
+    #[track_caller]
+    fn copy(&mut self, from: String, value: Option<Value>) {
+        let to = self.key();
+        let db = self.rng.below(DBS);
+        if db == self.db && from == to {
+            return; // an error, and nothing of ours
+        }
+        let replace = self.rng.one_in(2);
+        let done = value.is_some() && (replace || !self.dbs[db].contains_key(&to));
+        if let (true, Some(value)) = (done, value) {
+            self.dbs[db].insert(to.clone(), Self::arrived(value));
+        }
+        let replace = if replace { " REPLACE" } else { "" };
+        let line = format!("COPY {from} {to} DB {db}{replace}");
+        self.say(line, Expected::Is(int(done.into())));
+    }
+
+    #[track_caller]
+    fn mov(&mut self, key: String, value: Option<Value>) {
+        let db = self.rng.below(DBS);
+        if db == self.db {
+            return; // an error, and nothing of ours
+        }
+        let done = value.is_some() && !self.dbs[db].contains_key(&key);
+        if let (true, Some(value)) = (done, value) {
+            self.here().remove(&key);
+            self.dbs[db].insert(key.clone(), Self::arrived(value));
+        }
+        let line = format!("MOVE {key} {db}");
+        self.say(line, Expected::Is(int(done.into())));
+    }
+
+    #[track_caller]
+    fn swapdb(&mut self) {
+        let (a, b) = (self.rng.below(DBS), self.rng.below(DBS));
+        self.dbs.swap(a, b);
+        self.say(format!("SWAPDB {a} {b}"), Expected::Is(ok()));
+    }
+
+    #[track_caller]
+    fn flush(&mut self) {
+        let how = self.rng.pick(&["SYNC", "ASYNC"]);
+        if self.rng.one_in(4) {
+            self.dbs = vec![Db::new(); DBS];
+            self.say(format!("FLUSHALL {how}"), Expected::Is(ok()));
+        } else {
+            self.here().clear();
+            self.say(format!("FLUSHDB {how}"), Expected::Is(ok()));
+        }
+    }
+
+    /// DUMP here, RESTORE there.
+    #[track_caller]
+    fn restore(&mut self, from: String, value: Option<Value>) {
+        let (true, Some(value)) = (self.queued.is_none(), value) else {
+            return;
+        };
+        let dump = self.client.must(&format!("DUMP {from}"));
+        let to = self.key();
+        let replace = self.rng.one_in(2);
+        let mut args = vec![b"RESTORE".as_slice(), to.as_bytes(), b"0", dump.bytes()];
+        let expected = if replace || !self.here().contains_key(&to) {
+            self.here().insert(to.clone(), Self::arrived(value));
+            ok()
+        } else {
+            error("BUSYKEY Target key name already exists.")
+        };
+        if replace {
+            args.push(b"REPLACE");
+        }
+        let line = format!("RESTORE {to} 0 (the dump of {from}) REPLACE: {replace}");
+        let reply = self.client.cmd(args);
+        self.history.push(format!("[{}] {line}", self.db));
+        self.judge(&line, &reply, &Expected::Is(expected));
+    }
+}

@@ -1,0 +1,465 @@
+//! What a restart keeps, from RDB and from AOF: the answers, the digest of the data, an exact index.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::server::{kind, Stop};
+use crate::harness::*;
+use crate::model::Model;
+
+fn trusting() -> Builder {
+    Server::builder().setting("trust-loaded", "yes")
+}
+
+/// What can be seen of a server: the answers of all keys, and DEBUG DIGEST.
+#[track_caller]
+fn view(server: &Server) -> (Vec<String>, String) {
+    (answers(server), server.digest())
+}
+
+/// The index of what `populate` stored, and that it works: by what TAGINVAL and FLUSH say.
+#[track_caller]
+fn assert_all_is_alive(server: &Server) {
+    assert_exact(server);
+    let mut c = server.client();
+    assert_eq!(c.invalidate("acme:apikey:user:42"), 1);
+    assert_eq!(c.invalidate("rich"), 0);
+    assert_eq!(c.invalidate("gone"), 0);
+    assert_eq!(c.invalidate("kept"), 1);
+    assert_eq!(c.invalidate("shared"), 4); // plain, none, binary, persisted
+    assert_eq!(c.invalidate("apikey:user:u3"), 2);
+    assert_eq!(c.flush_usage(), [("both".to_string(), i64::MAX - 7), ("pending".to_string(), 5)]);
+    c.select(1);
+    assert_eq!(c.invalidate("shared"), 1);
+    assert_eq!(c.flush_usage(), [("pending".to_string(), 1)]);
+    assert_exact(server);
+}
+
+/// No entry lives, every counter does.
+#[track_caller]
+fn assert_only_counters_are_left(server: &Server) {
+    assert_exact(server);
+    let mut c = server.client();
+    for key in ["plain", "rich", "two", "none", "off", "past", "persisted"] {
+        assert_eq!(c.code(key), "MISS", "{key}");
+        assert_eq!(c.run(&format!("APIKEY.TAGS {key}")), array([]), "{key}");
+    }
+    assert_eq!(c.invalidate("shared"), 0);
+    assert_eq!(c.usage("pending"), (5, 5));
+    assert_eq!(c.usage("settled"), (0, 3));
+    assert_eq!(c.usage("both"), (i64::MAX - 7, i64::MAX));
+    // What is stored now is alive.
+    c.fill("plain", &["shared"]);
+    assert_eq!(c.code("plain"), "VALID");
+    assert_exact(server);
+    assert_eq!(c.invalidate("shared"), 1);
+    assert_exact(server);
+}
+
+#[test]
+fn a_trusted_rdb_brings_everything_back() {
+    let mut server = trusting().start();
+    populate(&server);
+    let before = view(&server);
+    server.restart(Stop::Save);
+    assert_eq!(view(&server), before);
+    server.client().must("DEBUG RELOAD");
+    assert_eq!(view(&server), before);
+    assert_all_is_alive(&server);
+}
+
+#[test]
+fn a_trusted_aof_brings_everything_back_however_often_it_was_rewritten() {
+    for preamble in [true, false] {
+        let mut server = trusting().with_aof(preamble).start();
+        populate(&server);
+        let before = view(&server);
+        server.restart(Stop::Kill);
+        assert_eq!(view(&server), before, "preamble {preamble}, as written");
+        server.rewrite_aof();
+        assert_eq!(view(&server), before);
+        server.restart(Stop::Kill);
+        assert_eq!(view(&server), before, "preamble {preamble}, rewritten");
+        // What was written since stands behind what was rewritten.
+        server.client().fill("later", &["later"]);
+        let with_later = view(&server);
+        server.restart(Stop::NoSave);
+        assert_eq!(view(&server), with_later, "preamble {preamble}, and later");
+        assert_nothing_was_refused(&server);
+        assert_eq!(server.client().invalidate("later"), 1);
+        assert_all_is_alive(&server);
+    }
+}
+
+#[test]
+fn entries_of_an_rdb_are_misses_unless_it_is_trusted_and_counters_stay() {
+    let mut server = Server::start();
+    populate(&server);
+    server.restart(Stop::Save);
+    assert_only_counters_are_left(&server);
+    server.client().must("FLUSHALL");
+    populate(&server);
+    server.client().must("DEBUG RELOAD");
+    assert_exact(&server);
+    assert_eq!(server.client().codes(["plain", "two"]), ["MISS", "MISS"]);
+}
+
+#[test]
+fn entries_of_an_aof_are_misses_unless_it_is_trusted_and_counters_stay() {
+    for preamble in [true, false] {
+        for rewritten in [false, true] {
+            let mut server = Server::builder().with_aof(preamble).start();
+            populate(&server);
+            if rewritten {
+                server.rewrite_aof();
+                server.client().fill("later", &["shared"]);
+            }
+            server.restart(Stop::Kill);
+            assert_nothing_was_refused(&server);
+            assert_eq!(server.client().code("later"), "MISS");
+            assert_only_counters_are_left(&server);
+        }
+    }
+}
+
+#[test]
+fn an_invalidation_behind_the_rewritten_part_of_an_aof_is_not_lost() {
+    for preamble in [true, false] {
+        let mut server = trusting().with_aof(preamble).start();
+        let mut c = server.client();
+        c.fill("a", &["t", "a"]);
+        c.fill("b", &["b"]);
+        server.rewrite_aof();
+        assert_eq!(c.invalidate("t"), 1);
+        c.fill("c", &["t"]);
+        server.restart(Stop::Kill);
+        let mut c = server.client();
+        assert_eq!(c.codes(["a", "b", "c"]), ["MISS", "VALID", "VALID"]);
+        assert_exact(&server);
+        assert_eq!(c.invalidate("t"), 1);
+        assert_eq!(c.invalidate("a"), 0);
+        assert_exact(&server);
+    }
+}
+
+#[test]
+fn the_dead_stay_dead_over_a_restart() {
+    let mut server = trusting().with_aof(true).start();
+    let mut c = server.client();
+    c.fill("a", &["t"]);
+    c.fill("b", &["t"]);
+    c.must("RENAME a dead");
+    c.must("COPY b twin");
+    for (preamble, rewritten) in [("yes", false), ("yes", true), ("no", true)] {
+        c.must(&format!("CONFIG SET aof-use-rdb-preamble {preamble}"));
+        if rewritten {
+            server.rewrite_aof();
+        }
+        server.restart(Stop::Kill);
+        c = server.client();
+        assert_eq!(c.codes(["b", "dead", "twin"]), ["VALID", "MISS", "MISS"]);
+        assert_exact(&server);
+    }
+    // An AOF of commands leaves the dead out.
+    assert_eq!(c.run("EXISTS dead twin"), int(0));
+    assert_eq!(c.invalidate("t"), 1);
+}
+
+#[test]
+fn what_expired_while_the_server_was_down_is_gone() {
+    for aof in [false, true] {
+        let builder = trusting();
+        let builder = if aof { builder.with_aof(false) } else { builder };
+        let mut server = builder.start();
+        let mut c = server.client();
+        c.fill("short", &["t"]);
+        c.fill("long", &["t"]);
+        c.count("counter", 1);
+        c.must("PEXPIRE short 300");
+        c.must("PEXPIRE counter 300");
+        let start = std::time::Instant::now();
+        server.stop(if aof { Stop::NoSave } else { Stop::Save });
+        eventually("the TTL has passed", || start.elapsed().as_millis() > 400);
+        server.start_again();
+        let mut c = server.client();
+        assert_exact(&server);
+        assert_eq!(c.codes(["short", "long"]), ["MISS", "VALID"]);
+        assert_eq!(c.flush_usage(), []);
+        assert_eq!(c.invalidate("t"), 1);
+        assert_exact(&server);
+    }
+}
+
+#[test]
+fn keepttl_keeps_what_there_is_also_that_there_is_none() {
+    let mut server = trusting().with_aof(false).start();
+    let mut c = server.client();
+    let set = |key: &str, how: &str| {
+        format!("APIKEY.SETVAL {key} {} SECRET {SECRET} {how}", record("id", "u1"))
+    };
+    c.must(&set("forever", "EX 100"));
+    c.must("PERSIST forever");
+    c.must(&set("forever", "KEEPTTL"));
+    c.must(&set("timed", "PXAT 4102444800123"));
+    c.must(&set("timed", "KEEPTTL"));
+    c.must(&set("new", "KEEPTTL"));
+    for _ in 0..2 {
+        assert_eq!(c.run("PTTL forever"), int(-1));
+        assert!(c.must("PTTL timed").int() > 1_000_000_000);
+        // Where nothing is to be kept it is the default.
+        let ttl = c.must("PTTL new").int();
+        assert!((200_000..=300_000).contains(&ttl), "{ttl}");
+        assert_eq!(c.codes(["forever", "timed", "new"]), ["VALID"; 3]);
+        server.restart(Stop::Kill);
+        c = server.client();
+    }
+}
+
+#[test]
+fn an_aof_is_loaded_whole_while_the_default_user_may_do_little() {
+    let mut server = trusting().with_aof(false).config("user admin on >pw ~* &* +@all").start();
+    populate(&server);
+    let mut c = server.client();
+    c.fill("victim", &["secret-tag"]);
+    c.must("APIKEY.TAGINVAL secret-tag");
+    let before = view(&server);
+    server.restart_with(Stop::Kill, |b| {
+        b.config("user default on nopass resetkeys ~public:* -@all +info +ping +auth")
+    });
+    let mut c = server.client();
+    assert!(c.run("APIKEY.VALIDATE plain").text().starts_with("NOPERM"));
+    c.must("AUTH admin pw");
+    c.must("ACL SETUSER default on nopass ~* &* +@all");
+    assert_eq!(view(&server), before);
+    assert_nothing_was_refused(&server);
+    assert_all_is_alive(&server);
+}
+
+#[test]
+fn an_aof_is_loaded_whole_where_the_limits_became_smaller() {
+    for preamble in [true, false] {
+        let mut server = trusting().with_aof(preamble).setting("extra-fields", "plan").start();
+        fill_up_to_the_limits(&server);
+        let before = view(&server);
+        server.restart_with(Stop::Kill, with_small_limits);
+        assert_eq!(view(&server), before, "as written");
+        server.rewrite_aof();
+        server.restart(Stop::Kill);
+        assert_eq!(view(&server), before, "rewritten");
+        assert_nothing_was_refused(&server);
+        assert_exact(&server);
+    }
+}
+
+/// A record that is large in every respect that is configurable.
+#[track_caller]
+pub fn fill_up_to_the_limits(server: &Server) {
+    let mut c = server.client();
+    let name = "n".repeat(100);
+    let scopes: Vec<String> = (0..64).map(|i| format!("\"resource{i}:read\"")).collect();
+    let plan = "p".repeat(14_000);
+    let record = format!(
+        r#"{{"id":"large","user_id":"u1","is_active":true,"name":"{name}","plan":"{plan}","scopes":[{}]}}"#,
+        scopes.join(",")
+    );
+    let tags: Vec<String> = (0..16).map(|i| format!("tag{i}")).collect();
+    let line = format!("APIKEY.SETVAL large {record} SECRET {SECRET} TAGS 16 {}", tags.join(" "));
+    assert_eq!(c.run(&line), ok());
+    let valid = c.must(&format!("APIKEY.VALIDATE large SECRET {SECRET}"));
+    assert!(valid.items()[1].text().contains(&plan));
+}
+
+/// The least that may be configured.
+pub fn with_small_limits(builder: Builder) -> Builder {
+    [
+        ("max-record-bytes", "64"),
+        ("max-name-length", "1"),
+        ("max-scopes", "0"),
+        ("max-tags", "0"),
+        ("validation-ttl", "1"),
+    ]
+    .into_iter()
+    .fold(builder, |b, (name, value)| b.setting(name, value))
+}
+
+/// With reads and writes switched off.
+pub fn switched_off(builder: Builder) -> Builder {
+    builder.setting("enabled", "no").setting("writes-enabled", "no")
+}
+
+#[test]
+fn what_is_switched_off_is_loaded_all_the_same() {
+    for preamble in [true, false] {
+        let mut server = trusting().with_aof(preamble).start();
+        populate(&server);
+        let before = view(&server);
+        for rewritten in [false, true] {
+            server.restart_with(Stop::Kill, switched_off);
+            assert_eq!(server.client().code("plain"), "MISS");
+            assert_eq!(server.digest(), before.1);
+            assert_exact(&server);
+            if !rewritten {
+                server.rewrite_aof();
+            }
+        }
+        server.restart_with(Stop::Kill, |b| {
+            b.setting("enabled", "yes").setting("writes-enabled", "yes")
+        });
+        assert_eq!(view(&server), before);
+        assert_nothing_was_refused(&server);
+        assert_all_is_alive(&server);
+    }
+}
+
+#[test]
+fn apply_is_not_for_clients() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.count("counter", 1);
+    let before = server.digest();
+    let reply = c.run("APIKEY.APPLY counter x");
+    assert!(reply.is_error(), "{reply:?}");
+    let reply = c.cmd(["EVAL", "return redis.call('APIKEY.APPLY', 'counter', 'x')", "0"]);
+    assert!(reply.is_error(), "{reply:?}");
+    assert_eq!(server.digest(), before);
+    assert_exact(&server);
+}
+
+#[test]
+fn any_mix_of_commands_survives_a_restart() {
+    let mut server = trusting().with_aof(false).start();
+    for round in 0..3 {
+        let mut model = Model::new(&server, Rng::from_env(7 + round));
+        server.client().must("FLUSHALL");
+        model.steps(1000);
+        for (how, way) in [(Stop::Kill, "AOF"), (Stop::Save, "AOF with a clean end")] {
+            let before = view(&server);
+            server.restart(how);
+            assert_eq!(view(&server), before, "{way}");
+            model.compare(&mut server.client());
+            assert_nothing_was_refused(&server);
+            assert_exact(&server);
+        }
+        let before = view(&server);
+        server.client().must("DEBUG RELOAD");
+        assert_eq!(view(&server), before, "RDB");
+        model.compare(&mut server.client());
+        assert_exact(&server);
+    }
+}
+
+// The file of the first version. Redis 6.2 wrote it, whose RDB every server reads.
+
+fn v1_file() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/v1.rdb")
+}
+
+const V1_RICH: &str = r#"{"id":"k-1","user_id":42,"name":"Zoë 🔑","key_prefix":"ak_live_7Qm2","scopes":["users:read","orders:*",{"resource":"files","actions":["read","list"],"note":"kept"}],"is_active":true,"expires_at":"2099-12-31T23:59:59.5+01:00","created_at":9007199254740993,"updated_at":null}"#;
+
+/// Writes `tests/data/v1.rdb`. Run it once, when the format of the first version is final, with
+/// `APIKEY_SERVER_BIN` a Redis 6.2; after that the file must never change.
+#[test]
+#[ignore = "writes the file that all later versions must load"]
+fn write_v1_fixture() {
+    assert_eq!(kind(), Kind::Redis62, "a newer RDB is not for older servers");
+    let server = Server::builder().config("rdbcompression no").start();
+    let mut c = server.client();
+    let other = "ab".repeat(32);
+    let set = |c: &mut Client, key: &str, record: &str, options: &str| {
+        let mut args = vec!["APIKEY.SETVAL", key, record];
+        args.extend(options.split(' '));
+        assert_eq!(c.cmd(args), ok(), "{key}");
+        if !options.contains("PXAT") {
+            c.must(&format!("PERSIST {key}"));
+        }
+    };
+    let secret = format!("SECRET {SECRET}");
+    set(&mut c, "rich", V1_RICH, &format!("{secret} TAGS 2 team:7 plan:pro NS acme:"));
+    set(&mut c, "two", &record("k-2", "u-2"), &format!("DIGEST {other} DIGEST {DIGEST}"));
+    set(&mut c, "none", &record("k-3", "u-2"), "TAGS 1 team:7");
+    let off = r#"{"id":4,"user_id":"u-4","is_active":false}"#;
+    set(&mut c, "off", off, &secret);
+    let past = r#"{"id":"k-5","user_id":"u-4","is_active":true,"expires_at":1700000000000}"#;
+    set(&mut c, "past", past, &secret);
+    set(&mut c, "timed", &record("k-6", "u-6"), &format!("{secret} PXAT 4102444800123"));
+    set(&mut c, "source", &record("k-7", "u-7"), &format!("{secret} TAGS 1 team:7"));
+    c.must("RENAME source dead");
+    c.count("pending", 12);
+    c.must("APIKEY.USAGE.TAKE pending");
+    c.count("pending", 30);
+    c.count("settled", 3);
+    c.must("APIKEY.USAGE.TAKE settled");
+    c.select(3);
+    set(&mut c, "elsewhere", &record("k-8", "u-8"), &secret);
+    c.must("SAVE");
+    fs::create_dir_all(v1_file().parent().expect("directory")).expect("directory");
+    fs::copy(server.dir().join("dump.rdb"), v1_file()).expect("copy");
+}
+
+#[test]
+fn a_file_of_the_first_version_is_loaded() {
+    let dir = v1_file();
+    let mut server = trusting().start();
+    server.stop(Stop::NoSave);
+    fs::copy(dir, server.dir().join("dump.rdb")).expect("tests/data/v1.rdb");
+    server.start_again();
+    assert_exact(&server);
+    let mut c = server.client();
+    let validate = |c: &mut Client, line: &str| c.must(&format!("APIKEY.VALIDATE {line}"));
+    let tags = |c: &mut Client, key: &str| {
+        let reply = c.must(&format!("APIKEY.TAGS {key}"));
+        let mut tags: Vec<String> = reply.items().iter().map(Reply::text).collect();
+        tags.sort();
+        tags
+    };
+
+    let valid = validate(&mut c, &format!("rich SECRET {SECRET} SCOPE files:list SCOPE orders:x"));
+    assert_eq!(valid.items()[0], simple("VALID"));
+    let payload: serde_json::Value =
+        serde_json::from_slice(valid.items()[1].bytes()).expect("JSON");
+    assert_eq!(payload, serde_json::from_str::<serde_json::Value>(V1_RICH).expect("JSON"));
+    assert_eq!(
+        validate(&mut c, &format!("rich SECRET {SECRET} SCOPE files:write")),
+        array([simple("FORBIDDEN"), bulk("files:write")])
+    );
+    assert_eq!(
+        tags(&mut c, "rich"),
+        [
+            "acme:apikey:id:k-1",
+            "acme:apikey:kind:record",
+            "acme:apikey:user:42",
+            "plan:pro",
+            "team:7"
+        ]
+    );
+    assert_eq!(
+        validate(&mut c, &format!("two DIGEST {}", "ab".repeat(32))).items()[0],
+        simple("VALID")
+    );
+    assert_eq!(c.code("two"), "VALID");
+    assert_eq!(validate(&mut c, "two SECRET wrong"), array([simple("MISMATCH"), nil()]));
+    assert_eq!(c.code("none"), "UNVERIFIED");
+    assert_eq!(
+        tags(&mut c, "none"),
+        ["apikey:id:k-3", "apikey:kind:record", "apikey:user:u-2", "team:7"]
+    );
+    assert_eq!(c.codes(["off", "past", "timed", "dead"]), ["DISABLED", "EXPIRED", "VALID", "MISS"]);
+    assert_eq!(tags(&mut c, "off")[0], "apikey:id:4");
+    assert_eq!(c.run("PTTL rich"), int(-1));
+    assert!(c.must("PTTL timed").int() > 0);
+    assert_eq!(c.run("TYPE dead"), simple("apikeyrec"));
+
+    let usage = c.must("APIKEY.USAGE.GET pending");
+    assert_eq!(usage.get("pending"), &int(30));
+    assert_eq!(usage.get("total"), &int(42));
+    let (first, last) = (usage.get("first_used_at").int(), usage.get("last_used_at").int());
+    assert!(0 < first && first <= last, "{usage:?}");
+    assert_eq!(c.usage("settled"), (0, 3));
+    assert_eq!(c.flush_usage(), [("pending".to_string(), 30)]);
+
+    assert_eq!(c.invalidate("team:7"), 2); // rich and none; not the dead one
+    assert_eq!(c.invalidate("apikey:user:u-4"), 2);
+    c.select(3);
+    assert_eq!(c.code("elsewhere"), "VALID");
+    assert_exact(&server);
+}
