@@ -1,0 +1,53 @@
+//! Measures redis-apikey beside what a user of plain Redis does for the same work.
+//!
+//! Each row (`rows/`) starts servers of its own on free loopback ports (`server.rs`), fills them with
+//! the same made-up API keys (`workload.rs`), runs our command and the alternative in turns, several
+//! rounds (`measure.rs`), and gives the median and the spread. Cost is the CPU time of the server's main
+//! thread, which holds on a machine that others use too; throughput stands beside it. Every reply is
+//! looked at (`pipeline.rs`), so that a benchmark of errors is impossible. `table.rs` prints what came
+//! out and writes it for machines.
+//!
+//! It says `ok` or `over` and always exits with 0 when it could measure: it is not a test.
+
+mod args;
+mod measure;
+mod pipeline;
+mod rows;
+mod server;
+mod table;
+mod workload;
+
+use std::process::ExitCode;
+
+use args::Request;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("apikey-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let settings = match args::parse()? {
+        Request::Help => {
+            print!("{}", args::help());
+            return Ok(());
+        }
+        Request::Run(settings) => settings,
+    };
+    let about = server::describe(&settings)?;
+    let mut lines = Vec::new();
+    for row in &settings.rows {
+        eprintln!("{}: {}", row.name, row.about);
+        lines.extend((row.run)(&settings)?);
+    }
+    print!("{}", table::text(&about, &lines));
+    if let Some(path) = &settings.json {
+        table::write_json(path, &about, &settings, &lines)?;
+    }
+    Ok(())
+}

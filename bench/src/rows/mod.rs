@@ -1,0 +1,71 @@
+//! The rows, one file each, and the commands that several of them share. A new row is a file that ends
+//! in a [`Row`], and its line in [`ROWS`].
+
+mod incr;
+mod memory;
+mod pauses;
+mod setval;
+mod validate;
+
+use anyhow::Result;
+use redis::{Pipeline, Value};
+
+use crate::args::Settings;
+use crate::pipeline::Side;
+use crate::table::Line;
+use crate::workload::{Workload, TTL};
+
+/// One thing that is measured.
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Takes minutes: run only when asked for by name.
+    pub slow: bool,
+    pub run: fn(&Settings) -> Result<Vec<Line>>,
+}
+
+pub const ROWS: &[Row] = &[validate::ROW, setval::ROW, memory::ROW, incr::ROW, pauses::ROW];
+
+/// A new entry by our command. Its three tags are the automatic ones: id, user and kind.
+struct Fill(Workload);
+
+impl Side for Fill {
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        pipe.cmd("APIKEY.SETVAL").arg(self.0.key(i)).arg(self.0.record(i));
+        pipe.arg("EX").arg(TTL).arg("DIGEST").arg(self.0.digest(i));
+    }
+
+    fn right(&self, _: usize, reply: &Value) -> bool {
+        *reply == Value::Okay
+    }
+}
+
+/// The sanitised record as a string under the entry's name, and nothing that finds it again.
+struct FillString(Workload);
+
+impl Side for FillString {
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        pipe.cmd("SET").arg(self.0.key(i)).arg(self.0.record(i)).arg("EX").arg(TTL);
+    }
+
+    fn right(&self, _: usize, reply: &Value) -> bool {
+        *reply == Value::Okay
+    }
+}
+
+/// The string's name in the sets of the same three tags, as tag caches keep them.
+struct FillSets(Workload);
+
+impl Side for FillSets {
+    const COMMANDS: usize = 3;
+
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        for tag in self.0.tags(i) {
+            pipe.cmd("SADD").arg(tag).arg(self.0.key(i));
+        }
+    }
+
+    fn right(&self, _: usize, reply: &Value) -> bool {
+        *reply == Value::Int(1)
+    }
+}

@@ -1,0 +1,225 @@
+//! Servers of our own: started on a free loopback port in a temporary directory, killed when dropped
+//! (also by a panic, and by the kernel if this process is killed), and asked for CPU time and memory.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use redis::Connection;
+use tempfile::TempDir;
+
+use crate::args::Settings;
+
+/// No reply of a benchmark takes longer; a server that does is stuck.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TRIES: usize = 5;
+/// A rehash in the background of the largest table here takes a fraction of it.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running server, alone in its directory: no snapshots, no append-only file, no limit on memory.
+pub struct Server {
+    child: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Server {
+    /// A server with the module loaded.
+    pub fn with_module(settings: &Settings) -> Result<Server> {
+        let module = fs::canonicalize(&settings.module)
+            .with_context(|| format!("no module at {}", settings.module.display()))?;
+        Server::start(&settings.server, &["--loadmodule".into(), module.into_os_string()])
+    }
+
+    /// A server without it, as its users have it today.
+    pub fn plain(settings: &Settings) -> Result<Server> {
+        Server::start(&settings.server, &[])
+    }
+
+    /// Another process may take the free port before the server does, so it tries a few.
+    fn start(program: impl AsRef<OsStr>, extra: &[OsString]) -> Result<Server> {
+        let mut last = None;
+        for _ in 0..START_TRIES {
+            match Server::start_once(program.as_ref(), extra) {
+                Ok(server) => return Ok(server),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("at least one try"))
+    }
+
+    fn start_once(program: &OsStr, extra: &[OsString]) -> Result<Server> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let dir = TempDir::with_prefix("apikey-bench-")?;
+        let mut command = Command::new(program);
+        command
+            .current_dir(dir.path())
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--save", "", "--appendonly", "no", "--logfile", "server.log"])
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // SAFETY: prctl is async-signal-safe and touches nothing but the new process' own setting.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            });
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("could not start {}", program.to_string_lossy()))?;
+        let mut server = Server { child, port, dir };
+        server.wait_until_up()?;
+        Ok(server)
+    }
+
+    /// Until it answers, and it is ours that answers; an early exit gives the end of its log.
+    fn wait_until_up(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < START_TIMEOUT {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server stopped at once ({status}):\n{}", self.log_end());
+            }
+            if let Ok(pid) = self.connect().and_then(|mut c| info(&mut c, "server", "process_id")) {
+                ensure!(
+                    pid == self.child.id().to_string(),
+                    "port {} is another server's",
+                    self.port
+                );
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20));
+        }
+        bail!("the server did not answer in {START_TIMEOUT:?}:\n{}", self.log_end())
+    }
+
+    fn log_end(&self) -> String {
+        let log = fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    pub fn connect(&self) -> Result<Connection> {
+        let client = redis::Client::open(("127.0.0.1", self.port))?;
+        let con = client.get_connection_with_timeout(Duration::from_secs(5))?;
+        con.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        con.set_write_timeout(Some(REPLY_TIMEOUT))?;
+        Ok(con)
+    }
+
+    /// CPU time of the main thread since it started; exact while the server waits for commands.
+    pub fn cpu(&self) -> Result<Duration> {
+        let pid = self.child.id();
+        let path = format!("/proc/{pid}/task/{pid}/schedstat");
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let nanos = text.split_whitespace().next().with_context(|| format!("{path} is empty"))?;
+        Ok(Duration::from_nanos(nanos.parse()?))
+    }
+
+    /// A clock of the CPU time of all threads, exact also while they run.
+    pub fn clock(&self) -> Result<Clock> {
+        let mut id = 0;
+        // SAFETY: writes nothing but the clock's number.
+        match unsafe { libc::clock_getcpuclockid(self.child.id() as libc::pid_t, &mut id) } {
+            0 => Ok(Clock(id)),
+            error => Err(io::Error::from_raw_os_error(error).into()),
+        }
+    }
+
+    /// Bytes that the server has allocated, the module's included.
+    pub fn used_memory(&self) -> Result<u64> {
+        Ok(info(&mut self.connect()?, "memory", "used_memory")?.parse()?)
+    }
+
+    /// Waits until the server has nothing left to do in the background: rehashing of its tables, a
+    /// module's reclaim. It ticks faster meanwhile.
+    pub fn settle(&self) -> Result<()> {
+        const STEP: Duration = Duration::from_millis(100);
+        const IDLE: Duration = Duration::from_millis(2);
+        let mut con = self.connect()?;
+        let hz: Vec<String> = redis::cmd("CONFIG").arg(&["GET", "hz"]).query(&mut con)?;
+        redis::cmd("CONFIG").arg(&["SET", "hz", "100"]).exec(&mut con)?;
+        let start = Instant::now();
+        let (mut quiet, mut before) = (0, self.cpu()?);
+        while quiet < 3 && start.elapsed() < SETTLE_TIMEOUT {
+            sleep(STEP);
+            let now = self.cpu()?;
+            quiet = if now - before < IDLE { quiet + 1 } else { 0 };
+            before = now;
+        }
+        redis::cmd("CONFIG").arg(&["SET", "hz", hz[1].as_str()]).exec(&mut con)?;
+        ensure!(quiet >= 3, "the server was still busy after {SETTLE_TIMEOUT:?}");
+        Ok(())
+    }
+
+    /// Empties the server and waits until it is done with it.
+    pub fn flush(&self) -> Result<()> {
+        redis::cmd("FLUSHALL").arg("SYNC").exec(&mut self.connect()?)?;
+        self.settle()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// See [`Server::clock`].
+#[derive(Clone, Copy)]
+pub struct Clock(libc::clockid_t);
+
+impl Clock {
+    pub fn now(self) -> Result<Duration> {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: writes nothing but the time.
+        match unsafe { libc::clock_gettime(self.0, &mut time) } {
+            0 => Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32)),
+            _ => Err(io::Error::last_os_error().into()),
+        }
+    }
+}
+
+/// One field of one section of INFO.
+fn info(con: &mut Connection, section: &str, field: &str) -> Result<String> {
+    let text: String = redis::cmd("INFO").arg(section).query(con)?;
+    text.lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .map(|value| value.trim().to_string())
+        .with_context(|| format!("INFO {section} has no {field}"))
+}
+
+/// What the figures were measured on.
+pub struct About {
+    /// As in "redis 7.0.15".
+    pub server: String,
+    /// The processor and how many of it, as in "Xeon, 2 cores".
+    pub machine: String,
+}
+
+/// Starts a server for a moment to ask what it is.
+pub fn describe(settings: &Settings) -> Result<About> {
+    let server = Server::plain(settings)?;
+    let mut con = server.connect()?;
+    let name = match info(&mut con, "server", "valkey_version") {
+        Ok(version) => format!("valkey {version}"),
+        Err(_) => format!("redis {}", info(&mut con, "server", "redis_version")?),
+    };
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    Ok(About { server: name, machine: format!("{model}, {cores} cores") })
+}
