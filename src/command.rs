@@ -314,7 +314,7 @@ unsafe extern "C" fn call<C: Command>(
 ) -> c_int {
     // SAFETY: the server's arguments, valid for this call.
     let (ctx, args) = (Ctx::new(ctx), Args::new(argv, argc));
-    let bug = Err(Error::err("internal error; the log has its place"));
+    let bug = Err(Error::INTERNAL);
     let result = guard::run("command", bug, || {
         if !arity_fits(C::SPEC.arity, args.len()) {
             // Servers before 7.0 are not told the arity.

@@ -4,9 +4,9 @@
 //! over them and CONFIG REWRITE writes what differs from them.
 
 use crate::error::{Error, Result};
-use crate::ffi::{self, Args, ConfigApi, Ctx, Text};
+use crate::ffi::{self, Args, Ctx, Setting, Text};
 use crate::guard;
-use apikey_engine::record::{ExtraFields, Limits};
+use apikey_engine::record::{ExtraFields, Limits, MAX_EXTRA_FIELDS};
 use redis_module::raw;
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
 use std::ptr::null_mut;
@@ -51,8 +51,8 @@ impl Switch {
     }
 }
 
-/// Names of fields, separated by commas or spaces. (CONFIG REWRITE does not quote what it writes back
-/// as arguments of the module, so that there only commas last.)
+/// Names of fields, separated by commas. Spaces are taken as well, but CONFIG REWRITE does not quote what
+/// it writes back as arguments of the module.
 pub struct Names {
     name: &'static CStr,
     most: usize,
@@ -81,7 +81,7 @@ impl Names {
     }
 
     fn text(&self) -> String {
-        self.value.read().unwrap_or_else(PoisonError::into_inner).join(" ")
+        self.value.read().unwrap_or_else(PoisonError::into_inner).join(",")
     }
 
     fn set(&self, text: &[u8]) -> std::result::Result<(), String> {
@@ -122,8 +122,11 @@ pub static MAX_MEMORY_PERCENT: Number = Number::new(c"max-memory-percent", 90, 1
 pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
 pub static ENABLED: Switch = Switch::new(c"enabled", true);
 pub static WRITES_ENABLED: Switch = Switch::new(c"writes-enabled", true);
-pub static EXTRA_FIELDS: Names =
-    Names::new(c"extra-fields", 32, (&["key_hash"], "a secret's hash is not kept in a record"));
+pub static EXTRA_FIELDS: Names = Names::new(
+    c"extra-fields",
+    MAX_EXTRA_FIELDS,
+    (&["key_hash"], "a secret's hash is not kept in a record"),
+);
 pub static DIGEST_FIELD: Names = Names::new(
     c"digest-field",
     1,
@@ -166,10 +169,10 @@ pub fn load(ctx: Ctx, args: Args) -> Result<()> {
         set_by_argument(&name, value.bytes())?;
         position += 2;
     }
-    match ffi::config_api() {
-        Some(api) => register(ctx, &api),
-        None => Ok(()),
+    if ffi::is_redis_7() {
+        register(ctx)?;
     }
+    Ok(())
 }
 
 fn set_by_argument(name: &str, value: &[u8]) -> Result<()> {
@@ -199,63 +202,22 @@ fn set_by_argument(name: &str, value: &[u8]) -> Result<()> {
     }
 }
 
-fn register(ctx: Ctx, api: &ConfigApi) -> Result<()> {
-    let flags = raw::REDISMODULE_CONFIG_DEFAULT;
-    let ctx = ctx.as_ptr();
-    for number in NUMBERS {
-        let own: *const Number = number;
-        // SAFETY: OnLoad's context; static texts; the private data is a static of the type that the
-        // callbacks take it for.
-        ConfigApi::accepted(unsafe {
-            (api.numeric)(
-                ctx,
-                number.name.as_ptr(),
-                number.get(),
-                flags,
-                number.least,
-                number.most,
-                Some(get_number),
-                Some(set_number),
-                None,
-                own.cast_mut().cast(),
-            )
-        })?;
+fn register(ctx: Ctx) -> Result<()> {
+    for own in NUMBERS {
+        let setting = Setting { name: own.name, own };
+        let bounds = (own.least, own.most);
+        ffi::register_number(ctx, setting, own.get(), bounds, Some(get_number), Some(set_number))?;
     }
-    for switch in SWITCHES {
-        let own: *const Switch = switch;
-        // SAFETY: as above.
-        ConfigApi::accepted(unsafe {
-            (api.bool)(
-                ctx,
-                switch.name.as_ptr(),
-                c_int::from(switch.get()),
-                flags,
-                Some(get_switch),
-                Some(set_switch),
-                None,
-                own.cast_mut().cast(),
-            )
-        })?;
+    for own in SWITCHES {
+        let setting = Setting { name: own.name, own };
+        ffi::register_bool(ctx, setting, own.get(), Some(get_switch), Some(set_switch))?;
     }
-    for names in NAMES {
-        let own: *const Names = names;
-        let default = CString::new(names.text()).unwrap_or_default();
-        // SAFETY: as above; the server copies the default.
-        ConfigApi::accepted(unsafe {
-            (api.string)(
-                ctx,
-                names.name.as_ptr(),
-                default.as_ptr(),
-                flags,
-                Some(get_names),
-                Some(set_names),
-                None,
-                own.cast_mut().cast(),
-            )
-        })?;
+    for own in NAMES {
+        let setting = Setting { name: own.name, own };
+        let default = CString::new(own.text()).unwrap_or_default();
+        ffi::register_string(ctx, setting, &default, Some(get_names), Some(set_names))?;
     }
-    // SAFETY: OnLoad's context, after all settings are registered.
-    ConfigApi::accepted(unsafe { (api.load)(ctx) })
+    ffi::load_configs(ctx)
         .map_err(|_| Error::err("a setting of apikey.* in the configuration was refused"))
 }
 

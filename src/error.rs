@@ -13,6 +13,9 @@ impl Error {
     pub const WRONG_TYPE: Self =
         Self(Cow::Borrowed("WRONGTYPE Operation against a key holding the wrong kind of value"));
 
+    /// A bug of ours. A constant, so that being ready to say it costs nothing.
+    pub const INTERNAL: Self = Self(Cow::Borrowed("ERR internal error; the log has its place"));
+
     pub const SYNTAX: Self = Self(Cow::Borrowed("ERR syntax error"));
 
     /// An error of the general code.

@@ -27,7 +27,7 @@ pub fn subscribe(ctx: Ctx) -> Result<(), Refused> {
 /// invalidation of its primary's, whose stream goes on from there; after any other start the operator
 /// says so.
 pub fn trusts_what_is_loaded(ctx: Ctx) -> bool {
-    ctx.is_replica() || config::TRUST_LOADED.get()
+    config::TRUST_LOADED.get() || ctx.is_replica() || ctx.is_cluster_replica()
 }
 
 unsafe extern "C" fn on_key(

@@ -1,14 +1,14 @@
 //! The module API of the server, as this module uses it: every raw call stands here.
 //!
 //! Each wrapper takes and returns Rust values and says why its call is sound. What they all rest on:
-//! the API's functions are called on the server's main thread, with the pointers that the server
+//! the API's functions are called on the server's main thread or by a thread that holds the server's lock, with the pointers that the server
 //! handed to the running callback (types here borrow them, so that they can't outlive it);
 //! [`missing_functions`] is checked at load, so that a function that every supported server has is
 //! there. What only newer servers have is an `Option` at its place.
 
 use redis_module::raw;
 use std::borrow::Cow;
-use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
+use std::ffi::{c_int, c_longlong, c_void, CStr};
 use std::marker::PhantomData;
 use std::ptr::{null_mut, NonNull};
 
@@ -38,6 +38,7 @@ macro_rules! required {
 
 required!(
     RedisModule_BlockClient,
+    RedisModule_Call,
     RedisModule_CloseKey,
     RedisModule_CreateCommand,
     RedisModule_CreateDataType,
@@ -48,6 +49,7 @@ required!(
     RedisModule_DigestEndSequence,
     RedisModule_EmitAOF,
     RedisModule_Free,
+    RedisModule_FreeCallReply,
     RedisModule_FreeServerInfo,
     RedisModule_FreeString,
     RedisModule_GetBlockedClientPrivateData,
@@ -85,6 +87,7 @@ required!(
     RedisModule_ServerInfoGetFieldC,
     RedisModule_SetExpire,
     RedisModule_SetModuleOptions,
+    RedisModule_SignalModifiedKey,
     RedisModule_StringPtrLen,
     RedisModule_StringToLongLong,
     RedisModule_SubscribeToKeyspaceEvents,
@@ -136,10 +139,6 @@ impl<'a> Ctx<'a> {
         Self { raw, scope: PhantomData }
     }
 
-    pub fn as_ptr(self) -> *mut raw::RedisModuleCtx {
-        self.raw
-    }
-
     fn flags(self) -> u32 {
         // SAFETY: the context is valid.
         unsafe { api!(RedisModule_GetContextFlags(self.raw)) as u32 }
@@ -158,6 +157,34 @@ impl<'a> Ctx<'a> {
 
     pub fn is_replica(self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
+    }
+
+    /// Whether this node is a replica of a cluster: at its start the server has not yet turned it into one
+    /// (`is_replica`), but its configuration of the cluster says so.
+    pub fn is_cluster_replica(self) -> bool {
+        if self.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER == 0 {
+            return false;
+        }
+        const ID_BYTES: usize = raw::REDISMODULE_NODE_ID_LEN as usize;
+        let mut named = [0u8; ID_BYTES + 1];
+        let mut flags: c_int = 0;
+        // SAFETY: reads the table; the context is valid. The id has that length and no end for C, which
+        // the other function wants; the server fills the flags, and takes null for what is not wanted.
+        unsafe {
+            let (Some(id), Some(info)) =
+                (raw::RedisModule_GetMyClusterID, raw::RedisModule_GetClusterNodeInfo)
+            else {
+                return false;
+            };
+            let id = id();
+            if id.is_null() {
+                return false;
+            }
+            std::ptr::copy_nonoverlapping(id.cast(), named.as_mut_ptr(), ID_BYTES);
+            let named = named.as_ptr().cast();
+            accepted(info(self.raw, named, null_mut(), null_mut(), null_mut(), &mut flags)).is_ok()
+                && flags as u32 & raw::REDISMODULE_NODE_SLAVE != 0
+        }
     }
 
     /// Whether the client can't wait: it is in MULTI, in a script or behind RM_Call.
@@ -235,10 +262,13 @@ impl<'a> Ctx<'a> {
         unsafe { api!(RedisModule_ReplicateVerbatim(self.raw)) };
     }
 
-    /// Replicates a command with these arguments in place of the one that came.
-    pub fn replicate(self, command: &CStr, arguments: &[&[u8]]) {
-        let strings: Vec<_> = arguments.iter().map(|bytes| Text::new(bytes)).collect();
-        let mut pointers: Vec<_> = strings.iter().map(|string| string.raw.as_ptr()).collect();
+    /// Replicates a command with these arguments in place of the one that came: first `same`, strings
+    /// that the server has already, then `others`.
+    pub fn replicate(self, command: &CStr, same: &[Name], others: &[&[u8]]) {
+        let strings: Vec<_> = others.iter().map(|bytes| Text::new(bytes)).collect();
+        let mut pointers = Vec::with_capacity(same.len() + others.len());
+        pointers.extend(same.iter().map(|name| name.raw));
+        pointers.extend(strings.iter().map(|string| string.raw.as_ptr()));
         // SAFETY: the context is valid; "v" takes a vector of strings and its length, and the server
         // keeps references of its own.
         unsafe {
@@ -250,6 +280,12 @@ impl<'a> Ctx<'a> {
                 pointers.len(),
             ))
         };
+    }
+
+    /// Tells WATCH and CLIENT TRACKING that a key's value has changed.
+    pub fn signal_modified(self, key: Name) {
+        // SAFETY: context and name are valid.
+        unsafe { api!(RedisModule_SignalModifiedKey(self.raw, key.raw)) };
     }
 
     /// Tells keyspace notifications that something of this module's happened to a key.
@@ -286,20 +322,25 @@ impl<'a> Ctx<'a> {
     /// The caller's user; `None` for another module that calls in its own name.
     fn user_name(self) -> Option<Text> {
         // SAFETY: reads the table; the context is valid; the string is ours, since the module uses no
-        // automatic memory. GetCurrentUserName dereferences the client's user, which is null for
-        // RM_Call and on a replica, so it is asked in scripts alone: their client is in no list of
-        // clients, and has the user of who called the script.
+        // automatic memory. GetCurrentUserName dereferences the client's user, which is null where a
+        // module calls by RM_Call, so a client that is in no list (that one, or a script's) is asked
+        // first whether it has one: a call in the user's name ("C") is refused with ENOTSUP if not.
         unsafe {
             let id = raw::RedisModule_GetClientId?(self.raw);
             let listed = NonNull::new(raw::RedisModule_GetClientUserNameById?(self.raw, id));
-            let name = match listed {
-                Some(name) => name,
-                None if self.flags() & raw::REDISMODULE_CTX_FLAGS_LUA != 0 => {
-                    NonNull::new(raw::RedisModule_GetCurrentUserName?(self.raw))?
+            if let Some(raw) = listed {
+                return Some(Text { raw });
+            }
+            let reply = api!(RedisModule_Call(self.raw, c"PING".as_ptr(), c"C".as_ptr()));
+            if reply.is_null() {
+                if std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOTSUP) {
+                    return None;
                 }
-                None => return None,
-            };
-            Some(Text { raw: name })
+            } else {
+                api!(RedisModule_FreeCallReply(reply));
+            }
+            let raw = NonNull::new(raw::RedisModule_GetCurrentUserName?(self.raw))?;
+            Some(Text { raw })
         }
     }
 
@@ -462,6 +503,8 @@ impl<'a> Args<'a> {
 pub enum Mode {
     Read = raw::REDISMODULE_READ,
     ReadWrite = raw::REDISMODULE_READ | raw::REDISMODULE_WRITE,
+    /// Read, and leave the key's idle time and frequency, by which the server evicts, as they are.
+    Look = raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH,
 }
 
 /// A native data type of this module.
@@ -752,13 +795,14 @@ pub fn is_redis_7() -> bool {
 }
 
 /// Tells the server that loads check for errors themselves (a broken RESTORE is then an error, not
-/// the end of the server).
+/// the end of the server), and that what is opened for writing is not always written.
 pub fn declare_options(ctx: Ctx) {
     // SAFETY: the context is OnLoad's.
     unsafe {
         api!(RedisModule_SetModuleOptions(
             ctx.raw,
-            raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS as c_int
+            (raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+                | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED) as c_int
         ))
     };
 }
@@ -972,69 +1016,94 @@ pub unsafe fn set_config_error(error: *mut *mut raw::RedisModuleString, text: &s
     }
 }
 
-/// Functions of the server's module configuration (7.0).
-pub struct ConfigApi {
-    pub bool: BoolRegister,
-    pub numeric: NumericRegister,
-    pub string: StringRegister,
-    pub load: unsafe extern "C" fn(*mut raw::RedisModuleCtx) -> c_int,
+/// A setting of the module's: the static that its callbacks get as private data.
+pub struct Setting<T: 'static> {
+    pub name: &'static CStr,
+    pub own: &'static T,
 }
 
-type Nothing = Option<
-    unsafe extern "C" fn(
-        *mut raw::RedisModuleCtx,
-        *mut c_void,
-        *mut *mut raw::RedisModuleString,
-    ) -> c_int,
->;
-type BoolRegister = unsafe extern "C" fn(
-    *mut raw::RedisModuleCtx,
-    *const c_char,
-    c_int,
-    u32,
-    raw::RedisModuleConfigGetBoolFunc,
-    raw::RedisModuleConfigSetBoolFunc,
-    Nothing,
-    *mut c_void,
-) -> c_int;
-type NumericRegister = unsafe extern "C" fn(
-    *mut raw::RedisModuleCtx,
-    *const c_char,
-    c_longlong,
-    u32,
-    c_longlong,
-    c_longlong,
-    raw::RedisModuleConfigGetNumericFunc,
-    raw::RedisModuleConfigSetNumericFunc,
-    Nothing,
-    *mut c_void,
-) -> c_int;
-type StringRegister = unsafe extern "C" fn(
-    *mut raw::RedisModuleCtx,
-    *const c_char,
-    *const c_char,
-    u32,
-    raw::RedisModuleConfigGetStringFunc,
-    raw::RedisModuleConfigSetStringFunc,
-    Nothing,
-    *mut c_void,
-) -> c_int;
-
-/// The configuration functions, where the server has them.
-pub fn config_api() -> Option<ConfigApi> {
-    // SAFETY: reads of the table.
-    unsafe {
-        Some(ConfigApi {
-            bool: raw::RedisModule_RegisterBoolConfig?,
-            numeric: raw::RedisModule_RegisterNumericConfig?,
-            string: raw::RedisModule_RegisterStringConfig?,
-            load: raw::RedisModule_LoadConfigs?,
-        })
+impl<T> Setting<T> {
+    fn own_ptr(&self) -> *mut c_void {
+        std::ptr::from_ref(self.own).cast_mut().cast()
     }
 }
 
-impl ConfigApi {
-    pub fn accepted(status: c_int) -> Result<(), Refused> {
-        accepted(status)
-    }
+const CONFIG_FLAGS: u32 = raw::REDISMODULE_CONFIG_DEFAULT;
+
+pub fn register_number<T>(
+    ctx: Ctx,
+    setting: Setting<T>,
+    default: i64,
+    (least, most): (i64, i64),
+    get: raw::RedisModuleConfigGetNumericFunc,
+    set: raw::RedisModuleConfigSetNumericFunc,
+) -> Result<(), Refused> {
+    let own = setting.own_ptr();
+    // SAFETY: OnLoad's context; a static text; the callbacks take the private data for what it is.
+    accepted(unsafe {
+        api!(RedisModule_RegisterNumericConfig(
+            ctx.raw,
+            setting.name.as_ptr(),
+            default,
+            CONFIG_FLAGS,
+            least,
+            most,
+            get,
+            set,
+            None,
+            own,
+        ))
+    })
+}
+
+pub fn register_bool<T>(
+    ctx: Ctx,
+    setting: Setting<T>,
+    default: bool,
+    get: raw::RedisModuleConfigGetBoolFunc,
+    set: raw::RedisModuleConfigSetBoolFunc,
+) -> Result<(), Refused> {
+    let (default, own) = (c_int::from(default), setting.own_ptr());
+    // SAFETY: as in `register_number`.
+    accepted(unsafe {
+        api!(RedisModule_RegisterBoolConfig(
+            ctx.raw,
+            setting.name.as_ptr(),
+            default,
+            CONFIG_FLAGS,
+            get,
+            set,
+            None,
+            own,
+        ))
+    })
+}
+
+pub fn register_string<T>(
+    ctx: Ctx,
+    setting: Setting<T>,
+    default: &CStr,
+    get: raw::RedisModuleConfigGetStringFunc,
+    set: raw::RedisModuleConfigSetStringFunc,
+) -> Result<(), Refused> {
+    let own = setting.own_ptr();
+    // SAFETY: as in `register_number`; the server copies the default.
+    accepted(unsafe {
+        api!(RedisModule_RegisterStringConfig(
+            ctx.raw,
+            setting.name.as_ptr(),
+            default.as_ptr(),
+            CONFIG_FLAGS,
+            get,
+            set,
+            None,
+            own,
+        ))
+    })
+}
+
+/// Lets the server set what its configuration says of the registered settings.
+pub fn load_configs(ctx: Ctx) -> Result<(), Refused> {
+    // SAFETY: OnLoad's context.
+    accepted(unsafe { api!(RedisModule_LoadConfigs(ctx.raw)) })
 }

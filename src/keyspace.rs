@@ -101,8 +101,10 @@ impl<'a> OpenKey<'a> {
             state::with(|state| state.add_record(database, name, value));
         }
         if let Some(at) = expires_at {
-            self.key.set_expires_at(at)?;
+            // It refuses negative times alone, and there are none.
+            let _ = self.key.set_expires_at(at);
         }
+        self.ctx.signal_modified(self.name);
         Ok(())
     }
 
@@ -123,6 +125,7 @@ impl<'a> OpenKey<'a> {
         if let (Slot::Usage(value), name) = (self.slot(), self.name.bytes()) {
             state::with(|state| state.add_counter(database, name, value));
         }
+        self.ctx.signal_modified(self.name);
         Ok(())
     }
 
@@ -131,6 +134,7 @@ impl<'a> OpenKey<'a> {
         if let Slot::Usage(value) = self.slot() {
             let before = value.counter.replace(counter).pending();
             state::with(|state| state.pending_changed(self.name.bytes(), value, before));
+            self.ctx.signal_modified(self.name);
         }
     }
 }
@@ -147,26 +151,27 @@ pub fn unlink_entry(ctx: Ctx, name: &[u8]) -> bool {
     let gone = key.unlink().is_ok();
     drop(key);
     if gone {
+        ctx.signal_modified(text.name());
         ctx.notify(Notify::Generic, c"del", text.name());
     }
     gone && live
 }
 
 /// A key has come by itself: it was loaded, renamed, copied, moved or restored. A record that
-/// was not stored here, under this name, is `dead`.
+/// was not stored here, under this name, is `dead`. What the index has already stays as it is.
 pub fn arrived(ctx: Ctx, name: Name, dead: bool) {
-    let key = Key::open(ctx, name, Mode::Read);
+    let key = Key::open(ctx, name, Mode::Look);
     let database = key.database(ctx);
     match slot(&key) {
-        Slot::Record(value) => {
+        Slot::Record(value) if !value.link.is_set() => {
             if dead {
                 value.stamp_dead();
             }
             state::with(|state| state.add_record(database, name.bytes(), value));
         }
-        Slot::Usage(value) => {
+        Slot::Usage(value) if !value.link.is_set() => {
             state::with(|state| state.add_counter(database, name.bytes(), value));
         }
-        Slot::Empty | Slot::Foreign => {}
+        _ => {}
     }
 }

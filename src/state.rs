@@ -1,8 +1,8 @@
 //! What the module knows beside the keys: an index for each database, and its counts of answers.
 //!
-//! All of it belongs to the main thread, on which the server runs commands, events and the callbacks
-//! of data types other than `free`. It stands in a thread-local that is made on first use and never
-//! dropped, so that reaching it from another thread by mistake finds an empty state and not a race.
+//! It belongs to whoever holds the server's global lock: the main thread, or a thread of another
+//! module's that has locked it to run commands. `free` is the one callback that runs without, and it
+//! has no business here.
 //!
 //! [`with`] lends the state for the time of a closure. No call into the server belongs into it: an
 //! eviction or an expiry inside that call would come back here.
@@ -10,9 +10,8 @@
 use crate::ffi;
 use crate::value::{RecordValue, RegionId, UsageValue};
 use apikey_engine::database::{Database, Totals};
-use apikey_engine::segments::Place;
 use apikey_engine::stats::Stats;
-use apikey_engine::tag_index::Fingerprints;
+use apikey_engine::tag_index::{Fingerprint, Fingerprints};
 use std::cell::{OnceCell, RefCell};
 
 /// The index of one database, under a number that it keeps when SWAPDB moves it.
@@ -32,16 +31,19 @@ pub struct State {
     last_region: RegionId,
 }
 
-thread_local! {
-    static STATE: OnceCell<&'static RefCell<State>> = const { OnceCell::new() };
-}
+/// A value that only the holder of the server's global lock reaches.
+struct Locked<T>(T);
+
+// SAFETY: all callbacks that use the state hold the lock while they run (see the top of this file), so
+// that no two threads are in here at once. A second borrow on the same thread is the cell's to refuse.
+unsafe impl<T> Sync for Locked<T> {}
+
+static STATE: Locked<OnceCell<RefCell<State>>> = Locked(OnceCell::new());
 
 /// Lends the state; see the top of this file.
 pub fn with<T>(body: impl FnOnce(&mut State) -> T) -> T {
-    STATE.with(|state| {
-        let state = state.get_or_init(|| Box::leak(Box::new(RefCell::new(State::new()))));
-        body(&mut state.borrow_mut())
-    })
+    let state = STATE.0.get_or_init(|| RefCell::new(State::new()));
+    body(&mut state.borrow_mut())
 }
 
 impl State {
@@ -111,9 +113,9 @@ impl State {
     }
 
     /// A record's key has gone; the value goes with it, or to another name, where it is dead.
-    pub fn remove_record(&mut self, value: &RecordValue) {
+    pub fn remove_record(&mut self, name: &[u8], value: &RecordValue) {
         if let Some(region) = self.by_id(value.link.region()) {
-            region.database.remove_record(value.link.place());
+            region.database.remove_record(name, value.link.place());
         }
         value.link.clear();
         value.stamp_dead();
@@ -127,10 +129,10 @@ impl State {
     }
 
     /// A counter's key has gone; the value goes with it, or to another name.
-    pub fn remove_counter(&mut self, value: &UsageValue) {
+    pub fn remove_counter(&mut self, name: &[u8], value: &UsageValue) {
         let pending = value.counter.get().pending();
         if let Some(region) = self.by_id(value.link.region()) {
-            region.database.remove_counter(value.link.place(), pending);
+            region.database.remove_counter(name, value.link.place(), pending);
         }
         value.link.clear();
     }
@@ -145,18 +147,19 @@ impl State {
         }
     }
 
-    /// Takes an item whose key turned out to be gone out of the index. Ends a loop over members, come
-    /// what may: in step with the keys there is none.
-    pub fn remove_if_still(&mut self, number: i32, place: Place, name: &[u8]) {
-        let Some(region) = self.region_mut(number) else { return };
-        if region.database.index().name(place) == Some(name) {
-            region.database.forget(place);
-        }
+    /// The name of a tag's member at a position of its list.
+    pub fn member_name(&self, number: i32, tag: Fingerprint, position: usize) -> Option<Vec<u8>> {
+        let index = self.region(number)?.database.index();
+        Some(index.name(index.member(tag, position)?)?.to_vec())
+    }
+
+    pub fn member_count(&self, number: i32, tag: Fingerprint) -> usize {
+        self.region(number).map_or(0, |region| region.database.index().member_count(tag))
     }
 
     /// Makes the index wrong, for tests.
     #[cfg(debug_assertions)]
-    pub fn forget(&mut self, number: i32, place: Place) {
+    pub fn forget(&mut self, number: i32, place: apikey_engine::segments::Place) {
         if let Some(region) = self.region_mut(number) {
             region.database.forget(place);
         }

@@ -2,10 +2,10 @@
 //! their values.
 //!
 //! Version 3 of the methods, which all supported servers know. `unlink` sees every removal of one key
-//! on the main thread, and finds the value's place in the index by the value itself. `free` may run
+//! and finds the value's place in the index by the value itself. `free` may run
 //! on another thread and touches nothing but the value.
 
-use crate::ffi::{log, Ctx, DataType, Digest, Io, Level, Refused};
+use crate::ffi::{log, Ctx, DataType, Digest, Io, Level, Name, Refused};
 use crate::guard;
 use crate::state;
 use crate::value::{RecordValue, UsageValue};
@@ -45,12 +45,9 @@ pub fn create(ctx: Ctx) -> Result<(), Refused> {
 trait Kind: Sized {
     fn decoded(value: Value) -> Option<Self>;
     fn encode(&self) -> Vec<u8>;
-    /// What an AOF rewrite writes; `None` for what it leaves out.
-    fn rewrite(&self) -> Option<Vec<u8>> {
-        Some(self.encode())
-    }
     fn copy(&self) -> Self;
-    fn unlink(&self);
+    /// The key of this name has gone.
+    fn unlink(&self, name: &[u8]);
     fn digest(&self, digest: Digest);
     fn heap_bytes(&self) -> usize;
 }
@@ -67,17 +64,13 @@ impl Kind for RecordValue {
         codec::encode_record(&self.record, self.is_dead())
     }
 
-    fn rewrite(&self) -> Option<Vec<u8>> {
-        (!self.is_dead()).then(|| self.encode())
-    }
-
     fn copy(&self) -> Self {
         // It lives only where it was stored.
         Self::new(self.record.clone(), true)
     }
 
-    fn unlink(&self) {
-        state::with(|state| state.remove_record(self));
+    fn unlink(&self, name: &[u8]) {
+        state::with(|state| state.remove_record(name, self));
     }
 
     fn digest(&self, digest: Digest) {
@@ -105,8 +98,8 @@ impl Kind for UsageValue {
         Self::new(self.counter.get())
     }
 
-    fn unlink(&self) {
-        state::with(|state| state.remove_counter(self));
+    fn unlink(&self, name: &[u8]) {
+        state::with(|state| state.remove_counter(name, self));
     }
 
     fn digest(&self, digest: Digest) {
@@ -181,9 +174,8 @@ unsafe extern "C" fn aof_rewrite<K: Kind>(
     value: *mut c_void,
 ) {
     guard::run("aof_rewrite", (), || {
-        if let Some(bytes) = (*value.cast::<K>()).rewrite() {
-            Io::new(io).emit(crate::commands::apply::NAME, &bytes);
-        }
+        // The dead as well: their names are taken, which later commands of the AOF may rest on.
+        Io::new(io).emit(crate::commands::apply::NAME, &(*value.cast::<K>()).encode());
     });
 }
 
@@ -203,8 +195,8 @@ unsafe extern "C" fn free<K: Kind>(value: *mut c_void) {
     guard::run("free", (), || drop(Box::from_raw(value.cast::<K>())));
 }
 
-unsafe extern "C" fn unlink<K: Kind>(_key: *mut raw::RedisModuleString, value: *const c_void) {
-    guard::run("unlink", (), || (*value.cast::<K>()).unlink());
+unsafe extern "C" fn unlink<K: Kind>(key: *mut raw::RedisModuleString, value: *const c_void) {
+    guard::run("unlink", (), || (*value.cast::<K>()).unlink(Name::new(key).bytes()));
 }
 
 unsafe extern "C" fn copy<K: Kind>(

@@ -1,8 +1,8 @@
 //! Values as keys hold them: what the engine made, and where the index has it.
 //!
 //! A value belongs to its key; the server frees it, perhaps on another thread, where nothing but the
-//! value itself may be touched. All else happens on the main thread, and through shared references:
-//! what changes is in cells.
+//! value itself may be touched. All else happens under the server's global lock, and through shared
+//! references: what changes is in cells.
 
 use apikey_engine::record::Record;
 use apikey_engine::segments::Place;
@@ -32,6 +32,11 @@ impl Link {
         self.set(0, None);
     }
 
+    /// Whether the index has the value.
+    pub fn is_set(&self) -> bool {
+        self.region.get() != 0
+    }
+
     pub fn region(&self) -> RegionId {
         self.region.get()
     }
@@ -50,7 +55,7 @@ pub struct RecordValue {
 }
 
 /// Allocators round up: one more byte would cost 16.
-const _: () = assert!(size_of::<RecordValue>() <= 64);
+const _: () = assert!(size_of::<RecordValue>() <= 32);
 
 impl RecordValue {
     pub fn new(record: Record, dead: bool) -> Self {

@@ -27,7 +27,7 @@ pub struct Database {
     /// Changes since the start, so that a walk can tell whether something changed meanwhile.
     changes: u64,
     /// The name of the record that left last: an eviction is told after the removal.
-    last_removed: Box<[u8]>,
+    last_removed: Vec<u8>,
     /// Reused for the tags of one record.
     prints: Vec<Fingerprint>,
 }
@@ -60,11 +60,6 @@ impl Database {
         self.index.tag_count() - reserved.iter().sum::<usize>()
     }
 
-    /// Whether nothing is known, so that the database can be forgotten.
-    pub fn is_empty(&self) -> bool {
-        self.records == 0 && self.counters == 0
-    }
-
     /// A record's key has come. Returns its place, `None` when the index is full.
     pub fn add_record(
         &mut self,
@@ -84,12 +79,11 @@ impl Database {
         place
     }
 
-    /// A record's key has gone.
-    pub fn remove_record(&mut self, place: Option<Place>) {
-        if let Some(place) = place {
-            self.last_removed = self.index.name(place).unwrap_or_default().into();
-            self.index.remove(place);
-        }
+    /// A record's key has gone. The name is compared, so that nothing but its own item goes with it.
+    pub fn remove_record(&mut self, name: &[u8], place: Option<Place>) {
+        self.remove_item(name, place);
+        self.last_removed.clear();
+        self.last_removed.extend_from_slice(name);
         self.records = self.records.saturating_sub(1);
         self.changes += 1;
     }
@@ -106,9 +100,9 @@ impl Database {
     }
 
     /// A counter's key has gone.
-    pub fn remove_counter(&mut self, place: Option<Place>, pending: i64) {
+    pub fn remove_counter(&mut self, name: &[u8], place: Option<Place>, pending: i64) {
         self.counters = self.counters.saturating_sub(1);
-        self.set_pending(b"", place, pending, 0);
+        self.set_pending(name, place, pending, 0);
     }
 
     /// A counter's pending count has changed. Returns its place from now on.
@@ -123,11 +117,17 @@ impl Database {
         self.pending += i128::from(now) - i128::from(before);
         match place {
             None if now > 0 => self.index.insert(name, &[PENDING]),
-            Some(place) if now == 0 => {
-                self.index.remove(place);
+            Some(_) if now == 0 => {
+                self.remove_item(name, place);
                 None
             }
             place => place,
+        }
+    }
+
+    fn remove_item(&mut self, name: &[u8], place: Option<Place>) {
+        if let Some(place) = place.filter(|&place| self.index.name(place) == Some(name)) {
+            self.index.remove(place);
         }
     }
 
@@ -180,12 +180,12 @@ mod tests {
         assert_eq!(counter, None);
         let idle = database.set_pending(b"idle", idle, 0, 7);
         assert_eq!(database.index().member(PENDING, 0), idle);
-        database.remove_record(live);
+        database.remove_record(b"other", dead);
+        assert_eq!(database.index().name(dead.unwrap()), Some(&b"dead"[..]));
+        database.remove_record(b"live", live);
         assert!(database.was_last_removed(b"live"));
-        database.remove_record(dead);
-        database.remove_counter(counter, 0);
-        database.remove_counter(idle, 7);
-        assert!(database.is_empty());
+        database.remove_counter(b"counter", counter, 0);
+        database.remove_counter(b"idle", idle, 7);
         assert_eq!(database.totals(), Totals::default());
         assert_eq!(database.tag_count(), 0);
     }

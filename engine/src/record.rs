@@ -6,7 +6,7 @@
 //! it for VALIDATE in one allocation, laid out as
 //!
 //! ```text
-//! json | digests | scopes | namespace | tags | id and user_id where the JSON has them escaped
+//! header | json | digests | scopes | namespace | tags | id and user_id where the JSON has them escaped
 //! ```
 //!
 //! Nothing in it can change: another record replaces it.
@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// The most bytes that an `id` or a `user_id` may have; the least is 1.
 pub const MAX_ID_BYTES: usize = 128;
@@ -39,6 +40,15 @@ pub const KEPT_FIELDS: [&str; 9] = [
     "created_at",
     "updated_at",
 ];
+
+/// The most fields that `extra-fields` may name.
+pub const MAX_EXTRA_FIELDS: usize = 32;
+
+/// The most fields that a record can keep.
+const MAX_FIELDS: usize = KEPT_FIELDS.len() + MAX_EXTRA_FIELDS;
+
+/// How deep the value of a kept field may be nested.
+const MAX_LEVELS: usize = 32;
 
 /// Which fields a record keeps beside [`KEPT_FIELDS`].
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +174,9 @@ impl Parts {
             if seen.contains(&name) {
                 return bad(format!("{name} is given twice"));
             }
+            if seen.len() == MAX_FIELDS {
+                return bad(format!("record must have at most {MAX_FIELDS} fields that are kept"));
+            }
             seen.push(name);
             if is_digest {
                 digests = read_digests(name, value)?;
@@ -180,7 +193,10 @@ impl Parts {
                 "is_active" => is_active = Some(read_active(text)?),
                 "expires_at" => expires_at = read_expires_at(text)?,
                 "scopes" => {
-                    check_free(name, text)?;
+                    // Plain strings in a plain array are all right.
+                    if text.get(1..).is_some_and(|text| text.contains(['\\', '{', '['])) {
+                        check_free(name, text)?;
+                    }
                     scopes = read_scopes(text, limits.max_scopes)?;
                 }
                 "key_prefix" => {
@@ -230,23 +246,61 @@ fn cut(name: &str, max: usize) -> Option<&str> {
 }
 
 fn push_string(text: &str, json: &mut String) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+        return;
+    }
     // Writing a string to memory can't fail.
     json.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
 
-/// Checks a kept field of any shape: everything in it is what a JSON parser takes (numbers in
-/// range, no half of a surrogate pair, not nested beyond 127 levels).
+/// Checks a kept field of any shape: everything in it is what any JSON parser takes (numbers in
+/// range, no half of a surrogate pair, not nested beyond [`MAX_LEVELS`]).
 fn check_free(name: &str, text: &str) -> Result<(), BadRecord> {
-    match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(_) => Ok(()),
-        Err(_) => bad(format!(
-            "{name} must be JSON that any parser takes: at most 127 levels, whole characters, \
-             numbers in the range of a double"
-        )),
+    if plain_string(text).is_some() {
+        return Ok(());
     }
+    if levels(text) <= MAX_LEVELS && serde_json::from_str::<serde_json::Value>(text).is_ok() {
+        return Ok(());
+    }
+    bad(format!(
+        "{name} must be JSON that any parser takes: at most {MAX_LEVELS} levels, whole \
+         characters, numbers in the range of a double"
+    ))
 }
 
-fn read_optional_string(name: &str, text: &str) -> Result<Option<String>, BadRecord> {
+/// How deep arrays and objects are nested in a text that is JSON.
+fn levels(text: &str) -> usize {
+    let (mut level, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            b']' | b'}' if !in_string => level = level.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What a JSON string says, where it has no escapes: its text as it stands. `text` is one JSON value,
+/// that is, it was parsed before.
+fn plain_string(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
+}
+
+fn read_optional_string<'a>(name: &str, text: &'a str) -> Result<Option<Cow<'a, str>>, BadRecord> {
+    if let Some(plain) = plain_string(text) {
+        return Ok(Some(Cow::Borrowed(plain)));
+    }
     match serde_json::from_str(text) {
         Ok(string) => Ok(string),
         Err(_) => bad(format!("{name} must be a string or null")),
@@ -257,6 +311,12 @@ fn read_id(name: &'static str, text: &str, at: usize) -> Result<Text, BadRecord>
     let wrong =
         || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer"));
     let fits = |len: usize| (1..=MAX_ID_BYTES).contains(&len);
+    if let Some(plain) = plain_string(text) {
+        return match plain.len() {
+            len if fits(len) => Ok(Text::InJson { from: at + 1, len }),
+            _ => wrong(),
+        };
+    }
     if text.starts_with('"') {
         return match serde_json::from_str::<String>(text) {
             Ok(own) if !fits(own.len()) => wrong(),
@@ -343,6 +403,11 @@ fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> 
 #[derive(Clone, Debug)]
 pub struct Record {
     bytes: Box<[u8]>,
+}
+
+/// What stands before everything else in a record: where its parts are, and what is asked first.
+#[derive(Clone, Copy, Debug)]
+struct Header {
     /// Epoch milliseconds; [`NEVER`] where the key doesn't expire.
     expires_at: i64,
     json_len: u32,
@@ -357,7 +422,86 @@ pub struct Record {
     is_active: bool,
 }
 
+const HEADER_BYTES: usize = 30;
+
 const NEVER: i64 = i64::MAX;
+
+impl Header {
+    const NONE: Self = Self {
+        expires_at: NEVER,
+        json_len: 0,
+        scopes_len: 0,
+        id_from: 0,
+        user_id_from: 0,
+        id_len: 0,
+        user_id_len: 0,
+        digests: 0,
+        namespace_len: 0,
+        tags: 0,
+        is_active: false,
+    };
+
+    fn read(bytes: &[u8]) -> Self {
+        let Some(&bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Self::NONE };
+        let [e0, e1, e2, e3, e4, e5, e6, e7, j0, j1, j2, j3, s0, s1, s2, s3, i0, i1, i2, i3, u0, u1, u2, u3, rest @ ..] =
+            bytes;
+        let [id_len, user_id_len, digests, namespace_len, tags, is_active] = rest;
+        Self {
+            expires_at: i64::from_ne_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
+            json_len: u32::from_ne_bytes([j0, j1, j2, j3]),
+            scopes_len: u32::from_ne_bytes([s0, s1, s2, s3]),
+            id_from: u32::from_ne_bytes([i0, i1, i2, i3]),
+            user_id_from: u32::from_ne_bytes([u0, u1, u2, u3]),
+            id_len,
+            user_id_len,
+            digests,
+            namespace_len,
+            tags,
+            is_active: is_active != 0,
+        }
+    }
+
+    fn bytes(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let numbers = [self.json_len, self.scopes_len, self.id_from, self.user_id_from];
+        let small = [
+            self.id_len,
+            self.user_id_len,
+            self.digests,
+            self.namespace_len,
+            self.tags,
+            u8::from(self.is_active),
+        ];
+        let parts = self
+            .expires_at
+            .to_ne_bytes()
+            .into_iter()
+            .chain(numbers.into_iter().flat_map(u32::to_ne_bytes))
+            .chain(small);
+        bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+        bytes
+    }
+
+    fn json(&self) -> Range<usize> {
+        part(HEADER_BYTES, self.json_len as usize)
+    }
+
+    fn digests(&self) -> Range<usize> {
+        part(self.json().end, usize::from(self.digests) * DIGEST_BYTES)
+    }
+
+    fn scopes(&self) -> Range<usize> {
+        part(self.digests().end, self.scopes_len as usize)
+    }
+
+    fn namespace(&self) -> Range<usize> {
+        part(self.scopes().end, usize::from(self.namespace_len))
+    }
+}
+
+fn part(from: usize, len: usize) -> Range<usize> {
+    from..from + len
+}
 
 impl Record {
     /// Lays a record out. Tags that occur twice, or that it carries by itself, are kept once. `None`
@@ -376,6 +520,9 @@ impl Record {
         {
             return None;
         }
+        if caller_tags.len() > MAX_CALLER_TAGS {
+            return None;
+        }
         let mut own: Vec<&[u8]> = Vec::with_capacity(caller_tags.len());
         if !caller_tags.is_empty() {
             let mut automatic = Vec::with_capacity(3);
@@ -389,9 +536,6 @@ impl Record {
                 }
             }
         }
-        if own.len() > MAX_CALLER_TAGS {
-            return None;
-        }
 
         let own_bytes: usize = own.iter().map(|tag| 2 + tag.len()).sum();
         let spare = [&parts.id, &parts.user_id]
@@ -399,13 +543,15 @@ impl Record {
             .map(|text| if let Text::Own(own) = text { own.len() } else { 0 })
             .sum::<usize>();
         let mut bytes = Vec::with_capacity(
-            parts.json.len()
+            HEADER_BYTES
+                + parts.json.len()
                 + digests.len() * DIGEST_BYTES
                 + parts.scopes.len()
                 + namespace.len()
                 + own_bytes
                 + spare,
         );
+        bytes.extend_from_slice(&[0; HEADER_BYTES]);
         bytes.extend_from_slice(parts.json.as_bytes());
         for digest in digests {
             bytes.extend_from_slice(digest);
@@ -418,7 +564,7 @@ impl Record {
         }
         let mut range = |text: &Text| {
             let (from, len) = match text {
-                Text::InJson { from, len } => (*from, *len),
+                Text::InJson { from, len } => (HEADER_BYTES + *from, *len),
                 Text::Own(own) => {
                     bytes.extend_from_slice(own.as_bytes());
                     (bytes.len() - own.len(), own.len())
@@ -428,8 +574,7 @@ impl Record {
         };
         let ((id_from, id_len), (user_id_from, user_id_len)) =
             (range(&parts.id)?, range(&parts.user_id)?);
-        Some(Self {
-            bytes: bytes.into_boxed_slice(),
+        let header = Header {
             expires_at: parts.expires_at.unwrap_or(NEVER),
             json_len: u32::try_from(parts.json.len()).ok()?,
             scopes_len: u32::try_from(parts.scopes.len()).ok()?,
@@ -441,51 +586,58 @@ impl Record {
             namespace_len: u8::try_from(namespace.len()).ok()?,
             tags: u8::try_from(own.len()).ok()?,
             is_active: parts.is_active,
-        })
+        };
+        *bytes.first_chunk_mut()? = header.bytes();
+        Some(Self { bytes: bytes.into_boxed_slice() })
+    }
+
+    fn header(&self) -> Header {
+        Header::read(&self.bytes)
     }
 
     /// The sanitised record as JSON.
     pub fn json(&self) -> &[u8] {
-        self.slice(0, self.json_len as usize)
+        self.slice(self.header().json())
     }
 
     /// The stored digests, one behind the other.
     pub fn digests(&self) -> &[u8] {
-        self.slice(self.json_len as usize, usize::from(self.digests) * DIGEST_BYTES)
+        self.slice(self.header().digests())
     }
 
     pub fn has_digest(&self) -> bool {
-        self.digests > 0
+        self.header().digests > 0
     }
 
     pub fn is_active(&self) -> bool {
-        self.is_active
+        self.header().is_active
     }
 
     /// Epoch milliseconds from which on the key is expired.
     pub fn expires_at(&self) -> Option<i64> {
-        (self.expires_at != NEVER).then_some(self.expires_at)
+        let expires_at = self.header().expires_at;
+        (expires_at != NEVER).then_some(expires_at)
     }
 
     /// Whether a scope of the record grants the request.
     pub fn grants(&self, request: &[u8]) -> bool {
-        let from = self.json_len as usize + usize::from(self.digests) * DIGEST_BYTES;
-        scope::grant(self.slice(from, self.scopes_len as usize), request)
+        scope::grant(self.slice(self.header().scopes()), request)
     }
 
     pub fn namespace(&self) -> &[u8] {
-        self.slice(self.namespace_from(), usize::from(self.namespace_len))
+        self.slice(self.header().namespace())
     }
 
     /// The caller's tags, in their order.
     pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
-        let mut from = self.namespace_from() + usize::from(self.namespace_len);
-        (0..self.tags).map(move |_| {
-            let len = match self.slice(from, 2) {
+        let header = self.header();
+        let mut from = header.namespace().end;
+        (0..header.tags).map(move |_| {
+            let len = match self.slice(part(from, 2)) {
                 [low, high] => usize::from(u16::from_le_bytes([*low, *high])),
                 _ => 0,
             };
-            let tag = self.slice(from + 2, len);
+            let tag = self.slice(part(from + 2, len));
             from += 2 + len;
             tag
         })
@@ -493,15 +645,16 @@ impl Record {
 
     /// Calls `each` with every tag that the record carries: the automatic ones, then the caller's.
     pub fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
-        let id = self.slice(self.id_from as usize, usize::from(self.id_len));
-        let user_id = self.slice(self.user_id_from as usize, usize::from(self.user_id_len));
+        let header = self.header();
+        let id = self.slice(part(header.id_from as usize, header.id_len.into()));
+        let user_id = self.slice(part(header.user_id_from as usize, header.user_id_len.into()));
         tags::of_record(self.namespace(), id, user_id, each);
         self.caller_tags().for_each(each);
     }
 
     /// How many tags [`Record::each_tag`] names.
     pub fn tag_count(&self) -> usize {
-        3 + usize::from(self.tags)
+        3 + usize::from(self.header().tags)
     }
 
     /// Bytes that the record holds beside its own size.
@@ -509,12 +662,8 @@ impl Record {
         self.bytes.len()
     }
 
-    fn namespace_from(&self) -> usize {
-        self.json_len as usize + usize::from(self.digests) * DIGEST_BYTES + self.scopes_len as usize
-    }
-
-    fn slice(&self, from: usize, len: usize) -> &[u8] {
-        self.bytes.get(from..from + len).unwrap_or_default()
+    fn slice(&self, range: Range<usize>) -> &[u8] {
+        self.bytes.get(range).unwrap_or_default()
     }
 }
 
@@ -598,7 +747,7 @@ mod tests {
         let id_error = "must be a string of 1 to 128 bytes or an integer";
         let shapes = "scopes must be an array of strings or of objects with a resource and an \
                       array of actions";
-        let free = "must be JSON that any parser takes: at most 127 levels, whole characters, \
+        let free = "must be JSON that any parser takes: at most 32 levels, whole characters, \
                     numbers in the range of a double";
         let time = "expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits";
         let cases: Vec<(String, String)> = [
@@ -656,6 +805,35 @@ mod tests {
         }
         let invalid = Parts::sanitise(b"{\"id\":\"\xff\"}", &DEFAULT);
         assert_eq!(invalid.unwrap_err().0, "record must be UTF-8");
+    }
+
+    #[test]
+    fn a_kept_field_is_nested_32_levels_at_most() {
+        let nested = |levels: usize| {
+            let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+            json(
+                &format!(
+                    r#"{{"id":1,"user_id":1,"is_active":true,"created_at":{open}"[\"[{{"{close}}}"#
+                ),
+                &DEFAULT,
+            )
+        };
+        assert!(nested(32).is_ok());
+        assert!(nested(33).is_err());
+    }
+
+    /// What comes from a backup is not bounded by the configuration.
+    #[test]
+    fn a_stored_record_has_no_more_fields_and_tags_than_one_can_have() {
+        let many = |n: usize| {
+            let fields: String = (0..n).map(|n| format!(r#","f{n}":0"#)).collect();
+            json(&format!(r#"{{"id":1,"user_id":1,"is_active":true{fields}}}"#), &Limits::STORED)
+        };
+        assert!(many(38).is_ok());
+        assert_eq!(many(60_000).unwrap_err(), "record must have at most 41 fields that are kept");
+        let input = br#"{"id":1,"user_id":1,"is_active":true}"#;
+        let parts = Parts::sanitise(input, &DEFAULT).unwrap();
+        assert!(Record::new(&parts, &[], b"", &vec![&b"t"[..]; 65]).is_none());
     }
 
     #[test]

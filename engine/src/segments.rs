@@ -3,8 +3,8 @@
 //! A `Vec` of two million elements stalls the server for 40 ms when it grows, because it moves all
 //! of them. [`Segments`] keeps its elements in segments of [`SEGMENT`]: growing allocates one
 //! segment and moves nothing (only the first segment grows by doubling, so that a short sequence is
-//! small). [`Slab`] hands out places whose number stays the same until they are freed, and gives a
-//! segment back to the allocator when its last place is freed, so that memory follows what lives.
+//! small). [`Slab`] hands out places whose number stays the same until they are freed, in blocks of a
+//! few, and frees a block with its last value, so that memory follows what lives.
 
 /// Elements in one segment.
 pub const SEGMENT: usize = 1024;
@@ -54,10 +54,13 @@ impl<T> Segments<T> {
     }
 
     pub fn pop(&mut self) -> Option<T> {
+        let is_first = self.segments.len() == 1;
         let last = self.segments.last_mut()?;
         let value = last.pop();
         if last.is_empty() {
             self.segments.pop();
+        } else if is_first && last.len() <= last.capacity() / 4 {
+            last.shrink_to(last.capacity() / 2);
         }
         value
     }
@@ -76,10 +79,13 @@ pub type Place = u32;
 /// No place: the end of a chain.
 pub const NOWHERE: Place = Place::MAX;
 
+/// Places in one block of a [`Slab`]: few, so that a block soon has none in use.
+const BLOCK: usize = 64;
+
 #[derive(Debug)]
 enum Slot<T> {
     Used(T),
-    /// The next free place of the same segment.
+    /// The next free place of the same block.
     Free(Place),
 }
 
@@ -89,32 +95,32 @@ struct Block<T> {
     used: u32,
     /// The first free place among `slots`, as a number of the slab.
     free: Place,
-    /// Whether the block stands in `Slab::open`.
-    listed: bool,
 }
 
 impl<T> Block<T> {
-    const EMPTY: Self = Self { slots: Vec::new(), used: 0, free: NOWHERE, listed: false };
+    const EMPTY: Self = Self { slots: Vec::new(), used: 0, free: NOWHERE };
 
     fn is_full(&self) -> bool {
-        self.free == NOWHERE && self.slots.len() == SEGMENT
+        self.free == NOWHERE && self.slots.len() == BLOCK
     }
 }
 
-/// Places for values, each with a number that holds as long as the value stays.
+/// Places for values, each with a number that holds as long as the value stays. A block is allocated
+/// with its first value and freed with its last.
 #[derive(Debug)]
 pub struct Slab<T> {
-    blocks: Vec<Block<T>>,
-    /// Blocks that have a free place, the one to fill next at the end.
-    open: Vec<u32>,
+    blocks: Segments<Block<T>>,
+    /// Blocks that are not full, the one to fill next at the end; among them may be numbers of blocks
+    /// that have been taken off the end of `blocks` since.
+    open: Segments<u32>,
     len: usize,
-    /// Blocks whose slots are allocated.
+    /// Blocks that have a value.
     allocated: usize,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), open: Vec::new(), len: 0, allocated: 0 }
+        Self { blocks: Segments::default(), open: Segments::default(), len: 0, allocated: 0 }
     }
 }
 
@@ -129,24 +135,24 @@ impl<T> Slab<T> {
 
     /// One more than the highest number in use; for walks.
     pub fn end(&self) -> usize {
-        self.blocks.len() * SEGMENT
+        self.blocks.len() * BLOCK
     }
 
     /// Whether another value finds a number.
     pub fn has_room(&self) -> bool {
-        self.len + SEGMENT < NOWHERE as usize
+        self.end() + BLOCK < NOWHERE as usize
     }
 
     pub fn get(&self, place: Place) -> Option<&T> {
-        match self.blocks.get(place as usize / SEGMENT)?.slots.get(place as usize % SEGMENT)? {
+        match self.blocks.get(place as usize / BLOCK)?.slots.get(place as usize % BLOCK)? {
             Slot::Used(value) => Some(value),
             Slot::Free(_) => None,
         }
     }
 
     pub fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        let block = self.blocks.get_mut(place as usize / SEGMENT)?;
-        match block.slots.get_mut(place as usize % SEGMENT)? {
+        let block = self.blocks.get_mut(place as usize / BLOCK)?;
+        match block.slots.get_mut(place as usize % BLOCK)? {
             Slot::Used(value) => Some(value),
             Slot::Free(_) => None,
         }
@@ -158,22 +164,11 @@ impl<T> Slab<T> {
         if !self.has_room() {
             return None;
         }
-        let number = match self.open.last() {
-            Some(&number) => number,
-            None => {
-                let number = u32::try_from(self.blocks.len()).ok()?;
-                self.blocks.push(Block { listed: true, ..Block::EMPTY });
-                self.open.push(number);
-                number
-            }
-        };
-        let base = number as usize * SEGMENT;
+        let number = self.block_with_room()?;
+        let base = number as usize * BLOCK;
         let block = self.blocks.get_mut(number as usize)?;
-        if block.slots.capacity() == 0 {
-            // The first block grows by doubling, so that a small index is small.
-            if number > 0 {
-                block.slots.reserve_exact(SEGMENT);
-            }
+        if block.used == 0 {
+            block.slots.reserve_exact(BLOCK);
             self.allocated += 1;
         }
         let place = match block.free {
@@ -182,7 +177,7 @@ impl<T> Slab<T> {
                 Place::try_from(base + block.slots.len() - 1).ok()?
             }
             place => {
-                let slot = block.slots.get_mut(place as usize % SEGMENT)?;
+                let slot = block.slots.get_mut(place as usize % BLOCK)?;
                 if let Slot::Free(next) = std::mem::replace(slot, Slot::Used(value)) {
                     block.free = next;
                 }
@@ -192,17 +187,31 @@ impl<T> Slab<T> {
         block.used += 1;
         self.len += 1;
         if block.is_full() {
-            block.listed = false;
             self.open.pop();
         }
         Some(place)
     }
 
+    /// The block at the end of `open`, made where there is none.
+    fn block_with_room(&mut self) -> Option<u32> {
+        while let Some(&number) = self.open.len().checked_sub(1).and_then(|at| self.open.get(at)) {
+            if (number as usize) < self.blocks.len() {
+                return Some(number);
+            }
+            self.open.pop();
+        }
+        let number = u32::try_from(self.blocks.len()).ok()?;
+        self.blocks.push(Block::EMPTY);
+        self.open.push(number);
+        Some(number)
+    }
+
     /// Frees a place and returns what stood there.
     pub fn remove(&mut self, place: Place) -> Option<T> {
-        let number = place as usize / SEGMENT;
+        let number = place as usize / BLOCK;
         let block = self.blocks.get_mut(number)?;
-        let slot = block.slots.get_mut(place as usize % SEGMENT)?;
+        let was_full = block.is_full();
+        let slot = block.slots.get_mut(place as usize % BLOCK)?;
         if matches!(slot, Slot::Free(_)) {
             return None;
         }
@@ -212,14 +221,15 @@ impl<T> Slab<T> {
         block.free = place;
         block.used -= 1;
         self.len -= 1;
-        if !block.listed {
-            block.listed = true;
+        if was_full {
             self.open.push(number as u32);
         }
         if block.used == 0 {
-            block.slots = Vec::new();
-            block.free = NOWHERE;
+            *block = Block::EMPTY;
             self.allocated -= 1;
+            while self.last_block_is_empty() {
+                self.blocks.pop();
+            }
         }
         if self.len == 0 {
             *self = Self::default();
@@ -227,15 +237,14 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    fn last_block_is_empty(&self) -> bool {
+        let last = self.blocks.len().checked_sub(1).and_then(|at| self.blocks.get(at));
+        last.is_some_and(|block| block.used == 0)
+    }
+
     /// Bytes of the blocks themselves, without what the values own.
     pub fn bytes(&self) -> usize {
-        let slots = match self.blocks.first() {
-            Some(only) if self.blocks.len() == 1 => only.slots.capacity(),
-            _ => self.allocated * SEGMENT,
-        };
-        slots * size_of::<Slot<T>>()
-            + self.blocks.capacity() * size_of::<Block<T>>()
-            + self.open.capacity() * size_of::<u32>()
+        self.allocated * BLOCK * size_of::<Slot<T>>() + self.blocks.bytes() + self.open.bytes()
     }
 }
 
@@ -264,13 +273,16 @@ mod tests {
     #[test]
     fn a_slab_gives_its_memory_back() {
         let mut slab = Slab::default();
-        let places: Vec<_> = (0..100 * SEGMENT).map(|n| slab.insert(n).unwrap()).collect();
+        let places: Vec<_> = (0..100_000).map(|n| slab.insert(n).unwrap()).collect();
         let full = slab.bytes();
-        for &place in &places[SEGMENT..] {
-            slab.remove(place);
+        // The worst case: what is left is spread over all blocks' range.
+        for (n, &place) in places.iter().enumerate() {
+            if n % 1000 != 0 {
+                slab.remove(place);
+            }
         }
-        assert!(slab.bytes() < full / 10, "{} of {full} bytes are left", slab.bytes());
-        for &place in &places[..SEGMENT] {
+        assert!(slab.bytes() < full / 5, "{} of {full} bytes are left", slab.bytes());
+        for &place in places.iter().step_by(1000) {
             slab.remove(place);
         }
         assert_eq!(slab.bytes(), 0);

@@ -46,10 +46,7 @@ impl Command for Check {
         args: &[],
     };
 
-    fn run(ctx: Ctx, args: Args) -> Result<()> {
-        if args.len() != 1 {
-            return Err(Error::SYNTAX);
-        }
+    fn run(ctx: Ctx, _: Args) -> Result<()> {
         if ctx.denies_blocking() {
             return Err(Error::err("apikey.check can't run in MULTI or in a script: it waits"));
         }
@@ -113,7 +110,11 @@ unsafe extern "C" fn go_on(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     let mut job = unsafe { Box::from_raw(data.cast::<Job>()) };
     // SAFETY: the server's argument, valid for this call.
     let ctx = unsafe { Ctx::new(ctx) };
-    let done = guard::run("check", true, || job.walk.slice(ctx, Instant::now() + SLICE));
+    let slice = guard::run("check", None, || Some(job.walk.slice(ctx, Instant::now() + SLICE)));
+    let done = slice.unwrap_or_else(|| {
+        job.walk.differ("the walk was stopped by an internal error; the log has its place".into());
+        true
+    });
     // SAFETY: see `run`.
     unsafe {
         if done {
@@ -246,7 +247,7 @@ impl Walk {
         let Some(name) = name else { return true };
         self.entries += 1;
         let text = Text::new(&name);
-        let key = keyspace::open(ctx, text.name(), Mode::Read);
+        let key = keyspace::open(ctx, text.name(), Mode::Look);
         let link = match key.slot() {
             Slot::Record(value) => Some(&value.link),
             Slot::Usage(value) => Some(&value.link),

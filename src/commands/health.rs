@@ -2,7 +2,7 @@
 
 use crate::command::{Command, Keys, Spec};
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ffi::{self, Args, Ctx, InfoOut};
 use crate::guard;
 use crate::state;
@@ -36,10 +36,7 @@ impl Command for Health {
         args: &[],
     };
 
-    fn run(ctx: Ctx, args: Args) -> Result<()> {
-        if args.len() != 1 {
-            return Err(Error::SYNTAX);
-        }
+    fn run(ctx: Ctx, _: Args) -> Result<()> {
         let memory = Memory::read(ctx);
         let figures = Figures::read();
         let (status, reasons) = figures.judge(&memory);

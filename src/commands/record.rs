@@ -12,7 +12,6 @@ use crate::value::RecordValue;
 use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
 use apikey_engine::record::{Limits, Parts, Record};
 use apikey_engine::verdict::{judge, Verdict};
-use std::ffi::CStr;
 
 pub struct SetVal;
 
@@ -159,7 +158,7 @@ impl Command for SetVal {
         let dead = ctx.is_loading() && !trusts_what_is_loaded(ctx);
         key.store_record(RecordValue::new(record, dead), expires_at)?;
         if let Some(value) = key.record()? {
-            replicate(ctx, name, &value.record, expires_at);
+            replicate(ctx, name, json, &value.record, expires_at);
         }
         drop(key);
         ctx.notify(Notify::Module, c"apikey.setval", name);
@@ -195,13 +194,18 @@ fn read_record(json: Name, options: &SetValOptions, replayed: bool) -> Result<Re
 }
 
 /// Replicates what was stored, with every default spelled out and the digests of secrets.
-fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
+fn replicate(ctx: Ctx, name: Name, json: Name, record: &Record, expires_at: Option<i64>) {
     let time = expires_at.map(|at| at.to_string());
     let digests: Vec<_> = record.digests().chunks(DIGEST_BYTES).map(digest::to_hex).collect();
     let tags: Vec<_> = record.caller_tags().collect();
     let count = tags.len().to_string();
 
-    let mut arguments: Vec<&[u8]> = vec![name.bytes(), record.json()];
+    // The record as it came, where all of it was kept: then nothing is copied.
+    let (names, all) = ([name, json], json.bytes() == record.json());
+    let mut arguments: Vec<&[u8]> = Vec::with_capacity(16);
+    if !all {
+        arguments.push(record.json());
+    }
     match &time {
         Some(time) => arguments.extend([b"PXAT", time.as_bytes()]),
         None => arguments.push(b"KEEPTTL"),
@@ -216,7 +220,7 @@ fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
     if !record.namespace().is_empty() {
         arguments.extend([b"NS", record.namespace()]);
     }
-    ctx.replicate(SetVal::SPEC.name, &arguments);
+    ctx.replicate(SetVal::SPEC.name, &names[..if all { 2 } else { 1 }], &arguments);
 }
 
 pub struct Validate;
@@ -226,6 +230,9 @@ const NO_TOKEN: &[u8] = b"0";
 
 /// The most bytes that a requested scope may have.
 const MAX_REQUEST_BYTES: usize = apikey_engine::scope::MAX_SCOPE_BYTES;
+
+/// The most scopes that one call may request.
+const MAX_REQUESTS: usize = 64;
 
 impl Command for Validate {
     const SPEC: Spec = Spec {
@@ -257,7 +264,7 @@ impl Command for Validate {
         options::redact_secrets(ctx, args);
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let mut options = Options::new(args, 2);
-        let (mut secret, mut digest, mut scopes) = (None, None, Vec::new());
+        let (mut secret, mut digest, mut requests) = (None, None, 0);
         while let Some(option) = options.next_name() {
             if is(option, "SECRET") {
                 let value = options::secret(options.value("SECRET")?)?;
@@ -269,7 +276,12 @@ impl Command for Validate {
                         "SCOPE must be between 1 and {MAX_REQUEST_BYTES} bytes"
                     )));
                 }
-                scopes.push(scope);
+                if requests == MAX_REQUESTS {
+                    return Err(Error::err(format_args!(
+                        "SCOPE is given more than {MAX_REQUESTS} times"
+                    )));
+                }
+                requests += 1;
             } else if is(option, "DIGEST") {
                 let value = options::digest(options.value("DIGEST")?)?;
                 set_once(&mut digest, "DIGEST", value)?;
@@ -294,17 +306,17 @@ impl Command for Validate {
             return Ok(());
         };
         let record = &value.record;
-        let verdict = judge(record, secret.or(digest).as_ref(), scopes.iter().copied(), now);
+        let verdict = judge(record, secret.or(digest).as_ref(), scopes(args), now);
         state::with(|state| state.stats.count_hit(verdict, now));
         match verdict {
-            Verdict::Mismatch => reply(ctx, c"MISMATCH", None),
-            Verdict::Disabled => reply(ctx, c"DISABLED", None),
-            Verdict::Expired => reply(ctx, c"EXPIRED", None),
-            Verdict::Forbidden(number) => reply(ctx, c"FORBIDDEN", scopes.get(number).copied()),
-            Verdict::Valid => reply(ctx, c"VALID", Some(record.json())),
+            Verdict::Mismatch => reply(ctx, "MISMATCH", None),
+            Verdict::Disabled => reply(ctx, "DISABLED", None),
+            Verdict::Expired => reply(ctx, "EXPIRED", None),
+            Verdict::Forbidden(number) => reply(ctx, "FORBIDDEN", scopes(args).nth(number)),
+            Verdict::Valid => reply(ctx, "VALID", Some(record.json())),
             Verdict::Unverified => {
                 ctx.reply_array(3);
-                ctx.reply_simple(c"UNVERIFIED");
+                ctx.reply_bulk(b"UNVERIFIED");
                 ctx.reply_bulk(record.json());
                 ctx.reply_bulk(NO_TOKEN);
             }
@@ -313,14 +325,21 @@ impl Command for Validate {
     }
 }
 
+/// The requested scopes of a call that was parsed: each of its options has one value.
+fn scopes<'a>(args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
+    (2..args.len()).step_by(2).filter_map(move |at| {
+        is(args.get(at)?.bytes(), "SCOPE").then(|| args.get(at + 1).map(Name::bytes))?
+    })
+}
+
 fn reply_miss(ctx: Ctx) {
-    reply(ctx, c"MISS", Some(NO_TOKEN));
+    reply(ctx, "MISS", Some(NO_TOKEN));
 }
 
 /// The form of every read of an entry: a code and what belongs to it.
-fn reply(ctx: Ctx, code: &CStr, payload: Option<&[u8]>) {
+fn reply(ctx: Ctx, code: &str, payload: Option<&[u8]>) {
     ctx.reply_array(2);
-    ctx.reply_simple(code);
+    ctx.reply_bulk(code.as_bytes());
     match payload {
         Some(payload) => ctx.reply_bulk(payload),
         None => ctx.reply_nil(),

@@ -50,19 +50,17 @@ impl Command for TagInval {
 /// Removes all live entries that carry the tag, and returns how many they were.
 fn kill(ctx: Ctx, tag: &[u8]) -> i64 {
     let database = ctx.database();
-    let fingerprint = state::with(|state| state.fingerprints.of(tag));
-    let mut killed = 0;
-    loop {
-        let member = state::with(|state| {
-            let index = state.region(database)?.database.index();
-            let place = index.last_member(fingerprint)?;
-            Some((place, index.name(place)?.to_vec()))
-        });
-        let Some((place, name)) = member else { return killed };
-        // The key's removal takes it out of the index; where it had expired, looking at it did.
-        killed += i64::from(keyspace::unlink_entry(ctx, &name));
-        state::with(|state| state.remove_if_still(database, place, &name));
-    }
+    let (tag, count) = state::with(|state| {
+        let tag = state.fingerprints.of(tag);
+        (tag, state.member_count(database, tag))
+    });
+    // From the last on, since the list's last member takes the position of one that leaves. One that
+    // stays has expired, and waits until the server may say so (CLIENT PAUSE).
+    (0..count)
+        .rev()
+        .filter_map(|position| state::with(|state| state.member_name(database, tag, position)))
+        .map(|name| i64::from(keyspace::unlink_entry(ctx, &name)))
+        .sum()
 }
 
 pub struct Tags;

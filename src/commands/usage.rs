@@ -54,7 +54,7 @@ impl Command for Incr {
                 key.store_usage(counter)?;
                 // The time of the first use is part of what replicas agree on.
                 let bytes = codec::encode_usage(&counter);
-                ctx.replicate(super::apply::NAME, &[name.bytes(), &bytes]);
+                ctx.replicate(super::apply::NAME, &[name], &[&bytes]);
             }
         }
         drop(key);
@@ -124,16 +124,12 @@ impl Command for Take {
         for name in args.from(1) {
             keyspace::open(ctx, name, Mode::Read).usage()?;
         }
-        ctx.reply_array(args.len() - 1);
-        let mut taken = false;
-        for name in args.from(1) {
-            let count = take(ctx, name);
-            taken = taken || count > 0;
-            ctx.reply_integer(count);
-        }
-        if taken {
+        let counts: Vec<i64> = args.from(1).map(|name| take(ctx, name)).collect();
+        if counts.iter().any(|&count| count > 0) {
             ctx.replicate_verbatim();
         }
+        ctx.reply_array(counts.len());
+        counts.iter().for_each(|&count| ctx.reply_integer(count));
         Ok(())
     }
 }
@@ -178,13 +174,19 @@ impl Command for Flush {
 
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         let most = options::count(args, 1, DEFAULT_COUNT, MAX_COUNT)?;
+        let database = ctx.database();
+        let pending = state::with(|state| state.member_count(database, PENDING));
         let mut taken: Vec<(Vec<u8>, i64)> = Vec::new();
-        while (taken.len() as i64) < most {
-            let Some(name) = last_pending(ctx.database()) else { break };
-            let text = Text::new(&name);
-            let count = take(ctx, text.name());
-            // Whatever was found, it is not pending any more: the walk ends.
-            forget_pending(ctx.database(), &name);
+        // From the last on, as TAGINVAL walks.
+        for position in (0..pending).rev() {
+            if taken.len() as i64 == most {
+                break;
+            }
+            let Some(name) = state::with(|state| state.member_name(database, PENDING, position))
+            else {
+                continue;
+            };
+            let count = take(ctx, Text::new(&name).name());
             if count > 0 {
                 taken.push((name, count));
             }
@@ -197,27 +199,8 @@ impl Command for Flush {
         if !taken.is_empty() {
             // Replicas may have their pending counters in another order.
             let names: Vec<&[u8]> = taken.iter().map(|(name, _)| name.as_slice()).collect();
-            ctx.replicate(Take::SPEC.name, &names);
+            ctx.replicate(Take::SPEC.name, &[], &names);
         }
         Ok(())
     }
-}
-
-/// The name of a counter that has something pending.
-fn last_pending(database: i32) -> Option<Vec<u8>> {
-    state::with(|state| {
-        let index = state.region(database)?.database.index();
-        Some(index.name(index.last_member(PENDING)?)?.to_vec())
-    })
-}
-
-fn forget_pending(database: i32, name: &[u8]) {
-    state::with(|state| {
-        let Some(index) = state.region(database).map(|region| region.database.index()) else {
-            return;
-        };
-        if let Some(place) = index.last_member(PENDING) {
-            state.remove_if_still(database, place, name);
-        }
-    });
 }

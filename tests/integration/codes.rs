@@ -45,15 +45,15 @@ use Says::*;
 #[track_caller]
 fn assert_says(reply: &Reply, says: Says, record: &str, what: &str) {
     let expected = match says {
-        Mismatch => array([simple("MISMATCH"), nil()]),
-        Disabled => array([simple("DISABLED"), nil()]),
-        Expired => array([simple("EXPIRED"), nil()]),
-        Forbidden(scope) => array([simple("FORBIDDEN"), bulk(scope)]),
-        Valid => array([simple("VALID"), bulk(record)]),
+        Mismatch => array([bulk("MISMATCH"), nil()]),
+        Disabled => array([bulk("DISABLED"), nil()]),
+        Expired => array([bulk("EXPIRED"), nil()]),
+        Forbidden(scope) => array([bulk("FORBIDDEN"), bulk(scope)]),
+        Valid => array([bulk("VALID"), bulk(record)]),
         Unverified => {
             let items = reply.items();
             assert!(items.len() == 3 && is_token(&items[2]), "{what}: {reply:?}");
-            array([simple("UNVERIFIED"), bulk(record), items[2].clone()])
+            array([bulk("UNVERIFIED"), bulk(record), items[2].clone()])
         }
     };
     assert_eq!(reply, &expected, "{what}");
@@ -227,15 +227,15 @@ fn a_scope_grants_what_it_equals_and_what_its_stars_cover() {
             store(&mut c, "k", &format!("\"scopes\":{scopes}"), &format!("SECRET {SECRET}"));
         let reply = c.cmd(["APIKEY.VALIDATE", "k", "SECRET", SECRET, "SCOPE", request]);
         let expected = match granted {
-            true => array([simple("VALID"), bulk(record)]),
-            false => array([simple("FORBIDDEN"), bulk(request)]),
+            true => array([bulk("VALID"), bulk(record)]),
+            false => array([bulk("FORBIDDEN"), bulk(request)]),
         };
         assert_eq!(reply, expected, "{scopes} / {request}");
     }
     // A record without scopes grants none.
     store(&mut c, "k", "", &format!("SECRET {SECRET}"));
     let reply = c.cmd(["APIKEY.VALIDATE", "k", "SECRET", SECRET, "SCOPE", "read"]);
-    assert_eq!(reply, array([simple("FORBIDDEN"), bulk("read")]));
+    assert_eq!(reply, array([bulk("FORBIDDEN"), bulk("read")]));
 }
 
 #[test]
@@ -257,7 +257,21 @@ fn all_scopes_must_hold_and_the_first_that_does_not_is_named() {
     let mut c = server.client();
     store(&mut c, "k", "", "");
     let reply = c.cmd([b"APIKEY.VALIDATE".as_slice(), b"k", b"SCOPE", b"\0\xff\r\n"]);
-    assert_eq!(reply, array([simple("FORBIDDEN"), bulk(b"\0\xff\r\n")]));
+    assert_eq!(reply, array([bulk("FORBIDDEN"), bulk(b"\0\xff\r\n")]));
+}
+
+#[test]
+fn up_to_64_scopes_are_asked_for_at_once() {
+    let scopes = r#""scopes":["r:*"]"#;
+    let stored = || format!("SECRET {SECRET}");
+    let asked = |last: &str| {
+        let scopes: String = (0..63).map(|n| format!("SCOPE r:{n} ")).collect();
+        format!("{scopes}SCOPE {last} SECRET {SECRET}")
+    };
+    check_cases(vec![
+        (scopes, stored(), asked("r:63"), Valid),
+        (scopes, stored(), asked("x"), Forbidden("x")),
+    ]);
 }
 
 #[test]
@@ -277,7 +291,7 @@ fn a_key_that_is_not_cached_is_a_miss_with_a_token() {
             let reply = c.run(&line);
             let items = reply.items();
             assert!(
-                items.len() == 2 && items[0] == simple("MISS") && is_token(&items[1]),
+                items.len() == 2 && items[0] == bulk("MISS") && is_token(&items[1]),
                 "{reply:?}"
             );
         }
@@ -307,11 +321,11 @@ fn a_key_expires_at_the_millisecond_of_expires_at() {
             let before = now();
             let reply = c.run(&line);
             let after = now();
-            if reply == array([simple("EXPIRED"), nil()]) {
+            if reply == array([bulk("EXPIRED"), nil()]) {
                 assert!(after >= at, "expired at {after}, before {at}");
                 expired += 1;
             } else {
-                assert_eq!(reply, array([simple("VALID"), bulk(&record)]));
+                assert_eq!(reply, array([bulk("VALID"), bulk(&record)]));
                 assert!(before < at, "valid at {before}, after {at}");
                 valid += 1;
             }
@@ -547,7 +561,7 @@ fn while_it_is_not_enabled_every_read_is_a_miss_and_every_fill_nil() {
             c.must("CONFIG SET apikey.enabled no");
         }
         let reply = c.must(&format!("APIKEY.VALIDATE k SECRET {SECRET}"));
-        assert_eq!(reply.items()[0], simple("MISS"));
+        assert_eq!(reply.items()[0], bulk("MISS"));
         assert!(is_token(&reply.items()[1]) && reply.items().len() == 2, "{reply:?}");
         for options in ["", " NX", " XX", " EX 5 TAGS 1 a"] {
             let line = format!("APIKEY.SETVAL other {}{options}", record("k", "u"));
@@ -832,6 +846,119 @@ fn client_tracking_tells_of_entries_that_change_or_are_killed() {
     cache.must("APIKEY.USAGE.GET k");
     c.must("APIKEY.USAGE.TAKE k");
     assert_eq!(cache.read().expect("a message"), told);
+}
+
+/// Runs a line while one client watches the key and another caches it. Its reply; whether it broke the
+/// transaction of the one, and whether the other was told.
+#[track_caller]
+fn run_while_watched(server: &Server, key: &str, line: &str) -> (Reply, (bool, bool)) {
+    let [mut c, mut watcher, mut cache] = [(); 3].map(|()| server.client());
+    watcher.must(&format!("WATCH {key}"));
+    watcher.must("MULTI");
+    watcher.must("PING");
+    cache.resp3();
+    cache.must("CLIENT TRACKING ON");
+    cache.must(&format!("TYPE {key}"));
+    cache.must("TYPE end");
+    let reply = c.run(line);
+    c.must("SET end x");
+    let broken = watcher.must("EXEC");
+    assert!(broken == nil() || broken == array([simple("PONG")]), "{line}: {broken:?}");
+    let told = cache.read().expect("a message");
+    if told == Reply::Push(vec![array([bulk("end")])]) {
+        return (reply, (broken == nil(), false));
+    }
+    assert_eq!(told, Reply::Push(vec![array([bulk(key)])]), "{line}");
+    (reply, (broken == nil(), true))
+}
+
+/// An entry, a dead one, counters with and without something pending and one that is full, and a string.
+#[track_caller]
+fn set_up_every_kind(c: &mut Client) {
+    c.must("FLUSHALL");
+    c.fill("rec", &["tag"]);
+    c.fill("source", &["dead"]);
+    c.must("RENAME source dead");
+    c.count("use", 5);
+    c.count("taken", 5);
+    c.must("APIKEY.USAGE.TAKE taken");
+    c.count("full", i64::MAX);
+    c.must("SET str x");
+}
+
+#[test]
+fn what_is_refused_or_does_nothing_touches_no_key() {
+    let server = Server::start();
+    let mut c = server.client();
+    let set = |key: &str, how: &str| format!("APIKEY.SETVAL {key} {} {how}", record("k", "u"));
+    let (valid, wrong) =
+        (format!("APIKEY.VALIDATE rec SECRET {SECRET}"), "APIKEY.VALIDATE rec SECRET x");
+    let too_long = format!("APIKEY.TAGINVAL tag {}", "x".repeat(257));
+    set_up_every_kind(&mut c);
+    for (key, line, reply) in [
+        ("rec", &*set("rec", "NX"), "nil"),
+        ("rec", &set("rec", "EX 0"), "-ERR EX must be"),
+        ("rec", &set("rec", "FOO"), "-ERR unknown option"),
+        ("rec", "APIKEY.SETVAL rec {}", "-BADRECORD"),
+        ("rec", "APIKEY.TAGINVAL other", "0"),
+        ("rec", &too_long, "-ERR a tag must be"),
+        ("rec", "APIKEY.USAGE.INCR rec", "-WRONGTYPE"),
+        ("rec", "APIKEY.USAGE.TAKE rec", "-WRONGTYPE"),
+        ("rec", &valid, "["),
+        ("rec", wrong, "["),
+        ("rec", "APIKEY.TAGS rec", "["),
+        ("rec", "APIKEY.CHECK", "["),
+        ("dead", &set("dead", "XX"), "nil"),
+        ("dead", "APIKEY.TAGINVAL dead", "0"),
+        ("none", &set("none", "XX"), "nil"),
+        ("none", "APIKEY.VALIDATE none", "["),
+        ("none", "APIKEY.USAGE.TAKE none", "[0]"),
+        ("none", "APIKEY.USAGE.INCR none BY 0", "-ERR BY must be"),
+        ("str", &set("str", "EX 9"), "-WRONGTYPE"),
+        ("str", "APIKEY.USAGE.INCR str", "-WRONGTYPE"),
+        ("str", "APIKEY.USAGE.TAKE str", "-WRONGTYPE"),
+        ("use", &set("use", "EX 9"), "-WRONGTYPE"),
+        ("use", "APIKEY.USAGE.TAKE use str", "-WRONGTYPE"),
+        ("use", "APIKEY.USAGE.INCR use BY -1", "-ERR BY must be"),
+        ("use", "APIKEY.USAGE.GET use", "["),
+        ("full", "APIKEY.USAGE.INCR full", "-ERR BY must not take the total"),
+        ("taken", "APIKEY.USAGE.TAKE taken", "[0]"),
+        ("taken", "APIKEY.USAGE.TAKE taken use", "[0, 5]"),
+        ("taken", "APIKEY.USAGE.FLUSH", "["),
+        ("use", "APIKEY.USAGE.FLUSH", "[]"),
+    ] {
+        let (said, touched) = run_while_watched(&server, key, line);
+        assert!(format!("{said:?}").starts_with(reply), "{line}: {said:?}");
+        assert_eq!(touched, (false, false), "{key}: {line}");
+    }
+    assert_exact(&server);
+}
+
+#[test]
+fn what_changes_a_key_touches_it() {
+    let server = Server::start();
+    let mut c = server.client();
+    let set = |key: &str, how: &str| format!("APIKEY.SETVAL {key} {} {how}", record("k", "u"));
+    for (key, line) in [
+        ("rec", &*set("rec", "EX 9")),
+        ("rec", &set("rec", "XX KEEPTTL")),
+        ("rec", "APIKEY.TAGINVAL tag"),
+        ("rec", "APIKEY.TAGINVAL other apikey:id:id"),
+        ("dead", &set("dead", "NX")),
+        ("none", &set("none", "NX")),
+        ("none", "APIKEY.USAGE.INCR none"),
+        ("use", "APIKEY.USAGE.INCR use"),
+        ("use", "APIKEY.USAGE.TAKE none use"),
+        ("use", "APIKEY.USAGE.FLUSH"),
+        ("taken", "APIKEY.USAGE.INCR taken BY 2"),
+        ("full", "APIKEY.USAGE.TAKE full"),
+    ] {
+        set_up_every_kind(&mut c);
+        let (said, touched) = run_while_watched(&server, key, line);
+        assert!(!said.is_error(), "{line}: {said:?}");
+        assert_eq!(touched, (true, true), "{key}: {line}");
+    }
+    assert_exact(&server);
 }
 
 // Health

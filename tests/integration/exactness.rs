@@ -140,6 +140,89 @@ fn an_expired_entry_that_is_still_in_memory_counts_as_nothing() {
     assert_exact(&server);
 }
 
+/// Runs a command in one transaction with CLIENT PAUSE, so that the server may not delete what has expired
+/// while it runs, and gives its reply.
+#[track_caller]
+fn run_while_paused(c: &mut Client, line: &str) -> Reply {
+    for line in ["MULTI", "CLIENT PAUSE 60000 WRITE", line] {
+        c.must(line);
+    }
+    let replies = c.must("EXEC");
+    c.must("CLIENT UNPAUSE");
+    replies.items()[1].clone()
+}
+
+#[test]
+fn an_expired_entry_that_may_not_be_deleted_yet_takes_nothing_else_with_it_later() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("DEBUG SET-ACTIVE-EXPIRE 0");
+    let set = |key: &str| {
+        format!("APIKEY.SETVAL {key} {} SECRET {SECRET} PX 50 TAGS 1 t", record("id", "u1"))
+    };
+    // Expired ones first, in the middle and last in the tag's list.
+    for key in ["a", "alive", "b", "alive2", "c"] {
+        match key {
+            "a" | "b" | "c" => drop(c.must(&set(key))),
+            key => c.fill(key, &["t"]),
+        }
+    }
+    outlive(&mut c, 50);
+    // What has expired is gone for who asks, but Redis 6.2 opens it for writing while it is paused.
+    let killed = if kind() == server::Kind::Redis62 { 5 } else { 2 };
+    assert_eq!(run_while_paused(&mut c, "APIKEY.TAGINVAL t"), int(killed));
+    assert_exact(&server);
+    // These take the places that are free.
+    for key in ["new1", "new2", "new3", "new4", "new5"] {
+        c.fill(key, &["u"]);
+    }
+    for key in ["a", "b", "c"] {
+        assert_eq!(c.run(&format!("GET {key}")), nil());
+        assert_exact(&server);
+    }
+    assert_eq!(c.run("DBSIZE"), int(5));
+    assert_eq!(c.codes(["alive", "alive2", "new1", "new5"]), ["MISS", "MISS", "VALID", "VALID"]);
+    assert_eq!(c.invalidate("t"), 0);
+    assert_eq!(c.invalidate("u"), 5);
+    assert_eq!(c.codes(["new1", "new2", "new3", "new4", "new5"]), ["MISS"; 5]);
+    assert_exact(&server);
+}
+
+#[test]
+fn an_expired_counter_that_may_not_be_deleted_yet_takes_nothing_else_with_it_later() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("DEBUG SET-ACTIVE-EXPIRE 0");
+    for key in ["a", "alive", "b", "alive2", "c"] {
+        c.count(key, 5);
+    }
+    for key in ["a", "b", "c"] {
+        c.must(&format!("PEXPIRE {key} 50"));
+    }
+    outlive(&mut c, 50);
+    let flushed = run_while_paused(&mut c, "APIKEY.USAGE.FLUSH");
+    let mut keys: Vec<String> = flushed.items().chunks(2).map(|pair| pair[0].text()).collect();
+    keys.sort();
+    // As above, of Redis 6.2.
+    let all = ["a", "alive", "alive2", "b", "c"];
+    assert_eq!(keys, if kind() == server::Kind::Redis62 { &all[..] } else { &all[1..3] });
+    assert_exact(&server);
+    for key in ["new1", "new2", "new3"] {
+        c.count(key, 7);
+    }
+    for key in ["a", "b", "c"] {
+        assert_eq!(c.run(&format!("GET {key}")), nil());
+        assert_exact(&server);
+    }
+    c.count("new1", 1);
+    assert_eq!(c.must("APIKEY.HEALTH").get("usage_pending"), &int(22));
+    assert_eq!(
+        c.flush_usage(),
+        [("new1".to_string(), 8), ("new2".to_string(), 7), ("new3".to_string(), 7)]
+    );
+    assert_exact(&server);
+}
+
 /// Fills 1,500 entries of one tag, gives the server too little memory for them under `policy`, and
 /// compares what is left.
 #[track_caller]
@@ -575,6 +658,54 @@ fn check_is_a_map_for_who_speaks_resp3() {
         c.resp3();
         assert!(matches!(c.must("APIKEY.CHECK"), Reply::Map(_)));
     }
+}
+
+#[test]
+fn check_leaves_the_frequency_of_keys_as_it_was() {
+    let server = Server::builder()
+        .config("maxmemory-policy allkeys-lfu")
+        .config("lfu-log-factor 0") // every use counts
+        .config("lfu-decay-time 0")
+        .start();
+    let mut c = server.client();
+    set_up(&mut c);
+    c.must("RENAME b dead");
+    let keys = ["a", "c", "dead", "pending", "settled"];
+    let frequencies = |c: &mut Client| keys.map(|key| c.must(&format!("OBJECT FREQ {key}")).int());
+    let before = frequencies(&mut c);
+    for _ in 0..3 {
+        assert_exact(&server);
+    }
+    assert_eq!(frequencies(&mut c), before);
+    // A read is a use.
+    assert_eq!(c.code("a"), "VALID");
+    assert_eq!(frequencies(&mut c)[0], before[0] + 1);
+}
+
+#[test]
+fn an_idle_time_that_comes_with_a_key_stays_and_check_does_not_end_it() {
+    let server = Server::builder()
+        .setting("trust-loaded", "yes")
+        .config("maxmemory-policy allkeys-lru") // then an RDB has it too
+        .start();
+    let mut c = server.client();
+    set_up(&mut c);
+    for key in ["a", "pending"] {
+        let dump = c.must(&format!("DUMP {key}"));
+        let args = [b"RESTORE".as_slice(), key.as_bytes(), b"0", dump.bytes()];
+        let restore = [&args[..], &[b"REPLACE".as_slice(), b"IDLETIME", b"1000"]].concat();
+        assert_eq!(c.cmd(restore), ok());
+    }
+    for line in ["PING", "APIKEY.CHECK", "DEBUG RELOAD", "APIKEY.CHECK"] {
+        c.must(line);
+        for key in ["a", "pending"] {
+            let idle = c.must(&format!("OBJECT IDLETIME {key}")).int();
+            assert!((1000..2000).contains(&idle), "{key} after {line}: {idle}");
+        }
+    }
+    assert_eq!(c.code("a"), "MISS");
+    assert!(c.must("OBJECT IDLETIME a").int() < 1000);
+    assert_exact(&server);
 }
 
 #[test]

@@ -384,6 +384,68 @@ fn a_payload_cut_anywhere_is_refused() {
     assert_unharmed(&mut server, &pid);
 }
 
+/// A number as the codec writes lengths.
+fn varint(number: usize) -> Vec<u8> {
+    match u16::try_from(number) {
+        Ok(short) if short < 251 => vec![short as u8],
+        Ok(short) => [&[251], &short.to_le_bytes()[..]].concat(),
+        Err(_) => {
+            let number = u32::try_from(number).expect("32 bits");
+            [&[252], &number.to_le_bytes()[..]].concat()
+        }
+    }
+}
+
+/// The value of a live record without digests and namespace, as the first version writes it.
+fn record_value(json: &str, tags: &[String]) -> Vec<u8> {
+    let mut value = [b"r\x01", &varint(json.len())[..], json.as_bytes(), &[0, 0]].concat();
+    value.extend(varint(tags.len()));
+    for tag in tags {
+        value.extend(varint(tag.len()));
+        value.extend(tag.as_bytes());
+    }
+    value.push(0);
+    value
+}
+
+#[test]
+fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
+    let mut server = Server::start();
+    let pid = server.pid().to_string();
+    let (bodies, version) = dumps(&server);
+    let mut c = server.client();
+    let is_record = |body: &&Vec<u8>| streams::find(body, b"is_active").is_some();
+    let header = bodies.iter().find(is_record).expect("a record")[..HEADER].to_vec();
+    let with_fields = |count: usize| {
+        let fields: String = (0..count).map(|n| format!(r#","f{n}":0"#)).collect();
+        record_value(&format!(r#"{{"id":"k","user_id":"u","is_active":true{fields}}}"#), &[])
+    };
+    let with_tags = |tags: &[String]| record_value(&record("k", "u"), tags);
+    let different = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+    let same = |tag: &str, count: usize| vec![tag.to_string(); count];
+    let restore = |c: &mut Client, value: &[u8]| {
+        let payload = sealed(&framed(&header, value), &version);
+        c.cmd([b"RESTORE".as_slice(), b"k", b"0", &payload, b"REPLACE"])
+    };
+    for (value, what) in [
+        (with_fields(60_000), "fields"),
+        (with_fields(39), "one field more than there can be"),
+        (with_tags(&different(60_000)), "tags"),
+        (with_tags(&different(65)), "one tag more than there can be"),
+        (with_tags(&same("t", 60_000)), "the same tag"),
+        (with_tags(&same("apikey:id:k", 60_000)), "the same automatic tag"),
+    ] {
+        assert_eq!(restore(&mut c, &value), error("ERR Bad data format"), "{what}");
+        assert!(!c.exists("k"), "{what}");
+    }
+    // As many as there can be: it is their number that was refused.
+    for value in [with_fields(38), with_tags(&different(64)), with_tags(&same("t", 64))] {
+        assert_eq!(restore(&mut c, &value), ok());
+        assert_eq!(c.run("TYPE k"), simple("apikeyrec"));
+    }
+    assert_unharmed(&mut server, &pid);
+}
+
 #[test]
 fn a_payload_of_random_bytes_is_refused_or_harmless() {
     let mut server = Server::start();

@@ -160,9 +160,57 @@ fn the_dead_stay_dead_over_a_restart() {
         assert_eq!(c.codes(["b", "dead", "twin"]), ["VALID", "MISS", "MISS"]);
         assert_exact(&server);
     }
-    // An AOF of commands leaves the dead out.
-    assert_eq!(c.run("EXISTS dead twin"), int(0));
+    // An AOF of commands has them too, with their stamp.
+    assert_eq!(c.run("EXISTS dead twin"), int(2));
+    assert_eq!(c.run("APIKEY.TAGS dead"), array([]));
     assert_eq!(c.invalidate("t"), 1);
+    assert_nothing_was_refused(&server);
+}
+
+/// Later commands of an AOF act on the keys that were there, and a dead entry is one.
+#[test]
+fn a_rewritten_aof_keeps_the_names_of_the_dead() {
+    for preamble in [true, false] {
+        for trust in ["yes", "no"] {
+            let builder = Server::builder().setting("trust-loaded", trust);
+            let mut server = builder.with_aof(preamble).start();
+            let mut c = server.client();
+            for key in ["x", "y"] {
+                c.must(&format!("SET {key} old"));
+            }
+            for (key, dead) in [("a", "b"), ("c", "d"), ("e", "f")] {
+                c.fill(key, &["t"]);
+                c.must(&format!("RENAME {key} {dead}"));
+            }
+            let ttl = c.must("PTTL f").int();
+            server.rewrite_aof();
+            c.must("RENAME b x");
+            assert_eq!(c.run("RENAMENX y d"), int(0));
+            c.must("PERSIST d");
+            let seen = |server: &Server| {
+                let mut c = server.client();
+                let types = ["x", "y", "b", "d", "f"].map(|key| c.must(&format!("TYPE {key}")));
+                let live = c.codes(["x", "d", "f"]);
+                (types, live, c.must("DBSIZE"), c.must("PTTL d"), server.digest())
+            };
+            let before = seen(&server);
+            assert_eq!(before.0[0], simple("apikeyrec"));
+            assert_eq!(before.0[1], simple("string"));
+            assert_eq!(before.2, int(4));
+            server.restart(Stop::Kill);
+            assert_eq!(seen(&server), before, "preamble {preamble}, trust-loaded {trust}");
+            assert_nothing_was_refused(&server);
+            assert_exact(&server);
+            let mut c = server.client();
+            let left = c.must("PTTL f").int();
+            assert!(0 < left && left <= ttl, "{left} of {ttl}");
+            assert_eq!(c.invalidate("t"), 0);
+            // Loaded again in the same process.
+            c.must("DEBUG LOADAOF");
+            assert_eq!(seen(&server), before);
+            assert_exact(&server);
+        }
+    }
 }
 
 #[test]
@@ -414,13 +462,13 @@ fn a_file_of_the_first_version_is_loaded() {
     };
 
     let valid = validate(&mut c, &format!("rich SECRET {SECRET} SCOPE files:list SCOPE orders:x"));
-    assert_eq!(valid.items()[0], simple("VALID"));
+    assert_eq!(valid.items()[0], bulk("VALID"));
     let payload: serde_json::Value =
         serde_json::from_slice(valid.items()[1].bytes()).expect("JSON");
     assert_eq!(payload, serde_json::from_str::<serde_json::Value>(V1_RICH).expect("JSON"));
     assert_eq!(
         validate(&mut c, &format!("rich SECRET {SECRET} SCOPE files:write")),
-        array([simple("FORBIDDEN"), bulk("files:write")])
+        array([bulk("FORBIDDEN"), bulk("files:write")])
     );
     assert_eq!(
         tags(&mut c, "rich"),
@@ -434,10 +482,10 @@ fn a_file_of_the_first_version_is_loaded() {
     );
     assert_eq!(
         validate(&mut c, &format!("two DIGEST {}", "ab".repeat(32))).items()[0],
-        simple("VALID")
+        bulk("VALID")
     );
     assert_eq!(c.code("two"), "VALID");
-    assert_eq!(validate(&mut c, "two SECRET wrong"), array([simple("MISMATCH"), nil()]));
+    assert_eq!(validate(&mut c, "two SECRET wrong"), array([bulk("MISMATCH"), nil()]));
     assert_eq!(c.code("none"), "UNVERIFIED");
     assert_eq!(
         tags(&mut c, "none"),

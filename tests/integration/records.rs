@@ -151,11 +151,16 @@ fn fields_that_are_configured_are_kept_too() {
         c.cmd(["APIKEY.SETVAL", "k", &with(r#""tenant":1,"tenant":2"#)]),
         error("BADRECORD tenant is given twice")
     );
-    for field in [r#""tenant":1e999"#, r#""tenant":"\udc00""#] {
+    let nested =
+        |levels| with(&format!(r#""tenant":{}{}"#, "[".repeat(levels), "]".repeat(levels)));
+    assert_eq!(through(&mut c, &nested(32)), nested(32));
+    let too_deep = [r#"{"a":["#.repeat(17), "]}".repeat(17)].concat();
+    let too_deep = format!(r#""tenant":{too_deep}"#);
+    for field in [r#""tenant":1e999"#, r#""tenant":"\udc00""#, &too_deep] {
         assert_eq!(
             c.cmd(["APIKEY.SETVAL", "k", &with(field)]),
             error(
-                "BADRECORD tenant must be JSON that any parser takes: at most 127 levels, whole \
+                "BADRECORD tenant must be JSON that any parser takes: at most 32 levels, whole \
                  characters, numbers in the range of a double"
             )
         );

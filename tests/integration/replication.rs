@@ -219,6 +219,28 @@ fn a_replica_stores_what_arrives_also_where_clients_may_not() {
 }
 
 #[test]
+fn an_expiry_that_no_option_could_give_arrives_with_keepttl() {
+    let primary = Server::start();
+    let replica = Server::start();
+    replica.replicate(&primary);
+    let mut c = primary.client();
+    let set = format!("APIKEY.SETVAL k {} SECRET {SECRET} TAGS 1 new KEEPTTL", record("new", "u9"));
+    // Later than PXAT and EX may say.
+    for at in [900_000_000_000_000_i64, 9_000_000_000_000_000, i64::MAX] {
+        c.fill("k", &["old"]);
+        assert_eq!(c.run(&format!("PEXPIREAT k {at}")), int(1));
+        assert_eq!(c.run(&set), ok());
+        assert!(c.must("PTTL k").int() > 800_000_000_000_000);
+        assert_agree(&primary, &replica);
+        assert_eq!(replica.client().code("k"), "VALID");
+        assert_eq!(replica.client().run("APIKEY.TAGS k").items().len(), 4);
+    }
+    assert_eq!(c.invalidate("old"), 0);
+    assert_eq!(c.invalidate("new"), 1);
+    assert_agree(&primary, &replica);
+}
+
+#[test]
 fn transactions_and_scripts_arrive_as_they_ran() {
     let primary = Server::start();
     let replica = Server::start();
@@ -418,6 +440,60 @@ fn a_server_that_starts_as_a_replica_trusts_what_it_loads() {
     assert_exact(&replica);
     assert_eq!(replica.client().invalidate("shared"), 5);
     assert_exact(&replica);
+}
+
+#[test]
+fn a_replica_in_a_cluster_trusts_what_it_loads() {
+    let builder = || {
+        Server::builder()
+            .config("cluster-enabled yes")
+            .config("cluster-node-timeout 2000")
+            .config("databases 1")
+    };
+    let primary = builder().start();
+    let mut replica = builder().start();
+    let mut theirs = primary.client();
+    let slots: Vec<String> = (0..16384).map(|slot| slot.to_string()).collect();
+    theirs.must(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
+    let mut ours = replica.client();
+    ours.must(&format!("CLUSTER MEET 127.0.0.1 {}", primary.port));
+    let id = theirs.must("CLUSTER MYID").text();
+    eventually("it knows the primary", || ours.run(&format!("CLUSTER REPLICATE {id}")) == ok());
+    let is_up = |c: &mut Client| c.must("CLUSTER INFO").text().contains("cluster_state:ok");
+    eventually("the cluster is up", || is_up(&mut theirs) && is_up(&mut ours));
+    replica.in_sync_with(&primary);
+
+    for key in ["a", "b", "c"] {
+        theirs.fill(key, &["shared", key]);
+    }
+    theirs.fill("{a}c", &["shared"]);
+    theirs.must("RENAME {a}c {a}d");
+    theirs.count("pending", 5);
+    let seen = |server: &Server| {
+        let mut c = server.client();
+        c.must("READONLY");
+        let tags = c.must("APIKEY.TAGS a");
+        (c.codes(["a", "b", "c", "{a}d"]), tags, c.usage("pending"), server.digest())
+    };
+    let assert_same = |primary: &Server, replica: &Server| {
+        replica.in_sync_with(primary);
+        assert_eq!(seen(replica), seen(primary));
+        for server in [primary, replica] {
+            let mut c = server.client();
+            assert_eq!(c.must("APIKEY.CHECK").get("found"), &array([]));
+        }
+        assert_nothing_was_refused(replica);
+    };
+    assert_same(&primary, &replica);
+    replica.restart(Stop::Save);
+    let mut ours = replica.client();
+    eventually("it is in the cluster again", || is_up(&mut ours));
+    assert_same(&primary, &replica);
+    assert_eq!(seen(&replica).0, ["VALID", "VALID", "VALID", "MISS"]);
+    assert_eq!(theirs.info("stats", "sync_full").as_deref(), Some("1"));
+    theirs.fill("later", &["shared"]);
+    assert_eq!(theirs.invalidate("a"), 1);
+    assert_same(&primary, &replica);
 }
 
 #[test]
