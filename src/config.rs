@@ -18,12 +18,19 @@ pub struct Number {
     name: &'static CStr,
     least: i64,
     most: i64,
+    /// Whether only the load of the module sets it.
+    fixed: bool,
     value: AtomicI64,
 }
 
 impl Number {
     const fn new(name: &'static CStr, default: i64, least: i64, most: i64) -> Self {
-        Self { name, least, most, value: AtomicI64::new(default) }
+        Self { name, least, most, fixed: false, value: AtomicI64::new(default) }
+    }
+
+    const fn fixed(mut self) -> Self {
+        self.fixed = true;
+        self
     }
 
     pub fn get(&self) -> i64 {
@@ -117,6 +124,8 @@ pub static MAX_RECORD_BYTES: Number = Number::new(c"max-record-bytes", 16_384, 6
 pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
 pub static MAX_TAGS: Number =
     Number::new(c"max-tags", 16, 0, apikey_engine::tags::MAX_CALLER_TAGS as i64);
+pub static FENCE_SLOTS: Number = Number::new(c"fence-slots", 65_536, 1, 16_777_216).fixed();
+pub static TOKEN_TTL_MS: Number = Number::new(c"token-ttl-ms", 30_000, 1, 86_400_000);
 pub static MIN_HIT_RATE: Number = Number::new(c"min-hit-rate", 80, 0, 100);
 pub static MAX_MEMORY_PERCENT: Number = Number::new(c"max-memory-percent", 90, 1, 100);
 pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
@@ -133,7 +142,9 @@ pub static DIGEST_FIELD: Names = Names::new(
     (&apikey_engine::record::KEPT_FIELDS, "a record keeps that field"),
 );
 
-static NUMBERS: [&Number; 7] = [
+static NUMBERS: [&Number; 9] = [
+    &FENCE_SLOTS,
+    &TOKEN_TTL_MS,
     &VALIDATION_TTL,
     &MAX_NAME_LENGTH,
     &MAX_RECORD_BYTES,
@@ -204,16 +215,16 @@ fn set_by_argument(name: &str, value: &[u8]) -> Result<()> {
 
 fn register(ctx: Ctx) -> Result<()> {
     for own in NUMBERS {
-        let setting = Setting { name: own.name, own };
+        let setting = Setting { name: own.name, own, fixed: own.fixed };
         let bounds = (own.least, own.most);
         ffi::register_number(ctx, setting, own.get(), bounds, Some(get_number), Some(set_number))?;
     }
     for own in SWITCHES {
-        let setting = Setting { name: own.name, own };
+        let setting = Setting { name: own.name, own, fixed: false };
         ffi::register_bool(ctx, setting, own.get(), Some(get_switch), Some(set_switch))?;
     }
     for own in NAMES {
-        let setting = Setting { name: own.name, own };
+        let setting = Setting { name: own.name, own, fixed: false };
         let default = CString::new(own.text()).unwrap_or_default();
         ffi::register_string(ctx, setting, &default, Some(get_names), Some(set_names))?;
     }

@@ -16,6 +16,11 @@ pub fn subscribe(ctx: Ctx) -> Result<(), Refused> {
     ffi::subscribe_to_keys(ctx, classes, Some(on_key))?;
     ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_FLUSHDB, Some(on_flush))?;
     ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_SWAPDB, Some(on_swap))?;
+    ffi::subscribe_to_server(
+        ctx,
+        raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+        Some(on_role_change),
+    )?;
     if !ffi::is_redis_7() {
         // Later servers know the event no more: they load such a resync the plain way.
         ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_REPL_BACKUP, Some(on_repl_backup))?;
@@ -94,6 +99,15 @@ unsafe extern "C" fn on_swap(
             state::with(|state| state.swap(info.dbnum_first, info.dbnum_second));
         }
     });
+}
+
+unsafe extern "C" fn on_role_change(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard::run("role event", (), || state::with(|state| state.begin_run()));
 }
 
 /// 6.2 puts all databases aside, loads the primary's, and then drops those aside or, where loading

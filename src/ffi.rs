@@ -1020,15 +1020,23 @@ pub unsafe fn set_config_error(error: *mut *mut raw::RedisModuleString, text: &s
 pub struct Setting<T: 'static> {
     pub name: &'static CStr,
     pub own: &'static T,
+    /// Whether CONFIG SET is refused.
+    pub fixed: bool,
 }
 
 impl<T> Setting<T> {
     fn own_ptr(&self) -> *mut c_void {
         std::ptr::from_ref(self.own).cast_mut().cast()
     }
-}
 
-const CONFIG_FLAGS: u32 = raw::REDISMODULE_CONFIG_DEFAULT;
+    fn flags(&self) -> u32 {
+        if self.fixed {
+            raw::REDISMODULE_CONFIG_IMMUTABLE
+        } else {
+            raw::REDISMODULE_CONFIG_DEFAULT
+        }
+    }
+}
 
 pub fn register_number<T>(
     ctx: Ctx,
@@ -1045,7 +1053,7 @@ pub fn register_number<T>(
             ctx.raw,
             setting.name.as_ptr(),
             default,
-            CONFIG_FLAGS,
+            setting.flags(),
             least,
             most,
             get,
@@ -1070,7 +1078,7 @@ pub fn register_bool<T>(
             ctx.raw,
             setting.name.as_ptr(),
             default,
-            CONFIG_FLAGS,
+            setting.flags(),
             get,
             set,
             None,
@@ -1093,7 +1101,7 @@ pub fn register_string<T>(
             ctx.raw,
             setting.name.as_ptr(),
             default.as_ptr(),
-            CONFIG_FLAGS,
+            setting.flags(),
             get,
             set,
             None,

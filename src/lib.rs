@@ -9,7 +9,7 @@
 //! | [`command`], [`options`], [`error`] | what a command is; the grammar they share; errors |
 //! | [`keyspace`] | the one file that opens keys |
 //! | [`value`], [`types`] | what keys hold; how the server saves and loads it |
-//! | [`state`] | the index of each database, and counts |
+//! | [`state`] | the index of each database, the fence, and counts |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
 //! | [`config`] | settings |
 //! | [`ffi`] | every raw call of the module API |
@@ -79,6 +79,7 @@ fn load(ctx: Ctx, args: Args) -> Result<()> {
     }
     ffi::declare_options(ctx);
     config::load(ctx, args)?;
+    state::create();
     types::create(ctx).map_err(|_| Error::err("the server refused the data types"))?;
     commands::register(ctx)?;
     events::subscribe(ctx).map_err(|_| Error::err("the server refused to tell of events"))?;

@@ -4,6 +4,7 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::ffi::{Args, Ctx, Name};
 use apikey_engine::digest::{self, Digest, MAX_SECRET_BYTES};
+use apikey_engine::fence::Token;
 use apikey_engine::tags::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
 
 /// The arguments behind the fixed ones, read one by one.
@@ -126,6 +127,12 @@ pub fn namespace<'a>(options: &mut Options<'a>) -> Result<&'a [u8]> {
         )));
     }
     Ok(namespace)
+}
+
+/// `TOKEN t`, behind the word.
+pub fn token(options: &mut Options) -> Result<Token> {
+    let text = options.value("TOKEN")?.bytes();
+    Token::parse(text).map_err(|_| Error::err("TOKEN must be one that a MISS or apikey.token gave"))
 }
 
 /// When an entry is to expire.

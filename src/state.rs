@@ -1,15 +1,19 @@
-//! What the module knows beside the keys: an index for each database, and its counts of answers.
+//! What the module knows beside the keys: an index for each database, the fence, and its counts of
+//! answers.
 //!
 //! It belongs to whoever holds the server's global lock: the main thread, or a thread of another
 //! module's that has locked it to run commands. `free` is the one callback that runs without, and it
 //! has no business here.
 //!
-//! [`with`] lends the state for the time of a closure. No call into the server belongs into it: an
-//! eviction or an expiry inside that call would come back here.
+//! [`with`] lends the state for the time of a closure. No call into the server that opens or removes
+//! keys, or notifies, belongs into it: it could come back here.
 
+use crate::config;
 use crate::ffi;
 use crate::value::{RecordValue, RegionId, UsageValue};
-use apikey_engine::database::{Database, Totals};
+use apikey_engine::database::{tags_in_index, Database, Totals};
+use apikey_engine::fence::{Fence, Token};
+use apikey_engine::record::Record;
 use apikey_engine::stats::Stats;
 use apikey_engine::tag_index::{Fingerprint, Fingerprints};
 use std::cell::{OnceCell, RefCell};
@@ -23,6 +27,7 @@ pub struct Region {
 
 pub struct State {
     pub fingerprints: Fingerprints,
+    pub fence: Fence,
     pub stats: Stats,
     /// By number of database; a database without keys of ours may have none.
     regions: Vec<Option<Region>>,
@@ -40,16 +45,26 @@ unsafe impl<T> Sync for Locked<T> {}
 
 static STATE: Locked<OnceCell<RefCell<State>>> = Locked(OnceCell::new());
 
+/// Makes the state, once the settings are known, so that no command has to wait for it.
+pub fn create() {
+    with(|_| ());
+}
+
 /// Lends the state; see the top of this file.
 pub fn with<T>(body: impl FnOnce(&mut State) -> T) -> T {
     let state = STATE.0.get_or_init(|| RefCell::new(State::new()));
     body(&mut state.borrow_mut())
 }
 
+fn random_run() -> u64 {
+    u64::from_ne_bytes(ffi::random_bytes())
+}
+
 impl State {
     fn new() -> Self {
         Self {
             fingerprints: Fingerprints::new(ffi::random_bytes()),
+            fence: Fence::new(random_run(), config::FENCE_SLOTS.size()),
             stats: Stats::default(),
             regions: Vec::new(),
             aside: None,
@@ -165,8 +180,33 @@ impl State {
         }
     }
 
-    /// All keys of a database are going, without a word for each; -1 is all databases.
+    /// This node was promoted, or has become a replica: tokens of before are refused.
+    pub fn begin_run(&mut self) {
+        self.fence.begin_run(random_run());
+    }
+
+    /// Keys or tags of these names were invalidated or written: fills that began before are refused.
+    pub fn raise_fence<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>) {
+        let of = &self.fingerprints;
+        self.fence.raise(names.into_iter().map(|name| of.of(name)));
+    }
+
+    /// Whether a fill may store a record under a name; a refusal is counted.
+    pub fn accepts_fill(&mut self, token: &Token, name: &[u8], record: &Record, now: i64) -> bool {
+        let mut names = Vec::new();
+        tags_in_index(record, false, &self.fingerprints, &mut names);
+        names.push(self.fingerprints.of(name));
+        let accepted = self.fence.accepts(token, names, now, config::TOKEN_TTL_MS.get());
+        if !accepted {
+            self.stats.stale_fills_refused += 1;
+        }
+        accepted
+    }
+
+    /// All keys of a database are going, without a word for each; -1 is all databases. Fills that began
+    /// before are refused.
     pub fn flush(&mut self, number: i32) {
+        self.fence.raise_all();
         let gone = match usize::try_from(number) {
             Ok(at) => self.regions.get_mut(at).and_then(Option::take).into_iter().collect(),
             Err(_) => std::mem::take(&mut self.regions).into_iter().flatten().collect(),

@@ -13,6 +13,7 @@
 //! | [`tag_index`] | which names carry which tags; knows nothing of API keys |
 //! | [`buckets`], [`segments`] | tables that grow a bucket, or a segment, at a time |
 //! | [`database`] | the index, pending counters and totals of one database |
+//! | [`fence`] | tokens, and when a fill is too late |
 //! | [`usage`] | a usage counter |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
 //! | [`stats`], [`health`] | what was answered; how the module fares |
@@ -21,6 +22,7 @@ pub mod buckets;
 pub mod codec;
 pub mod database;
 pub mod digest;
+pub mod fence;
 pub mod health;
 pub mod record;
 pub mod scope;

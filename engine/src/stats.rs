@@ -20,6 +20,8 @@ pub struct Stats {
     pub disabled: u64,
     pub expired: u64,
     pub forbidden: u64,
+    /// Fills that their token refused.
+    pub stale_fills_refused: u64,
     /// Entries that the server evicted.
     pub evicted_entries: u64,
     window: [Second; SECONDS],
@@ -34,6 +36,7 @@ impl Default for Stats {
             disabled: 0,
             expired: 0,
             forbidden: 0,
+            stale_fills_refused: 0,
             evicted_entries: 0,
             window: [Second::default(); SECONDS],
         }

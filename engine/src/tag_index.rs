@@ -43,7 +43,8 @@ impl Fingerprint {
         Self([number, 0, 0, 0])
     }
 
-    fn hash(&self) -> u32 {
+    /// A part that is spread evenly.
+    pub(crate) fn hash(&self) -> u32 {
         self.0[1]
     }
 }

@@ -106,6 +106,7 @@ struct Figures {
     disabled: u64,
     expired: u64,
     forbidden: u64,
+    stale_fills_refused: u64,
     evicted_entries: u64,
     last_minute: LastMinute,
     totals: Totals,
@@ -127,6 +128,7 @@ impl Figures {
                 disabled: stats.disabled,
                 expired: stats.expired,
                 forbidden: stats.forbidden,
+                stale_fills_refused: stats.stale_fills_refused,
                 evicted_entries: stats.evicted_entries,
                 last_minute: stats.last_minute(now),
                 totals: state.totals(),
@@ -161,7 +163,7 @@ impl Figures {
         ]
     }
 
-    fn answers(&self) -> [Field; 9] {
+    fn answers(&self) -> [Field; 10] {
         [
             (c"hits", self.hits),
             (c"misses", self.misses),
@@ -171,6 +173,7 @@ impl Figures {
             (c"disabled", self.disabled),
             (c"expired", self.expired),
             (c"forbidden", self.forbidden),
+            (c"stale_fills_refused", self.stale_fills_refused),
             (c"evicted_entries", self.evicted_entries),
         ]
     }

@@ -17,6 +17,8 @@ pub fn register(ctx: Ctx) -> Result<()> {
     let commands = Registrar::new(ctx)?;
     commands.add::<record::SetVal>()?;
     commands.add::<record::Validate>()?;
+    commands.add::<record::TokenOf>()?;
+    commands.add::<record::Inval>()?;
     commands.add::<tags::TagInval>()?;
     commands.add::<tags::Tags>()?;
     commands.add::<usage::Incr>()?;

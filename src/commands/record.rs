@@ -1,6 +1,6 @@
-//! SETVAL and VALIDATE: a key's record.
+//! SETVAL, VALIDATE, TOKEN and INVAL: a key's record.
 
-use crate::command::{Arg, Command, Keys, Repeat, Spec, OVERWRITES, READS};
+use crate::command::{Arg, Command, Keys, Repeat, Spec, DELETES, OVERWRITES, READS};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::events::trusts_what_is_loaded;
@@ -10,6 +10,7 @@ use crate::options::{self, exclude, is, set_once, Call, Expiry, ExpiryOptions, O
 use crate::state;
 use crate::value::RecordValue;
 use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
+use apikey_engine::fence::Token;
 use apikey_engine::record::{Limits, Parts, Record};
 use apikey_engine::verdict::{judge, Verdict};
 
@@ -31,6 +32,7 @@ struct SetValOptions<'a> {
     digests: Vec<Digest>,
     tags: Option<Vec<&'a [u8]>>,
     namespace: Option<&'a [u8]>,
+    token: Option<Token>,
     condition: Option<Condition>,
 }
 
@@ -59,6 +61,9 @@ impl<'a> SetValOptions<'a> {
             } else if is(option, "NS") {
                 let namespace = options::namespace(&mut options)?;
                 set_once(&mut parsed.namespace, "NS", namespace)?;
+            } else if is(option, "TOKEN") {
+                let token = options::token(&mut options)?;
+                set_once(&mut parsed.token, "TOKEN", token)?;
             } else if is(option, "NX") || is(option, "XX") {
                 let (name, condition) = match is(option, "NX") {
                     true => ("NX", Condition::IfAbsent),
@@ -116,6 +121,7 @@ impl Command for SetVal {
             )
             .optional(),
             Arg::string(c"namespace").after(c"NS").optional(),
+            Arg::string(c"token").after(c"TOKEN").optional(),
             Arg::one_of(c"condition", &[Arg::word(c"nx", c"NX"), Arg::word(c"xx", c"XX")])
                 .optional(),
         ],
@@ -131,21 +137,32 @@ impl Command for SetVal {
         let now = ffi::now();
         let options = SetValOptions::parse(args, Call { now, replayed })?;
         let record = read_record(json, &options, replayed)?;
+        // A writer's word is not checked, and refuses the fills of readers that looked before it: also
+        // where it is not stored, since the row has changed all the same.
+        let fence_writer = || {
+            if options.token.is_none() {
+                state::with(|state| state.raise_fence([name.bytes()]));
+            }
+        };
         let fills = config::ENABLED.get() && config::WRITES_ENABLED.get();
         if !replayed && !fills {
+            fence_writer();
             ctx.reply_nil();
             return Ok(());
         }
 
         let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
-        let before = key.record()?.map(|value| !value.is_dead());
-        let exists = before == Some(true);
+        let exists = key.record()?.is_some_and(|value| !value.is_dead());
+        fence_writer();
         let refused = match options.condition {
             Some(Condition::IfAbsent) => exists,
             Some(Condition::IfPresent) => !exists,
             None => false,
         };
-        if refused {
+        let late = |token: &Token| {
+            !state::with(|state| state.accepts_fill(token, name.bytes(), &record, now))
+        };
+        if refused || (!replayed && options.token.as_ref().is_some_and(late)) {
             ctx.reply_nil();
             return Ok(());
         }
@@ -225,9 +242,6 @@ fn replicate(ctx: Ctx, name: Name, json: Name, record: &Record, expires_at: Opti
 
 pub struct Validate;
 
-/// The token of a MISS until fills take tokens: every fill refuses it.
-const NO_TOKEN: &[u8] = b"0";
-
 /// The most bytes that a requested scope may have.
 const MAX_REQUEST_BYTES: usize = apikey_engine::scope::MAX_SCOPE_BYTES;
 
@@ -293,16 +307,16 @@ impl Command for Validate {
             return Err(exclude("SECRET", "DIGEST"));
         }
 
+        let now = ffi::now();
         if !config::ENABLED.get() {
-            reply_miss(ctx);
+            reply_miss(ctx, now);
             return Ok(());
         }
         let key = keyspace::open(ctx, name, Mode::Read);
         let value = key.live_record()?;
-        let now = ffi::now();
         let Some(value) = value else {
             state::with(|state| state.stats.count_miss(now));
-            reply_miss(ctx);
+            reply_miss(ctx, now);
             return Ok(());
         };
         let record = &value.record;
@@ -318,7 +332,7 @@ impl Command for Validate {
                 ctx.reply_array(3);
                 ctx.reply_bulk(b"UNVERIFIED");
                 ctx.reply_bulk(record.json());
-                ctx.reply_bulk(NO_TOKEN);
+                ctx.reply_bulk(token(ctx, now).text().as_bytes());
             }
         }
         Ok(())
@@ -332,8 +346,17 @@ fn scopes<'a>(args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
     })
 }
 
-fn reply_miss(ctx: Ctx) {
-    reply(ctx, "MISS", Some(NO_TOKEN));
+fn reply_miss(ctx: Ctx, now: i64) {
+    reply(ctx, "MISS", Some(token(ctx, now).text().as_bytes()));
+}
+
+/// A token for a reader that begins now; on a replica, or while the module is not enabled, the one that
+/// every fill refuses.
+fn token(ctx: Ctx, now: i64) -> Token {
+    if ctx.is_replica() || !config::ENABLED.get() {
+        return Token::REFUSED;
+    }
+    state::with(|state| state.fence.token(now))
 }
 
 /// The form of every read of an entry: a code and what belongs to it.
@@ -343,5 +366,59 @@ fn reply(ctx: Ctx, code: &str, payload: Option<&[u8]>) {
     match payload {
         Some(payload) => ctx.reply_bulk(payload),
         None => ctx.reply_nil(),
+    }
+}
+
+pub struct TokenOf;
+
+impl Command for TokenOf {
+    const SPEC: Spec = Spec {
+        name: c"apikey.token",
+        alias: None,
+        flags: "readonly fast",
+        dangerous: false,
+        secret: false,
+        arity: 2,
+        keys: Keys::One(READS),
+        summary: c"Returns a token for a fill that did not begin with a miss.",
+        complexity: c"O(1)",
+        tips: None,
+        args: &[Arg::key()],
+    };
+
+    fn run(ctx: Ctx, _: Args) -> Result<()> {
+        // The key is there for the cluster: a token is its node's, whatever the key holds.
+        ctx.reply_bulk(token(ctx, ffi::now()).text().as_bytes());
+        Ok(())
+    }
+}
+
+pub struct Inval;
+
+impl Command for Inval {
+    const SPEC: Spec = Spec {
+        name: c"apikey.inval",
+        alias: None,
+        flags: "write",
+        dangerous: false,
+        secret: false,
+        arity: -2,
+        keys: Keys::All(DELETES),
+        summary: c"Removes entries by key, and refuses fills of these keys that began before.",
+        complexity: c"O(N) where N is the number of keys",
+        tips: None,
+        args: &[Arg::key().repeated(Repeat::Value)],
+    };
+
+    fn run(ctx: Ctx, args: Args) -> Result<()> {
+        for name in args.from(1) {
+            keyspace::open(ctx, name, Mode::Look).record()?;
+        }
+        state::with(|state| state.raise_fence(args.from(1).map(Name::bytes)));
+        let killed: i64 =
+            args.from(1).map(|name| i64::from(keyspace::unlink_entry(ctx, name.bytes()))).sum();
+        ctx.replicate_verbatim();
+        ctx.reply_integer(killed);
+        Ok(())
     }
 }

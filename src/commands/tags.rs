@@ -40,6 +40,7 @@ impl Command for TagInval {
                 }
             }
         }
+        state::with(|state| state.raise_fence(tags.iter().map(|tag| tag.bytes())));
         let killed: i64 = tags.iter().map(|tag| kill(ctx, tag.bytes())).sum();
         ctx.replicate_verbatim();
         ctx.reply_integer(killed);

@@ -145,8 +145,12 @@ fn a_key_takes_the_permission_for_what_the_command_does_to_it() {
     for (call, on_r, on_w) in [
         (format!("APIKEY.VALIDATE <>:k SECRET {SECRET}"), YES, NO),
         ("APIKEY.TAGS <>:k".into(), YES, NO),
+        ("APIKEY.TOKEN <>:k".into(), YES, NO),
         (format!("APIKEY.SETVAL <>:k {json} SECRET {SECRET}"), NO, YES),
         (format!("APIKEY.SETVAL <>:k {json} NX"), NO, YES),
+        (format!("APIKEY.SETVAL <>:k {json} TOKEN 0"), NO, YES),
+        ("APIKEY.INVAL <>:k".into(), NO, YES),
+        ("APIKEY.INVAL rw:none <>:k".into(), NO, YES),
         ("APIKEY.USAGE.GET <>:u".into(), YES, NO),
         ("APIKEY.USAGEGET <>:u".into(), YES, NO),
         // It tells the count as well.
@@ -164,6 +168,7 @@ fn a_key_takes_the_permission_for_what_the_command_does_to_it() {
             }
         }
     }
+    assert_eq!(admin.codes(["r:k", "w:k", "rw:k"]), ["VALID", "MISS", "MISS"]);
     assert_eq!(admin.usage("r:u"), (1, 1));
     assert_eq!(admin.usage("w:u"), (1, 1));
 }
@@ -180,6 +185,7 @@ fn before_7_0_a_tag_takes_no_permission_and_a_key_its_pattern() {
         c.run("APIKEY.VALIDATE other"),
         error("NOPERM this user has no permissions to access one of the keys used as arguments")
     );
+    assert_eq!(c.run("APIKEY.INVAL mine:k other"), c.run("APIKEY.VALIDATE other"));
     assert_eq!(c.run("APIKEY.TAGINVAL theirs"), int(1));
 }
 
@@ -194,6 +200,10 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
     assert_eq!(c.code("k"), "VALID");
     assert_eq!(c.must("APIKEY.TAGS k").items().len(), 4);
     assert_eq!(c.invalidate("tag"), 1);
+    let token = c.must("APIKEY.TOKEN k").text();
+    let json = record("k", "u");
+    assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &json, "TOKEN", &token]), ok());
+    assert_eq!(c.must("APIKEY.INVAL k"), int(1));
     assert_eq!(c.count("u", 5), 5);
     assert_eq!(c.usage("u"), (5, 5));
     assert_eq!(c.must("APIKEY.USAGE.TAKE u"), array([int(5)]));
@@ -212,7 +222,14 @@ fn a_user_may_be_given_one_command_on_every_server() {
     server.client().fill("k", &[]);
     let mut c = user(&server, "allkeys -@all +apikey.validate");
     assert_eq!(c.code("k"), "VALID");
-    for line in ["APIKEY.TAGS k", "APIKEY.TAGINVAL tag", "APIKEY.USAGE.FLUSH", "APIKEY.CHECK"] {
+    for line in [
+        "APIKEY.TAGS k",
+        "APIKEY.TOKEN k",
+        "APIKEY.INVAL k",
+        "APIKEY.TAGINVAL tag",
+        "APIKEY.USAGE.FLUSH",
+        "APIKEY.CHECK",
+    ] {
         assert!(c.run(line).text().starts_with("NOPERM"), "{line}");
     }
 }

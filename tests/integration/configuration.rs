@@ -3,13 +3,18 @@
 use crate::harness::server::Stop;
 use crate::harness::*;
 
+/// The setting that only the load of the module sets.
+const FIXED: &str = "fence-slots";
+
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 7] = [
+const NUMBERS: [(&str, i64, i64, i64); 9] = [
     ("validation-ttl", 300, 1, 31_536_000),
     ("max-name-length", 100, 1, 65_536),
     ("max-record-bytes", 16_384, 64, 1_048_576),
     ("max-scopes", 64, 0, 4096),
     ("max-tags", 16, 0, 64),
+    (FIXED, 65_536, 1, 16_777_216),
+    ("token-ttl-ms", 30_000, 1, 86_400_000),
     ("min-hit-rate", 80, 0, 100),
     ("max-memory-percent", 90, 1, 100),
 ];
@@ -19,12 +24,14 @@ const NAMES: [&str; 2] = ["extra-fields", "digest-field"];
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 12] = [
+const OTHERS: [(&str, &str); 14] = [
     ("validation-ttl", "77"),
     ("max-name-length", "5"),
     ("max-record-bytes", "200"),
     ("max-scopes", "2"),
     ("max-tags", "3"),
+    (FIXED, "1"),
+    ("token-ttl-ms", "1000"),
     ("min-hit-rate", "33"),
     ("max-memory-percent", "55"),
     ("trust-loaded", "yes"),
@@ -90,7 +97,7 @@ fn a_number_is_set_within_its_bounds_and_refused_beyond_them() {
     }
     let server = Server::start();
     let mut c = server.client();
-    for (name, default, least, most) in NUMBERS {
+    for (name, default, least, most) in NUMBERS.into_iter().filter(|(name, ..)| *name != FIXED) {
         for value in [least, most, default] {
             assert_eq!(set(&mut c, name, &value.to_string()), ok(), "{name} {value}");
             assert_eq!(get(&mut c, name), value.to_string());
@@ -105,6 +112,56 @@ fn a_number_is_set_within_its_bounds_and_refused_beyond_them() {
         }
         assert_eq!(get(&mut c, name), default.to_string(), "what is refused changes nothing");
     }
+}
+
+#[test]
+fn what_only_the_load_sets_is_refused_by_config_set() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    for value in ["65536", "1", "0", "x", ""] {
+        assert_eq!(set(&mut c, FIXED, value), refused(FIXED, "can't set immutable config"));
+        assert_eq!(get(&mut c, FIXED), "65536");
+    }
+    let both = format!("CONFIG SET apikey.max-tags 5 apikey.{FIXED} 1");
+    assert!(c.run(&both).is_error());
+    assert_eq!((get(&mut c, "max-tags"), get(&mut c, FIXED)), ("16".into(), "65536".into()));
+}
+
+#[test]
+fn any_number_of_slots_within_the_bounds_can_be_loaded() {
+    for slots in ["1", "2", "16777216"] {
+        let mut servers = vec![Server::builder().setting(FIXED, slots).start()];
+        if server::kind().has_module_config() {
+            let line = format!("apikey.{FIXED} {slots}");
+            servers.push(Server::builder().config(&line).start());
+        }
+        for server in servers {
+            let mut c = server.client();
+            if server::kind().has_module_config() {
+                assert_eq!(get(&mut c, FIXED), slots);
+            }
+            let token = c.must("APIKEY.TOKEN k").text();
+            assert_eq!(fill(&mut c, &token), ok());
+            c.must("APIKEY.INVAL other");
+            match slots {
+                "1" => assert_eq!(fill(&mut c, &token), nil(), "all names share the slot"),
+                "16777216" => assert_eq!(fill(&mut c, &token), ok()),
+                _ => {}
+            }
+            c.must("APIKEY.INVAL k");
+            assert_eq!(fill(&mut c, &token), nil());
+            let token = c.must("APIKEY.TOKEN k").text();
+            assert_eq!(fill(&mut c, &token), ok());
+        }
+    }
+}
+
+/// Fills the key k under a token.
+fn fill(c: &mut Client, token: &str) -> Reply {
+    c.cmd(["APIKEY.SETVAL", "k", &record("k", "u"), "TOKEN", token])
 }
 
 #[test]
@@ -195,11 +252,11 @@ fn what_is_set_holds_at_once() {
     if !server::kind().has_module_config() {
         return;
     }
-    let server = Server::start();
+    let server = Server::builder().setting(FIXED, "1").start();
     let mut c = server.client();
     for (name, value) in OTHERS {
         // The two that would refuse all fills are seen in `codes`.
-        if !name.ends_with("enabled") {
+        if !name.ends_with("enabled") && name != FIXED {
             assert_eq!(set(&mut c, name, value), ok());
         }
     }
@@ -211,11 +268,11 @@ fn a_rewritten_configuration_keeps_what_was_set() {
     if !server::kind().has_module_config() {
         return;
     }
-    let mut server = Server::start();
+    let mut server = Server::builder().config(&format!("apikey.{FIXED} 1")).start();
     let mut c = server.client();
     let mut others = OTHERS;
     others.iter_mut().find(|(name, _)| *name == "extra-fields").expect("it is there").1 = "a b \"c";
-    for (name, value) in others {
+    for (name, value) in others.into_iter().filter(|(name, _)| *name != FIXED) {
         assert_eq!(set(&mut c, name, value), ok());
     }
     c.must("CONFIG REWRITE");
@@ -248,6 +305,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("max-record-bytes", "16384"),
         ("max-scopes", "64"),
         ("max-tags", "16"),
+        ("token-ttl-ms", "30000"),
         ("min-hit-rate", "80"),
         ("max-memory-percent", "90"),
         ("trust-loaded", "no"),
@@ -262,7 +320,9 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
     c.must("CONFIG REWRITE");
     server.stop(Stop::NoSave);
     server.start_as_rewritten();
-    assert_eq!(all(&mut server.client()), sorted(&defaults));
+    // What could not be set stays as the argument says.
+    let expected = [&defaults[..], &[(FIXED, "1")]].concat();
+    assert_eq!(all(&mut server.client()), sorted(&expected));
 }
 
 #[test]
@@ -331,6 +391,16 @@ fn assert_settings_hold(c: &mut Client) {
     );
     assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(&format!("\"hash\":\"{DIGEST}\""))]), ok());
     assert_eq!(c.code("k"), "VALID", "digest-field");
+
+    // fence-slots: all names share one slot. token-ttl-ms: within a second the token is too old.
+    let token = c.must("APIKEY.TOKEN k").text();
+    assert_eq!(fill(c, &token), ok());
+    c.must("APIKEY.INVAL other");
+    assert_eq!(fill(c, &token), nil(), "fence-slots");
+    let token = c.must("APIKEY.TOKEN k").text();
+    assert_eq!(fill(c, &token), ok());
+    eventually("token-ttl-ms", || fill(c, &token) == nil());
+    c.fill("k", &[]);
 
     // min-hit-rate: with 33 of 100 it is met, with 32 it is not. The lookups above are hits, and some
     // more misses make up for them.
@@ -421,6 +491,18 @@ fn a_server_with_a_wrong_line_in_its_configuration_does_not_start_and_its_log_sa
         (
             "apikey.validation-ttl 0",
             "apikey.validation-ttl : argument must be between 1 and 31536000 inclusive",
+        ),
+        (
+            "apikey.fence-slots 0",
+            "apikey.fence-slots : argument must be between 1 and 16777216 inclusive",
+        ),
+        (
+            "apikey.fence-slots 16777217",
+            "apikey.fence-slots : argument must be between 1 and 16777216 inclusive",
+        ),
+        (
+            "apikey.token-ttl-ms 86400001",
+            "apikey.token-ttl-ms : argument must be between 1 and 86400000 inclusive",
         ),
         ("apikey.enabled maybe", "apikey.enabled : argument must be 'yes' or 'no'"),
         (

@@ -35,8 +35,9 @@ enum Keys {
 const READS: &[&str] = &["RO", "access"];
 const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
+const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 11] = [
+const COMMANDS: [Is; 13] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -50,7 +51,8 @@ const COMMANDS: [Is; 11] = [
                [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
                PXAT unix-time-milliseconds:unix-time|KEEPTTL] \
                [SECRET secret:string|DIGEST digest:string [DIGEST digest:string ...]] \
-               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] [NX|XX]",
+               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] \
+               [TOKEN token:string] [NX|XX]",
         complexity: "O(N+M)",
     },
     Is {
@@ -65,6 +67,30 @@ const COMMANDS: [Is; 11] = [
         args: "key:key [SECRET secret:string|DIGEST digest:string] \
                [SCOPE scope:string [SCOPE scope:string ...]]",
         complexity: "O(N*M)",
+    },
+    Is {
+        name: "apikey.token",
+        alias: None,
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "apikey.inval",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::All(DELETES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key [key:key ...]",
+        complexity: "O(N)",
     },
     Is {
         name: "apikey.taginval",
@@ -300,7 +326,11 @@ fn command_getkeys_finds_the_keys() {
     let mut c = server.client();
     for (call, keys, flags) in [
         ("APIKEY.SETVAL k {} EX 5 TAGS 1 t", &["k"][..], OVERWRITES),
+        ("APIKEY.SETVAL k {} TOKEN 0 NX", &["k"], OVERWRITES),
         ("APIKEY.VALIDATE k SECRET s SCOPE x", &["k"], READS),
+        ("APIKEY.TOKEN k", &["k"], READS),
+        ("APIKEY.INVAL a", &["a"], DELETES),
+        ("APIKEY.INVAL a b c", &["a", "b", "c"], DELETES),
         ("APIKEY.TAGS k", &["k"], READS),
         ("APIKEY.USAGE.INCR k BY 5", &["k"], UPDATES),
         ("APIKEY.USAGEINCR k", &["k"], UPDATES),

@@ -67,7 +67,15 @@ fn state(c: &mut Client) -> (String, Reply, Vec<Reply>) {
     let digest = c.must("DEBUG DIGEST").text();
     let size = c.must("DBSIZE");
     let health = c.must("APIKEY.HEALTH");
-    let counts = ["records", "usage_counters", "tags", "usage_pending", "hits", "misses"];
+    let counts = [
+        "records",
+        "usage_counters",
+        "tags",
+        "usage_pending",
+        "hits",
+        "misses",
+        "stale_fills_refused",
+    ];
     (digest, size, counts.map(|name| health.get(name).clone()).to_vec())
 }
 
@@ -97,6 +105,8 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
     for (name, wrong) in [
         ("setval", vec!["", " k"]),
         ("validate", vec![""]),
+        ("token", vec!["", " k more"]),
+        ("inval", vec![""]),
         ("taginval", vec![""]),
         ("tags", vec!["", " k more"]),
         ("usage.incr", vec![""]),
@@ -125,6 +135,8 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.SETVAL rec <record> TAGS 1 a b", 6),
         ("APIKEY.SETVAL rec <record> DIGEST <digest> <digest>", 5),
         ("APIKEY.SETVAL rec <record> SECRETS x", 3),
+        ("APIKEY.SETVAL rec <record> TOKEN 0 0", 5),
+        ("APIKEY.SETVAL rec <record> TOKENS 0", 3),
         ("APIKEY.VALIDATE rec FOO", 2),
         ("APIKEY.VALIDATE rec the-secret", 2),
         ("APIKEY.VALIDATE rec SECRET s x", 4),
@@ -156,6 +168,7 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.SETVAL rec <record> SECRET a SECRET a", "SECRET"),
         ("APIKEY.SETVAL rec <record> TAGS 1 a NX TAGS 1 b", "TAGS"),
         ("APIKEY.SETVAL rec <record> NS a: NS b:", "NS"),
+        ("APIKEY.SETVAL rec <record> TOKEN 0 NX token 0", "TOKEN"),
         ("APIKEY.SETVAL new <record> NX nx", "NX"),
         ("APIKEY.SETVAL rec <record> XX XX", "XX"),
         ("APIKEY.VALIDATE rec SECRET a secret a", "SECRET"),
@@ -211,7 +224,7 @@ fn options_that_exclude_each_other_are_named() {
 #[test]
 fn an_option_without_its_value_is_named() {
     let mut t = Table::new();
-    for name in ["EX", "PX", "EXAT", "PXAT", "SECRET", "DIGEST", "TAGS", "NS"] {
+    for name in ["EX", "PX", "EXAT", "PXAT", "SECRET", "DIGEST", "TAGS", "NS", "TOKEN"] {
         let line = format!("APIKEY.SETVAL rec <record> {}", name.to_lowercase());
         t.wrong(&line, &format!("ERR {name} has no value"));
     }
@@ -303,6 +316,76 @@ fn a_digest_is_64_hex_digits() {
         t.wrong_args(&[&setval[..], &[DIGEST.as_bytes(), b"DIGEST", digest]].concat(), text);
         t.wrong_args(&[b"APIKEY.VALIDATE".as_slice(), b"rec", b"DIGEST", digest], text);
     }
+}
+
+#[test]
+fn a_token_is_one_that_was_given() {
+    let mut t = Table::new();
+    let given = t.c.must("APIKEY.TOKEN rec").text();
+    let mut tokens: Vec<String> = [
+        "",
+        "x",
+        "1",
+        "00",
+        "-0",
+        "0 ",
+        "0\0",
+        "nil",
+        "-",
+        "--",
+        "1-2-3",
+        "0000000000000000-0-0",
+        "ffffffffffffffff-+f-1",
+        "ffffffffffffffff-ff--1",
+        "ffffffffffffffff-FF-1",
+        "ffffffffffffffff-0ff-1",
+        "ffffffffffffffff-ff",
+        "ffffffffffffffff-10000000000000000-1",
+        "ffffffffffffffff-1-8000000000000000",
+    ]
+    .map(str::to_string)
+    .into();
+    tokens.extend([
+        format!("{given} "),
+        format!(" {given}"),
+        format!("{given}\n"),
+        format!("{given}\0"),
+        format!("{given}-1"),
+        format!("0{given}"),
+        format!("{given},{given}"),
+        given.repeat(1000),
+        given[1..].to_string(),
+        given.rsplit_once('-').expect("parts").0.to_string(),
+    ]);
+    let json = record("id", "u1");
+    let text = "ERR TOKEN must be one that a MISS or apikey.token gave";
+    for key in ["rec", "new", "str", "use"] {
+        for token in &tokens {
+            t.wrong_args(&["APIKEY.SETVAL", key, &json, "TOKEN", token], text);
+        }
+        let bytes =
+            [b"APIKEY.SETVAL".as_slice(), key.as_bytes(), json.as_bytes(), b"TOKEN", b"\xff"];
+        t.wrong_args(&bytes, text);
+    }
+    t.wrong(&format!("APIKEY.SETVAL rec <record> TOKEN {given} TOKEN {given}x"), text);
+    // It is the token that was wrong.
+    assert_eq!(t.c.cmd(["APIKEY.SETVAL", "new", &json, "TOKEN", &given]), ok());
+    t.c.must("DEL new");
+    assert_eq!(state(&mut t.c), t.before);
+}
+
+#[test]
+fn what_is_wrong_fences_nothing() {
+    let mut t = Table::new();
+    let token = t.c.must("APIKEY.TOKEN rec").text();
+    t.wrong("APIKEY.INVAL rec str", WRONG_TYPE);
+    t.wrong("APIKEY.INVAL rec use", WRONG_TYPE);
+    t.wrong("APIKEY.TAGINVAL tag <257>", "ERR a tag must be between 1 and 256 bytes");
+    t.wrong("APIKEY.SETVAL rec <record> EX 0", "ERR EX must be between 1 and 100000000000");
+    t.bad_record("{}", "id is missing");
+    let json = record("id", "u1");
+    let fill = ["APIKEY.SETVAL", "rec", &json, "TAGS", "1", "tag", "TOKEN", &token];
+    assert_eq!(t.c.cmd(fill), ok());
 }
 
 #[test]
@@ -558,6 +641,11 @@ fn a_key_of_another_type_or_kind_is_refused() {
             format!("APIKEY.SETVAL {key} <record>"),
             format!("APIKEY.SETVAL {key} <record> NX"),
             format!("APIKEY.SETVAL {key} <record> XX KEEPTTL TAGS 1 a"),
+            format!("APIKEY.SETVAL {key} <record> TOKEN 0"),
+            format!("APIKEY.INVAL {key}"),
+            format!("APIKEY.INVAL rec {key}"),
+            format!("APIKEY.INVAL {key} other"),
+            format!("APIKEY.INVAL rec none {key} other"),
             format!("APIKEY.VALIDATE {key}"),
             format!("APIKEY.VALIDATE {key} SECRET s SCOPE x"),
             format!("APIKEY.TAGS {key}"),
@@ -626,10 +714,13 @@ fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     let text = "OOM command not allowed when used memory > 'maxmemory'.";
     t.wrong("APIKEY.SETVAL rec <record>", text);
     t.wrong("APIKEY.SETVAL new <record> NX", text);
+    t.wrong("APIKEY.SETVAL new <record> TOKEN 0", text);
     t.wrong("APIKEY.USAGE.INCR use", text);
     t.wrong("APIKEY.USAGEINCR new", text);
     assert_eq!(t.c.code("rec"), "VALID");
+    t.c.must("APIKEY.TOKEN rec");
     assert_eq!(t.c.invalidate("tag"), 1);
+    assert_eq!(t.c.must("APIKEY.INVAL rec other none"), int(1));
     assert_eq!(t.c.must("APIKEY.USAGE.TAKE use"), array([int(5)]));
     assert_eq!(t.c.must("APIKEY.USAGE.FLUSH"), array([bulk("full"), int(i64::MAX)]));
 }
@@ -643,6 +734,8 @@ fn a_replica_refuses_what_writes() {
     let mut c = replica.client();
     for line in [
         "APIKEY.SETVAL rec <record>",
+        "APIKEY.SETVAL rec <record> TOKEN 0",
+        "APIKEY.INVAL rec",
         "APIKEY.TAGINVAL shared",
         "APIKEY.USAGE.INCR use",
         "APIKEY.USAGE.TAKE use",
@@ -666,11 +759,13 @@ fn a_wrong_call_in_a_transaction_is_an_error_beside_the_others_replies() {
     t.c.must("APIKEY.SETVAL rec {}");
     t.c.must("APIKEY.USAGE.INCR use BY 0");
     t.c.must("APIKEY.TAGS str");
+    t.c.must("APIKEY.INVAL rec use");
     assert_eq!(
         t.c.must("EXEC"),
         array([
             error("BADRECORD id is missing"),
             error("ERR BY must be between 1 and 9223372036854775807"),
+            error(WRONG_TYPE),
             error(WRONG_TYPE),
         ])
     );

@@ -147,7 +147,7 @@ fn argument(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// Arguments that get far: mostly well-formed, for the commands whose shape is known here.
-fn plausible(rng: &mut Rng, name: &str) -> Vec<Vec<u8>> {
+fn plausible(rng: &mut Rng, name: &str, token: &str) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = Vec::new();
     match name {
         "APIKEY.SETVAL" => {
@@ -170,9 +170,19 @@ fn plausible(rng: &mut Rng, name: &str) -> Vec<Vec<u8>> {
             if rng.one_in(3) {
                 args.extend([b"PX".to_vec(), rng.below(20).to_string().into()]);
             }
+            if rng.one_in(3) {
+                let mut token = token.as_bytes().to_vec();
+                if rng.one_in(4) {
+                    mutate(rng, &mut token, 0);
+                }
+                args.extend([b"TOKEN".to_vec(), token]);
+            }
         }
         "APIKEY.TAGINVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| format!("t{}", rng.below(5)).into_bytes()));
+        }
+        "APIKEY.INVAL" => {
+            args.extend((0..1 + rng.below(4)).map(|_| rng.pick(&KEYS).into()));
         }
         _ => args.push(rng.pick(&KEYS).into()),
     }
@@ -200,11 +210,15 @@ fn random_arguments_never_stop_the_server() {
     let names = commands(&mut c);
     let mut rng = Rng::from_env(1);
     let rounds = env_number("APIKEY_FUZZ_ROUNDS", 3000);
+    let mut token = String::new();
     for round in 0..rounds {
+        if round % 20 == 0 {
+            token = c.must("APIKEY.TOKEN k1").text();
+        }
         let name = &names[rng.below(names.len())];
         let mut args = vec![name.clone().into_bytes()];
         if rng.one_in(2) {
-            args.extend(plausible(&mut rng, name));
+            args.extend(plausible(&mut rng, name, &token));
         } else {
             args.extend((0..rng.below(8)).map(|_| argument(&mut rng)));
         }
@@ -343,6 +357,7 @@ fn damaged_payloads_never_stop_the_server() {
             match rng.below(8) {
                 0 => drop(c.must("APIKEY.TAGINVAL shared plain rich apikey:user:u1")),
                 1 => drop(c.must("APIKEY.USAGE.FLUSH")),
+                3 => drop(c.cmd([b"APIKEY.INVAL".as_slice(), key])),
                 2 => c.fill("k4", &["shared"]),
                 _ => {}
             }

@@ -15,3 +15,4 @@ mod persistence;
 mod records;
 mod replication;
 mod secrecy;
+mod tokens;

@@ -2,8 +2,10 @@
 //! the same commands: the module's own and generic ones, over few keys, tags and databases, so that
 //! they meet often. Every reply is compared at once.
 //!
-//! The model knows no time (nothing expires while it runs) and no tokens. Where the design leaves open
-//! when a dead entry goes, it asks the server whether the key is still there.
+//! The model knows no time: nothing expires while it runs. Where the design leaves open when a dead entry
+//! goes, it asks the server whether the key is still there. A fill under a token that has just been given
+//! must be stored, one that began before something happened to its key or a tag must not; of the others
+//! (names may share a slot) the server's answer holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +43,13 @@ pub struct Model {
     queued: Option<Vec<(String, Expected)>>,
     rng: Rng,
     history: Vec<String>,
+    /// What takes a number counts here; when a key or a tag was last touched, in any database, and when
+    /// the last flush was.
+    now: usize,
+    touched: BTreeMap<String, usize>,
+    flushed: usize,
+    /// Tokens, and when they were given.
+    tokens: Vec<(String, usize)>,
     pub with_reload: bool,
 }
 
@@ -61,6 +70,10 @@ impl Model {
             queued: None,
             rng,
             history: Vec::new(),
+            now: 0,
+            touched: BTreeMap::new(),
+            flushed: 0,
+            tokens: Vec::new(),
             with_reload: false,
         }
     }
@@ -164,6 +177,12 @@ impl Model {
         }
     }
 
+    /// What began before may store nothing under these names.
+    fn touch<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.now += 1;
+        self.touched.extend(names.into_iter().map(|name| (name.to_string(), self.now)));
+    }
+
     fn here(&mut self) -> &mut Db {
         &mut self.dbs[self.db]
     }
@@ -174,7 +193,8 @@ impl Model {
         let here = self.dbs[self.db].get(&key).cloned();
         match self.rng.below(100) {
             0..=27 => self.setval(key, here),
-            28..=36 => self.invalidate(),
+            28..=33 => self.invalidate(),
+            34..=36 => self.inval(key),
             37..=44 => self.usage_incr(key, here),
             45..=48 => self.usage_take(key, here),
             49 => self.usage_flush(),
@@ -212,6 +232,7 @@ impl Model {
                 }
             }
             _ if self.with_reload && self.queued.is_none() => {
+                self.now += 1;
                 self.say("DEBUG RELOAD".into(), Expected::Is(ok()));
             }
             _ => {}
@@ -235,6 +256,10 @@ impl Model {
             tags.extend(own.iter().map(|t| t.to_string()));
         }
         let live = matches!(here, Some(Value::Entry { live: true, .. }));
+        let token = self.token();
+        if let Some((token, _)) = &token {
+            line += &format!(" TOKEN {token}");
+        }
         let mut stores = true;
         match self.rng.below(8) {
             0 => {
@@ -251,11 +276,82 @@ impl Model {
         }
         let expected = match here {
             None | Some(Value::Entry { .. }) if stores => {
-                self.here().insert(key, Value::Entry { tags, live: true });
+                let stored = Value::Entry { tags: tags.clone(), live: true };
+                match token {
+                    None => self.touch([key.as_str()]),
+                    Some((_, given)) => {
+                        let names = tags.iter().chain([&key]);
+                        let last = names.filter_map(|name| self.touched.get(name)).max();
+                        let is_late = given < self.flushed || last.is_some_and(|&at| given < at);
+                        if is_late {
+                            self.say(line, Expected::Is(nil()));
+                            return;
+                        }
+                        if given < self.now {
+                            if self.say_either(line) == ok() {
+                                self.here().insert(key, stored);
+                            }
+                            return;
+                        }
+                    }
+                }
+                self.here().insert(key, stored);
                 ok()
             }
-            None | Some(Value::Entry { .. }) => nil(),
+            None | Some(Value::Entry { .. }) => {
+                // It may have taken a number all the same.
+                self.now += 1;
+                nil()
+            }
             Some(Value::Text | Value::Usage { .. }) => error(WRONGTYPE),
+        };
+        self.say(line, Expected::Is(expected));
+    }
+
+    /// For some of the fills outside of a transaction: one that is new, or one that may have become old.
+    #[track_caller]
+    fn token(&mut self) -> Option<(String, usize)> {
+        if self.queued.is_some() || self.rng.one_in(2) {
+            return None;
+        }
+        if self.tokens.is_empty() || self.rng.one_in(2) {
+            let key = self.key();
+            let token = self.client.must(&format!("APIKEY.TOKEN {key}")).text();
+            self.tokens.push((token, self.now));
+            return self.tokens.last().cloned();
+        }
+        let from = self.tokens.len().saturating_sub(8);
+        let at = from + self.rng.below(self.tokens.len() - from);
+        Some(self.tokens[at].clone())
+    }
+
+    /// Sends a fill of which the server's answer holds.
+    #[track_caller]
+    fn say_either(&mut self, line: String) -> Reply {
+        let reply = self.client.run(&line);
+        assert!(reply == ok() || reply == nil(), "{line}: {reply:?}, after {}", self.tail());
+        self.history.push(format!("[{}] {line}: {reply:?}", self.db));
+        reply
+    }
+
+    #[track_caller]
+    fn inval(&mut self, one: String) {
+        let mut keys = vec![one];
+        while self.rng.one_in(2) {
+            keys.push(self.key());
+        }
+        let line = format!("APIKEY.INVAL {}", keys.join(" "));
+        let here = self.here();
+        let is_other =
+            |key: &String| matches!(here.get(key), Some(Value::Text | Value::Usage { .. }));
+        let expected = if keys.iter().any(is_other) {
+            error(WRONGTYPE)
+        } else {
+            let gone: Vec<Value> = keys.iter().filter_map(|key| here.remove(key)).collect();
+            let killed =
+                gone.iter().filter(|v| matches!(v, Value::Entry { live: true, .. })).count();
+            self.touch(keys.iter().map(String::as_str));
+            int(killed as i64)
         };
         self.say(line, Expected::Is(expected));
     }
@@ -280,6 +376,7 @@ impl Model {
         if self.queued.is_some() && !dead.is_empty() {
             return;
         }
+        self.touch(some.iter().copied());
         self.here().retain(|_, v| !(hit(v) && is_live(v)));
         self.say(line, Expected::Is(int(killed as i64)));
         for key in dead {
@@ -413,6 +510,8 @@ impl Model {
     #[track_caller]
     fn flush(&mut self) {
         let how = self.rng.pick(&["SYNC", "ASYNC"]);
+        self.now += 1;
+        self.flushed = self.now;
         if self.rng.one_in(4) {
             self.dbs = vec![Db::new(); DBS];
             self.say(format!("FLUSHALL {how}"), Expected::Is(ok()));

@@ -318,6 +318,8 @@ fn what_did_nothing_is_not_replicated() {
     let set = format!("APIKEY.SETVAL k {} SECRET {SECRET}", record("id", "u1"));
     for line in [
         &format!("{set} NX"),
+        &format!("{set} TOKEN 0"),
+        "APIKEY.TOKEN k",
         "APIKEY.USAGE.FLUSH",
         "APIKEY.USAGE.GET u",
         "APIKEY.USAGE.GET none",
@@ -330,6 +332,7 @@ fn what_did_nothing_is_not_replicated() {
     }
     assert!(c.run(&format!("{set} NO")).is_error());
     assert!(c.run("APIKEY.USAGE.INCR k").is_error());
+    assert!(c.run("APIKEY.INVAL k u").is_error());
     c.must("PUBLISH end of-it-all");
     stream.until(b"of-it-all");
     let text = stream.seen().to_ascii_lowercase();
@@ -348,6 +351,7 @@ fn a_replica_answers_reads_and_refuses_writes() {
     assert_eq!(c.usage("pending"), (5, 5));
     for line in [
         &format!("APIKEY.SETVAL k {}", record("id", "u")),
+        "APIKEY.INVAL plain",
         "APIKEY.TAGINVAL shared",
         "APIKEY.USAGE.INCR pending",
         "APIKEY.USAGE.TAKE pending",
