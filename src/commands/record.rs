@@ -218,9 +218,11 @@ fn replicate(ctx: Ctx, name: Name, json: Name, record: &Record, expires_at: Opti
     let count = tags.len().to_string();
 
     // The record as it came, where all of it was kept: then nothing is copied.
-    let (names, all) = ([name, json], json.bytes() == record.json());
+    let mut same = vec![name];
     let mut arguments: Vec<&[u8]> = Vec::with_capacity(16);
-    if !all {
+    if json.bytes() == record.json() {
+        same.push(json);
+    } else {
         arguments.push(record.json());
     }
     match &time {
@@ -237,7 +239,7 @@ fn replicate(ctx: Ctx, name: Name, json: Name, record: &Record, expires_at: Opti
     if !record.namespace().is_empty() {
         arguments.extend([b"NS", record.namespace()]);
     }
-    ctx.replicate(SetVal::SPEC.name, &names[..if all { 2 } else { 1 }], &arguments);
+    ctx.replicate(SetVal::SPEC.name, &same, &arguments);
 }
 
 pub struct Validate;

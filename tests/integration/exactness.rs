@@ -829,3 +829,31 @@ fn any_mix_of_commands_leaves_an_exact_index_and_the_expected_answers() {
         assert_exact(&server);
     }
 }
+
+#[test]
+fn check_is_a_map_of_what_was_compared() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.fill("a", &["x"]);
+    c.count("pending", 1);
+    c.count("settled", 1);
+    c.must("APIKEY.USAGE.TAKE settled");
+    c.must("SET str value");
+    let expected = array([
+        bulk("keys"),
+        int(4),
+        bulk("entries"),
+        int(2),
+        bulk("differences"),
+        int(0),
+        bulk("found"),
+        array([]),
+    ]);
+    assert_eq!(c.must("APIKEY.CHECK"), expected);
+    if server::kind() != Kind::Redis62 {
+        c.resp3();
+        let as_map = c.must("APIKEY.CHECK");
+        assert!(matches!(as_map, Reply::Map(_)), "{as_map:?}");
+        assert_eq!(as_map.names(), ["keys", "entries", "differences", "found"]);
+    }
+}

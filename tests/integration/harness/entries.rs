@@ -252,3 +252,27 @@ pub fn has_debug_command(c: &mut Client) -> bool {
     assert!(has || std::env::var_os("APIKEY_MODULE").is_some());
     has
 }
+
+/// The words of a line, for a call whose other arguments have spaces.
+pub fn args(line: &str) -> Vec<String> {
+    line.split(' ').filter(|word| !word.is_empty()).map(str::to_string).collect()
+}
+
+/// A token that MISS and UNVERIFIED carry: opaque, and never empty.
+pub fn is_token(reply: &Reply) -> bool {
+    matches!(reply, Reply::Bulk(token) if !token.is_empty())
+}
+
+/// Stores a record with these fields beside those that it must have.
+#[track_caller]
+pub fn store(c: &mut Client, key: &str, fields: &str, options: &str) -> String {
+    let record = match fields {
+        "" => r#"{"id":"k","user_id":"u","is_active":true}"#.to_string(),
+        fields if fields.contains("is_active") => format!(r#"{{"id":"k","user_id":"u",{fields}}}"#),
+        fields => format!(r#"{{"id":"k","user_id":"u","is_active":true,{fields}}}"#),
+    };
+    let mut call = vec!["APIKEY.SETVAL".to_string(), key.into(), record.clone()];
+    call.extend(args(options));
+    assert_eq!(c.cmd(&call), super::ok(), "{record} {options}");
+    record
+}
