@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::ffi::{self, Args, Ctx, Setting, Text};
 use crate::guard;
-use apikey_engine::record::{ExtraFields, Limits, MAX_EXTRA_FIELDS};
+use apikey_engine::sanitise::{ExtraFields, Limits, MAX_EXTRA_FIELDS};
 use redis_module::raw;
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
 use std::ptr::null_mut;
@@ -139,7 +139,7 @@ pub static EXTRA_FIELDS: Names = Names::new(
 pub static DIGEST_FIELD: Names = Names::new(
     c"digest-field",
     1,
-    (&apikey_engine::record::KEPT_FIELDS, "a record keeps that field"),
+    (&apikey_engine::sanitise::KEPT_FIELDS, "a record keeps that field"),
 );
 
 static NUMBERS: [&Number; 9] = [

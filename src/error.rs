@@ -1,6 +1,6 @@
 //! Errors as a client sees them.
 
-use apikey_engine::record::BadRecord;
+use apikey_engine::sanitise::BadRecord;
 use std::borrow::Cow;
 
 /// The text of an error reply, its code first.

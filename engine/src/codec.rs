@@ -20,7 +20,8 @@
 //! ones; rules for what is stored may be loosened, never tightened.
 
 use crate::digest::Digest;
-use crate::record::{Limits, Parts, Record, MAX_STORED_BYTES};
+use crate::record::Record;
+use crate::sanitise::{Limits, Parts, MAX_STORED_BYTES};
 use crate::tags::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
 use crate::usage::Counter;
 use bincode::{Decode, Encode};

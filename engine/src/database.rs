@@ -156,7 +156,7 @@ pub fn tags_in_index(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Limits, Parts};
+    use crate::sanitise::{Limits, Parts};
 
     #[test]
     fn a_database_counts_what_comes_and_goes() {

@@ -5,7 +5,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | [`record`] | a record: what is kept of its JSON, how it is laid out |
+//! | [`sanitise`] | what is kept of a record's JSON |
+//! | [`record`] | a record, as it is laid out |
 //! | [`scope`] | when a scope grants a request |
 //! | [`digest`] | digests of secrets and their comparison |
 //! | [`verdict`] | VALIDATE's checks in their order |
@@ -25,6 +26,7 @@ pub mod digest;
 pub mod fence;
 pub mod health;
 pub mod record;
+pub mod sanitise;
 pub mod scope;
 pub mod segments;
 pub mod stats;

@@ -58,7 +58,7 @@ pub fn judge<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Limits, Parts};
+    use crate::sanitise::{Limits, Parts};
 
     const NOW: i64 = 1_700_000_000_000;
     const RIGHT: Digest = [1; 32];

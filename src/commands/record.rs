@@ -11,7 +11,8 @@ use crate::state;
 use crate::value::RecordValue;
 use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
 use apikey_engine::fence::Token;
-use apikey_engine::record::{Limits, Parts, Record};
+use apikey_engine::record::Record;
+use apikey_engine::sanitise::{Limits, Parts};
 use apikey_engine::verdict::{judge, Verdict};
 
 pub struct SetVal;

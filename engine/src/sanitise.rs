@@ -1,0 +1,633 @@
+//! What may be stored of a record: its JSON, sanitised, bounded and checked.
+//!
+//! [`Parts::sanitise`] keeps the fields that may be kept, and leaves their text as it was, so that a
+//! client gets back what went in (also integers beyond 2^53).
+
+use crate::digest::{self, Digest};
+use crate::scope::{self, Scope};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// The most bytes that an `id` or a `user_id` may have; the least is 1.
+pub const MAX_ID_BYTES: usize = 128;
+
+/// The most bytes that any stored record may have, whatever `max-record-bytes` says: room for the
+/// escapes that cutting a name may add to the largest record.
+pub const MAX_STORED_BYTES: usize = 4 << 20;
+
+/// The fields that every record keeps, beside those that are configured.
+pub const KEPT_FIELDS: [&str; 9] = [
+    "id",
+    "user_id",
+    "name",
+    "key_prefix",
+    "scopes",
+    "is_active",
+    "expires_at",
+    "created_at",
+    "updated_at",
+];
+
+/// The most fields that `extra-fields` may name.
+pub const MAX_EXTRA_FIELDS: usize = 32;
+
+/// The most fields that a record can keep.
+const MAX_FIELDS: usize = KEPT_FIELDS.len() + MAX_EXTRA_FIELDS;
+
+/// How deep the value of a kept field may be nested.
+const MAX_LEVELS: usize = 32;
+
+/// Which fields a record keeps beside [`KEPT_FIELDS`].
+#[derive(Clone, Copy, Debug)]
+pub enum ExtraFields<'a> {
+    Named(&'a [String]),
+    /// All of them: the record was sanitised where it came from.
+    All,
+}
+
+/// What a record may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    pub max_record_bytes: usize,
+    /// Bytes of a name; a longer one is cut at a character boundary.
+    pub max_name_bytes: usize,
+    pub max_scopes: usize,
+    pub extra_fields: ExtraFields<'a>,
+    /// The field that holds the digest, or an array of two.
+    pub digest_field: Option<&'a str>,
+}
+
+impl Limits<'static> {
+    /// For records that were judged when they were first stored: from an RDB, an AOF, a primary.
+    pub const STORED: Self = Limits {
+        max_record_bytes: MAX_STORED_BYTES,
+        max_name_bytes: MAX_STORED_BYTES,
+        max_scopes: MAX_STORED_BYTES,
+        extra_fields: ExtraFields::All,
+        digest_field: None,
+    };
+}
+
+/// Why something is no record: a sentence for the error reply. It quotes nothing of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRecord(pub Cow<'static, str>);
+
+fn bad<T>(why: impl Into<Cow<'static, str>>) -> Result<T, BadRecord> {
+    Err(BadRecord(why.into()))
+}
+
+/// The fields of an object, in their order, each with its JSON text.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::with_capacity(12);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    fields.push((name, value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        from.deserialize_map(FieldsVisitor)
+    }
+}
+
+/// A record as it was read: sanitised, not yet laid out.
+#[derive(Debug)]
+pub struct Parts {
+    pub(crate) json: String,
+    pub(crate) id: Text,
+    pub(crate) user_id: Text,
+    pub(crate) is_active: bool,
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) scopes: Vec<u8>,
+    digests: Vec<Digest>,
+}
+
+/// An id: where its text stands in the JSON, or the text itself where the JSON escapes it.
+#[derive(Debug)]
+pub(crate) enum Text {
+    InJson { from: usize, len: usize },
+    Own(String),
+}
+
+impl Parts {
+    /// Reads a record, keeps what `limits` let it keep, and checks all that it keeps.
+    pub fn sanitise(input: &[u8], limits: &Limits) -> Result<Self, BadRecord> {
+        if input.len() > limits.max_record_bytes {
+            return bad(format!("record must be at most {} bytes", limits.max_record_bytes));
+        }
+        let Ok(input) = std::str::from_utf8(input) else {
+            return bad("record must be UTF-8");
+        };
+        let fields = match serde_json::from_str::<Fields>(input) {
+            Ok(fields) => fields.0,
+            Err(error) if error.is_data() => return bad("record must be a JSON object"),
+            // Not the library's own words: they may quote the record.
+            Err(error) => {
+                return bad(format!(
+                    "record is not JSON (line {} column {})",
+                    error.line(),
+                    error.column()
+                ))
+            }
+        };
+
+        let mut json = String::with_capacity(input.len());
+        let (mut id, mut user_id, mut is_active) = (None, None, None);
+        let (mut expires_at, mut scopes, mut digests) = (None, Vec::new(), Vec::new());
+        let mut seen: Vec<&str> = Vec::with_capacity(KEPT_FIELDS.len());
+        for (name, value) in &fields {
+            let name = name.as_ref();
+            let is_digest = limits.digest_field == Some(name);
+            let kept = !is_digest && keeps(name, limits.extra_fields);
+            if !kept && !is_digest {
+                continue;
+            }
+            if seen.contains(&name) {
+                return bad(format!("{name} is given twice"));
+            }
+            if seen.len() == MAX_FIELDS {
+                return bad(format!("record must have at most {MAX_FIELDS} fields that are kept"));
+            }
+            seen.push(name);
+            if is_digest {
+                digests = read_digests(name, value)?;
+                continue;
+            }
+            json.push(if json.is_empty() { '{' } else { ',' });
+            push_string(name, &mut json);
+            json.push(':');
+            let from = json.len();
+            let text = value.get();
+            match name {
+                "id" => id = Some(read_id("id", text, from)?),
+                "user_id" => user_id = Some(read_id("user_id", text, from)?),
+                "is_active" => is_active = Some(read_active(text)?),
+                "expires_at" => expires_at = read_expires_at(text)?,
+                "scopes" => {
+                    // Plain strings in a plain array are all right.
+                    if text.get(1..).is_some_and(|text| text.contains(['\\', '{', '['])) {
+                        check_free(name, text)?;
+                    }
+                    scopes = read_scopes(text, limits.max_scopes)?;
+                }
+                "key_prefix" => {
+                    read_optional_string(name, text)?;
+                }
+                "name" => {
+                    let full = read_optional_string(name, text)?;
+                    if let Some(cut) = full.as_deref().and_then(|n| cut(n, limits.max_name_bytes)) {
+                        push_string(cut, &mut json);
+                        continue;
+                    }
+                }
+                _ => check_free(name, text)?,
+            }
+            json.push_str(text);
+        }
+        let Some(id) = id else { return bad("id is missing") };
+        let Some(user_id) = user_id else { return bad("user_id is missing") };
+        let Some(is_active) = is_active else { return bad("is_active is missing") };
+        json.push('}');
+        json.shrink_to_fit();
+        Ok(Self { json, id, user_id, is_active, expires_at, scopes, digests })
+    }
+
+    /// The digests that stood in the record's digest field.
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+
+    /// What an id says.
+    pub(crate) fn text<'a>(&'a self, text: &'a Text) -> &'a [u8] {
+        match text {
+            Text::InJson { from, len } => {
+                self.json.as_bytes().get(*from..from + len).unwrap_or_default()
+            }
+            Text::Own(own) => own.as_bytes(),
+        }
+    }
+}
+
+fn keeps(name: &str, extra: ExtraFields) -> bool {
+    KEPT_FIELDS.contains(&name)
+        || match extra {
+            ExtraFields::Named(names) => names.iter().any(|extra| extra == name),
+            ExtraFields::All => true,
+        }
+}
+
+/// The longest beginning of `name` within `max` bytes that ends between two characters; `None` when
+/// the name is no longer than that.
+fn cut(name: &str, max: usize) -> Option<&str> {
+    if name.len() <= max {
+        return None;
+    }
+    let end = (0..=max).rev().find(|&at| name.is_char_boundary(at))?;
+    name.get(..end)
+}
+
+fn push_string(text: &str, json: &mut String) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+        return;
+    }
+    // Writing a string to memory can't fail.
+    json.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+/// Checks a kept field of any shape: everything in it is what any JSON parser takes (numbers in
+/// range, no half of a surrogate pair, not nested beyond [`MAX_LEVELS`]).
+fn check_free(name: &str, text: &str) -> Result<(), BadRecord> {
+    if plain_string(text).is_some() {
+        return Ok(());
+    }
+    if levels(text) <= MAX_LEVELS && serde_json::from_str::<serde_json::Value>(text).is_ok() {
+        return Ok(());
+    }
+    bad(format!(
+        "{name} must be JSON that any parser takes: at most {MAX_LEVELS} levels, whole \
+         characters, numbers in the range of a double"
+    ))
+}
+
+/// How deep arrays and objects are nested in a text that is JSON.
+fn levels(text: &str) -> usize {
+    let (mut level, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            b']' | b'}' if !in_string => level = level.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What a JSON string says, where it has no escapes: its text as it stands. `text` is one JSON value,
+/// that is, it was parsed before.
+fn plain_string(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
+}
+
+fn read_optional_string<'a>(name: &str, text: &'a str) -> Result<Option<Cow<'a, str>>, BadRecord> {
+    if let Some(plain) = plain_string(text) {
+        return Ok(Some(Cow::Borrowed(plain)));
+    }
+    match serde_json::from_str(text) {
+        Ok(string) => Ok(string),
+        Err(_) => bad(format!("{name} must be a string or null")),
+    }
+}
+
+fn read_id(name: &'static str, text: &str, at: usize) -> Result<Text, BadRecord> {
+    let wrong =
+        || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer"));
+    let fits = |len: usize| (1..=MAX_ID_BYTES).contains(&len);
+    if let Some(plain) = plain_string(text) {
+        return match plain.len() {
+            len if fits(len) => Ok(Text::InJson { from: at + 1, len }),
+            _ => wrong(),
+        };
+    }
+    if text.starts_with('"') {
+        return match serde_json::from_str::<String>(text) {
+            Ok(own) if !fits(own.len()) => wrong(),
+            Ok(own) if own.len() + 2 == text.len() => {
+                Ok(Text::InJson { from: at + 1, len: own.len() })
+            }
+            Ok(own) => Ok(Text::Own(own)),
+            Err(_) => wrong(),
+        };
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && fits(text.len()) {
+        return Ok(Text::InJson { from: at, len: text.len() });
+    }
+    wrong()
+}
+
+fn read_active(text: &str) -> Result<bool, BadRecord> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => bad("is_active must be true or false"),
+    }
+}
+
+fn read_expires_at(text: &str) -> Result<Option<i64>, BadRecord> {
+    let wrong =
+        || bad("expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits");
+    if text == "null" {
+        return Ok(None);
+    }
+    if !text.starts_with('"') {
+        return text.parse().map(Some).or_else(|_| wrong());
+    }
+    let Ok(time) = serde_json::from_str::<String>(text) else { return wrong() };
+    match chrono::DateTime::parse_from_rfc3339(&time) {
+        Ok(time) => Ok(Some(time.timestamp_millis())),
+        Err(_) => wrong(),
+    }
+}
+
+fn read_scopes(text: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
+    let Ok(scopes) = serde_json::from_str::<Vec<Scope>>(text) else {
+        return bad(
+            "scopes must be an array of strings or of objects with a resource and an array of \
+             actions",
+        );
+    };
+    if scopes.len() > max {
+        return bad(format!("scopes must have at most {max} elements"));
+    }
+    let mut bytes = Vec::new();
+    for scope in &scopes {
+        if !scope::push(scope, &mut bytes) {
+            return bad(format!(
+                "scopes must have at most {} bytes in a text and 65535 actions in an object",
+                scope::MAX_SCOPE_BYTES
+            ));
+        }
+    }
+    Ok(bytes)
+}
+
+fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> {
+    let read = |text: &String| digest::from_hex(text.as_bytes());
+    let text = value.get();
+    if text == "null" {
+        return Ok(Vec::new());
+    }
+    let digests: Option<Vec<Digest>> = match text.as_bytes().first() {
+        Some(b'[') => serde_json::from_str::<Vec<String>>(text)
+            .ok()
+            .filter(|texts| (1..=2).contains(&texts.len()))
+            .and_then(|texts| texts.iter().map(read).collect()),
+        _ => serde_json::from_str(text).ok().and_then(|text| Some(vec![read(&text)?])),
+    };
+    match digests {
+        Some(digests) => Ok(digests),
+        None => bad(format!("{name} must be 64 hex digits or an array of one or two of those")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DEFAULT: Limits = Limits {
+        max_record_bytes: 16384,
+        max_name_bytes: 100,
+        max_scopes: 64,
+        extra_fields: ExtraFields::Named(&[]),
+        digest_field: None,
+    };
+
+    fn json(input: &str, limits: &Limits) -> Result<String, String> {
+        Parts::sanitise(input.as_bytes(), limits).map(|p| p.json).map_err(|e| e.0.into_owned())
+    }
+
+    #[test]
+    fn a_record_keeps_its_fields_and_drops_the_rest() {
+        let input = r#" { "id" : "k1", "user_id": 42, "key_hash": "aa", "name": "Caf\u00e9 \ud83d\ude00",
+            "scopes": [ "a:b", {"resource":"r","actions":["x"],"note":[1]} ], "is_active": true,
+            "expires_at": null, "created_at": "2024-01-01T00:00:00Z", "metadata": {"a":1},
+            "updated_at": 12345678901234567890123 } "#;
+        assert_eq!(
+            json(input, &DEFAULT).unwrap(),
+            r#"{"id":"k1","user_id":42,"name":"Caf\u00e9 \ud83d\ude00","scopes":[ "a:b", {"resource":"r","actions":["x"],"note":[1]} ],"is_active":true,"expires_at":null,"created_at":"2024-01-01T00:00:00Z","updated_at":12345678901234567890123}"#
+        );
+    }
+
+    #[test]
+    fn what_is_stored_is_read_again_as_it_is() {
+        let input = r#"{"id":"k","extra":{"deep":[1]},"user_id":"u","is_active":false}"#;
+        let named = ["extra".to_string()];
+        let limits = Limits { extra_fields: ExtraFields::Named(&named), ..DEFAULT };
+        let first = json(input, &limits).unwrap();
+        assert_eq!(first, input);
+        assert_eq!(json(&first, &Limits::STORED).unwrap(), input);
+        assert_eq!(json(input, &DEFAULT).unwrap(), r#"{"id":"k","user_id":"u","is_active":false}"#);
+    }
+
+    #[test]
+    fn a_long_name_is_cut_at_a_character_boundary() {
+        let limits = Limits { max_name_bytes: 5, ..DEFAULT };
+        let named = |name: &str| {
+            json(&format!(r#"{{"id":1,"user_id":1,"is_active":true,"name":{name}}}"#), &limits)
+                .map(|json| json.split_once(r#""name":"#).unwrap().1.to_string())
+        };
+        assert_eq!(named(r#""abcde""#).unwrap(), r#""abcde"}"#);
+        assert_eq!(named(r#""abcdef""#).unwrap(), r#""abcde"}"#);
+        assert_eq!(named(r#""abcd\u00e9f""#).unwrap(), r#""abcd"}"#);
+        assert_eq!(named(r#""\ud83d\ude00\ud83d\ude00""#).unwrap(), r#""😀"}"#);
+        assert_eq!(named(r#""\"\"\"\"\"\"""#).unwrap(), r#""\"\"\"\"\""}"#);
+        assert_eq!(named("null").unwrap(), "null}");
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_with_the_field_and_the_bound() {
+        let with = |field: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,{field}}}"#);
+        let deep = with(&format!(r#""scopes":{}{}"#, "[".repeat(5000), "]".repeat(5000)));
+        let many = with(&format!(r#""scopes":[{}]"#, vec![r#""a""#; 65].join(",")));
+        let id_error = "must be a string of 1 to 128 bytes or an integer";
+        let shapes = "scopes must be an array of strings or of objects with a resource and an \
+                      array of actions";
+        let free = "must be JSON that any parser takes: at most 32 levels, whole characters, \
+                    numbers in the range of a double";
+        let time = "expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits";
+        let cases: Vec<(String, String)> = [
+            ("", "record is not JSON (line 1 column 0)"),
+            ("{", "record is not JSON (line 1 column 1)"),
+            (r#"{"id":"k"} x"#, "record is not JSON (line 1 column 12)"),
+            ("\"secret\"", "record must be a JSON object"),
+            ("[]", "record must be a JSON object"),
+            ("null", "record must be a JSON object"),
+            ("{}", "id is missing"),
+            (r#"{"id":"k"}"#, "user_id is missing"),
+            (r#"{"id":"k","user_id":"u"}"#, "is_active is missing"),
+            (r#"{"id":"k","id":"l","user_id":"u"}"#, "id is given twice"),
+            (r#"{"id":"k","\u0069d":"l","user_id":"u"}"#, "id is given twice"),
+            (r#"{"id":"k","user_id":"u","is_active":1}"#, "is_active must be true or false"),
+            (r#"{"id":"k","user_id":"u","is_active":"true"}"#, "is_active must be true or false"),
+            (r#"{"id":"k","user_id":"u","is_active":null}"#, "is_active must be true or false"),
+        ]
+        .into_iter()
+        .map(|(input, error)| (input.to_string(), error.to_string()))
+        .chain(
+            [r#""""#, "null", "1.5", "1e3", "true", "[]", r#""\ud800""#, "-"]
+                .into_iter()
+                .map(|id| (format!(r#"{{"id":{id}}}"#), format!("id {id_error}")))
+                .filter(|(input, _)| !input.ends_with("-}")),
+        )
+        .chain([
+            (format!(r#"{{"id":"{}"}}"#, "x".repeat(129)), format!("id {id_error}")),
+            (format!(r#"{{"id":{}}}"#, "1".repeat(129)), format!("id {id_error}")),
+            (r#"{"id":"k","user_id":{}}"#.into(), format!("user_id {id_error}")),
+            (with(r#""name":1"#), "name must be a string or null".into()),
+            (with(r#""name":"\udc00""#), "name must be a string or null".into()),
+            (with(r#""key_prefix":[]"#), "key_prefix must be a string or null".into()),
+            (with(r#""expires_at":"tomorrow""#), time.into()),
+            (with(r#""expires_at":"2024-01-01""#), time.into()),
+            (with(r#""expires_at":1.5"#), time.into()),
+            (with(r#""expires_at":9223372036854775808"#), time.into()),
+            (with(r#""expires_at":true"#), time.into()),
+            (with(r#""scopes":null"#), shapes.into()),
+            (with(r#""scopes":"a""#), shapes.into()),
+            (with(r#""scopes":[1]"#), shapes.into()),
+            (with(r#""scopes":[{"resource":"a"}]"#), shapes.into()),
+            (many, "scopes must have at most 64 elements".into()),
+            (deep, format!("scopes {free}")),
+            (with(r#""created_at":1e999"#), format!("created_at {free}")),
+            (with(r#""updated_at":"\ud800""#), format!("updated_at {free}")),
+            (
+                with(&format!(r#""x":"{}""#, "x".repeat(16384))),
+                "record must be at most 16384 bytes".into(),
+            ),
+        ])
+        .collect();
+        for (input, error) in cases {
+            assert_eq!(json(&input, &DEFAULT), Err(error), "{:.80}", input);
+        }
+        let invalid = Parts::sanitise(b"{\"id\":\"\xff\"}", &DEFAULT);
+        assert_eq!(invalid.unwrap_err().0, "record must be UTF-8");
+    }
+
+    #[test]
+    fn a_kept_field_is_nested_32_levels_at_most() {
+        let nested = |levels: usize| {
+            let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+            json(
+                &format!(
+                    r#"{{"id":1,"user_id":1,"is_active":true,"created_at":{open}"[\"[{{"{close}}}"#
+                ),
+                &DEFAULT,
+            )
+        };
+        assert!(nested(32).is_ok());
+        assert!(nested(33).is_err());
+    }
+
+    /// What comes from a backup is not bounded by the configuration.
+    #[test]
+    fn a_stored_record_has_no_more_fields_than_one_can_have() {
+        let many = |n: usize| {
+            let fields: String = (0..n).map(|n| format!(r#","f{n}":0"#)).collect();
+            json(&format!(r#"{{"id":1,"user_id":1,"is_active":true{fields}}}"#), &Limits::STORED)
+        };
+        assert!(many(38).is_ok());
+        assert_eq!(many(60_000).unwrap_err(), "record must have at most 41 fields that are kept");
+    }
+
+    #[test]
+    fn expires_at_is_read_to_the_millisecond() {
+        for (text, ms) in [
+            ("null", None),
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("1700000000123", Some(1_700_000_000_123)),
+            (r#""2023-11-14T22:13:20.123Z""#, Some(1_700_000_000_123)),
+            (r#""2023-11-14T22:13:20.123999Z""#, Some(1_700_000_000_123)),
+            (r#""2023-11-14T23:13:20.123+01:00""#, Some(1_700_000_000_123)),
+        ] {
+            assert_eq!(read_expires_at(text), Ok(ms), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_digest_field_is_taken_and_dropped() {
+        let limits = Limits { digest_field: Some("key_hash"), ..DEFAULT };
+        let (one, two) = ("1a".repeat(32), "2B".repeat(32));
+        let read = |value: String| {
+            let input =
+                format!(r#"{{"id":"k","user_id":"u","is_active":true,"key_hash":{value}}}"#);
+            Parts::sanitise(input.as_bytes(), &limits).map(|parts| {
+                assert!(!parts.json.contains("key_hash"));
+                parts.digests
+            })
+        };
+        assert_eq!(read("null".into()).unwrap(), Vec::<Digest>::new());
+        assert_eq!(read(format!("\"{one}\"")).unwrap(), vec![[0x1a; 32]]);
+        assert_eq!(read(format!("[\"{one}\",\"{two}\"]")).unwrap(), vec![[0x1a; 32], [0x2b; 32]]);
+        for wrong in ["1".into(), "\"abc\"".into(), "[]".into(), format!("[\"{one}\",1]")] {
+            assert_eq!(
+                read(wrong).unwrap_err().0,
+                "key_hash must be 64 hex digits or an array of one or two of those"
+            );
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                proptest::collection::btree_map(any::<String>(), inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_under_a_kept_field_comes_out_equal(
+            id in "\\PC{1,32}", user in any::<i64>(), name in any::<String>(),
+            texts in proptest::collection::vec(any::<String>(), 0..6), created in any_json(),
+        ) {
+            let value = serde_json::json!({
+                "id": id, "user_id": user, "name": name, "scopes": texts, "is_active": true,
+                "created_at": created, "dropped": created,
+            });
+            let limits = Limits { max_name_bytes: 10_000, ..DEFAULT };
+            let out = json(&serde_json::to_string_pretty(&value).unwrap(), &limits).unwrap();
+            let out: serde_json::Value = serde_json::from_str(&out).unwrap();
+            for field in ["id", "user_id", "name", "scopes", "is_active", "created_at"] {
+                prop_assert_eq!(&out[field], &value[field]);
+            }
+            prop_assert_eq!(out.get("dropped"), None);
+        }
+
+        #[test]
+        fn random_bytes_are_never_more_than_an_error(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let _ = Parts::sanitise(&bytes, &DEFAULT);
+            let _ = Parts::sanitise(&bytes, &Limits::STORED);
+        }
+    }
+}
