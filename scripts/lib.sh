@@ -90,4 +90,11 @@ need_libclang() {
     fi
 }
 
+# A Python that has redis-py; the one that comes first in PATH may not be Debian's.
+need_python_redis() {
+    export APIKEY_PYTHON=python3
+    python3 -c 'import redis' 2>/dev/null && return
+    apt_install python3 python3-redis
+    APIKEY_PYTHON=/usr/bin/python3
+}
 need_redis_cli() { command -v redis-cli >/dev/null || apt_install redis-tools; }

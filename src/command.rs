@@ -18,6 +18,15 @@ pub trait Command {
     fn run(ctx: Ctx, args: Args) -> Result<()>;
 }
 
+/// Refuses an internal command from a client.
+pub fn must_be_replayed(ctx: Ctx, name: &CStr) -> Result<()> {
+    if ctx.is_replayed() {
+        return Ok(());
+    }
+    let name = name.to_string_lossy();
+    Err(Error::err(format_args!("{name} is internal: only for replication and loading")))
+}
+
 /// What the server is told of a command.
 pub struct Spec {
     pub name: &'static CStr,

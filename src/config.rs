@@ -58,12 +58,14 @@ impl Switch {
     }
 }
 
-/// Names of fields, separated by commas. Spaces are taken as well, but CONFIG REWRITE does not quote what
-/// it writes back as arguments of the module.
+/// Names, separated by commas. Spaces are taken as well, but CONFIG REWRITE does not quote what it writes
+/// back as arguments of the module.
 pub struct Names {
     name: &'static CStr,
+    /// What they are names of.
+    of: &'static str,
     most: usize,
-    /// Fields that may not be among them, and why.
+    /// Names that may not be among them, and why.
     never: (&'static [&'static str], &'static str),
     value: RwLock<Vec<String>>,
     /// What the getter gave to the server last, which has to stay until it is asked again.
@@ -76,15 +78,21 @@ struct Shown(#[allow(dead_code, reason = "kept alive for the server")] Text);
 // mutex is there because a static has to be `Sync`.
 unsafe impl Send for Shown {}
 
-const MAX_FIELD_NAME_BYTES: usize = 128;
+const MAX_NAME_BYTES: usize = 128;
 
 impl Names {
     const fn new(
         name: &'static CStr,
+        of: &'static str,
         most: usize,
         never: (&'static [&'static str], &'static str),
     ) -> Self {
-        Self { name, most, never, value: RwLock::new(Vec::new()), shown: Mutex::new(None) }
+        Self { name, of, most, never, value: RwLock::new(Vec::new()), shown: Mutex::new(None) }
+    }
+
+    /// The first of them, if there is one.
+    pub fn first(&self) -> Option<String> {
+        self.value.read().unwrap_or_else(PoisonError::into_inner).first().cloned()
     }
 
     fn text(&self) -> String {
@@ -100,12 +108,12 @@ impl Names {
             .collect();
         if names.len() > self.most {
             return Err(match self.most {
-                1 => "must be the name of one field".into(),
-                most => format!("must be at most {most} names of fields"),
+                1 => format!("must be the name of one {}", self.of),
+                most => format!("must be at most {most} names of {}s", self.of),
             });
         }
-        if names.iter().any(|name| name.len() > MAX_FIELD_NAME_BYTES) {
-            return Err(format!("must be names of at most {MAX_FIELD_NAME_BYTES} bytes"));
+        if names.iter().any(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(format!("must be names of at most {MAX_NAME_BYTES} bytes"));
         }
         let (never, why) = self.never;
         if let Some(name) = names.iter().find(|name| never.contains(&name.as_str())) {
@@ -119,6 +127,7 @@ impl Names {
 const YEAR_IN_SECONDS: i64 = 31_536_000;
 
 pub static VALIDATION_TTL: Number = Number::new(c"validation-ttl", 300, 1, YEAR_IN_SECONDS);
+pub static ABSENT_TTL: Number = Number::new(c"absent-ttl", 30, 1, YEAR_IN_SECONDS);
 pub static MAX_NAME_LENGTH: Number = Number::new(c"max-name-length", 100, 1, 65_536);
 pub static MAX_RECORD_BYTES: Number = Number::new(c"max-record-bytes", 16_384, 64, 1_048_576);
 pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
@@ -126,23 +135,33 @@ pub static MAX_TAGS: Number =
     Number::new(c"max-tags", 16, 0, apikey_engine::tags::MAX_CALLER_TAGS as i64);
 pub static FENCE_SLOTS: Number = Number::new(c"fence-slots", 65_536, 1, 16_777_216).fixed();
 pub static TOKEN_TTL_MS: Number = Number::new(c"token-ttl-ms", 30_000, 1, 86_400_000);
+pub static SYNC_RECLAIM: Number = Number::new(c"sync-reclaim", 256, 0, 100_000);
+pub static RECLAIM_BUDGET_US: Number = Number::new(c"reclaim-budget-us", 500, 10, 100_000);
 pub static MIN_HIT_RATE: Number = Number::new(c"min-hit-rate", 80, 0, 100);
 pub static MAX_MEMORY_PERCENT: Number = Number::new(c"max-memory-percent", 90, 1, 100);
 pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
+pub static TRUST_PROMOTED: Switch = Switch::new(c"trust-promoted", true);
 pub static ENABLED: Switch = Switch::new(c"enabled", true);
 pub static WRITES_ENABLED: Switch = Switch::new(c"writes-enabled", true);
 pub static EXTRA_FIELDS: Names = Names::new(
     c"extra-fields",
+    "field",
     MAX_EXTRA_FIELDS,
     (&["key_hash"], "a secret's hash is not kept in a record"),
 );
 pub static DIGEST_FIELD: Names = Names::new(
     c"digest-field",
+    "field",
     1,
     (&apikey_engine::sanitise::KEPT_FIELDS, "a record keeps that field"),
 );
+pub static INVALIDATION_CHANNEL: Names =
+    Names::new(c"invalidation-channel", "channel", 1, (&[], ""));
 
-static NUMBERS: [&Number; 9] = [
+static NUMBERS: [&Number; 12] = [
+    &ABSENT_TTL,
+    &SYNC_RECLAIM,
+    &RECLAIM_BUDGET_US,
     &FENCE_SLOTS,
     &TOKEN_TTL_MS,
     &VALIDATION_TTL,
@@ -153,8 +172,8 @@ static NUMBERS: [&Number; 9] = [
     &MIN_HIT_RATE,
     &MAX_MEMORY_PERCENT,
 ];
-static SWITCHES: [&Switch; 3] = [&TRUST_LOADED, &ENABLED, &WRITES_ENABLED];
-static NAMES: [&Names; 2] = [&EXTRA_FIELDS, &DIGEST_FIELD];
+static SWITCHES: [&Switch; 4] = [&TRUST_LOADED, &TRUST_PROMOTED, &ENABLED, &WRITES_ENABLED];
+static NAMES: [&Names; 3] = [&EXTRA_FIELDS, &DIGEST_FIELD, &INVALIDATION_CHANNEL];
 
 /// Calls `body` with what a record of a client's may be.
 pub fn with_record_limits<T>(body: impl FnOnce(&Limits) -> T) -> T {

@@ -4,7 +4,9 @@
 use crate::config;
 use crate::ffi::{self, Ctx, Name, Refused, Text};
 use crate::guard;
+use crate::invalidation;
 use crate::keyspace;
+use crate::reclaim;
 use crate::state;
 use redis_module::raw;
 use std::ffi::{c_char, c_int, c_void, CStr};
@@ -28,11 +30,11 @@ pub fn subscribe(ctx: Ctx) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Whether what is loaded may be trusted: nothing that this node loads can have missed an
+/// Whether what comes is loaded, and not to be trusted. What a replica loads can't have missed an
 /// invalidation of its primary's, whose stream goes on from there; after any other start the operator
 /// says so.
-pub fn trusts_what_is_loaded(ctx: Ctx) -> bool {
-    config::TRUST_LOADED.get() || ctx.is_replica() || ctx.is_cluster_replica()
+pub fn comes_dead(ctx: Ctx) -> bool {
+    ctx.is_loading() && !config::TRUST_LOADED.get() && !ctx.is_any_replica()
 }
 
 unsafe extern "C" fn on_key(
@@ -50,7 +52,7 @@ unsafe extern "C" fn on_key(
                 // The server has this name on its stack, where it can't be retained: opening a key by
                 // it is an assertion failure.
                 let name = Text::new(name.bytes());
-                keyspace::arrived(ctx, name.name(), !trusts_what_is_loaded(ctx));
+                keyspace::arrived(ctx, name.name(), comes_dead(ctx));
             }
             raw::REDISMODULE_NOTIFY_EVICTED => {
                 let database = ctx.database();
@@ -72,16 +74,17 @@ unsafe extern "C" fn on_key(
 }
 
 unsafe extern "C" fn on_flush(
-    _: *mut raw::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     subevent: u64,
     data: *mut c_void,
 ) {
     guard::run("flush event", (), || {
         if subevent == raw::REDISMODULE_SUBEVENT_FLUSHDB_START && !data.is_null() {
-            // SAFETY: that is what the server hands over with this event.
-            let info = unsafe { &*data.cast::<raw::RedisModuleFlushInfo>() };
-            state::with(|state| state.flush(info.dbnum));
+            // SAFETY: the server's argument, valid for this call, and what it hands over with this event.
+            let (ctx, info) =
+                unsafe { (Ctx::new(ctx), &*data.cast::<raw::RedisModuleFlushInfo>()) };
+            invalidation::of_database(ctx, info.dbnum);
         }
     });
 }
@@ -102,12 +105,22 @@ unsafe extern "C" fn on_swap(
 }
 
 unsafe extern "C" fn on_role_change(
-    _: *mut raw::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
-    _: u64,
+    subevent: u64,
     _: *mut c_void,
 ) {
-    guard::run("role event", (), || state::with(|state| state.begin_run()));
+    guard::run("role event", (), || {
+        let promoted = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
+        state::with(|state| {
+            state.begin_run();
+            if promoted && !config::TRUST_PROMOTED.get() {
+                state.begin_era();
+            }
+        });
+        // SAFETY: the server's argument, valid for this call.
+        reclaim::wake(unsafe { Ctx::new(ctx) });
+    });
 }
 
 /// 6.2 puts all databases aside, loads the primary's, and then drops those aside or, where loading

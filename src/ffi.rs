@@ -37,6 +37,7 @@ macro_rules! required {
 }
 
 required!(
+    RedisModule_AvoidReplicaTraffic,
     RedisModule_BlockClient,
     RedisModule_Call,
     RedisModule_CloseKey,
@@ -84,6 +85,7 @@ required!(
     RedisModule_Scan,
     RedisModule_ScanCursorCreate,
     RedisModule_ScanCursorDestroy,
+    RedisModule_SelectDb,
     RedisModule_ServerInfoGetFieldC,
     RedisModule_SetExpire,
     RedisModule_SetModuleOptions,
@@ -187,6 +189,11 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// Whether this node is a replica, or will be one as soon as it has started.
+    pub fn is_any_replica(self) -> bool {
+        self.is_replica() || self.is_cluster_replica()
+    }
+
     /// Whether the client can't wait: it is in MULTI, in a script or behind RM_Call.
     pub fn denies_blocking(self) -> bool {
         let deny = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
@@ -199,6 +206,12 @@ impl<'a> Ctx<'a> {
     pub fn database(self) -> i32 {
         // SAFETY: the context is valid.
         unsafe { api!(RedisModule_GetSelectedDb(self.raw)) }
+    }
+
+    /// Selects a database for the rest of the callback; false where there is none of this number.
+    pub fn select(self, database: i32) -> bool {
+        // SAFETY: the context is valid; the server checks the number.
+        accepted(unsafe { api!(RedisModule_SelectDb(self.raw, database)) }).is_ok()
     }
 
     /// Keeps an argument out of MONITOR and SLOWLOG, where the server can (7.0).
@@ -280,6 +293,27 @@ impl<'a> Ctx<'a> {
                 pointers.len(),
             ))
         };
+    }
+
+    /// Publishes a message to all who subscribe to the channel, on this node, its replicas and the other
+    /// nodes of a cluster.
+    pub fn publish(self, channel: &[u8], message: &[u8]) {
+        // SAFETY: the context is valid; "!bb" takes byte strings with their lengths, and replicates
+        // the call where the server would; the reply is freed.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw,
+                c"PUBLISH".as_ptr(),
+                c"!bb".as_ptr(),
+                channel.as_ptr(),
+                channel.len(),
+                message.as_ptr(),
+                message.len(),
+            ));
+            if !reply.is_null() {
+                api!(RedisModule_FreeCallReply(reply));
+            }
+        }
     }
 
     /// Tells WATCH and CLIENT TRACKING that a key's value has changed.
@@ -784,6 +818,13 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     // SAFETY: the buffer has that length.
     unsafe { api!(RedisModule_GetRandomBytes(bytes.as_mut_ptr(), N)) };
     bytes
+}
+
+/// Whether replicas have to be left alone, since clients are paused for a failover or a shutdown:
+/// replicating then ends the server.
+pub fn avoids_replica_traffic() -> bool {
+    // SAFETY: no arguments.
+    unsafe { api!(RedisModule_AvoidReplicaTraffic()) != 0 }
 }
 
 /// Whether the server knows module configuration, command info and redaction (7.0).

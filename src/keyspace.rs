@@ -5,7 +5,8 @@
 //! file stores it, and on the server's word that it has come by itself ([`arrived`]).
 
 use crate::error::{Error, Result};
-use crate::ffi::{Ctx, Held, Key, Mode, Name, Notify, Text};
+use crate::ffi::{Ctx, Held, Key, Mode, Name, Notify};
+use crate::reclaim;
 use crate::state;
 use crate::types;
 use crate::value::{RecordValue, UsageValue};
@@ -67,7 +68,7 @@ impl<'a> OpenKey<'a> {
 
     /// The record under the name if it is alive; an error where something else is.
     pub fn live_record(&self) -> Result<Option<&RecordValue>> {
-        Ok(self.record()?.filter(|value| !value.is_dead()))
+        Ok(self.record()?.filter(|value| !is_dead(value)))
     }
 
     /// The counter under the name; an error where something else is.
@@ -97,8 +98,8 @@ impl<'a> OpenKey<'a> {
                 return Err(refused.into());
             }
         }
-        if let (Slot::Record(value), name) = (self.slot(), self.name.bytes()) {
-            state::with(|state| state.add_record(database, name, value));
+        if let Slot::Record(value) = self.slot() {
+            enter(self.ctx, database, self.name, value);
         }
         if let Some(at) = expires_at {
             // It refuses negative times alone, and there are none.
@@ -139,22 +140,51 @@ impl<'a> OpenKey<'a> {
     }
 }
 
-/// Removes a key of the selected database and tells of it as DEL does; true when it was a live
-/// record.
-pub fn unlink_entry(ctx: Ctx, name: &[u8]) -> bool {
-    let text = Text::new(name);
-    let mut key = Key::open(ctx, text.name(), Mode::ReadWrite);
-    let live = match slot(&key) {
-        Slot::Record(value) => !value.is_dead(),
-        _ => return false,
+fn is_dead(value: &RecordValue) -> bool {
+    state::with(|state| state.is_dead(value))
+}
+
+/// What became of a key that was to be removed.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub enum Removed {
+    /// There is no record under the name, or none that is to go.
+    Nothing,
+    Dead,
+    Live,
+}
+
+/// Removes the record under a name of the selected database and tells of it as DEL does.
+pub fn unlink_entry(ctx: Ctx, name: Name) -> Removed {
+    unlink(ctx, name, Removed::Live)
+}
+
+/// Removes the record under a name if it is dead.
+pub fn reclaim_entry(ctx: Ctx, name: Name) -> Removed {
+    unlink(ctx, name, Removed::Dead)
+}
+
+fn unlink(ctx: Ctx, name: Name, at_most: Removed) -> Removed {
+    let mut key = Key::open(ctx, name, Mode::ReadWrite);
+    let removed = match slot(&key) {
+        Slot::Record(value) if is_dead(value) => Removed::Dead,
+        Slot::Record(_) => Removed::Live,
+        _ => Removed::Nothing,
     };
-    let gone = key.unlink().is_ok();
-    drop(key);
-    if gone {
-        ctx.signal_modified(text.name());
-        ctx.notify(Notify::Generic, c"del", text.name());
+    if removed == Removed::Nothing || removed > at_most || key.unlink().is_err() {
+        return Removed::Nothing;
     }
-    gone && live
+    drop(key);
+    ctx.signal_modified(name);
+    ctx.notify(Notify::Generic, c"del", name);
+    removed
+}
+
+/// A record has come to a name.
+fn enter(ctx: Ctx, database: i32, name: Name, value: &RecordValue) {
+    state::with(|state| state.add_record(database, name.bytes(), value));
+    if value.is_stamped_dead() {
+        reclaim::wake(ctx);
+    }
 }
 
 /// A key has come by itself: it was loaded, renamed, copied, moved or restored. A record that
@@ -167,7 +197,7 @@ pub fn arrived(ctx: Ctx, name: Name, dead: bool) {
             if dead {
                 value.stamp_dead();
             }
-            state::with(|state| state.add_record(database, name.bytes(), value));
+            enter(ctx, database, name, value);
         }
         Slot::Usage(value) if !value.link.is_set() => {
             state::with(|state| state.add_counter(database, name.bytes(), value));

@@ -10,6 +10,8 @@
 //! | [`keyspace`] | the one file that opens keys |
 //! | [`value`], [`types`] | what keys hold; how the server saves and loads it |
 //! | [`state`] | the index of each database, the fence, and counts |
+//! | [`invalidation`] | what every invalidation does |
+//! | [`reclaim`] | takes dead records away, in slices |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
 //! | [`config`] | settings |
 //! | [`ffi`] | every raw call of the module API |
@@ -22,8 +24,10 @@ mod error;
 mod events;
 mod ffi;
 mod guard;
+mod invalidation;
 mod keyspace;
 mod options;
+mod reclaim;
 mod state;
 mod types;
 mod value;

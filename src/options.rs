@@ -1,5 +1,6 @@
 //! The grammar that commands share: options in any order and any case, each at most once.
 
+use crate::command::{Arg, Repeat};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::ffi::{Args, Ctx, Name};
@@ -102,6 +103,12 @@ pub fn tag<'a>(value: Name<'a>, name: &str) -> Result<&'a [u8]> {
     Ok(tag)
 }
 
+/// `TAGS n tag...`, for COMMAND DOCS.
+pub const TAGS: Arg = Arg::block(
+    c"tags",
+    &[Arg::integer(c"count").after(c"TAGS"), Arg::string(c"tag").repeated(Repeat::Value)],
+);
+
 /// `TAGS n tag...`, behind the word.
 pub fn tags<'a>(options: &mut Options<'a>, replayed: bool) -> Result<Vec<&'a [u8]>> {
     let most = if replayed { MAX_CALLER_TAGS } else { config::MAX_TAGS.size() };
@@ -145,6 +152,18 @@ pub enum Expiry {
     /// At this time, in epoch milliseconds.
     At(i64),
 }
+
+/// The options that say so, for COMMAND DOCS.
+pub const EXPIRY_OR_KEEP: &[Arg] = &[
+    Arg::integer(c"seconds").after(c"EX"),
+    Arg::integer(c"milliseconds").after(c"PX"),
+    Arg::unix_time(c"unix-time-seconds").after(c"EXAT"),
+    Arg::unix_time(c"unix-time-milliseconds").after(c"PXAT"),
+    Arg::word(c"keepttl", c"KEEPTTL"),
+];
+
+/// Those without KEEPTTL.
+pub const EXPIRY: &[Arg] = EXPIRY_OR_KEEP.split_at(4).0;
 
 /// The most seconds that a time may have (the year 5138), and milliseconds.
 const MAX_SECONDS: i64 = 100_000_000_000;

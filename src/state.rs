@@ -10,13 +10,15 @@
 
 use crate::config;
 use crate::ffi;
-use crate::value::{RecordValue, RegionId, UsageValue};
+use crate::reclaim::Timer;
+use crate::value::{Era, RecordValue, RegionId, UsageValue};
 use apikey_engine::database::{tags_in_index, Database, Totals};
 use apikey_engine::fence::{Fence, Token};
 use apikey_engine::record::Record;
 use apikey_engine::stats::Stats;
 use apikey_engine::tag_index::{Fingerprint, Fingerprints};
 use std::cell::{OnceCell, RefCell};
+use std::ops::Range;
 
 /// The index of one database, under a number that it keeps when SWAPDB moves it.
 #[derive(Default)]
@@ -34,6 +36,8 @@ pub struct State {
     /// What a full resync of 6.2 with `repl-diskless-load swapdb` has put aside.
     aside: Option<Vec<Option<Region>>>,
     last_region: RegionId,
+    era: Era,
+    pub reclaim: Timer,
 }
 
 /// A value that only the holder of the server's global lock reaches.
@@ -69,6 +73,8 @@ impl State {
             regions: Vec::new(),
             aside: None,
             last_region: 0,
+            era: 1,
+            reclaim: Timer::default(),
         }
     }
 
@@ -89,6 +95,10 @@ impl State {
         }))
     }
 
+    fn present(&mut self, number: i32) -> Option<&mut Region> {
+        self.regions.get_mut(usize::try_from(number).ok()?)?.as_mut()
+    }
+
     fn by_id(&mut self, id: RegionId) -> Option<&mut Region> {
         self.regions.iter_mut().flatten().find(|region| region.id == id)
     }
@@ -99,6 +109,7 @@ impl State {
             let totals = region.database.totals();
             Totals {
                 records: sum.records + totals.records,
+                absent: sum.absent + totals.absent,
                 counters: sum.counters + totals.counters,
                 pending: sum.pending + totals.pending,
             }
@@ -122,15 +133,54 @@ impl State {
     /// A record has come to a name.
     pub fn add_record(&mut self, number: i32, name: &[u8], value: &RecordValue) {
         let of = self.fingerprints.clone();
+        value.enter(self.era);
         let Some(region) = self.region_mut(number) else { return };
-        let place = region.database.add_record(name, &value.record, value.is_dead(), &of);
+        let place = region.database.add_record(name, &value.record, value.is_stamped_dead(), &of);
         value.link.set(region.id, place);
+    }
+
+    /// Whether a record is dead: every read takes it for nothing.
+    pub fn is_dead(&self, value: &RecordValue) -> bool {
+        value.era() < self.era
+            || value.link.place().is_some_and(|place| {
+                let region = self.regions.iter().flatten().find(|r| r.id == value.link.region());
+                region.is_some_and(|region| region.database.index().is_condemned(place))
+            })
+    }
+
+    /// Kills all records that there are. They wait for reclaim.
+    pub fn begin_era(&mut self) {
+        self.era = self.era.saturating_add(1);
+        self.regions.iter_mut().flatten().for_each(|region| region.database.sweep());
+    }
+
+    /// Condemns the records of a database that carry a tag; returns how many were not before.
+    pub fn condemn(&mut self, number: i32, tag: Fingerprint) -> usize {
+        self.present(number).map_or(0, |region| region.database.condemn(tag))
+    }
+
+    /// Dead records that are still there, in all databases, at most.
+    pub fn reclaim_backlog(&self) -> usize {
+        self.regions.iter().flatten().map(|region| region.database.reclaim_backlog()).sum()
+    }
+
+    /// The number of a database where something waits for reclaim: of several the next after `last`.
+    pub fn database_to_reclaim(&self, last: i32) -> Option<i32> {
+        let end = i32::try_from(self.regions.len()).ok()?;
+        (last.saturating_add(1)..end)
+            .chain(0..end)
+            .find(|&number| self.region(number).is_some_and(|r| r.database.reclaim_backlog() > 0))
+    }
+
+    /// The next key of a database that may be dead; see [`Database::next_to_reclaim`].
+    pub fn next_to_reclaim(&mut self, number: i32) -> Option<&[u8]> {
+        self.present(number)?.database.next_to_reclaim()
     }
 
     /// A record's key has gone; the value goes with it, or to another name, where it is dead.
     pub fn remove_record(&mut self, name: &[u8], value: &RecordValue) {
         if let Some(region) = self.by_id(value.link.region()) {
-            region.database.remove_record(name, value.link.place());
+            region.database.remove_record(name, value.link.place(), &value.record);
         }
         value.link.clear();
         value.stamp_dead();
@@ -163,13 +213,21 @@ impl State {
     }
 
     /// The name of a tag's member at a position of its list.
-    pub fn member_name(&self, number: i32, tag: Fingerprint, position: usize) -> Option<Vec<u8>> {
+    pub fn member_name(&self, number: i32, tag: Fingerprint, position: usize) -> Option<&[u8]> {
         let index = self.region(number)?.database.index();
-        Some(index.name(index.member(tag, position)?)?.to_vec())
+        index.name(index.member(tag, position)?)
     }
 
     pub fn member_count(&self, number: i32, tag: Fingerprint) -> usize {
         self.region(number).map_or(0, |region| region.database.index().member_count(tag))
+    }
+
+    /// The positions of a tag's members that it has not condemned: they stand behind those that it has.
+    pub fn uncondemned(&self, number: i32, tag: Fingerprint) -> Range<usize> {
+        self.region(number).map_or(0..0, |region| {
+            let index = region.database.index();
+            index.condemned_count(tag)..index.member_count(tag)
+        })
     }
 
     /// Makes the index wrong, for tests.

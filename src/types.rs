@@ -61,7 +61,7 @@ impl Kind for RecordValue {
     }
 
     fn encode(&self) -> Vec<u8> {
-        codec::encode_record(&self.record, self.is_dead())
+        codec::encode_record(&self.record, state::with(|state| state.is_dead(self)))
     }
 
     fn copy(&self) -> Self {

@@ -46,12 +46,19 @@ impl Link {
     }
 }
 
+/// Counts how often all entries of a node have died at once; see [`crate::state::State::begin_era`].
+pub type Era = u32;
+
+/// Before all eras: the value is stamped dead.
+const NEVER: Era = 0;
+
 /// What a key of the type `apikeyrec` holds.
 #[derive(Debug)]
 pub struct RecordValue {
     pub record: Record,
     pub link: Link,
-    dead: Cell<bool>,
+    /// The one in which the value came to its name.
+    era: Cell<Era>,
 }
 
 /// Allocators round up: one more byte would cost 16.
@@ -59,17 +66,29 @@ const _: () = assert!(size_of::<RecordValue>() <= 32);
 
 impl RecordValue {
     pub fn new(record: Record, dead: bool) -> Self {
-        Self { record, link: Link::default(), dead: Cell::new(dead) }
+        let era = if dead { NEVER } else { Era::MAX };
+        Self { record, link: Link::default(), era: Cell::new(era) }
     }
 
-    /// Whether the value is stamped dead: every read takes it for nothing.
-    pub fn is_dead(&self) -> bool {
-        self.dead.get()
+    /// Whether the value is stamped dead. It can be dead without: [`crate::state::State::is_dead`].
+    pub fn is_stamped_dead(&self) -> bool {
+        self.era.get() == NEVER
     }
 
     /// There is no way back.
     pub fn stamp_dead(&self) {
-        self.dead.set(true);
+        self.era.set(NEVER);
+    }
+
+    pub fn era(&self) -> Era {
+        self.era.get()
+    }
+
+    /// The value has come to a name.
+    pub fn enter(&self, era: Era) {
+        if !self.is_stamped_dead() {
+            self.era.set(era);
+        }
     }
 }
 

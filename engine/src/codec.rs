@@ -2,7 +2,7 @@
 //! and in the replication stream. The only place that knows bincode.
 //!
 //! ```text
-//! kind (1 byte: 'r' record, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
+//! kind (1 byte: 'r' record, 'a' absent, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
 //! ```
 //!
 //! The fields of version 1, in their order (bincode's standard configuration: integers as varints
@@ -12,6 +12,7 @@
 //! | kind | fields |
 //! | --- | --- |
 //! | `r` | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
+//! | `a` | the caller's tags (vector of bytes), dead (boolean) |
 //! | `u` | pending, total, first_used_at, last_used_at (signed) |
 //!
 //! Everything else that a record holds is read from its JSON again, so that no bytes can say two
@@ -31,6 +32,7 @@ pub const MAX_ENCODED_BYTES: usize =
     MAX_STORED_BYTES + MAX_CALLER_TAGS * (MAX_TAG_BYTES + 9) + MAX_NAMESPACE_BYTES + 1024;
 
 const RECORD: u8 = b'r';
+const ABSENT: u8 = b'a';
 const USAGE: u8 = b'u';
 const VERSION: u8 = 1;
 
@@ -76,14 +78,30 @@ fn encode(kind: u8, body: impl Encode) -> Vec<u8> {
     bytes
 }
 
+#[derive(Encode)]
+struct AbsentOut<'a> {
+    tags: Vec<&'a [u8]>,
+    dead: bool,
+}
+
+#[derive(Decode)]
+struct AbsentIn {
+    tags: Vec<Vec<u8>>,
+    dead: bool,
+}
+
 pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
+    let tags = record.caller_tags().collect();
+    if record.is_absent() {
+        return encode(ABSENT, AbsentOut { tags, dead });
+    }
     encode(
         RECORD,
         RecordOut {
             json: std::str::from_utf8(record.json()).unwrap_or_default(),
             digests: record.digests().as_chunks().0.to_vec(),
             namespace: record.namespace(),
-            tags: record.caller_tags().collect(),
+            tags,
             dead,
         },
     )
@@ -105,6 +123,12 @@ pub fn decode(bytes: &[u8]) -> Result<Value, BadBytes> {
     }
     match kind {
         RECORD => decode_record(decode_body(body)?),
+        ABSENT => {
+            let AbsentIn { tags, dead } = decode_body(body)?;
+            let record =
+                Record::absent(&slices(&tags)).ok_or(BadBytes("tags beyond their bounds"))?;
+            Ok(Value::Record { record, dead })
+        }
         USAGE => {
             let (pending, total, first, last) = decode_body::<Numbers>(body)?;
             Counter::from_parts(pending, total, first, last)
@@ -126,10 +150,13 @@ fn decode_body<T: Decode<()>>(body: &[u8]) -> Result<T, BadBytes> {
 fn decode_record(input: RecordIn) -> Result<Value, BadBytes> {
     let parts = Parts::sanitise(input.json.as_bytes(), &Limits::STORED)
         .map_err(|_| BadBytes("no record"))?;
-    let tags: Vec<&[u8]> = input.tags.iter().map(Vec::as_slice).collect();
-    let record = Record::new(&parts, &input.digests, &input.namespace, &tags)
+    let record = Record::new(&parts, &input.digests, &input.namespace, &slices(&input.tags))
         .ok_or(BadBytes("digests, namespace or tags beyond their bounds"))?;
     Ok(Value::Record { record, dead: input.dead })
+}
+
+fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
+    tags.iter().map(Vec::as_slice).collect()
 }
 
 #[cfg(test)]
@@ -159,6 +186,8 @@ mod tests {
         expected.extend_from_slice(&[2; 32]);
         expected.extend_from_slice(b"\x05acme:\x02\x01x\x02\0\xff\x01");
         assert_eq!(encode_record(&record(), true), expected);
+        let absent = Record::absent(&[b"x", b"\0\xff"]).unwrap();
+        assert_eq!(encode_record(&absent, false), b"a\x01\x02\x01x\x02\0\xff\0");
         assert_eq!(
             encode_usage(&counter()),
             [&b"u\x01\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()]
@@ -178,6 +207,10 @@ mod tests {
             assert!(decoded.grants(b"a:b"));
             assert_eq!(encode_record(&decoded, dead), bytes);
         }
+        let absent = encode_record(&Record::absent(&[b"x"]).unwrap(), true);
+        let Ok(Value::Record { record, dead: true }) = decode(&absent) else { panic!("no absent") };
+        assert!(record.is_absent());
+        assert_eq!(encode_record(&record, true), absent);
         assert!(matches!(decode(&encode_usage(&counter())), Ok(Value::Usage(c)) if c == counter()));
     }
 

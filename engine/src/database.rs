@@ -2,14 +2,19 @@
 //! something pending, and how many keys there are of each kind.
 //!
 //! The keys are the server's; whoever owns a key tells the database when it comes and goes. A
-//! live record is an item of the index with its tags. A dead one (see the design: what came by RENAME,
-//! COPY, MOVE or RESTORE, or was not trusted after a start) carries no tag any more: it is an item
-//! of the reserved tag [`DEAD`], so that it can be found and TAGINVAL doesn't count it. A usage
-//! counter is an item only while it has something pending, of the reserved tag [`PENDING`].
+//! record is an item of the index with its tags. One whose value is stamped dead (see the design: what
+//! came by RENAME, COPY, MOVE or RESTORE, or was not trusted after a start) carries no tag any more: it
+//! is an item of the reserved tag [`DEAD`], whose members are all condemned, so that it can be found
+//! and TAGINVAL doesn't count it. A usage counter is an item only while it has something pending, of
+//! the reserved tag [`PENDING`].
+//!
+//! **Reclaim.** What is condemned waits until its key is taken away: [`Database::next_to_reclaim`]
+//! names such keys one by one. Where every entry may be dead ([`Database::sweep`]) it names all items,
+//! and whoever asks has to look at each.
 
 use crate::record::Record;
 use crate::segments::Place;
-use crate::tag_index::{Fingerprint, Fingerprints, TagIndex};
+use crate::tag_index::{CondemnedWalk, Fingerprint, Fingerprints, TagIndex};
 
 /// Stands for "waits for its end" in the index.
 pub const DEAD: Fingerprint = Fingerprint::reserved(1);
@@ -22,6 +27,7 @@ pub const PENDING: Fingerprint = Fingerprint::reserved(2);
 pub struct Database {
     index: TagIndex,
     records: u64,
+    absent: u64,
     counters: u64,
     pending: i128,
     /// Changes since the start, so that a walk can tell whether something changed meanwhile.
@@ -30,12 +36,18 @@ pub struct Database {
     last_removed: Vec<u8>,
     /// Reused for the tags of one record.
     prints: Vec<Fingerprint>,
+    /// A walk over the condemned that has begun.
+    walk: Option<CondemnedWalk>,
+    /// Places of the index, from the first on, that a sweep has still to look at.
+    to_sweep: Place,
 }
 
 /// Totals of a database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub records: u64,
+    /// Keys that say that there is no such API key.
+    pub absent: u64,
     pub counters: u64,
     pub pending: i128,
 }
@@ -46,7 +58,12 @@ impl Database {
     }
 
     pub fn totals(&self) -> Totals {
-        Totals { records: self.records, counters: self.counters, pending: self.pending }
+        Totals {
+            records: self.records,
+            absent: self.absent,
+            counters: self.counters,
+            pending: self.pending,
+        }
     }
 
     pub fn changes(&self) -> u64 {
@@ -73,24 +90,71 @@ impl Database {
         let place = self.index.insert(name, &prints);
         self.prints = prints;
         if place.is_some() {
-            self.records += 1;
+            *self.count_of(record) += 1;
             self.changes += 1;
+        }
+        if dead {
+            self.condemn(DEAD);
         }
         place
     }
 
     /// A record's key has gone. The name is compared, so that nothing but its own item goes with it.
-    pub fn remove_record(&mut self, name: &[u8], place: Option<Place>) {
+    pub fn remove_record(&mut self, name: &[u8], place: Option<Place>, record: &Record) {
         self.remove_item(name, place);
         self.last_removed.clear();
         self.last_removed.extend_from_slice(name);
-        self.records = self.records.saturating_sub(1);
+        let count = self.count_of(record);
+        *count = count.saturating_sub(1);
         self.changes += 1;
+    }
+
+    fn count_of(&mut self, record: &Record) -> &mut u64 {
+        if record.is_absent() {
+            &mut self.absent
+        } else {
+            &mut self.records
+        }
     }
 
     /// Whether the record that left last had this name.
     pub fn was_last_removed(&self, name: &[u8]) -> bool {
         !name.is_empty() && *self.last_removed == *name
+    }
+
+    /// Condemns the records that carry a tag; returns how many were not by this tag before.
+    pub fn condemn(&mut self, tag: Fingerprint) -> usize {
+        self.index.condemn(tag)
+    }
+
+    /// Every record may be dead.
+    pub fn sweep(&mut self) {
+        self.to_sweep = Place::try_from(self.index.items_end()).unwrap_or(Place::MAX);
+    }
+
+    /// Dead records that are still there, at most: one can be condemned by several tags, and a sweep
+    /// counts what it has not looked at.
+    pub fn reclaim_backlog(&self) -> usize {
+        self.index.condemned() + self.to_sweep as usize
+    }
+
+    /// The next key that may be dead; `None` at the end of a walk, after which another may begin. The
+    /// key may be taken away before the next call.
+    pub fn next_to_reclaim(&mut self) -> Option<&[u8]> {
+        while let Some(place) = self.to_sweep.checked_sub(1) {
+            self.to_sweep = place;
+            if self.index.name(place).is_some() {
+                return self.index.name(place);
+            }
+        }
+        let walk = self.walk.get_or_insert_with(|| self.index.walk_condemned());
+        match self.index.next_condemned(walk) {
+            Some(place) => self.index.name(place),
+            None => {
+                self.walk = None;
+                None
+            }
+        }
     }
 
     /// A counter's key has come. Returns its place if it has something pending and there is room.
@@ -172,17 +236,34 @@ mod tests {
         let idle = database.add_counter(b"idle", 0);
         assert!(live.is_some() && dead.is_some() && counter.is_some());
         assert_eq!(idle, None);
-        assert_eq!(database.totals(), Totals { records: 2, counters: 2, pending: 5 });
+        let nobody = Record::absent(&[]).unwrap();
+        let absent = database.add_record(b"absent", &nobody, false, &of);
+        assert!(absent.is_some());
+        assert_eq!(database.totals(), Totals { records: 2, absent: 1, counters: 2, pending: 5 });
+        database.remove_record(b"absent", absent, &nobody);
         assert_eq!(database.tag_count(), 3);
         assert_eq!(database.index().member_count(of.of(b"apikey:user:u")), 1);
+
+        assert_eq!(database.reclaim_backlog(), 1);
+        assert_eq!(database.condemn(of.of(b"apikey:user:u")), 1);
+        assert_eq!(database.reclaim_backlog(), 2);
+        assert_eq!(database.next_to_reclaim(), Some(&b"live"[..]));
+        assert_eq!(database.next_to_reclaim(), Some(&b"dead"[..]));
+        assert_eq!(database.next_to_reclaim(), None);
+        database.sweep();
+        let mut names: Vec<_> =
+            (0..5).map(|_| database.next_to_reclaim().map(<[u8]>::to_vec)).collect();
+        names.sort_unstable();
+        let seen: Vec<_> = names.iter().flatten().map(Vec::as_slice).collect();
+        assert_eq!(seen, [&b"counter"[..], b"dead", b"dead", b"live", b"live"]);
 
         let counter = database.set_pending(b"counter", counter, 5, 0);
         assert_eq!(counter, None);
         let idle = database.set_pending(b"idle", idle, 0, 7);
         assert_eq!(database.index().member(PENDING, 0), idle);
-        database.remove_record(b"other", dead);
+        database.remove_record(b"other", dead, &record);
         assert_eq!(database.index().name(dead.unwrap()), Some(&b"dead"[..]));
-        database.remove_record(b"live", live);
+        database.remove_record(b"live", live, &record);
         assert!(database.was_last_removed(b"live"));
         database.remove_counter(b"counter", counter, 0);
         database.remove_counter(b"idle", idle, 7);

@@ -97,6 +97,16 @@ impl Fence {
         run.max(1)
     }
 
+    /// The run as [`Token::text`] writes it.
+    pub fn run_text(&self) -> String {
+        format!("{:016x}", self.run)
+    }
+
+    /// The number that was taken last.
+    pub fn current(&self) -> Number {
+        self.current
+    }
+
     /// A token for a reader that begins at `now`.
     pub fn token(&self, now: i64) -> Token {
         Token { run: self.run, number: self.current, time: now }

@@ -14,11 +14,13 @@
 //! | [`tag_index`] | which names carry which tags; knows nothing of API keys |
 //! | [`buckets`], [`segments`] | tables that grow a bucket, or a segment, at a time |
 //! | [`database`] | the index, pending counters and totals of one database |
+//! | [`announcement`] | the message that tells other caches of an invalidation |
 //! | [`fence`] | tokens, and when a fill is too late |
 //! | [`usage`] | a usage counter |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
 //! | [`stats`], [`health`] | what was answered; how the module fares |
 
+pub mod announcement;
 pub mod buckets;
 pub mod codec;
 pub mod database;

@@ -33,8 +33,13 @@ struct Header {
     digests: u8,
     namespace_len: u8,
     tags: u8,
-    is_active: bool,
+    state: u8,
 }
+
+/// What [`Header::state`] says.
+const INACTIVE: u8 = 0;
+const ACTIVE: u8 = 1;
+const ABSENT: u8 = 2;
 
 const HEADER_BYTES: usize = 30;
 
@@ -52,14 +57,14 @@ impl Header {
         digests: 0,
         namespace_len: 0,
         tags: 0,
-        is_active: false,
+        state: INACTIVE,
     };
 
     fn read(bytes: &[u8]) -> Self {
         let Some(&bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Self::NONE };
         let [e0, e1, e2, e3, e4, e5, e6, e7, j0, j1, j2, j3, s0, s1, s2, s3, i0, i1, i2, i3, u0, u1, u2, u3, rest @ ..] =
             bytes;
-        let [id_len, user_id_len, digests, namespace_len, tags, is_active] = rest;
+        let [id_len, user_id_len, digests, namespace_len, tags, state] = rest;
         Self {
             expires_at: i64::from_ne_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
             json_len: u32::from_ne_bytes([j0, j1, j2, j3]),
@@ -71,7 +76,7 @@ impl Header {
             digests,
             namespace_len,
             tags,
-            is_active: is_active != 0,
+            state,
         }
     }
 
@@ -84,7 +89,7 @@ impl Header {
             self.digests,
             self.namespace_len,
             self.tags,
-            u8::from(self.is_active),
+            self.state,
         ];
         let parts = self
             .expires_at
@@ -134,24 +139,11 @@ impl Record {
         {
             return None;
         }
-        if caller_tags.len() > MAX_CALLER_TAGS {
-            return None;
-        }
-        let mut own: Vec<&[u8]> = Vec::with_capacity(caller_tags.len());
+        let mut automatic = Vec::new();
         if !caller_tags.is_empty() {
-            let mut automatic = Vec::with_capacity(3);
             tags::of_record(namespace, id, user_id, &mut |tag| automatic.push(tag.to_vec()));
-            for &tag in caller_tags {
-                if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
-                    return None;
-                }
-                if !own.contains(&tag) && !automatic.iter().any(|other| other == tag) {
-                    own.push(tag);
-                }
-            }
         }
-
-        let own_bytes: usize = own.iter().map(|tag| 2 + tag.len()).sum();
+        let own = own_tags(caller_tags, &automatic)?;
         let spare = [&parts.id, &parts.user_id]
             .iter()
             .map(|text| if let Text::Own(own) = text { own.len() } else { 0 })
@@ -162,7 +154,7 @@ impl Record {
                 + digests.len() * DIGEST_BYTES
                 + parts.scopes.len()
                 + namespace.len()
-                + own_bytes
+                + tag_bytes(&own)
                 + spare,
         );
         bytes.extend_from_slice(&[0; HEADER_BYTES]);
@@ -172,10 +164,7 @@ impl Record {
         }
         bytes.extend_from_slice(&parts.scopes);
         bytes.extend_from_slice(namespace);
-        for tag in &own {
-            bytes.extend_from_slice(&u16::try_from(tag.len()).ok()?.to_le_bytes());
-            bytes.extend_from_slice(tag);
-        }
+        push_tags(&own, &mut bytes)?;
         let mut range = |text: &Text| {
             let (from, len) = match text {
                 Text::InJson { from, len } => (HEADER_BYTES + *from, *len),
@@ -199,9 +188,20 @@ impl Record {
             digests: u8::try_from(digests.len()).ok()?,
             namespace_len: u8::try_from(namespace.len()).ok()?,
             tags: u8::try_from(own.len()).ok()?,
-            is_active: parts.is_active,
+            state: if parts.is_active { ACTIVE } else { INACTIVE },
         };
         *bytes.first_chunk_mut()? = header.bytes();
+        Some(Self { bytes: bytes.into_boxed_slice() })
+    }
+
+    /// Lays out that there is no such key: nothing but the caller's tags. `None` as in
+    /// [`Record::new`].
+    pub fn absent(caller_tags: &[&[u8]]) -> Option<Self> {
+        let own = own_tags(caller_tags, &[])?;
+        let header = Header { tags: u8::try_from(own.len()).ok()?, state: ABSENT, ..Header::NONE };
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + tag_bytes(&own));
+        bytes.extend_from_slice(&header.bytes());
+        push_tags(&own, &mut bytes)?;
         Some(Self { bytes: bytes.into_boxed_slice() })
     }
 
@@ -224,7 +224,12 @@ impl Record {
     }
 
     pub fn is_active(&self) -> bool {
-        self.header().is_active
+        self.header().state == ACTIVE
+    }
+
+    /// Whether it says that there is no such key.
+    pub fn is_absent(&self) -> bool {
+        self.header().state == ABSENT
     }
 
     /// Epoch milliseconds from which on the key is expired.
@@ -257,18 +262,27 @@ impl Record {
         })
     }
 
-    /// Calls `each` with every tag that the record carries: the automatic ones, then the caller's.
+    /// Calls `each` with every tag that the record carries: the automatic ones, which an absent one
+    /// has not, then the caller's.
     pub fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
+        self.each_automatic_tag(each);
+        self.caller_tags().for_each(each);
+    }
+
+    fn each_automatic_tag(&self, each: &mut dyn FnMut(&[u8])) {
+        if self.is_absent() {
+            return;
+        }
         let header = self.header();
         let id = self.slice(part(header.id_from as usize, header.id_len.into()));
         let user_id = self.slice(part(header.user_id_from as usize, header.user_id_len.into()));
         tags::of_record(self.namespace(), id, user_id, each);
-        self.caller_tags().for_each(each);
     }
 
     /// How many tags [`Record::each_tag`] names.
     pub fn tag_count(&self) -> usize {
-        3 + usize::from(self.header().tags)
+        let automatic = if self.is_absent() { 0 } else { tags::OF_RECORD };
+        automatic + usize::from(self.header().tags)
     }
 
     /// Bytes that the record holds beside its own size.
@@ -279,6 +293,36 @@ impl Record {
     fn slice(&self, range: Range<usize>) -> &[u8] {
         self.bytes.get(range).unwrap_or_default()
     }
+}
+
+/// The caller's tags that are to be kept: each once, and none that is automatic. `None` where one, or
+/// their number, is beyond its bound.
+fn own_tags<'a>(caller_tags: &[&'a [u8]], automatic: &[Vec<u8>]) -> Option<Vec<&'a [u8]>> {
+    if caller_tags.len() > MAX_CALLER_TAGS {
+        return None;
+    }
+    let mut own: Vec<&[u8]> = Vec::with_capacity(caller_tags.len());
+    for &tag in caller_tags {
+        if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
+            return None;
+        }
+        if !own.contains(&tag) && !automatic.iter().any(|other| other == tag) {
+            own.push(tag);
+        }
+    }
+    Some(own)
+}
+
+fn tag_bytes(tags: &[&[u8]]) -> usize {
+    tags.iter().map(|tag| 2 + tag.len()).sum()
+}
+
+fn push_tags(tags: &[&[u8]], bytes: &mut Vec<u8>) -> Option<()> {
+    for tag in tags {
+        bytes.extend_from_slice(&u16::try_from(tag.len()).ok()?.to_le_bytes());
+        bytes.extend_from_slice(tag);
+    }
+    Some(())
 }
 
 #[cfg(test)]
@@ -312,6 +356,17 @@ mod tests {
         assert!(Record::new(&parts, &[], &[b'n'; 101], &[]).is_none());
         assert!(Record::new(&parts, &[], b"", &[&[b't'; 257]]).is_none());
         assert!(Record::new(&parts, &[[0; 32]; 3], b"", &[]).is_none());
+    }
+
+    #[test]
+    fn an_absent_one_carries_the_callers_tags_alone() {
+        let absent = Record::absent(&[b"x", b"y", b"x"]).unwrap();
+        assert!(absent.is_absent() && !absent.is_active() && !absent.has_digest());
+        assert_eq!(tags(&absent), ["x", "y"]);
+        assert_eq!(absent.tag_count(), 2);
+        assert_eq!(absent.json(), b"");
+        assert_eq!(tags(&Record::absent(&[]).unwrap()), [""; 0]);
+        assert!(Record::absent(&vec![&b"t"[..]; 65]).is_none());
     }
 
     #[test]

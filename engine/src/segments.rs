@@ -59,6 +59,9 @@ impl<T> Segments<T> {
         let value = last.pop();
         if last.is_empty() {
             self.segments.pop();
+            if is_first {
+                *self = Self::default();
+            }
         } else if is_first && last.len() <= last.capacity() / 4 {
             last.shrink_to(last.capacity() / 2);
         }

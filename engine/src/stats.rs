@@ -75,7 +75,7 @@ impl Stats {
             Verdict::Disabled => self.disabled += 1,
             Verdict::Expired => self.expired += 1,
             Verdict::Forbidden(_) => self.forbidden += 1,
-            Verdict::Unverified | Verdict::Valid => {}
+            Verdict::Absent | Verdict::Unverified | Verdict::Valid => {}
         }
     }
 

@@ -16,9 +16,18 @@
 //! n^2 / 2^129; were it ever to happen, invalidating one would invalidate the other as well, which
 //! costs a miss and never a stale answer.
 //!
+//! **Condemned members.** [`TagIndex::condemn`] condemns all members that a tag has, in constant time:
+//! it notes how long the tag's list is. Who joins later stands behind them, so that in each list the
+//! condemned come first, and an item is condemned when in one of its tags' lists it stands among
+//! them. When one of them leaves, the last of them takes its position, and the list's last member that
+//! one's. This is the design's comparison of an entry's number with its tag's, without a number in
+//! either: both say who came before the tag was last invalidated. The tags that have condemned members
+//! are kept in a queue, which [`TagIndex::next_condemned`] walks for whoever takes them away.
+//!
 //! **What always holds.** For every item and each of its tags: the tag's list has the item's place at
 //! the position that the item says. Every list entry belongs to such an item. A tag without members
-//! does not exist. [`TagIndex::check_tag`] and [`TagIndex::check_item`] look at it.
+//! does not exist. A tag is in the queue, once, when it has condemned members.
+//! [`TagIndex::check_tag`] and [`TagIndex::check_item`] look at it.
 //!
 //! **Cost.** Every operation on an item is linear in its own tags, of which a tag has no say. No table
 //! is ever moved or freed as a whole (dropping the index is the one exception: drop a large one on
@@ -131,9 +140,28 @@ impl Item {
 
 #[derive(Debug)]
 enum Members {
+    /// One that is not condemned.
     One(Place),
-    /// The place of the list, which has at least two.
+    /// The place of the list.
     Many(Place),
+}
+
+/// The members of a tag, the condemned ones first.
+#[derive(Debug, Default)]
+struct List {
+    members: Segments<Place>,
+    /// How many are condemned.
+    condemned: u32,
+    /// The tag's position in the queue, if some are.
+    queued_at: u32,
+}
+
+/// How far a walk over the condemned has come; see [`TagIndex::next_condemned`].
+#[derive(Clone, Copy, Debug)]
+pub struct CondemnedWalk {
+    /// Tags of the queue, and members of the tag behind them, that are still to be visited.
+    tags: usize,
+    members: usize,
 }
 
 #[derive(Debug)]
@@ -149,8 +177,12 @@ struct Tag {
 pub struct TagIndex {
     items: Slab<Item>,
     tags: Slab<Tag>,
-    lists: Slab<Segments<Place>>,
+    lists: Slab<List>,
     buckets: Buckets,
+    /// The tags that have condemned members.
+    queue: Segments<Place>,
+    /// Condemned members of all tags; an item can be one in several.
+    condemned: usize,
     /// Bytes of all items' allocations and of all lists.
     owned_bytes: usize,
 }
@@ -179,6 +211,7 @@ impl TagIndex {
             + self.tags.bytes()
             + self.lists.bytes()
             + self.buckets.bytes()
+            + self.queue.bytes()
             + self.owned_bytes
     }
 
@@ -226,7 +259,76 @@ impl TagIndex {
         match self.find(tag).and_then(|place| self.tags.get(place)).map(|tag| &tag.members) {
             None => 0,
             Some(Members::One(_)) => 1,
-            Some(Members::Many(list)) => self.lists.get(*list).map_or(0, Segments::len),
+            Some(Members::Many(list)) => self.lists.get(*list).map_or(0, |list| list.members.len()),
+        }
+    }
+
+    /// How many members of a tag are condemned.
+    pub fn condemned_count(&self, tag: Fingerprint) -> usize {
+        let tag = self.find(tag).and_then(|place| self.tags.get(place));
+        tag.map_or(0, |tag| self.condemned_of(tag))
+    }
+
+    fn condemned_of(&self, tag: &Tag) -> usize {
+        match tag.members {
+            Members::One(_) => 0,
+            Members::Many(list) => self.lists.get(list).map_or(0, |list| list.condemned as usize),
+        }
+    }
+
+    /// Condemned members of all tags; an item that is one in several counts as often.
+    pub fn condemned(&self) -> usize {
+        self.condemned
+    }
+
+    /// Condemns the members that a tag has, and returns how many were not condemned before.
+    pub fn condemn(&mut self, tag: Fingerprint) -> usize {
+        let Some(place) = self.find(tag) else { return 0 };
+        let Some(list) = self.list_of(place).and_then(|list| self.lists.get_mut(list)) else {
+            return 0;
+        };
+        let Ok(all) = u32::try_from(list.members.len()) else { return 0 };
+        let before = std::mem::replace(&mut list.condemned, all);
+        if before == 0 {
+            list.queued_at = self.queue.len() as u32;
+            self.queue.push(place);
+        }
+        let more = (all - before) as usize;
+        self.condemned += more;
+        more
+    }
+
+    /// Whether an item is condemned by one of its tags.
+    pub fn is_condemned(&self, place: Place) -> bool {
+        self.condemned > 0
+            && self.items.get(place).is_some_and(|item| {
+                item.memberships().any(|membership| {
+                    self.tags
+                        .get(membership.tag)
+                        .is_some_and(|tag| (membership.position as usize) < self.condemned_of(tag))
+                })
+            })
+    }
+
+    /// Begins a walk over the condemned.
+    pub fn walk_condemned(&self) -> CondemnedWalk {
+        CondemnedWalk { tags: self.queue.len(), members: 0 }
+    }
+
+    /// The next condemned item of a walk, `None` at its end. Items may leave between two steps, the
+    /// visited one above all; what is condemned after the walk began may be left to the next one.
+    pub fn next_condemned(&self, walk: &mut CondemnedWalk) -> Option<Place> {
+        loop {
+            if walk.members == 0 {
+                walk.tags = walk.tags.min(self.queue.len()).checked_sub(1)?;
+                walk.members = usize::MAX;
+            }
+            let tag = self.queue.get(walk.tags).and_then(|&place| self.tags.get(place));
+            walk.members = walk.members.min(tag.map_or(0, |tag| self.condemned_of(tag)));
+            if let (Some(tag), Some(position)) = (tag, walk.members.checked_sub(1)) {
+                walk.members = position;
+                return self.member_at(tag, position);
+            }
         }
     }
 
@@ -235,8 +337,8 @@ impl TagIndex {
         match self.tags.get(self.find(tag)?)?.members {
             Members::One(place) => Some(place),
             Members::Many(list) => {
-                let list = self.lists.get(list)?;
-                list.get(list.len().checked_sub(1)?).copied()
+                let members = &self.lists.get(list)?.members;
+                members.get(members.len().checked_sub(1)?).copied()
             }
         }
     }
@@ -249,7 +351,7 @@ impl TagIndex {
     fn member_at(&self, tag: &Tag, position: usize) -> Option<Place> {
         match tag.members {
             Members::One(place) => (position == 0).then_some(place),
-            Members::Many(list) => self.lists.get(list)?.get(position).copied(),
+            Members::Many(list) => self.lists.get(list)?.members.get(position).copied(),
         }
     }
 
@@ -268,51 +370,94 @@ impl TagIndex {
         let Some(tag) = self.find(fingerprint) else {
             return Some(Membership { tag: self.add_tag(fingerprint, item)?, position: 0 });
         };
+        let list = self.list_of(tag)?;
+        let members = &mut self.lists.get_mut(list)?.members;
+        let before = members.bytes();
+        members.push(item);
+        self.owned_bytes += members.bytes() - before;
+        Some(Membership { tag, position: u32::try_from(members.len() - 1).ok()? })
+    }
+
+    /// The place of a tag's list, made where there is none.
+    fn list_of(&mut self, tag: Place) -> Option<Place> {
         let members = &mut self.tags.get_mut(tag)?.members;
-        let list = match *members {
+        Some(match *members {
             Members::Many(list) => list,
             Members::One(only) => {
-                let mut segments = Segments::default();
-                segments.push(only);
-                self.owned_bytes += segments.bytes();
-                let list = self.lists.insert(segments)?;
+                let mut list = List::default();
+                list.members.push(only);
+                self.owned_bytes += list.members.bytes();
+                let list = self.lists.insert(list)?;
                 *members = Members::Many(list);
                 list
             }
-        };
-        let segments = self.lists.get_mut(list)?;
-        let before = segments.bytes();
-        segments.push(item);
-        self.owned_bytes += segments.bytes() - before;
-        Some(Membership { tag, position: u32::try_from(segments.len() - 1).ok()? })
+        })
     }
 
     fn leave(&mut self, Membership { tag: place, position }: Membership) {
         let Some(tag) = self.tags.get_mut(place) else { return };
-        let Members::Many(list) = tag.members else {
+        let Members::Many(list_place) = tag.members else {
             self.remove_tag(place);
             return;
         };
-        let Some(segments) = self.lists.get_mut(list) else { return };
-        let before = segments.bytes();
-        let last = segments.pop();
-        self.owned_bytes -= before - segments.bytes();
-        let moved = match (last, segments.get_mut(position as usize)) {
-            (Some(last), Some(hole)) => {
-                *hole = last;
-                Some(last)
+        let Some(list) = self.lists.get_mut(list_place) else { return };
+        let members = &mut list.members;
+        let mut hole = position;
+        // Puts a member into the hole.
+        let mut fill = |members: &mut Segments<Place>, hole: u32, member: Place| {
+            if let Some(to) = members.get_mut(hole as usize) {
+                *to = member;
             }
-            _ => None,
+            if let Some(item) = self.items.get_mut(member) {
+                item.set_position(place, hole);
+            }
         };
-        if segments.len() == 1 {
-            if let Some(&only) = segments.get(0) {
-                tag.members = Members::One(only);
+        let was_condemned = position < list.condemned;
+        if was_condemned {
+            self.condemned -= 1;
+            list.condemned -= 1;
+            match members.get(list.condemned as usize) {
+                Some(&last) if hole != list.condemned => fill(members, hole, last),
+                _ => {}
             }
-            self.owned_bytes -= segments.bytes();
-            self.lists.remove(list);
+            hole = list.condemned;
         }
-        if let Some(item) = moved.and_then(|moved| self.items.get_mut(moved)) {
-            item.set_position(place, position);
+        let before = members.bytes();
+        let last = members.pop();
+        self.owned_bytes -= before - members.bytes();
+        if let Some(last) = last.filter(|_| (hole as usize) < members.len()) {
+            fill(members, hole, last);
+        }
+
+        if list.condemned > 0 {
+            return;
+        }
+        let (left, only, queued_at) = (members.len(), members.get(0).copied(), list.queued_at);
+        let bytes = members.bytes();
+        if was_condemned {
+            self.leave_queue(queued_at);
+        }
+        match only {
+            Some(only) if left == 1 => {
+                if let Some(tag) = self.tags.get_mut(place) {
+                    tag.members = Members::One(only);
+                }
+            }
+            Some(_) => return,
+            None => self.remove_tag(place),
+        }
+        self.owned_bytes -= bytes;
+        self.lists.remove(list_place);
+    }
+
+    /// The tag at this position of the queue has no condemned member any more.
+    fn leave_queue(&mut self, position: u32) {
+        let Some(last) = self.queue.pop() else { return };
+        let Some(hole) = self.queue.get_mut(position as usize) else { return };
+        *hole = last;
+        let Some(Tag { members: Members::Many(list), .. }) = self.tags.get(last) else { return };
+        if let Some(list) = self.lists.get_mut(*list) {
+            list.queued_at = position;
         }
     }
 
@@ -435,7 +580,23 @@ impl TagIndex {
         if self.find(tag.fingerprint) != Some(place) {
             wrong.push(format!("tag {place} is not found by its fingerprint"));
         }
+        if let Some(what) = self.check_condemned(place, tag) {
+            wrong.push(format!("tag {place} {what}"));
+        }
         (seen, wrong)
+    }
+
+    fn check_condemned(&self, place: Place, tag: &Tag) -> Option<&'static str> {
+        let Members::Many(list) = tag.members else { return None };
+        let Some(list) = self.lists.get(list) else { return Some("has lost its list") };
+        let queued = self.queue.get(list.queued_at as usize) == Some(&place);
+        if list.condemned as usize > list.members.len() {
+            Some("has more condemned members than members")
+        } else if list.condemned > 0 && !queued {
+            Some("has condemned members and is not in the queue")
+        } else {
+            None
+        }
     }
 }
 
@@ -505,6 +666,34 @@ mod tests {
     }
 
     #[test]
+    fn who_joins_after_a_tag_was_condemned_is_not() {
+        let (mut index, of) = (TagIndex::default(), fingerprints());
+        let (shared, other) = (of.of(b"shared"), of.of(b"other"));
+        let old: Vec<_> = (0..3 * SEGMENT)
+            .map(|n| index.insert(format!("old {n}").as_bytes(), &[shared, other]).unwrap())
+            .collect();
+        assert_eq!(index.condemn(shared), old.len());
+        assert_eq!(index.condemn(shared), 0, "once is enough");
+        let new = index.insert(b"new", &[shared, other]).unwrap();
+        assert!(!index.is_condemned(new));
+        assert!(old.iter().all(|&place| index.is_condemned(place)));
+        // Wherever the condemned leave from, it stays behind them.
+        for place in old.iter().step_by(3).chain(old.iter().skip(1).step_by(3)) {
+            index.remove(*place);
+        }
+        assert!(!index.is_condemned(new));
+        assert_eq!(index.condemned(), SEGMENT);
+        assert_consistent(&index);
+        let mut walk = index.walk_condemned();
+        while let Some(place) = index.next_condemned(&mut walk) {
+            assert!(index.remove(place));
+        }
+        assert_eq!((index.len(), index.condemned()), (1, 0));
+        assert!(index.next_condemned(&mut index.walk_condemned()).is_none());
+        assert_consistent(&index);
+    }
+
+    #[test]
     fn check_finds_what_is_wrong() {
         let (mut index, of) = (TagIndex::default(), fingerprints());
         let (a, b) = (of.of(b"a"), of.of(b"b"));
@@ -523,9 +712,23 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Insert { name: u8, tags: Vec<u8> },
-        Remove { name: u8 },
-        RemoveAll { tag: u8 },
+        Insert {
+            name: u8,
+            tags: Vec<u8>,
+        },
+        Remove {
+            name: u8,
+        },
+        RemoveAll {
+            tag: u8,
+        },
+        Condemn {
+            tag: u8,
+        },
+        /// Takes so many condemned items away.
+        Reclaim {
+            count: u8,
+        },
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -534,6 +737,8 @@ mod tests {
                 .prop_map(|(name, tags)| Step::Insert { name, tags }),
             3 => any::<u8>().prop_map(|name| Step::Remove { name }),
             1 => (0u8..40).prop_map(|tag| Step::RemoveAll { tag }),
+            2 => (0u8..40).prop_map(|tag| Step::Condemn { tag }),
+            1 => any::<u8>().prop_map(|count| Step::Reclaim { count }),
         ]
     }
 
@@ -545,11 +750,14 @@ mod tests {
             let (mut index, of) = (TagIndex::default(), fingerprints());
             let tag = |n: u8| of.of(&[n]);
             let mut model: HashMap<u8, (Place, BTreeSet<u8>)> = HashMap::new();
+            // The memberships, of a name in a tag, that are condemned.
+            let mut condemned: BTreeSet<(u8, u8)> = BTreeSet::new();
             for step in steps {
                 match step {
                     Step::Insert { name, tags } => {
                         if let Some((place, _)) = model.remove(&name) {
                             prop_assert!(index.remove(place));
+                            condemned.retain(|&(other, _)| other != name);
                         }
                         let prints: Vec<_> = tags.iter().map(|&n| tag(n)).collect();
                         let place = index.insert(&[name], &prints).unwrap();
@@ -558,6 +766,7 @@ mod tests {
                     Step::Remove { name } => {
                         if let Some((place, _)) = model.remove(&name) {
                             prop_assert!(index.remove(place));
+                            condemned.retain(|&(other, _)| other != name);
                         }
                     }
                     Step::RemoveAll { tag: gone } => {
@@ -565,8 +774,32 @@ mod tests {
                             let name = index.name(place).unwrap()[0];
                             prop_assert!(model.remove(&name).unwrap().1.contains(&gone));
                             index.remove(place);
+                            condemned.retain(|&(other, _)| other != name);
                         }
                         prop_assert!(model.values().all(|(_, tags)| !tags.contains(&gone)));
+                    }
+                    Step::Condemn { tag: which } => {
+                        let before = condemned.len();
+                        let members = model.iter().filter(|(_, (_, tags))| tags.contains(&which));
+                        condemned.extend(members.map(|(&name, _)| (name, which)));
+                        prop_assert_eq!(index.condemn(tag(which)), condemned.len() - before);
+                    }
+                    Step::Reclaim { count } => {
+                        let mut walk = index.walk_condemned();
+                        for nth in 0..count {
+                            let Some(place) = index.next_condemned(&mut walk) else {
+                                // Every second one stays, and is met at most once for each tag.
+                                prop_assert!(condemned.len() <= usize::from(nth));
+                                break;
+                            };
+                            let name = index.name(place).unwrap()[0];
+                            prop_assert!(condemned.iter().any(|&(other, _)| other == name));
+                            if nth % 2 == 0 {
+                                model.remove(&name);
+                                index.remove(place);
+                                condemned.retain(|&(other, _)| other != name);
+                            }
+                        }
                     }
                 }
             }
@@ -574,7 +807,10 @@ mod tests {
             for (&name, (place, tags)) in &model {
                 let prints: Vec<_> = tags.iter().map(|&n| tag(n)).collect();
                 prop_assert_eq!(index.check_item(*place, &[name], &prints), Ok(()));
+                let is = condemned.iter().any(|&(other, _)| other == name);
+                prop_assert_eq!(index.is_condemned(*place), is);
             }
+            prop_assert_eq!(index.condemned(), condemned.len());
             let mut live = BTreeSet::new();
             for n in 0..40 {
                 let members: BTreeSet<_> = (0..)
@@ -584,6 +820,8 @@ mod tests {
                 let expected: BTreeSet<_> =
                     model.iter().filter(|(_, (_, tags))| tags.contains(&n)).map(|(&k, _)| k).collect();
                 prop_assert_eq!(index.member_count(tag(n)), expected.len());
+                let dead = condemned.iter().filter(|&&(_, tag)| tag == n).count();
+                prop_assert_eq!(index.condemned_count(tag(n)), dead);
                 if !expected.is_empty() {
                     live.insert(n);
                 }

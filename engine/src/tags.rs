@@ -10,6 +10,9 @@ pub const MAX_NAMESPACE_BYTES: usize = 100;
 /// The most tags of the caller's that any entry may carry, whatever `max-tags` says.
 pub const MAX_CALLER_TAGS: usize = 64;
 
+/// Automatic tags that a record has.
+pub const OF_RECORD: usize = 3;
+
 /// Calls `each` with the automatic tags of a record: by its id, by its user, by its kind, each
 /// behind the namespace.
 pub fn of_record(namespace: &[u8], id: &[u8], user_id: &[u8], each: &mut dyn FnMut(&[u8])) {

@@ -7,6 +7,8 @@ use crate::record::Record;
 /// The answer for a live record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// There is no such key.
+    Absent,
     /// The secret is wrong.
     Mismatch,
     /// `is_active` is false.
@@ -28,6 +30,9 @@ pub fn judge<'a>(
     requests: impl IntoIterator<Item = &'a [u8]>,
     now: i64,
 ) -> Verdict {
+    if record.is_absent() {
+        return Verdict::Absent;
+    }
     let compared = match presented {
         Some(presented) if record.has_digest() => {
             if !digest::is_one_of(presented, record.digests()) {
@@ -113,5 +118,7 @@ mod tests {
             let said = judge(&record, presented.as_ref(), requests.iter().copied(), NOW);
             assert_eq!(said, verdict, "case {number}");
         }
+        let absent = Record::absent(&[]).unwrap();
+        assert_eq!(judge(&absent, Some(&RIGHT), [&b"a"[..]], NOW), Absent);
     }
 }

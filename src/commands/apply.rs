@@ -1,8 +1,8 @@
 //! APPLY: a value as it is, from an AOF or a primary. What the public commands can't say.
 
-use crate::command::{Arg, Command, Keys, Spec, OVERWRITES};
+use crate::command::{must_be_replayed, Arg, Command, Keys, Spec, OVERWRITES};
 use crate::error::{Error, Result};
-use crate::events::trusts_what_is_loaded;
+use crate::events;
 use crate::ffi::{Args, Ctx, Mode};
 use crate::keyspace::{self, Slot};
 use crate::value::RecordValue;
@@ -30,9 +30,7 @@ impl Command for Apply {
     };
 
     fn run(ctx: Ctx, args: Args) -> Result<()> {
-        if !ctx.is_replayed() {
-            return Err(Error::err("apikey.apply is internal: only for replication and loading"));
-        }
+        must_be_replayed(ctx, NAME)?;
         let (Some(name), Some(bytes)) = (args.get(1), args.get(2)) else {
             return Err(Error::SYNTAX);
         };
@@ -46,7 +44,7 @@ impl Command for Apply {
         let expires_at = key.expires_at();
         match value {
             Value::Record { record, dead } => {
-                let dead = dead || (ctx.is_loading() && !trusts_what_is_loaded(ctx));
+                let dead = dead || events::comes_dead(ctx);
                 key.store_record(RecordValue::new(record, dead), expires_at)?;
             }
             Value::Usage(counter) => key.store_usage(counter)?,

@@ -291,9 +291,13 @@ impl Walk {
                 let mut prints = Vec::new();
                 state::with(|state| {
                     let of = &state.fingerprints;
-                    tags_in_index(&value.record, value.is_dead(), of, &mut prints);
+                    tags_in_index(&value.record, value.is_stamped_dead(), of, &mut prints);
                 });
-                self.seen.records += 1;
+                if value.record.is_absent() {
+                    self.seen.absent += 1;
+                } else {
+                    self.seen.records += 1;
+                }
                 (&value.link, prints, true)
             }
             Slot::Usage(value) => {

@@ -18,10 +18,10 @@ impl Command for Debug {
         secret: false,
         arity: -2,
         keys: Keys::None,
-        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key.",
+        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed, HOLD no ends that.",
         complexity: c"O(1)",
         tips: None,
-        args: &[Arg::string(c"subcommand"), Arg::string(c"key").optional()],
+        args: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional()],
     };
 
     fn run(ctx: Ctx, args: Args) -> Result<()> {
@@ -37,6 +37,11 @@ impl Command for Debug {
                 };
                 let Some(place) = place else { return Err(Error::err("no such entry")) };
                 state::with(|state| state.forget(ctx.database(), place));
+                ctx.reply_simple(c"OK");
+                Ok(())
+            }
+            Some(yes) if is(subcommand.bytes(), "HOLD") => {
+                state::with(|state| state.reclaim.held = is(yes.bytes(), "yes"));
                 ctx.reply_simple(c"OK");
                 Ok(())
             }

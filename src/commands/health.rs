@@ -111,6 +111,7 @@ struct Figures {
     last_minute: LastMinute,
     totals: Totals,
     tags: u64,
+    reclaim_backlog: u64,
     index_bytes: u64,
 }
 
@@ -133,6 +134,7 @@ impl Figures {
                 last_minute: stats.last_minute(now),
                 totals: state.totals(),
                 tags: state.tag_count() as u64,
+                reclaim_backlog: state.reclaim_backlog() as u64,
                 index_bytes: state.index_bytes() as u64,
             }
         })
@@ -178,11 +180,13 @@ impl Figures {
         ]
     }
 
-    fn contents(&self) -> [Field; 4] {
+    fn contents(&self) -> [Field; 6] {
         [
             (c"records", self.totals.records),
+            (c"absent", self.totals.absent),
             (c"usage_counters", self.totals.counters),
             (c"tags", self.tags),
+            (c"reclaim_backlog", self.reclaim_backlog),
             (c"index_bytes", self.index_bytes),
         ]
     }

@@ -1,5 +1,6 @@
 //! The commands, a file for each family.
 
+pub mod absent;
 pub mod apply;
 pub mod check;
 #[cfg(debug_assertions)]
@@ -16,10 +17,12 @@ use crate::ffi::Ctx;
 pub fn register(ctx: Ctx) -> Result<()> {
     let commands = Registrar::new(ctx)?;
     commands.add::<record::SetVal>()?;
+    commands.add::<absent::SetAbsent>()?;
     commands.add::<record::Validate>()?;
     commands.add::<record::TokenOf>()?;
     commands.add::<record::Inval>()?;
     commands.add::<tags::TagInval>()?;
+    commands.add::<tags::Killed>()?;
     commands.add::<tags::Tags>()?;
     commands.add::<usage::Incr>()?;
     commands.add::<usage::Get>()?;

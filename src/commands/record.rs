@@ -3,9 +3,10 @@
 use crate::command::{Arg, Command, Keys, Repeat, Spec, DELETES, OVERWRITES, READS};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::events::trusts_what_is_loaded;
+use crate::events;
 use crate::ffi::{self, Args, Ctx, Mode, Name, Notify};
-use crate::keyspace;
+use crate::invalidation;
+use crate::keyspace::{self, Removed};
 use crate::options::{self, exclude, is, set_once, Call, Expiry, ExpiryOptions, Options};
 use crate::state;
 use crate::value::RecordValue;
@@ -16,14 +17,6 @@ use apikey_engine::sanitise::{Limits, Parts};
 use apikey_engine::verdict::{judge, Verdict};
 
 pub struct SetVal;
-
-const EXPIRY: [Arg; 5] = [
-    Arg::integer(c"seconds").after(c"EX"),
-    Arg::integer(c"milliseconds").after(c"PX"),
-    Arg::unix_time(c"unix-time-seconds").after(c"EXAT"),
-    Arg::unix_time(c"unix-time-milliseconds").after(c"PXAT"),
-    Arg::word(c"keepttl", c"KEEPTTL"),
-];
 
 /// The options of SETVAL.
 #[derive(Default)]
@@ -104,7 +97,7 @@ impl Command for SetVal {
         args: &[
             Arg::key(),
             Arg::string(c"record"),
-            Arg::one_of(c"expiration", &EXPIRY).optional(),
+            Arg::one_of(c"expiration", options::EXPIRY_OR_KEEP).optional(),
             Arg::one_of(
                 c"proof",
                 &[
@@ -113,14 +106,7 @@ impl Command for SetVal {
                 ],
             )
             .optional(),
-            Arg::block(
-                c"tags",
-                &[
-                    Arg::integer(c"count").after(c"TAGS"),
-                    Arg::string(c"tag").repeated(Repeat::Value),
-                ],
-            )
-            .optional(),
+            options::TAGS.optional(),
             Arg::string(c"namespace").after(c"NS").optional(),
             Arg::string(c"token").after(c"TOKEN").optional(),
             Arg::one_of(c"condition", &[Arg::word(c"nx", c"NX"), Arg::word(c"xx", c"XX")])
@@ -140,21 +126,21 @@ impl Command for SetVal {
         let record = read_record(json, &options, replayed)?;
         // A writer's word is not checked, and refuses the fills of readers that looked before it: also
         // where it is not stored, since the row has changed all the same.
-        let fence_writer = || {
+        let heed_writer = || {
             if options.token.is_none() {
-                state::with(|state| state.raise_fence([name.bytes()]));
+                invalidation::of_keys(ctx, &[name]);
             }
         };
         let fills = config::ENABLED.get() && config::WRITES_ENABLED.get();
         if !replayed && !fills {
-            fence_writer();
+            heed_writer();
             ctx.reply_nil();
             return Ok(());
         }
 
         let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
-        let exists = key.record()?.is_some_and(|value| !value.is_dead());
-        fence_writer();
+        let exists = key.live_record()?.is_some_and(|value| !value.record.is_absent());
+        heed_writer();
         let refused = match options.condition {
             Some(Condition::IfAbsent) => exists,
             Some(Condition::IfPresent) => !exists,
@@ -173,8 +159,7 @@ impl Command for SetVal {
             Expiry::Keep if exists || replayed => key.expires_at(),
             Expiry::Keep | Expiry::Default => Some(now + config::VALIDATION_TTL.get() * 1000),
         };
-        let dead = ctx.is_loading() && !trusts_what_is_loaded(ctx);
-        key.store_record(RecordValue::new(record, dead), expires_at)?;
+        key.store_record(RecordValue::new(record, events::comes_dead(ctx)), expires_at)?;
         if let Some(value) = key.record()? {
             replicate(ctx, name, json, &value.record, expires_at);
         }
@@ -326,6 +311,7 @@ impl Command for Validate {
         let verdict = judge(record, secret.or(digest).as_ref(), scopes(args), now);
         state::with(|state| state.stats.count_hit(verdict, now));
         match verdict {
+            Verdict::Absent => reply(ctx, "ABSENT", None),
             Verdict::Mismatch => reply(ctx, "MISMATCH", None),
             Verdict::Disabled => reply(ctx, "DISABLED", None),
             Verdict::Expired => reply(ctx, "EXPIRED", None),
@@ -414,14 +400,17 @@ impl Command for Inval {
     };
 
     fn run(ctx: Ctx, args: Args) -> Result<()> {
-        for name in args.from(1) {
+        let names: Vec<Name> = args.from(1).collect();
+        for &name in &names {
             keyspace::open(ctx, name, Mode::Look).record()?;
         }
-        state::with(|state| state.raise_fence(args.from(1).map(Name::bytes)));
-        let killed: i64 =
-            args.from(1).map(|name| i64::from(keyspace::unlink_entry(ctx, name.bytes()))).sum();
         ctx.replicate_verbatim();
-        ctx.reply_integer(killed);
+        invalidation::of_keys(ctx, &names);
+        let killed = names
+            .iter()
+            .filter(|&&name| keyspace::unlink_entry(ctx, name) == Removed::Live)
+            .count();
+        ctx.reply_integer(killed as i64);
         Ok(())
     }
 }

@@ -182,10 +182,10 @@ impl Command for Flush {
             if taken.len() as i64 == most {
                 break;
             }
-            let Some(name) = state::with(|state| state.member_name(database, PENDING, position))
-            else {
-                continue;
-            };
+            let name = state::with(|state| {
+                state.member_name(database, PENDING, position).map(<[u8]>::to_vec)
+            });
+            let Some(name) = name else { continue };
             let count = take(ctx, Text::new(&name).name());
             if count > 0 {
                 taken.push((name, count));

@@ -117,6 +117,48 @@ fn one_pattern_covers_a_tenants_keys_and_its_automatic_tags() {
 }
 
 #[test]
+fn two_tenants_cannot_invalidate_each_others_keys() {
+    if !has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut tenants = ["acme", "beta"].map(|name| {
+        let rules = format!("ACL SETUSER {name} on nopass resetkeys ~{name}:* +@all");
+        server.client().must(&rules);
+        let mut c = server.client();
+        c.must(&format!("AUTH {name} x"));
+        (name, c)
+    });
+    // The same user and id with both: only the namespace tells them apart.
+    let tags =
+        |ns: &str| ["id:7", "user:42", "kind:record"].map(|tag| format!("{ns}:apikey:{tag}"));
+    for _ in 0..2 {
+        for (name, c) in &mut tenants {
+            let json = record("7", "42");
+            let line =
+                format!("APIKEY.SETVAL {name}:k {json} NS {name}: SECRET {SECRET} TAGS 1 {name}:t");
+            assert_eq!(c.run(&line), ok());
+        }
+        let [(one, mine), (other, theirs)] = &mut tenants;
+        for tag in tags(other).iter().chain(&[format!("{other}:t"), "apikey:user:42".into()]) {
+            assert_eq!(mine.run(&format!("APIKEY.TAGINVAL {tag}")), no_tag(1), "{tag}");
+            let both = format!("APIKEY.TAGINVAL {one}:t {tag}");
+            assert_eq!(mine.run(&both), no_tag(2), "and nothing of its own goes with it: {tag}");
+        }
+        assert!(mine.run(&format!("APIKEY.INVAL {other}:k")).is_error());
+        assert_eq!(theirs.code(&format!("{other}:k")), "VALID");
+        for tag in tags(one) {
+            assert_eq!(mine.code(&format!("{one}:k")), "VALID");
+            assert_eq!(mine.invalidate(&tag), 1, "{tag}");
+            let json = record("7", "42");
+            mine.must(&format!("APIKEY.SETVAL {one}:k {json} NS {one}: SECRET {SECRET}"));
+        }
+        assert_eq!(theirs.code(&format!("{other}:k")), "VALID");
+        tenants.reverse();
+    }
+}
+
+#[test]
 fn carrying_a_tag_takes_no_permission() {
     let server = Server::start();
     let mut c = user(&server, "resetkeys ~mine:* +@all");

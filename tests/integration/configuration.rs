@@ -7,38 +7,50 @@ use crate::harness::*;
 const FIXED: &str = "fence-slots";
 
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 9] = [
+const NUMBERS: [(&str, i64, i64, i64); 12] = [
     ("validation-ttl", 300, 1, 31_536_000),
+    ("absent-ttl", 30, 1, 31_536_000),
     ("max-name-length", 100, 1, 65_536),
     ("max-record-bytes", 16_384, 64, 1_048_576),
     ("max-scopes", 64, 0, 4096),
     ("max-tags", 16, 0, 64),
     (FIXED, 65_536, 1, 16_777_216),
     ("token-ttl-ms", 30_000, 1, 86_400_000),
+    ("sync-reclaim", 256, 0, 100_000),
+    ("reclaim-budget-us", 500, 10, 100_000),
     ("min-hit-rate", 80, 0, 100),
     ("max-memory-percent", 90, 1, 100),
 ];
-const SWITCHES: [(&str, &str); 3] =
-    [("trust-loaded", "no"), ("enabled", "yes"), ("writes-enabled", "yes")];
-const NAMES: [&str; 2] = ["extra-fields", "digest-field"];
+const SWITCHES: [(&str, &str); 4] = [
+    ("trust-loaded", "no"),
+    ("trust-promoted", "yes"),
+    ("enabled", "yes"),
+    ("writes-enabled", "yes"),
+];
+const NAMES: [&str; 3] = ["extra-fields", "digest-field", "invalidation-channel"];
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 14] = [
+const OTHERS: [(&str, &str); 19] = [
     ("validation-ttl", "77"),
+    ("absent-ttl", "7"),
     ("max-name-length", "5"),
     ("max-record-bytes", "200"),
     ("max-scopes", "2"),
     ("max-tags", "3"),
     (FIXED, "1"),
     ("token-ttl-ms", "1000"),
+    ("sync-reclaim", "1"),
+    ("reclaim-budget-us", "10"),
     ("min-hit-rate", "33"),
     ("max-memory-percent", "55"),
     ("trust-loaded", "yes"),
+    ("trust-promoted", "no"),
     ("enabled", "no"),
     ("writes-enabled", "no"),
     ("extra-fields", "plan"),
     ("digest-field", "hash"),
+    ("invalidation-channel", "told"),
 ];
 
 #[track_caller]
@@ -301,18 +313,23 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
     assert_eq!(all(&mut c), sorted(&OTHERS));
     let defaults = [
         ("validation-ttl", "300"),
+        ("absent-ttl", "30"),
         ("max-name-length", "100"),
         ("max-record-bytes", "16384"),
         ("max-scopes", "64"),
         ("max-tags", "16"),
         ("token-ttl-ms", "30000"),
+        ("sync-reclaim", "256"),
+        ("reclaim-budget-us", "500"),
         ("min-hit-rate", "80"),
         ("max-memory-percent", "90"),
         ("trust-loaded", "no"),
+        ("trust-promoted", "yes"),
         ("enabled", "yes"),
         ("writes-enabled", "yes"),
         ("extra-fields", ""),
         ("digest-field", ""),
+        ("invalidation-channel", ""),
     ];
     for (name, value) in defaults {
         assert_eq!(set(&mut c, name, value), ok());
@@ -401,6 +418,20 @@ fn assert_settings_hold(c: &mut Client) {
     assert_eq!(fill(c, &token), ok());
     eventually("token-ttl-ms", || fill(c, &token) == nil());
     c.fill("k", &[]);
+
+    // sync-reclaim: one goes at once, of two neither.
+    if has_debug_command(c) {
+        c.must("APIKEY.DEBUG HOLD yes");
+        c.fill("r1", &["r"]);
+        assert_eq!(c.invalidate("r"), 1);
+        assert!(!c.exists("r1"), "sync-reclaim");
+        c.fill("r1", &["r"]);
+        c.fill("r2", &["r"]);
+        assert_eq!(c.invalidate("r"), 2);
+        assert_eq!(c.run("EXISTS r1 r2"), int(2), "sync-reclaim");
+        c.must("APIKEY.DEBUG HOLD no");
+        reclaimed(c);
+    }
 
     // min-hit-rate: with 33 of 100 it is met, with 32 it is not. The lookups above are hits, and some
     // more misses make up for them.

@@ -37,7 +37,7 @@ const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 13] = [
+const COMMANDS: [Is; 15] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -54,6 +54,21 @@ const COMMANDS: [Is; 13] = [
                [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] \
                [TOKEN token:string] [NX|XX]",
         complexity: "O(N+M)",
+    },
+    Is {
+        name: "apikey.setabsent",
+        alias: None,
+        arity: -4,
+        flags: &["write", "denyoom"],
+        keys: Keys::One(OVERWRITES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key TOKEN token:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time] \
+               [TAGS count:integer tag:string [tag:string ...]]",
+        complexity: "O(N)",
     },
     Is {
         name: "apikey.validate",
@@ -102,7 +117,6 @@ const COMMANDS: [Is; 13] = [
         dangerous: false,
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         args: "tag:string [tag:string ...]",
-        // Until there is reclaim in the background.
         complexity: "O(N)",
     },
     Is {
@@ -187,6 +201,18 @@ const COMMANDS: [Is; 13] = [
         dangerous: true,
         tips: &["request_policy:all_shards"],
         args: "",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.killed",
+        alias: None,
+        arity: -3,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "numtags:integer tag:string [tag:string ...] [key:string [key:string ...]]",
         complexity: "O(N)",
     },
     Is {

@@ -678,7 +678,7 @@ fn a_count_that_would_overflow_is_refused() {
 }
 
 #[test]
-fn apply_is_refused_to_every_client() {
+fn what_is_internal_is_refused_to_every_client() {
     let mut t = Table::new();
     let text = "ERR apikey.apply is internal: only for replication and loading";
     let dump = t.c.must("DUMP rec");
@@ -688,6 +688,10 @@ fn apply_is_refused_to_every_client() {
     t.c.must("MULTI");
     t.c.must("APIKEY.APPLY rec value");
     assert_eq!(t.c.must("EXEC"), array([error(text)]));
+    t.wrong(
+        "APIKEY.KILLED 1 tag rec",
+        "ERR apikey.killed is internal: only for replication and loading",
+    );
     let script = "return redis.pcall('APIKEY.APPLY',KEYS[1],'value')['err']";
     assert_eq!(t.c.cmd(["EVAL", script, "1", "rec"]), bulk(text));
     assert_eq!(state(&mut t.c), t.before);

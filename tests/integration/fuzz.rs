@@ -242,6 +242,7 @@ fn random_arguments_never_stop_the_server() {
             c.cmd([b"PERSIST".as_slice(), key.bytes()]);
         }
     }
+    reclaimed(&mut c);
     let digest = server.digest();
     c.must("DEBUG RELOAD");
     assert_eq!(server.digest(), digest);
@@ -260,11 +261,15 @@ fn sealed(body: &[u8], version: &[u8]) -> Vec<u8> {
 fn dumps(server: &Server) -> (Vec<Vec<u8>>, Vec<u8>) {
     populate(server);
     let mut c = server.client();
+    let held = hold(&mut c);
     c.must("COPY rich dead");
     let mut bodies = Vec::new();
     let mut version = Vec::new();
     for key in c.must("KEYS *").items() {
         let dump = c.cmd([b"DUMP".as_slice(), key.bytes()]);
+        if dump == nil() && !held {
+            continue;
+        }
         let dump = dump.bytes();
         let (body, footer) = dump.split_at(dump.len() - 10);
         version = footer[..2].to_vec();
@@ -272,6 +277,9 @@ fn dumps(server: &Server) -> (Vec<Vec<u8>>, Vec<u8>) {
         bodies.push(body.to_vec());
     }
     c.must("FLUSHALL");
+    if held {
+        release(&mut c);
+    }
     (bodies, version)
 }
 
@@ -365,6 +373,7 @@ fn damaged_payloads_never_stop_the_server() {
         if round % 500 == 499 {
             assert_unharmed(&mut server, &pid);
             // What was accepted is in order: it can be saved, loaded and has the same digest.
+            reclaimed(&mut c);
             let digest = server.digest();
             c.must("DEBUG RELOAD");
             assert_eq!(server.digest(), digest, "round {round}");
@@ -456,7 +465,6 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
     // As many as there can be: it is their number that was refused.
     for value in [with_fields(38), with_tags(&different(64)), with_tags(&same("t", 64))] {
         assert_eq!(restore(&mut c, &value), ok());
-        assert_eq!(c.run("TYPE k"), simple("apikeyrec"));
     }
     assert_unharmed(&mut server, &pid);
 }

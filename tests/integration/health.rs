@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 23] = [
+const HEALTH: [&str; 25] = [
     "status",
     "reasons",
     "version",
@@ -20,8 +20,10 @@ const HEALTH: [&str; 23] = [
     "stale_fills_refused",
     "evicted_entries",
     "records",
+    "absent",
     "usage_counters",
     "tags",
+    "reclaim_backlog",
     "index_bytes",
     "used_memory",
     "maxmemory",
@@ -58,7 +60,7 @@ fn health_is_a_map_of_the_figures() {
     ] {
         assert_eq!(health.get(name), &value, "{name}");
     }
-    for name in &HEALTH[5..19] {
+    for name in &HEALTH[5..21] {
         if *name != "index_bytes" {
             assert_eq!(health.get(name), &int(0), "{name}");
         }
@@ -121,9 +123,11 @@ fn health_and_info_count_answers_and_contents_alike() {
         ("answers", "stale_fills_refused", 2),
         ("answers", "evicted_entries", 0),
         ("contents", "records", 4),
+        ("contents", "absent", 0),
         ("contents", "usage_counters", 3),
         // In database 0 x, y and three automatic ones; in database 1 x and the same three.
         ("contents", "tags", 9),
+        ("contents", "reclaim_backlog", 0),
         ("usage", "usage_pending", 12),
     ] {
         assert_eq!(health.get(name), &int(value), "{name}");

@@ -3,21 +3,27 @@
 mod harness;
 mod model;
 
+mod absent;
 mod acl;
+mod channel;
 mod codes;
 mod configuration;
 mod docs;
 mod errors;
 mod exactness;
+mod failover;
 mod fuzz;
 mod harness_works;
 mod health;
 mod ordinary_keys;
 mod persistence;
+mod reclaim;
 mod records;
 mod replication;
 mod secrecy;
 mod setval;
+mod stress;
 mod tags;
 mod tokens;
+mod trust;
 mod usage;

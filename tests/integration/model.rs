@@ -2,8 +2,9 @@
 //! the same commands: the module's own and generic ones, over few keys, tags and databases, so that
 //! they meet often. Every reply is compared at once.
 //!
-//! The model knows no time: nothing expires while it runs. Where the design leaves open when a dead entry
-//! goes, it asks the server whether the key is still there. A fill under a token that has just been given
+//! The model knows no time: nothing expires while it runs. A dead entry goes when the server likes: where
+//! that shows in a reply, the server is asked in the same transaction whether the key is still there.
+//! [`Reclaim`] says what a run does of it. A fill under a token that has just been given
 //! must be stored, one that began before something happened to its key or a tag must not; of the others
 //! (names may share a slot) the server's answer holds.
 
@@ -30,7 +31,43 @@ enum Value {
     },
 }
 
+impl Value {
+    fn is_dead(&self) -> bool {
+        matches!(self, Value::Entry { live: false, .. })
+    }
+
+    fn die(&mut self) {
+        if let Value::Entry { live, .. } = self {
+            *live = false;
+        }
+    }
+}
+
 type Db = BTreeMap<String, Value>;
+
+/// What becomes of dead entries in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reclaim {
+    /// Keys that TAGINVAL removes at once.
+    sync: usize,
+    /// Whether the rest stays until the end of the run. Only debug builds can.
+    held: bool,
+}
+
+impl Reclaim {
+    pub const ALL: [Self; 5] = [
+        Self { sync: 256, held: true },
+        Self { sync: 0, held: true },
+        Self { sync: 0, held: false },
+        Self { sync: 2, held: true },
+        Self { sync: 256, held: false },
+    ];
+
+    /// A server for such a run.
+    pub fn builder(self) -> Builder {
+        Server::builder().setting("sync-reclaim", &self.sync.to_string())
+    }
+}
 
 const WRONGTYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
@@ -51,20 +88,28 @@ pub struct Model {
     /// Tokens, and when they were given.
     tokens: Vec<(String, usize)>,
     pub with_reload: bool,
+    reclaim: Reclaim,
+    /// A line that was sent with the question what is still there, and its reply.
+    said: Option<(String, Reply)>,
 }
 
 /// What a command must reply.
 #[derive(Clone, Debug)]
 enum Expected {
     Is(Reply),
+    /// A number from here to there.
+    Between(usize, usize),
     /// Key and count, in any order.
     Counts(BTreeMap<String, i64>),
 }
 
 impl Model {
-    pub fn new(server: &Server, rng: Rng) -> Self {
+    #[track_caller]
+    pub fn new(server: &Server, rng: Rng, mut reclaim: Reclaim) -> Self {
+        let mut client = server.client();
+        reclaim.held = reclaim.held && hold(&mut client);
         Self {
-            client: server.client(),
+            client,
             dbs: vec![Db::new(); DBS],
             db: 0,
             queued: None,
@@ -75,6 +120,8 @@ impl Model {
             flushed: 0,
             tokens: Vec::new(),
             with_reload: false,
+            reclaim,
+            said: None,
         }
     }
 
@@ -85,6 +132,33 @@ impl Model {
             self.step();
         }
         self.end_transaction();
+    }
+
+    /// Waits until nothing more goes by itself.
+    #[track_caller]
+    pub fn settle(&mut self) {
+        if !self.reclaim.held {
+            reclaimed(&mut self.client);
+        }
+    }
+
+    /// Lets all that is dead go.
+    #[track_caller]
+    pub fn end(&mut self) {
+        if self.reclaim.held {
+            release(&mut self.client);
+            self.reclaim.held = false;
+        }
+        self.settle();
+        self.dbs.iter_mut().for_each(|db| db.retain(|_, value| !value.is_dead()));
+    }
+
+    /// As [`Model::compare`], of a server that may have reclaimed what is dead.
+    #[track_caller]
+    pub fn compare_the_living(&mut self, client: &mut Client) {
+        let held = std::mem::take(&mut self.reclaim.held);
+        self.compare(client);
+        self.reclaim.held = held;
     }
 
     /// Asks the server for all that the model knows.
@@ -117,12 +191,11 @@ impl Model {
                     }
                     other => panic!("{key}: {other}"),
                 };
-                assert_eq!(
-                    got.as_ref(),
-                    expected.get(key),
-                    "{key} in db {db}, after {}",
-                    self.tail()
-                );
+                let expected = expected.get(key);
+                let may_be_gone = !self.reclaim.held && expected.is_some_and(Value::is_dead);
+                if !(may_be_gone && got.is_none()) {
+                    assert_eq!(got.as_ref(), expected, "{key} in db {db}, after {}", self.tail());
+                }
             }
         }
     }
@@ -141,7 +214,11 @@ impl Model {
     #[track_caller]
     fn say(&mut self, line: String, expected: Expected) {
         self.history.push(format!("[{}] {line}", self.db));
-        let reply = self.client.run(&line);
+        let reply = match self.said.take() {
+            Some((said, reply)) if said == line => reply,
+            Some((said, _)) => panic!("{said}, and not {line}"),
+            None => self.client.run(&line),
+        };
         match &mut self.queued {
             Some(queued) => {
                 assert_eq!(reply, simple("QUEUED"), "{line}");
@@ -156,6 +233,11 @@ impl Model {
         match expected {
             Expected::Is(value) => {
                 assert_eq!(reply, value, "{line}, after {}", self.tail());
+            }
+            Expected::Between(least, most) => {
+                let number = reply.int();
+                let between = *least as i64 <= number && number <= *most as i64;
+                assert!(between, "{line}: {number}, not {least} to {most}, after {}", self.tail());
             }
             Expected::Counts(counts) => {
                 let pairs = reply.items().chunks_exact(2);
@@ -175,6 +257,36 @@ impl Model {
                 self.judge(line, reply, expected);
             }
         }
+    }
+
+    /// Whether a line may be said now that tells whether these keys are there. If one of them is dead and
+    /// may go at any time, the server is asked in one transaction with the line. Where that cannot be, in
+    /// a transaction of the run's own, it may not be said.
+    #[track_caller]
+    fn meets(&mut self, line: &str, keys: &[(usize, &str)]) -> bool {
+        let is_dead =
+            |(db, key): &&(usize, &str)| self.dbs[*db].get(*key).is_some_and(Value::is_dead);
+        let dead: Vec<(usize, &str)> = keys.iter().filter(is_dead).copied().collect();
+        if self.reclaim.held || dead.is_empty() {
+            return true;
+        }
+        if self.queued.is_some() {
+            return false;
+        }
+        let mut lines = vec!["MULTI".to_string()];
+        for (db, key) in &dead {
+            lines.extend([format!("SELECT {db}"), format!("EXISTS {key}")]);
+        }
+        lines.extend([format!("SELECT {}", self.db), line.to_string(), "EXEC".to_string()]);
+        let replies = self.client.pipeline(&lines).pop().expect("a reply");
+        let replies = replies.items();
+        for ((db, key), reply) in dead.iter().zip(replies.chunks(2)) {
+            if reply[1] == int(0) {
+                self.dbs[*db].remove(*key);
+            }
+        }
+        self.said = Some((line.to_string(), replies[replies.len() - 1].clone()));
+        true
     }
 
     /// What began before may store nothing under these names.
@@ -203,21 +315,24 @@ impl Model {
                 self.say(format!("SET {key} text"), Expected::Is(ok()));
             }
             54..=59 => {
-                let gone = self.here().remove(&key).is_some();
                 let line = match self.rng.below(3) {
                     0 => format!("DEL {key}"),
                     1 => format!("UNLINK {key}"),
                     // A time in the past deletes.
                     _ => format!("PEXPIREAT {key} 1"),
                 };
+                if !self.meets(&line, &[(self.db, &key)]) {
+                    return;
+                }
+                let gone = self.here().remove(&key).is_some();
                 self.say(line, Expected::Is(int(gone.into())));
             }
-            60..=65 => self.rename(key, here),
-            66..=72 => self.copy(key, here),
-            73..=77 => self.mov(key, here),
+            60..=65 => self.rename(key),
+            66..=72 => self.copy(key),
+            73..=77 => self.mov(key),
             78..=81 => self.swapdb(),
             82..=83 => self.flush(),
-            84..=89 => self.restore(key, here),
+            84..=89 => self.restore(key),
             90..=95 => {
                 let db = self.rng.below(DBS);
                 self.say(format!("SELECT {db}"), Expected::Is(ok()));
@@ -367,21 +482,39 @@ impl Model {
             Value::Entry { tags, .. } => some.iter().any(|t| tags.contains(*t)),
             _ => false,
         };
-        let is_live = |value: &Value| matches!(value, Value::Entry { live: true, .. });
         let db = &self.dbs[self.db];
-        let killed = db.values().filter(|v| hit(v) && is_live(v)).count();
-        let dead: Vec<String> =
-            db.iter().filter(|(_, v)| hit(v) && !is_live(v)).map(|(k, _)| k.clone()).collect();
-        // Whether dead members go with it is open: settle it, which needs an answer now.
-        if self.queued.is_some() && !dead.is_empty() {
+        let killed = db.values().filter(|v| hit(v) && !v.is_dead()).count();
+        let hits: Vec<String> = db.iter().filter(|(_, v)| hit(v)).map(|(k, _)| k.clone()).collect();
+        let are_open = 0 < self.reclaim.sync && self.reclaim.sync < KEYS.len();
+        // Which of them go at once is open: that needs an answer now.
+        if self.queued.is_some() && are_open {
             return;
         }
+        // What shares tags is counted more than once where not all of it goes at once.
+        let unique: BTreeSet<&str> = some.iter().copied().collect();
+        let carry = |tag: &str| {
+            let carries = |v: &&Value| matches!(v, Value::Entry { tags, .. } if tags.contains(tag));
+            db.values().filter(carries).count()
+        };
+        let at_most = match self.reclaim.sync < KEYS.len() {
+            true => unique.iter().map(|tag| carry(tag)).sum(),
+            false => killed,
+        };
         self.touch(some.iter().copied());
-        self.here().retain(|_, v| !(hit(v) && is_live(v)));
-        self.say(line, Expected::Is(int(killed as i64)));
-        for key in dead {
-            if !self.client.exists(&key) {
-                self.here().remove(&key);
+        for key in &hits {
+            let entry = self.dbs[self.db].get_mut(key).expect("it was there");
+            if self.reclaim.sync < KEYS.len() {
+                entry.die();
+            } else if !entry.is_dead() {
+                self.here().remove(key);
+            }
+        }
+        self.say(line, Expected::Between(killed, at_most));
+        if are_open && self.reclaim.held {
+            for key in hits {
+                if !self.client.exists(&key) {
+                    self.here().remove(&key);
+                }
             }
         }
     }
@@ -435,68 +568,70 @@ impl Model {
     }
 
     /// What a value is where it did not come by a fill.
-    fn arrived(value: Value) -> Value {
-        match value {
-            Value::Entry { tags, .. } => Value::Entry { tags, live: false },
-            other => other,
-        }
+    fn arrived(mut value: Value) -> Value {
+        value.die();
+        value
     }
 
     #[track_caller]
-    fn rename(&mut self, from: String, value: Option<Value>) {
+    fn rename(&mut self, from: String) {
         let to = self.key();
-        let Some(value) = value else {
-            let line = format!("RENAME {from} {to}");
+        let unless_there = self.rng.one_in(3);
+        let command = if unless_there { "RENAMENX" } else { "RENAME" };
+        let line = format!("{command} {from} {to}");
+        if !self.meets(&line, &[(self.db, &from), (self.db, &to)]) {
+            return;
+        }
+        let Some(value) = self.here().get(&from).cloned() else {
             self.say(line, Expected::Is(error("ERR no such key")));
             return;
         };
-        if self.rng.one_in(3) {
-            let done = !self.here().contains_key(&to);
-            if done {
-                self.here().remove(&from);
-                self.here().insert(to.clone(), Self::arrived(value));
-            }
-            let line = format!("RENAMENX {from} {to}");
-            self.say(line, Expected::Is(int(done.into())));
-        } else {
-            // RENAME of a key to itself does nothing.
-            if from != to {
-                self.here().remove(&from);
-                self.here().insert(to.clone(), Self::arrived(value));
-            }
-            self.say(format!("RENAME {from} {to}"), Expected::Is(ok()));
+        let done = !(unless_there && self.here().contains_key(&to));
+        // RENAME of a key to itself does nothing.
+        if done && from != to {
+            self.here().remove(&from);
+            self.here().insert(to, Self::arrived(value));
         }
+        self.say(line, Expected::Is(if unless_there { int(done.into()) } else { ok() }));
     }
 
     #[track_caller]
-    fn copy(&mut self, from: String, value: Option<Value>) {
+    fn copy(&mut self, from: String) {
         let to = self.key();
         let db = self.rng.below(DBS);
         if db == self.db && from == to {
             return; // an error, and nothing of ours
         }
         let replace = self.rng.one_in(2);
+        let option = if replace { " REPLACE" } else { "" };
+        let line = format!("COPY {from} {to} DB {db}{option}");
+        if !self.meets(&line, &[(self.db, &from), (db, &to)]) {
+            return;
+        }
+        let value = self.here().get(&from).cloned();
         let done = value.is_some() && (replace || !self.dbs[db].contains_key(&to));
         if let (true, Some(value)) = (done, value) {
-            self.dbs[db].insert(to.clone(), Self::arrived(value));
+            self.dbs[db].insert(to, Self::arrived(value));
         }
-        let replace = if replace { " REPLACE" } else { "" };
-        let line = format!("COPY {from} {to} DB {db}{replace}");
         self.say(line, Expected::Is(int(done.into())));
     }
 
     #[track_caller]
-    fn mov(&mut self, key: String, value: Option<Value>) {
+    fn mov(&mut self, key: String) {
         let db = self.rng.below(DBS);
         if db == self.db {
             return; // an error, and nothing of ours
         }
+        let line = format!("MOVE {key} {db}");
+        if !self.meets(&line, &[(self.db, &key), (db, &key)]) {
+            return;
+        }
+        let value = self.here().get(&key).cloned();
         let done = value.is_some() && !self.dbs[db].contains_key(&key);
         if let (true, Some(value)) = (done, value) {
             self.here().remove(&key);
-            self.dbs[db].insert(key.clone(), Self::arrived(value));
+            self.dbs[db].insert(key, Self::arrived(value));
         }
-        let line = format!("MOVE {key} {db}");
         self.say(line, Expected::Is(int(done.into())));
     }
 
@@ -523,15 +658,22 @@ impl Model {
 
     /// DUMP here, RESTORE there.
     #[track_caller]
-    fn restore(&mut self, from: String, value: Option<Value>) {
-        let (true, Some(value)) = (self.queued.is_none(), value) else {
+    fn restore(&mut self, from: String) {
+        let there = self.here().get(&from).cloned();
+        let (true, Some(value)) = (self.queued.is_none(), there) else {
             return;
         };
         let dump = self.client.must(&format!("DUMP {from}"));
+        if dump == nil() && !self.reclaim.held && value.is_dead() {
+            self.here().remove(&from);
+            return;
+        }
         let to = self.key();
-        let replace = self.rng.one_in(2);
+        let is_there = self.here().get(&to).cloned();
+        let is_open = !self.reclaim.held && is_there.as_ref().is_some_and(Value::is_dead);
+        let replace = is_open || self.rng.one_in(2);
         let mut args = vec![b"RESTORE".as_slice(), to.as_bytes(), b"0", dump.bytes()];
-        let expected = if replace || !self.here().contains_key(&to) {
+        let expected = if replace || is_there.is_none() {
             self.here().insert(to.clone(), Self::arrived(value));
             ok()
         } else {

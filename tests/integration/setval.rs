@@ -27,6 +27,7 @@ fn a_dead_entry_is_nothing_for_nx_xx_and_keepttl() {
     let server = Server::start();
     let mut c = server.client();
     let one = record("one", "u");
+    hold(&mut c);
     let make_dead = |c: &mut Client| {
         c.fill("from", &[]);
         c.must("EXPIRE from 5000");

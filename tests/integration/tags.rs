@@ -69,6 +69,7 @@ fn inval_removes_entries_by_key_and_counts_the_live_ones() {
     let server = Server::start();
     let mut c = server.client();
     assert_eq!(c.must("APIKEY.INVAL none"), int(0));
+    hold(&mut c);
     for key in ["a", "b", "c", "from"] {
         c.fill(key, &["t"]);
     }

@@ -253,6 +253,35 @@ pub fn has_debug_command(c: &mut Client) -> bool {
     has
 }
 
+/// Keeps dead entries from being reclaimed until [`release`], so that a test can stand in the middle.
+/// Only debug builds can; the default module is one.
+#[track_caller]
+pub fn hold(c: &mut Client) -> bool {
+    let can = has_debug_command(c);
+    if can {
+        c.must("APIKEY.DEBUG HOLD yes");
+    }
+    can
+}
+
+/// Ends what [`hold`] began.
+#[track_caller]
+pub fn release(c: &mut Client) {
+    c.must("APIKEY.DEBUG HOLD no");
+}
+
+/// How many dead entries wait for reclaim, at most.
+#[track_caller]
+pub fn backlog(c: &mut Client) -> i64 {
+    c.must("APIKEY.HEALTH").get("reclaim_backlog").int()
+}
+
+/// Waits until no dead entry is left.
+#[track_caller]
+pub fn reclaimed(c: &mut Client) {
+    super::eventually("all that is dead is reclaimed", || backlog(c) == 0);
+}
+
 /// The words of a line, for a call whose other arguments have spaces.
 pub fn args(line: &str) -> Vec<String> {
     line.split(' ').filter(|word| !word.is_empty()).map(str::to_string).collect()

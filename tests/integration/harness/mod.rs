@@ -8,6 +8,7 @@
 //! | `APIKEY_MODULE` | the module to load | `target/debug/libapikey.so` of the workspace |
 //! | `APIKEY_SERVER_BIN` | the server to start | `redis-server` from PATH |
 //! | `APIKEY_SERVER` | what that server is: `redis-6.2`, `redis-7.0`, `redis-8.2`, `valkey-9.1` | told from its `--version` |
+//! | `APIKEY_PYTHON` | a Python with redis-py, for the examples | `python3` |
 //! | `APIKEY_SEED` | seed of the randomised tests | fixed |
 //! | `APIKEY_FUZZ_ROUNDS` | rounds of each fuzz test | 3000 |
 //!
