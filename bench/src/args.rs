@@ -16,13 +16,15 @@ pub struct Settings {
     pub rows: Vec<&'static Row>,
     /// How many times both sides of a row are measured.
     pub rounds: usize,
-    /// How many fills of each kind `pauses` makes.
+    /// How many fills of each kind `pauses` and `reclaim` make.
     pub runs: usize,
     /// Calls of each side in one round, for the rows that read what is there.
     pub calls: u64,
-    /// How many entries a server is filled with; `pauses` has a number of its own.
+    /// How many entries a server is filled with; `pauses` and `reclaim`, which goes up to it, have
+    /// numbers of their own.
     pub entries: u64,
     pub pause_entries: u64,
+    pub reclaim_entries: u64,
     pub json: Option<PathBuf>,
     /// The server's program (APIKEY_SERVER_BIN).
     pub server: PathBuf,
@@ -46,10 +48,10 @@ pub fn help() -> String {
         text.push_str(&format!("  {:<10}{}{slow}\n", row.name, row.about));
     }
     text.push_str(
-        "\n--quick      a tenth of the entries, fewer rounds\n\
+        "\n--quick      a tenth of the entries (`reclaim`: at most 10,000), fewer rounds\n\
          --rounds N   measure each side N times (5; 3 with --quick)\n\
-         --entries N  entries in the server (1,000,000; `pauses`: 3,000,000)\n\
-         --runs N     fills of each kind in `pauses` (5; 2 with --quick)\n\
+         --entries N  entries in the server (1,000,000; `pauses`: 3,000,000; `reclaim`: at most N)\n\
+         --runs N     fills of each kind in `pauses` and `reclaim` (5; 2 with --quick)\n\
          --json FILE  write the figures for machines\n\n\
          environment: APIKEY_MODULE (target/release/libapikey.so), APIKEY_SERVER_BIN (redis-server)\n",
     );
@@ -83,6 +85,7 @@ pub fn parse() -> Result<Request> {
         calls: if quick { 60_000 } else { 300_000 },
         entries: entries.unwrap_or(if quick { 100_000 } else { 1_000_000 }),
         pause_entries: entries.unwrap_or(if quick { 300_000 } else { 3_000_000 }),
+        reclaim_entries: entries.unwrap_or(if quick { 10_000 } else { 1_000_000 }),
         json,
         server: env::var_os("APIKEY_SERVER_BIN").unwrap_or("redis-server".into()).into(),
         module: env::var_os("APIKEY_MODULE").unwrap_or("target/release/libapikey.so".into()).into(),

@@ -11,6 +11,7 @@
 
 mod args;
 mod measure;
+mod pinger;
 mod pipeline;
 mod rows;
 mod server;

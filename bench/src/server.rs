@@ -116,6 +116,24 @@ impl Server {
         Ok(con)
     }
 
+    /// Makes this server, which is empty, a replica of another, and waits until it follows.
+    pub fn follow(&self, primary: &Server) -> Result<()> {
+        let mut con = primary.connect()?;
+        for (name, value) in
+            [("repl-diskless-sync-delay", "0"), ("client-output-buffer-limit", "replica 0 0 0")]
+        {
+            redis::cmd("CONFIG").arg(&["SET", name, value]).exec(&mut con)?;
+        }
+        let mut con = self.connect()?;
+        redis::cmd("REPLICAOF").arg("127.0.0.1").arg(primary.port).exec(&mut con)?;
+        let start = Instant::now();
+        while info(&mut con, "replication", "master_link_status")? != "up" {
+            ensure!(start.elapsed() < START_TIMEOUT, "the replica did not follow");
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// CPU time of the main thread since it started; exact while the server waits for commands.
     pub fn cpu(&self) -> Result<Duration> {
         let pid = self.child.id();
@@ -137,7 +155,7 @@ impl Server {
 
     /// Bytes that the server has allocated, the module's included.
     pub fn used_memory(&self) -> Result<u64> {
-        Ok(info(&mut self.connect()?, "memory", "used_memory")?.parse()?)
+        used_memory(&mut self.connect()?)
     }
 
     /// Waits until the server has nothing left to do in the background: rehashing of its tables, a
@@ -190,8 +208,13 @@ impl Clock {
     }
 }
 
+/// [`Server::used_memory`], over a connection that is there already.
+pub fn used_memory(con: &mut Connection) -> Result<u64> {
+    Ok(info(con, "memory", "used_memory")?.parse()?)
+}
+
 /// One field of one section of INFO.
-fn info(con: &mut Connection, section: &str, field: &str) -> Result<String> {
+pub fn info(con: &mut Connection, section: &str, field: &str) -> Result<String> {
     let text: String = redis::cmd("INFO").arg(section).query(con)?;
     text.lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))

@@ -24,6 +24,8 @@ pub enum Judged {
     Ratio,
     /// Ours less the alternative's, in the line's unit.
     Difference,
+    /// Ours by itself, in the line's unit: the alternative stands beside it.
+    Ours,
 }
 
 /// One line of the table.
@@ -84,6 +86,11 @@ impl Line {
                 format!("{:+.1}..{:+.1}", self.result.least, self.result.most),
                 self.goal.map(|goal| format!("<= {goal:+.1}")),
             ),
+            Judged::Ours => (
+                number(self.result.median),
+                format!("{}..{}", number(self.result.least), number(self.result.most)),
+                self.goal.map(|goal| format!("<= {}", number(goal))),
+            ),
         };
         let spread = if self.result.least == self.result.most { "-".into() } else { spread };
         [
@@ -113,7 +120,11 @@ impl Line {
             "unit": self.unit,
             "ours": side(&self.ours),
             "alternative": side(&self.alternative),
-            "judged": if self.judged == Judged::Ratio { "ratio" } else { "difference" },
+            "judged": match self.judged {
+                Judged::Ratio => "ratio",
+                Judged::Difference => "difference",
+                Judged::Ours => "ours",
+            },
             "result": {
                 "median": self.result.median,
                 "least": self.result.least,
@@ -126,11 +137,18 @@ impl Line {
 }
 
 fn figure(figure: &Figure, unit: &str) -> String {
-    let median = figure.value.median;
-    let value = if median >= 100.0 { format!("{median:.0}") } else { format!("{median:.2}") };
+    let value = number(figure.value.median);
     match figure.per_second {
         Some(rate) => format!("{value} {unit}, {:.0}k/s", rate / 1e3),
         None => format!("{value} {unit}"),
+    }
+}
+
+fn number(value: f64) -> String {
+    if value.abs() >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
     }
 }
 

@@ -4,6 +4,7 @@
 mod incr;
 mod memory;
 mod pauses;
+mod reclaim;
 mod setval;
 mod validate;
 
@@ -24,7 +25,8 @@ pub struct Row {
     pub run: fn(&Settings) -> Result<Vec<Line>>,
 }
 
-pub const ROWS: &[Row] = &[validate::ROW, setval::ROW, memory::ROW, incr::ROW, pauses::ROW];
+pub const ROWS: &[Row] =
+    &[validate::ROW, setval::ROW, memory::ROW, incr::ROW, reclaim::ROW, pauses::ROW];
 
 /// A new entry by our command. Its three tags are the automatic ones: id, user and kind.
 struct Fill(Workload);
@@ -67,5 +69,24 @@ impl Side for FillSets {
 
     fn right(&self, _: usize, reply: &Value) -> bool {
         *reply == Value::Int(1)
+    }
+}
+
+/// Both: what a tag cache stores for an entry.
+struct FillTagged(Workload);
+
+impl Side for FillTagged {
+    const COMMANDS: usize = FillString::COMMANDS + FillSets::COMMANDS;
+
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        FillString(self.0).call(i, pipe);
+        FillSets(self.0).call(i, pipe);
+    }
+
+    fn right(&self, command: usize, reply: &Value) -> bool {
+        match command {
+            0 => FillString(self.0).right(0, reply),
+            _ => FillSets(self.0).right(command - 1, reply),
+        }
     }
 }

@@ -1,26 +1,22 @@
 //! The longest that another client waits while a server is filled: with entries, and with as many
 //! strings.
 //!
-//! One client fills a new server; another, in a thread of its own, sends PING after PING for the whole
-//! fill and keeps the longest wait. What is judged is the median of the longest waits. Every entry has
-//! two unique tags (id and user), so the tag table grows twice as fast as the keyspace. Pipelines are
-//! short, so that a PING does not stand behind a long one.
-//!
-//! A wait also has in it whatever else the machine ran instead of the server. So a second line gives the
-//! most CPU time that the server used within one PING, which is the most that it can have held it up.
+//! One client fills a new server; another sends PING after PING for the whole fill and keeps the
+//! longest wait (`pinger.rs`). What is judged is the median of the longest waits; a second line gives
+//! the most CPU time that the server used within one PING. Every entry has two unique tags (id and
+//! user), so the tag table grows twice as fast as the keyspace. Pipelines are short, so that a PING
+//! does not stand behind a long one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{anyhow, Result};
-use redis::Connection;
+use anyhow::Result;
 
 use super::{Fill, FillString, Row};
 use crate::args::Settings;
 use crate::measure::Stat;
+use crate::pinger::{self, Longest};
 use crate::pipeline::{run, Side};
-use crate::server::{Clock, Server};
+use crate::server::Server;
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 
@@ -34,15 +30,6 @@ pub const ROW: Row = Row {
 /// Milliseconds that the longest wait may lie above that of the strings.
 const GOAL: f64 = 5.0;
 const PIPELINE: u64 = 32;
-const FILL_TIMEOUT: Duration = Duration::from_secs(1_200);
-
-/// The longest of one fill.
-#[derive(Clone, Copy, Default)]
-struct Longest {
-    wait: Duration,
-    /// CPU time of the server within one PING.
-    held: Duration,
-}
 
 fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let entries = settings.pause_entries;
@@ -91,27 +78,9 @@ fn line(
 
 /// Fills the server with `side` while another client PINGs it.
 fn fill<S: Side>(server: Server, side: &S, entries: u64) -> Result<Longest> {
-    let (mut filler, pinger) = (server.connect()?, server.connect()?);
-    let clock = server.clock()?;
-    let filled = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let longest = scope.spawn(|| ping(pinger, clock, &filled));
-        let cost = run(&server, &mut filler, side, 0..entries, PIPELINE);
-        filled.store(true, Ordering::Relaxed);
-        let longest = longest.join().map_err(|_| anyhow!("the pinging thread panicked"))??;
-        cost?;
-        Ok(longest)
-    })
-}
-
-/// PINGs until the fill is done.
-fn ping(mut con: Connection, clock: Clock, filled: &AtomicBool) -> Result<Longest> {
-    let (begin, mut longest) = (Instant::now(), Longest::default());
-    while !filled.load(Ordering::Relaxed) && begin.elapsed() < FILL_TIMEOUT {
-        let (used, start) = (clock.now()?, Instant::now());
-        let _: String = redis::cmd("PING").query(&mut con)?;
-        longest.wait = longest.wait.max(start.elapsed());
-        longest.held = longest.held.max(clock.now()? - used);
-    }
+    let mut con = server.connect()?;
+    let (longest, _) = pinger::during(&server, Duration::ZERO, || {
+        run(&server, &mut con, side, 0..entries, PIPELINE)
+    })?;
     Ok(longest)
 }

@@ -7,12 +7,11 @@
 //! in its favour.
 
 use anyhow::Result;
-use redis::{Pipeline, Value};
 
-use super::{Fill, FillSets, FillString, Row};
+use super::{Fill, FillTagged, Row};
 use crate::args::Settings;
 use crate::measure::{Rounds, Turn, Which};
-use crate::pipeline::{run, Side, DEPTH};
+use crate::pipeline::{run, DEPTH};
 use crate::server::Server;
 use crate::table::Line;
 use crate::workload::Workload;
@@ -46,22 +45,4 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
         })?;
     let what = "SETVAL key record EX t DIGEST d".to_string();
     Ok(vec![Line::cpu("setval", what, "SET EX + 3 SADD".into(), &rounds, GOAL)])
-}
-
-struct FillTagged(Workload);
-
-impl Side for FillTagged {
-    const COMMANDS: usize = FillString::COMMANDS + FillSets::COMMANDS;
-
-    fn call(&self, i: u64, pipe: &mut Pipeline) {
-        FillString(self.0).call(i, pipe);
-        FillSets(self.0).call(i, pipe);
-    }
-
-    fn right(&self, command: usize, reply: &Value) -> bool {
-        match command {
-            0 => FillString(self.0).right(0, reply),
-            _ => FillSets(self.0).right(command - 1, reply),
-        }
-    }
 }

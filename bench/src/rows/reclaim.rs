@@ -1,0 +1,475 @@
+//! TAGINVAL of a tag with many members against what tag caches do today: a set for each tag, and a
+//! script that walks the set with SSCAN and UNLINKs what it lists and then the set.
+//!
+//! Each run fills a new server, ours with records and the alternative's with the same JSON strings and
+//! their three tag sets, and kills them all by the tag that all share. Another client sends a PING
+//! every 100 to 200 microseconds (`pinger.rs`) from before the command until the memory is back, or
+//! the script has ended, and then for as long again without a reclaim: what is judged is the
+//! difference. On our side the same connection asks the server in both stretches how far it is.
+//!
+//! | line | what it is |
+//! | --- | --- |
+//! | command | the server's own time for the command, from INFO commandstats |
+//! | seen by its caller | from the first byte sent to the reply, over loopback |
+//! | PING during, without, beyond | the longest wait of the other client; of an equally long stretch without a reclaim, of the same run; the difference of both medians, with the spread run by run |
+//! | server CPU in a PING | the most that the server's threads used within one PING: without what the machine ran instead, unless it stopped the client meanwhile |
+//! | until all are gone | from sending the command until DBSIZE is 0 and HEALTH has no backlog; the script's until its reply |
+//! | until memory is back | the same until `used_memory` is within 5% of what it was before the entries came, for which the server has to shrink its own tables; the script never gets there, so it is the time until its reply |
+//! | keys left, dead names left | DBSIZE; names of killed entries in tag sets or in our index |
+//! | memory left | what `used_memory` lies above its level before the entries, when the server has settled |
+//! | reclaim with a replica | CPU time of the main thread per entry, the command's included, with a replica attached, in a run of its own without PINGs |
+//!
+//! Nobody cleans up the other tag sets of the killed entries: the script knows one tag, and to read the
+//! tags of each entry would cost it as much again.
+
+use std::collections::HashMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use redis::{Cmd, Connection, Pipeline, Value};
+
+use super::{Fill, FillTagged, Row};
+use crate::args::Settings;
+use crate::measure::{Stat, Which};
+use crate::pinger::{self, Longest};
+use crate::pipeline::{run, Side, DEPTH};
+use crate::server::{info, used_memory, Server};
+use crate::table::{Figure, Judged, Line};
+use crate::workload::Workload;
+
+pub const ROW: Row = Row {
+    name: "reclaim",
+    about: "TAGINVAL and its reclaim against SSCAN + UNLINK in a script",
+    slow: true,
+    run: measure,
+};
+
+/// Milliseconds that the command may take.
+const COMMAND_GOAL: f64 = 0.5;
+/// The most that the command may grow by, from the smallest tag to the largest.
+const GROWTH_GOAL: f64 = 2.0;
+/// Milliseconds that the longest wait may lie above that without a reclaim.
+const WAIT_GOAL: f64 = 2.0;
+/// Of the memory in use before the entries came, what may be in use beyond it afterwards.
+const MEMORY_GOAL: f64 = 0.05;
+/// CPU per entry, over that of the script.
+const CPU_GOAL: f64 = 0.25;
+
+const SMALLEST: u64 = 1_000;
+const KEYS_PER_USER: u64 = 10;
+const PING_PAUSE: Duration = Duration::from_micros(100);
+/// Between two looks at how far the reclaim is.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
+const RECLAIM_TIMEOUT: Duration = Duration::from_secs(120);
+/// After the reclaim has ended, for the server to give memory back.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A page of the set at a time, so that neither the stack of the script nor one command gets large.
+const SCRIPT: &str = "
+if redis.replicate_commands then redis.replicate_commands() end
+local cursor, killed = '0', 0
+repeat
+    local page = redis.call('SSCAN', KEYS[1], cursor, 'COUNT', 1000)
+    cursor = page[1]
+    if #page[2] > 0 then
+        killed = killed + redis.call('UNLINK', unpack(page[2]))
+    end
+until cursor == '0'
+redis.call('UNLINK', KEYS[1])
+return killed
+";
+
+fn measure(settings: &Settings) -> Result<Vec<Line>> {
+    let (mut lines, mut growth) = (Vec::new(), Vec::new());
+    for entries in sizes(settings.reclaim_entries) {
+        let name = short(entries);
+        let mut runs = Runs(Vec::new());
+        for number in 1..=settings.runs {
+            let ours = kill(settings, Which::Ours, entries)
+                .with_context(|| format!("TAGINVAL of {name}"))?;
+            let script = kill(settings, Which::Alternative, entries)
+                .with_context(|| format!("the script, {name}"))?;
+            eprintln!("  {name}, run {number} of {}: {ours}; script {script}", settings.runs);
+            runs.0.push((ours, script));
+        }
+        growth.push((name.clone(), runs.stats(|run| run.command)));
+        lines.extend(runs.lines(&name));
+    }
+    if let [(smallest, small), .., (largest, large)] = growth.as_slice() {
+        let times = [large.0.median / small.0.median, large.1.median / small.1.median];
+        let what = format!("command, {largest} over {smallest}");
+        lines.push(line(what, "x", Some(GROWTH_GOAL), times.map(Stat::one).into()));
+    }
+    Ok(lines)
+}
+
+/// A line of which ours is judged by itself.
+fn line(what: String, unit: &'static str, goal: Option<f64>, (ours, script): (Stat, Stat)) -> Line {
+    Line {
+        row: "reclaim",
+        unit,
+        ours: Figure { what, value: ours, per_second: None },
+        alternative: Figure { what: "script".into(), value: script, per_second: None },
+        judged: Judged::Ours,
+        result: ours,
+        goal,
+    }
+}
+
+/// Powers of ten up to `most`, and `most`.
+fn sizes(most: u64) -> Vec<u64> {
+    let tens = std::iter::successors(Some(SMALLEST), |size| size.checked_mul(10));
+    tens.take_while(|&size| size < most).chain([most]).collect()
+}
+
+fn short(count: u64) -> String {
+    match count {
+        n if n % 1_000_000 == 0 => format!("{}M", n / 1_000_000),
+        n if n % 1_000 == 0 => format!("{}k", n / 1_000),
+        n => n.to_string(),
+    }
+}
+
+/// One kill of all entries of a server.
+struct Killed {
+    /// Milliseconds, as all times here.
+    command: f64,
+    seen: f64,
+    during: Longest,
+    without: Longest,
+    /// Until nothing waits for reclaim. The script: until it ended, as also the next.
+    gone: f64,
+    /// Until memory is back; infinite where it did not come back in time.
+    back: f64,
+    keys_left: f64,
+    names_left: f64,
+    /// Megabytes, and how many there may be.
+    memory_left: f64,
+    memory_goal: f64,
+    /// Microseconds of the main thread per entry.
+    cpu: f64,
+}
+
+impl std::fmt::Display for Killed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "command {:.3} ms, PING {:.2} ms, without {:.2} ms, held {:.2} ms, without {:.2} ms, \
+             gone in {:.0} ms, memory in {:.0} ms, {:.2} us CPU",
+            self.command,
+            millis(self.during.wait),
+            millis(self.without.wait),
+            millis(self.during.held),
+            millis(self.without.held),
+            self.gone,
+            self.back,
+            self.cpu,
+        )
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn start(settings: &Settings, which: Which) -> Result<Server> {
+    match which {
+        Which::Ours => Server::with_module(settings),
+        Which::Alternative => Server::plain(settings),
+    }
+}
+
+fn fill(server: &Server, which: Which, work: Workload, entries: u64) -> Result<()> {
+    let mut con = server.connect()?;
+    match which {
+        Which::Ours => run(server, &mut con, &Fill(work), 0..entries, DEPTH)?,
+        Which::Alternative => run(server, &mut con, &FillTagged(work), 0..entries, DEPTH)?,
+    };
+    Ok(())
+}
+
+/// The command that kills all entries by the tag that they share, and its name in commandstats.
+fn killer(con: &mut Connection, which: Which, work: Workload) -> Result<(Cmd, &'static str)> {
+    let [_, _, shared] = work.tags(0);
+    let mut cmd;
+    Ok(match which {
+        Which::Ours => {
+            cmd = redis::cmd("APIKEY.TAGINVAL");
+            cmd.arg(shared);
+            (cmd, "cmdstat_apikey.taginval")
+        }
+        Which::Alternative => {
+            let sha: String = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query(con)?;
+            cmd = redis::cmd("EVALSHA");
+            cmd.arg(sha).arg(1).arg(shared);
+            (cmd, "cmdstat_evalsha")
+        }
+    })
+}
+
+fn kill(settings: &Settings, which: Which, entries: u64) -> Result<Killed> {
+    let work = Workload::new(entries, KEYS_PER_USER);
+    let server = start(settings, which)?;
+    let mut con = server.connect()?;
+    let (command, stat) = killer(&mut con, which, work)?;
+
+    // A rehearsal, so that what the server sets up for the first call of a command is no part of it.
+    fill(&server, which, work, SMALLEST)?;
+    time_kill(&server, &mut con, which, &command, SMALLEST, u64::MAX)?;
+    server.flush()?;
+    let (_, before) = server_time(&mut con, stat)?;
+    let level = used_memory(&mut con)?;
+    let memory_goal = level as f64 * MEMORY_GOAL;
+
+    fill(&server, which, work, entries)?;
+    server.settle()?;
+    let enough = level + memory_goal as u64;
+    let (during, took) = time_kill(&server, &mut con, which, &command, entries, enough)?;
+    let (calls, after) = server_time(&mut con, stat)?;
+    ensure!(calls == 2, "{stat}: {calls} calls");
+
+    server.settle()?;
+    let memory_left = used_memory(&mut con)?.saturating_sub(level);
+    let keys_left = dbsize(&mut con)?;
+    let names_left = names_left(&server, which, work, entries)?;
+    let (without, ()) = pinger::during(&server, PING_PAUSE, || {
+        let start = Instant::now();
+        while start.elapsed() < took.all {
+            if which == Which::Ours {
+                look(&mut con)?;
+                sleep(LOOK_PAUSE);
+            } else {
+                sleep(took.all.saturating_sub(start.elapsed()));
+            }
+        }
+        Ok(())
+    })?;
+    drop(server);
+
+    Ok(Killed {
+        command: millis(after - before),
+        seen: millis(took.seen),
+        during,
+        without,
+        gone: millis(took.gone),
+        back: if took.memory_is_back { millis(took.all) } else { f64::INFINITY },
+        keys_left: keys_left as f64,
+        names_left: names_left as f64,
+        memory_left: memory_left as f64 / 1e6,
+        memory_goal: memory_goal / 1e6,
+        cpu: cpu(settings, which, entries)?,
+    })
+}
+
+/// What a kill took, each from sending the command on.
+struct Took {
+    /// Until the reply.
+    seen: Duration,
+    /// Until nothing waited for reclaim; for the script, which leaves nothing to wait for, and whose
+    /// memory does not come back, the same as `seen`.
+    gone: Duration,
+    all: Duration,
+    memory_is_back: bool,
+}
+
+/// Kills all entries of the server while another client PINGs it, and waits until `used_memory` is at
+/// most `enough`.
+fn time_kill(
+    server: &Server,
+    con: &mut Connection,
+    which: Which,
+    command: &Cmd,
+    entries: u64,
+    enough: u64,
+) -> Result<(Longest, Took)> {
+    pinger::during(server, PING_PAUSE, || {
+        let start = Instant::now();
+        let killed: u64 = command.query(con)?;
+        let seen = start.elapsed();
+        ensure!(killed == entries, "it killed {killed} of {entries} entries");
+        if which == Which::Alternative {
+            return Ok(Took { seen, gone: seen, all: seen, memory_is_back: true });
+        }
+        let (gone, memory_is_back) = watch(con, start, enough)?;
+        Ok(Took { seen, gone, all: start.elapsed(), memory_is_back })
+    })
+}
+
+/// Waits until the reclaim has ended and memory is back. Returns how long after `start` it ended, and
+/// whether memory came back in time.
+fn watch(con: &mut Connection, start: Instant, enough: u64) -> Result<(Duration, bool)> {
+    let mut gone = None;
+    loop {
+        let (keys, memory) = look(con)?;
+        let now = start.elapsed();
+        if gone.is_none() && keys == 0 && health(con, "reclaim_backlog")? == 0 {
+            gone = Some(now);
+        }
+        match gone {
+            Some(gone) if memory <= enough => return Ok((gone, true)),
+            Some(gone) if now - gone > MEMORY_TIMEOUT => return Ok((gone, false)),
+            Some(_) => {}
+            None => ensure!(now < RECLAIM_TIMEOUT, "{keys} keys are still there"),
+        }
+        sleep(LOOK_PAUSE);
+    }
+}
+
+/// Keys and `used_memory`.
+fn look(con: &mut Connection) -> Result<(u64, u64)> {
+    Ok((dbsize(con)?, used_memory(con)?))
+}
+
+fn dbsize(con: &mut Connection) -> Result<u64> {
+    Ok(redis::cmd("DBSIZE").query(con)?)
+}
+
+fn health(con: &mut Connection, field: &str) -> Result<u64> {
+    let health: HashMap<String, Value> = redis::cmd("APIKEY.HEALTH").query(con)?;
+    match health.get(field) {
+        Some(&Value::Int(number)) => Ok(u64::try_from(number)?),
+        other => anyhow::bail!("HEALTH has no number under {field}: {other:?}"),
+    }
+}
+
+/// How often the server ran a command, and how long that took by its own account.
+fn server_time(con: &mut Connection, stat: &str) -> Result<(u64, Duration)> {
+    let stats = info(con, "commandstats", stat)?;
+    let field = |name: &str| -> Result<u64> {
+        let value = stats.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        Ok(value.with_context(|| format!("{stat} has no {name}: {stats}"))?.parse()?)
+    };
+    Ok((field("calls")?, Duration::from_micros(field("usec")?)))
+}
+
+/// Names of killed entries that the index or the tag sets still hold.
+fn names_left(server: &Server, which: Which, work: Workload, entries: u64) -> Result<u64> {
+    let mut con = server.connect()?;
+    match which {
+        Which::Ours => Ok(health(&mut con, "records")? + health(&mut con, "tags")?),
+        Which::Alternative => {
+            run(server, &mut con, &Stale(work), 0..entries, DEPTH)?;
+            Ok(2 * entries)
+        }
+    }
+}
+
+/// That each entry's name is still in the sets of its id and of its user.
+struct Stale(Workload);
+
+impl Side for Stale {
+    const COMMANDS: usize = 2;
+
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        let [id, user, _] = self.0.tags(i);
+        for tag in [id, user] {
+            pipe.cmd("SISMEMBER").arg(tag).arg(self.0.key(i));
+        }
+    }
+
+    fn right(&self, _: usize, reply: &Value) -> bool {
+        *reply == Value::Int(1)
+    }
+}
+
+/// Microseconds of the main thread per entry, until both it and a replica have all of them gone.
+fn cpu(settings: &Settings, which: Which, entries: u64) -> Result<f64> {
+    const LOOK_PAUSE: Duration = Duration::from_millis(20);
+    let work = Workload::new(entries, KEYS_PER_USER);
+    let (server, replica) = (start(settings, which)?, start(settings, which)?);
+    replica.follow(&server)?;
+    let (mut con, mut replica_con) = (server.connect()?, replica.connect()?);
+    let (command, _) = killer(&mut con, which, work)?;
+    fill(&server, which, work, entries)?;
+    let full = dbsize(&mut con)?;
+    // Whoever carried the tag, and on the script's side its set.
+    let left = match which {
+        Which::Ours => full - entries,
+        Which::Alternative => full - entries - 1,
+    };
+    wait_for_keys(&mut replica_con, full, LOOK_PAUSE)?;
+    replica.settle()?;
+    server.settle()?;
+
+    let before = server.cpu()?;
+    let killed: u64 = command.query(&mut con)?;
+    ensure!(killed == entries, "it killed {killed} of {entries} entries");
+    wait_for_keys(&mut con, left, LOOK_PAUSE)?;
+    wait_for_keys(&mut replica_con, left, LOOK_PAUSE)?;
+    Ok((server.cpu()? - before).as_secs_f64() * 1e6 / entries as f64)
+}
+
+fn wait_for_keys(con: &mut Connection, keys: u64, pause: Duration) -> Result<()> {
+    let start = Instant::now();
+    while dbsize(con)? != keys {
+        ensure!(start.elapsed() < RECLAIM_TIMEOUT, "there are not {keys} keys");
+        sleep(pause);
+    }
+    Ok(())
+}
+
+/// Both sides, run by run, of one size.
+struct Runs(Vec<(Killed, Killed)>);
+
+impl Runs {
+    /// Ours, the script's.
+    fn stats(&self, of: impl Fn(&Killed) -> f64) -> (Stat, Stat) {
+        let ours = self.0.iter().map(|(ours, _)| of(ours)).collect();
+        let script = self.0.iter().map(|(_, script)| of(script)).collect();
+        (Stat::of(ours), Stat::of(script))
+    }
+
+    fn lines(&self, name: &str) -> Vec<Line> {
+        let line =
+            |what: &str, unit, goal, stats| line(format!("{name}: {what}"), unit, goal, stats);
+        let during = self.stats(|run| millis(run.during.wait));
+        let without = self.stats(|run| millis(run.without.wait));
+        // The median of the longest less the median of the longest; the spread run by run.
+        let mut beyond = self.stats(|run| millis(run.during.wait) - millis(run.without.wait));
+        beyond.0.median = during.0.median - without.0.median;
+        beyond.1.median = during.1.median - without.1.median;
+        let memory_goal = self.stats(|run| run.memory_goal).0.median;
+        let cpu_ratios = self.0.iter().map(|(ours, script)| ours.cpu / script.cpu).collect();
+        vec![
+            line("command", "ms", Some(COMMAND_GOAL), self.stats(|run| run.command)),
+            line("seen by its caller", "ms", None, self.stats(|run| run.seen)),
+            line("longest PING during", "ms", None, during),
+            line("longest PING without", "ms", None, without),
+            line("PING beyond without", "ms", Some(WAIT_GOAL), beyond),
+            line("server CPU in a PING", "ms", None, self.stats(|run| millis(run.during.held))),
+            line("until all are gone", "ms", None, self.stats(|run| run.gone)),
+            line("until memory is back", "ms", None, self.stats(|run| run.back)),
+            line("keys left", "", Some(0.0), self.stats(|run| run.keys_left)),
+            line("dead names left", "", Some(0.0), self.stats(|run| run.names_left)),
+            line("memory left", "MB", Some(memory_goal), self.stats(|run| run.memory_left)),
+            Line {
+                judged: Judged::Ratio,
+                result: Stat::of(cpu_ratios),
+                ..line(
+                    "reclaim with a replica",
+                    "us CPU",
+                    Some(CPU_GOAL),
+                    self.stats(|run| run.cpu),
+                )
+            },
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_ten_up_to_the_largest() {
+        assert_eq!(sizes(1_000_000), [1_000, 10_000, 100_000, 1_000_000]);
+        assert_eq!(sizes(1_000), [1_000]);
+        assert_eq!(sizes(25_000), [1_000, 10_000, 25_000]);
+    }
+
+    #[test]
+    fn counts_are_named_shortly() {
+        assert_eq!([1_000, 1_500, 2_000_000].map(short), ["1k", "1500", "2M"]);
+    }
+}
