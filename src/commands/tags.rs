@@ -92,8 +92,13 @@ impl Command for TagInval {
     }
 }
 
+/// What the index knows the tags by; one that is given twice counts once.
 fn fingerprints(tags: &[Name]) -> Vec<Fingerprint> {
-    state::with(|state| tags.iter().map(|tag| state.fingerprints.of(tag.bytes())).collect())
+    let mut prints: Vec<_> =
+        state::with(|state| tags.iter().map(|tag| state.fingerprints.of(tag.bytes())).collect());
+    prints.sort_unstable();
+    prints.dedup();
+    prints
 }
 
 /// Condemns the entries of the selected database that carry one of the tags; returns how many were not

@@ -195,7 +195,7 @@ fn several_tags_are_small_when_they_are_so_together() {
     for group in ["a", "b", "c"] {
         fill_group(&mut c, group, 5);
     }
-    assert_eq!(c.run("APIKEY.TAGINVAL a b"), int(10));
+    assert_eq!(c.run("APIKEY.TAGINVAL a b a a"), int(10), "one given twice counts once");
     assert_eq!((dbsize(&mut c), backlog(&mut c)), (5, 0));
     fill_group(&mut c, "a", 6);
     assert_eq!(c.run("APIKEY.TAGINVAL a c"), int(11));

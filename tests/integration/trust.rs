@@ -310,7 +310,9 @@ fn an_invalidation_kills_on_replicas_what_its_primary_had_lost_its_trust_in() {
     if kind() == Kind::Redis62 {
         return; // a replica of a primary that was started again is resynced in full
     }
-    for (sync, is_large) in [("256", false), ("0", false), ("256", true)] {
+    for (sync, is_large, has_more) in
+        [("256", false, false), ("256", false, true), ("0", false, false), ("256", true, false)]
+    {
         let builder = Server::builder().setting("sync-reclaim", sync);
         let mut primary = builder.setting("reclaim-budget-us", "10").start();
         let mut c = primary.client();
@@ -319,7 +321,7 @@ fn an_invalidation_kills_on_replicas_what_its_primary_had_lost_its_trust_in() {
         }
         let replica = Server::start();
         replica.replicate(&primary);
-        fill_group(&mut c, "k", 5000);
+        fill_group(&mut c, "k", 3000);
         replica.in_sync_with(&primary);
         let mut theirs = replica.client();
         primary.restart(Stop::Save);
@@ -329,10 +331,15 @@ fn an_invalidation_kills_on_replicas_what_its_primary_had_lost_its_trust_in() {
         assert_eq!(c.info("stats", "sync_full").as_deref(), Some("0"));
         let waits = c.must("KEYS *").items().first().map(Reply::text).expect("it is in the middle");
         assert_eq!((c.code(&waits), theirs.code(&waits)), ("MISS".into(), "VALID".into()));
-        c.invalidate(&if is_large { "k".into() } else { waits.replace('k', "k-") });
+        let tag = if is_large { "k".into() } else { waits.replace('k', "k-") };
+        if has_more {
+            c.fill("more", &[&tag]);
+        }
+        assert_eq!(c.invalidate(&tag), i64::from(has_more));
         replica.in_sync_with(&primary);
         replica.promote();
-        assert_eq!(theirs.code(&waits), "MISS", "sync-reclaim {sync}, large: {is_large}");
+        let how = format!("sync-reclaim {sync}, large: {is_large}, more: {has_more}");
+        assert_eq!(theirs.codes([waits.as_str(), "more"]), ["MISS"; 2], "{how}");
         assert_exact(&replica);
     }
 }
