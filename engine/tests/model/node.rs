@@ -1,0 +1,622 @@
+//! One server: a keyspace, and beside it the engine's own index and fence, joined as the module joins
+//! them (`src/keyspace.rs`, `state.rs`, `events.rs`, `commands/`).
+//!
+//! Everything but the promises and the fields that say so is what the module has; the promises are the
+//! model's: which invalidations this node has executed, so that a read can be judged.
+
+use crate::names::{key_name, Covers, Db, Key, Shown, Tag, Version, DBS, KEYS};
+use crate::switches::{Check, Switches};
+use apikey_engine::codec::{self, Value as Decoded};
+use apikey_engine::database::{tags_in_index, Database};
+use apikey_engine::fence::{Fence, Token};
+use apikey_engine::record::Record;
+use apikey_engine::segments::Place;
+use apikey_engine::tag_index::{Fingerprint, Fingerprints};
+use std::collections::BTreeMap;
+
+pub const TOKEN_TTL_MS: i64 = 1000;
+
+/// Counts what a node executes, so that one can say what came after what.
+pub type Tick = u64;
+
+/// The number of an index, which it keeps when SWAPDB moves it.
+type RegionId = u32;
+
+/// The era of what is stamped dead; see `src/value.rs`.
+const NEVER: u32 = 0;
+
+/// What the module was configured to.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub fence_slots: usize,
+    pub sync_reclaim: usize,
+    pub trust_loaded: bool,
+    pub trust_promoted: bool,
+}
+
+/// An invalidation, as the world remembers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Note {
+    pub id: usize,
+    /// The versions of all rows that it announced or that were current when it was issued.
+    pub versions: [Version; KEYS],
+}
+
+/// A command with everything resolved, as it is replicated. Keys go by DEL, expiry, eviction and reclaim
+/// alike: all are UNLINK here.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// SETVAL or SETABSENT. With a note it is a writer's, that is, it came without a token.
+    Store {
+        db: Db,
+        key: Key,
+        shown: Shown,
+        writer: Option<Note>,
+    },
+    Inval {
+        db: Db,
+        key: Key,
+        note: Note,
+    },
+    TagInval {
+        db: Db,
+        tag: Tag,
+        note: Note,
+    },
+    Unlink {
+        db: Db,
+        key: Key,
+    },
+    Rename {
+        db: Db,
+        from: Key,
+        to: Key,
+    },
+    /// With REPLACE.
+    Copy {
+        db: Db,
+        from: Key,
+        to_db: Db,
+        to: Key,
+    },
+    /// To the other database.
+    Move {
+        db: Db,
+        key: Key,
+    },
+    /// With REPLACE.
+    Restore {
+        db: Db,
+        key: Key,
+        dump: Dump,
+    },
+    SwapDb,
+    FlushDb {
+        db: Db,
+        note: Note,
+    },
+    FlushAll {
+        note: Note,
+    },
+}
+
+/// The bytes of a value, and for the model what they show.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    bytes: Vec<u8>,
+    shown: Shown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Origin {
+    Client,
+    /// From this replica's primary.
+    Replication,
+    /// From the AOF at a start.
+    Loading,
+}
+
+#[derive(Clone, Debug)]
+struct Value {
+    record: Record,
+    era: u32,
+    /// Where the index has it.
+    link: Option<(RegionId, Option<Place>)>,
+    /// The model's: what the record shows; when it came to its name on this node; whether anything that
+    /// may kill it has happened since.
+    shown: Shown,
+    came: Tick,
+    touched: bool,
+}
+
+struct Region {
+    id: RegionId,
+    database: Database,
+}
+
+/// An invalidation that has replied, as it binds this node: what it covers shows these versions, or newer
+/// ones. It binds what was in the database's region when it was executed, wherever SWAPDB takes that,
+/// and whatever comes into the database afterwards.
+#[derive(Clone, Debug)]
+struct Promise {
+    note: Note,
+    covers: Covers,
+    db: Db,
+    region: Option<RegionId>,
+    since: Tick,
+}
+
+/// An RDB, the base of an AOF, or what a full resync sends.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub position: usize,
+    values: Vec<(Db, Key, Dump, Tick, bool)>,
+    /// With the database that a region was in, in place of the region.
+    promises: Vec<(Promise, Option<Db>)>,
+    tick: Tick,
+}
+
+pub struct Node {
+    switches: Switches,
+    settings: Settings,
+    of: Fingerprints,
+    fence: Fence,
+    run: u64,
+    era: u32,
+    keys: [BTreeMap<Key, Value>; DBS],
+    regions: [Region; DBS],
+    last_region: RegionId,
+    tick: Tick,
+    promises: Vec<Promise>,
+}
+
+impl Node {
+    pub fn new(switches: &Switches, settings: Settings, run: u64) -> Self {
+        let region = |id| Region { id, database: Database::default() };
+        Self {
+            switches: *switches,
+            settings,
+            of: Fingerprints::new([9; 16]),
+            fence: Fence::new(run, settings.fence_slots),
+            run,
+            era: 1,
+            keys: Default::default(),
+            regions: [region(1), region(2)],
+            last_region: 2,
+            tick: 0,
+            promises: Vec::new(),
+        }
+    }
+
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    fn on(&self, check: Check) -> bool {
+        self.switches.on(check)
+    }
+
+    // What clients ask.
+
+    pub fn token(&self, is_replica: bool, now: i64) -> String {
+        if is_replica && self.on(Check::RefusedTokenOnReplica) {
+            return Token::REFUSED.text();
+        }
+        self.fence.token(now).text()
+    }
+
+    /// What VALIDATE finds under a name.
+    pub fn read(&self, db: Db, key: Key) -> Option<Shown> {
+        self.keys[db].get(&key).filter(|value| !self.reads_as_nothing(value)).map(|v| v.shown)
+    }
+
+    fn reads_as_nothing(&self, value: &Value) -> bool {
+        (self.on(Check::JudgeEra) && value.era < self.era)
+            || (self.on(Check::JudgeCondemned) && self.is_condemned(value))
+    }
+
+    fn is_dead(&self, value: &Value) -> bool {
+        value.era < self.era || self.is_condemned(value)
+    }
+
+    /// Whether a tag has condemned it. What is stamped dead is condemned by a tag of its own.
+    fn is_condemned(&self, value: &Value) -> bool {
+        let Some((region, Some(place))) = value.link else { return false };
+        let region = self.regions.iter().find(|other| other.id == region);
+        region.is_some_and(|region| region.database.index().is_condemned(place))
+    }
+
+    /// Whether a fill under this token may store what it shows.
+    pub fn accepts(&self, token: &str, db: Db, key: Key, shown: Shown, now: i64) -> bool {
+        let mut token = Token::parse(token.as_bytes()).unwrap();
+        if token != Token::REFUSED && !self.on(Check::Run) {
+            // The same token, were it of this run.
+            let text = token.text();
+            let rest = text.split_once('-').unwrap().1;
+            token = Token::parse(format!("{}-{rest}", self.fence.run_text()).as_bytes()).unwrap();
+        }
+        let ttl = if self.on(Check::TokenTtl) { TOKEN_TTL_MS } else { i64::MAX };
+        let mut names = Vec::new();
+        if self.on(Check::TagSlots) {
+            shown.record().each_tag(&mut |tag| names.push(self.fence_name(db, tag)));
+        }
+        if self.on(Check::KeySlot) {
+            names.push(self.fence_name(db, key_name(key).as_bytes()));
+        }
+        self.fence.accepts(&token, names, now, ttl)
+    }
+
+    fn fence_name(&self, db: Db, name: &[u8]) -> Fingerprint {
+        if self.on(Check::OneFenceForAllDatabases) {
+            self.of.of(name)
+        } else {
+            self.of.of(&[&[db as u8], name].concat())
+        }
+    }
+
+    pub fn dump(&self, db: Db, key: Key) -> Option<Dump> {
+        self.keys[db].get(&key).map(|value| self.dump_of(value))
+    }
+
+    fn dump_of(&self, value: &Value) -> Dump {
+        let dead = self.on(Check::StampOnSave) && self.is_dead(value);
+        Dump { bytes: codec::encode_record(&value.record, dead), shown: value.shown }
+    }
+
+    pub fn names(&self) -> Vec<(Db, Key)> {
+        (0..DBS).flat_map(|db| self.keys[db].keys().map(move |&key| (db, key))).collect()
+    }
+
+    // What is executed, by clients, from a primary, from an AOF.
+
+    /// Executes a command, and returns what is replicated beside it; `None` where it did nothing, and is not
+    /// replicated itself.
+    pub fn execute(&mut self, command: &Command, origin: Origin) -> Option<Vec<Command>> {
+        self.tick += 1;
+        match *command {
+            Command::Store { db, key, shown, writer } => {
+                if let Some(note) = writer {
+                    self.promise(note, Covers::Key(key), db);
+                }
+                // Replayed, a fill has no token any more.
+                let writers = writer.is_some() || origin != Origin::Client;
+                if writers && self.on(Check::WriterRaises) {
+                    self.raise(db, key_name(key), origin);
+                }
+                self.store(db, key, shown, self.comes_dead(origin));
+            }
+            Command::Inval { db, key, note } => {
+                self.promise(note, Covers::Key(key), db);
+                if self.on(Check::InvalRaises) {
+                    self.raise(db, key_name(key), origin);
+                }
+                if self.on(Check::InvalRemoves) {
+                    self.unlink(db, key);
+                }
+            }
+            Command::TagInval { db, tag, note } => {
+                self.promise(note, Covers::Tag(tag), db);
+                if self.on(Check::TagInvalRaises) {
+                    self.raise(db, tag.name(), origin);
+                }
+                return Some(self.kill(db, tag, origin));
+            }
+            Command::Unlink { db, key } => {
+                self.unlink(db, key)?;
+            }
+            Command::Rename { from, to, .. } if from == to => return None,
+            Command::Rename { db, from, to } => {
+                let value = self.unlink(db, from)?;
+                self.unlink(db, to);
+                self.arrive(db, to, value, Check::StampOnRename, origin);
+            }
+            Command::Copy { db, from, to_db, to } if (db, from) == (to_db, to) => return None,
+            Command::Copy { db, from, to_db, to } => {
+                let copy = Value { link: None, ..self.keys[db].get(&from)?.clone() };
+                self.unlink(to_db, to);
+                self.arrive(to_db, to, copy, Check::StampOnCopy, origin);
+            }
+            Command::Move { db, key } if self.keys[1 - db].contains_key(&key) => return None,
+            Command::Move { db, key } => {
+                let value = self.unlink(db, key)?;
+                self.arrive(1 - db, key, value, Check::StampOnMove, origin);
+            }
+            Command::Restore { db, key, ref dump } => {
+                self.unlink(db, key);
+                let value = self.decoded(dump);
+                self.arrive(db, key, value, Check::StampOnRestore, origin);
+            }
+            Command::SwapDb => {
+                self.keys.swap(0, 1);
+                if self.on(Check::SwapMovesIndex) {
+                    self.regions.swap(0, 1);
+                }
+            }
+            Command::FlushDb { db, note } => self.flush(&[db], Some(note)),
+            Command::FlushAll { note } => self.flush(&[0, 1], Some(note)),
+        }
+        Some(Vec::new())
+    }
+
+    /// TAGINVAL: takes some entries away at once, and condemns the rest.
+    fn kill(&mut self, db: Db, tag: Tag, origin: Origin) -> Vec<Command> {
+        self.touch(db, |shown| shown.carries(tag));
+        let tag = self.of.of(tag.name().as_bytes());
+        let index = self.regions[db].database.index();
+        let (condemned, count) = (index.condemned_count(tag), index.member_count(tag));
+        let at_once = if origin == Origin::Client { self.settings.sync_reclaim } else { 0 };
+        let mut gone = Vec::new();
+        for position in (condemned..count).rev().take(at_once) {
+            let index = self.regions[db].database.index();
+            let Some(name) = index.member(tag, position).and_then(|place| index.name(place)) else {
+                continue;
+            };
+            let key = key_of(name);
+            self.unlink(db, key);
+            gone.push(Command::Unlink { db, key });
+        }
+        if self.on(Check::TagInvalCondemns) {
+            self.regions[db].database.condemn(tag);
+        }
+        gone
+    }
+
+    fn flush(&mut self, dbs: &[Db], note: Option<Note>) {
+        if self.on(Check::Floor) {
+            self.fence.raise_all();
+        }
+        for &db in dbs {
+            self.keys[db].clear();
+            if self.on(Check::FlushDropsIndex) {
+                self.last_region += 1;
+                self.regions[db] = Region { id: self.last_region, database: Database::default() };
+            }
+            if let Some(note) = note {
+                self.promise(note, Covers::All, db);
+            }
+        }
+    }
+
+    fn raise(&mut self, db: Db, name: String, origin: Origin) {
+        if origin == Origin::Client || self.on(Check::ReplayRaises) {
+            let name = self.fence_name(db, name.as_bytes());
+            self.fence.raise([name]);
+        }
+    }
+
+    /// Looks at the next key that may be dead and takes it away if it is. Returns what is to be
+    /// replicated, and what a read of it would have shown: nothing, if all is well.
+    pub fn reclaim_one(&mut self, db: Db) -> Option<(Command, Option<Shown>)> {
+        let key = key_of(self.regions[db].database.next_to_reclaim()?);
+        let shows = self.read(db, key);
+        let dead = self.keys[db].get(&key).is_some_and(|value| self.is_dead(value));
+        if !dead && self.on(Check::ReclaimSparesTheLiving) {
+            return None;
+        }
+        self.unlink(db, key)?;
+        Some((Command::Unlink { db, key }, shows))
+    }
+
+    // The role of the node, its starts and its saves.
+
+    pub fn promote(&mut self, run: u64) {
+        if self.on(Check::NewRunAtPromotion) {
+            self.run = run;
+            self.fence.begin_run(run);
+        }
+        if !self.settings.trust_promoted {
+            (0..DBS).for_each(|db| self.touch(db, |_| true));
+            if self.on(Check::DistrustPromoted) {
+                self.era += 1;
+                self.regions.iter_mut().for_each(|region| region.database.sweep());
+            }
+        }
+    }
+
+    pub fn save(&self, position: usize) -> Snapshot {
+        let mut snapshot = Snapshot { position, tick: self.tick, ..Snapshot::default() };
+        for (db, keys) in self.keys.iter().enumerate() {
+            for (&key, value) in keys {
+                if self.on(Check::SaveKeepsTheDead) || !self.is_dead(value) {
+                    let dump = self.dump_of(value);
+                    snapshot.values.push((db, key, dump, value.came, value.touched));
+                }
+            }
+        }
+        let db_of = |promise: &Promise| {
+            let is_it = |region: &Region| Some(region.id) == promise.region;
+            self.regions.iter().position(is_it)
+        };
+        snapshot.promises.extend(self.promises.iter().map(|p| (p.clone(), db_of(p))));
+        snapshot
+    }
+
+    /// A start loads what was saved.
+    pub fn load(&mut self, snapshot: &Snapshot, origin: Origin) {
+        self.tick = self.tick.max(snapshot.tick) + 1;
+        let dead = self.comes_dead(origin);
+        for (db, key, dump, came, touched) in &snapshot.values {
+            let mut value = self.decoded(dump);
+            value.came = *came;
+            value.touched = *touched;
+            if dead {
+                value.era = NEVER;
+            }
+            self.enter(*db, *key, value);
+        }
+        let distrusted = origin == Origin::Loading && !self.settings.trust_loaded;
+        if distrusted {
+            (0..DBS).for_each(|db| self.touch(db, |_| true));
+        }
+        self.promises.clear();
+        for (promise, db) in &snapshot.promises {
+            let region = db.map(|db| self.regions[db].id);
+            self.promises.push(Promise { region, ..promise.clone() });
+        }
+    }
+
+    /// Empties the node and loads what its primary sent.
+    pub fn resync(&mut self, snapshot: &Snapshot) {
+        self.flush(&[0, 1], None);
+        self.load(snapshot, Origin::Replication);
+    }
+
+    fn comes_dead(&self, origin: Origin) -> bool {
+        origin == Origin::Loading && !self.settings.trust_loaded && self.on(Check::DistrustLoaded)
+    }
+
+    // Keys and their index.
+
+    fn store(&mut self, db: Db, key: Key, shown: Shown, dead: bool) {
+        self.unlink(db, key);
+        let era = if dead { NEVER } else { self.era };
+        let value = Value {
+            record: shown.record(),
+            era,
+            link: None,
+            shown,
+            came: self.tick,
+            touched: dead,
+        };
+        self.enter(db, key, value);
+    }
+
+    fn decoded(&self, dump: &Dump) -> Value {
+        let Ok(Decoded::Record { record, dead }) = codec::decode(&dump.bytes) else {
+            panic!("the bytes of a record are read again");
+        };
+        let era = if dead { NEVER } else { self.era };
+        let (shown, came) = (dump.shown, self.tick);
+        Value { record, era, link: None, shown, came, touched: true }
+    }
+
+    /// A key has come by RENAME, COPY, MOVE or RESTORE.
+    fn arrive(&mut self, db: Db, key: Key, mut value: Value, stamp: Check, origin: Origin) {
+        let on_replica = origin == Origin::Replication && !self.on(Check::StampOnReplica);
+        if self.on(stamp) && !on_replica {
+            value.era = NEVER;
+        }
+        value.touched = true;
+        value.came = self.tick;
+        if self.on(Check::ArrivalEntersIndex) {
+            self.enter(db, key, value);
+        } else {
+            self.keys[db].insert(key, value);
+        }
+    }
+
+    fn enter(&mut self, db: Db, key: Key, mut value: Value) {
+        let dead = value.era == NEVER;
+        if !dead {
+            value.era = self.era;
+        }
+        let Region { id, database } = &mut self.regions[db];
+        let place = database.add_record(key_name(key).as_bytes(), &value.record, dead, &self.of);
+        value.link = Some((*id, place));
+        self.keys[db].insert(key, value);
+    }
+
+    /// Takes a key away, as the server does whatever the reason.
+    fn unlink(&mut self, db: Db, key: Key) -> Option<Value> {
+        let mut value = self.keys[db].remove(&key)?;
+        if let (Some((id, place)), true) = (value.link.take(), self.on(Check::UnlinkLeavesIndex)) {
+            if let Some(region) = self.regions.iter_mut().find(|region| region.id == id) {
+                region.database.remove_record(key_name(key).as_bytes(), place, &value.record);
+            }
+        }
+        Some(value)
+    }
+
+    // The model's own: promises, and whether the node keeps them.
+
+    fn promise(&mut self, note: Note, covers: Covers, db: Db) {
+        let region = Some(self.regions[db].id);
+        self.promises.push(Promise { note, covers, db, region, since: self.tick });
+    }
+
+    /// An invalidation that was executed elsewhere binds this node from now on, and if `at_all_times` also
+    /// what it holds already.
+    pub fn promise_too(&mut self, note: Note, covers: Covers, db: Db, at_all_times: bool) {
+        if !self.promises.iter().any(|promise| promise.note.id == note.id && promise.db == db) {
+            let since = if at_all_times { 0 } else { self.tick };
+            self.promises.push(Promise { note, covers, db, region: None, since });
+        }
+    }
+
+    /// The invalidations that bind whatever the node holds; for a node that starts with all that it held.
+    pub fn bound_at_all_times(&self) -> Vec<(Note, Covers, Db)> {
+        let always = self.promises.iter().filter(|promise| promise.since == 0);
+        always.map(|promise| (promise.note, promise.covers, promise.db)).collect()
+    }
+
+    fn touch(&mut self, db: Db, which: impl Fn(Shown) -> bool) {
+        self.keys[db].values_mut().filter(|v| which(v.shown)).for_each(|v| v.touched = true);
+    }
+
+    /// Freshness: says which entry a read returns that an invalidation covered.
+    pub fn stale_entry(&self) -> Option<String> {
+        for (db, key) in self.names() {
+            let Some(shown) = self.read(db, key) else { continue };
+            let came = self.keys[db].get(&key).map_or(0, |value| value.came);
+            let region = Some(self.regions[db].id);
+            for promise in &self.promises {
+                let binds = promise.region == region || (promise.db == db && promise.since < came);
+                let needed = promise.note.versions[shown.row];
+                if binds && promise.covers.covers(key, shown) && shown.version < needed {
+                    let covers = promise.covers;
+                    return Some(format!(
+                        "k{key} of db {db} shows {shown:?}, after an invalidation of {covers:?} \
+                         at version {needed}"
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// Exactness: says where the index differs from the keyspace.
+    pub fn difference(&self) -> Option<String> {
+        for db in 0..DBS {
+            let database = &self.regions[db].database;
+            let (index, totals) = (database.index(), database.totals());
+            let count = self.keys[db].len();
+            if index.len() != count || totals.records + totals.absent != count as u64 {
+                return Some(format!("db {db} has {count} keys, its index {}", index.len()));
+            }
+            for (&key, value) in &self.keys[db] {
+                let Some((_, Some(place))) = value.link else {
+                    return Some(format!("k{key} of db {db} has no place in the index"));
+                };
+                let mut tags = Vec::new();
+                tags_in_index(&value.record, value.era == NEVER, &self.of, &mut tags);
+                if let Err(what) = index.check_item(place, key_name(key).as_bytes(), &tags) {
+                    return Some(format!("k{key} of db {db}: {what}"));
+                }
+            }
+            for place in 0..index.tags_end() as Place {
+                if let Some(what) = index.check_tag(place, 0, usize::MAX).1.into_iter().next() {
+                    return Some(format!("db {db}: {what}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// How many entries wait for reclaim, at most.
+    pub fn backlog(&self) -> usize {
+        self.regions.iter().map(|region| region.database.reclaim_backlog()).sum()
+    }
+
+    /// Loss: says which entry counts as dead though nothing has happened to it since it was stored.
+    pub fn lost_entry(&self) -> Option<String> {
+        self.names().into_iter().find_map(|(db, key)| {
+            let value = self.keys[db].get(&key)?;
+            let lost = !value.touched && self.is_dead(value);
+            lost.then(|| format!("k{key} of db {db} is dead, and nothing has killed it"))
+        })
+    }
+}
+
+fn key_of(name: &[u8]) -> Key {
+    (0..KEYS).find(|&key| key_name(key).as_bytes() == name).expect("a name of the model's")
+}
