@@ -23,6 +23,7 @@ pub fn subscribe(ctx: Ctx) -> Result<(), Refused> {
         raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
         Some(on_role_change),
     )?;
+    ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_LOADING, Some(on_loading))?;
     if !ffi::is_redis_7() {
         // Later servers know the event no more: they load such a resync the plain way.
         ffi::subscribe_to_server(ctx, raw::REDISMODULE_EVENT_REPL_BACKUP, Some(on_repl_backup))?;
@@ -34,7 +35,11 @@ pub fn subscribe(ctx: Ctx) -> Result<(), Refused> {
 /// invalidation of its primary's, whose stream goes on from there; after any other start the operator
 /// says so.
 pub fn comes_dead(ctx: Ctx) -> bool {
-    ctx.is_loading() && !config::TRUST_LOADED.get() && !ctx.is_any_replica()
+    ctx.is_loading() && distrusts_what_it_loads(ctx)
+}
+
+fn distrusts_what_it_loads(ctx: Ctx) -> bool {
+    !config::TRUST_LOADED.get() && !ctx.is_any_replica()
 }
 
 unsafe extern "C" fn on_key(
@@ -112,14 +117,30 @@ unsafe extern "C" fn on_role_change(
 ) {
     guard::run("role event", (), || {
         let promoted = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
-        state::with(|state| {
-            state.begin_run();
-            if promoted && !config::TRUST_PROMOTED.get() {
-                state.begin_era();
-            }
-        });
         // SAFETY: the server's argument, valid for this call.
-        reclaim::wake(unsafe { Ctx::new(ctx) });
+        let ctx = unsafe { Ctx::new(ctx) };
+        state::with(|state| state.begin_run());
+        if promoted && !config::TRUST_PROMOTED.get() {
+            reclaim::drop_all(ctx);
+        }
+        reclaim::wake(ctx);
+    });
+}
+
+/// What was loaded and is not trusted is dead already; replicas that go on from before may have it alive,
+/// and so may this node after its next start.
+unsafe extern "C" fn on_loading(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard::run("loading event", (), || {
+        // SAFETY: the server's argument, valid for this call.
+        let ctx = unsafe { Ctx::new(ctx) };
+        if subevent == raw::REDISMODULE_SUBEVENT_LOADING_ENDED && distrusts_what_it_loads(ctx) {
+            reclaim::drop_all(ctx);
+        }
     });
 }
 

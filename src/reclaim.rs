@@ -1,9 +1,13 @@
 //! Reclaim: takes dead records away, in slices from a timer, so that nobody waits for it.
 //!
+//! Where this node no longer trusts the records that it has, all of them are dead at once, and replicas and
+//! the AOF are told so: they would otherwise have them alive until their UNLINKs come.
+//!
 //! The primary reclaims, and replicates what it took away as UNLINKs, as Redis does with expired keys. A
 //! replica judges what it reads and keeps the queue, so that it can go on when it is promoted. While
 //! clients are paused for a failover or a shutdown nothing may be replicated: the timer waits.
 
+use crate::commands::dropped;
 use crate::config;
 use crate::ffi::{self, Ctx, Text};
 use crate::guard;
@@ -28,6 +32,8 @@ const KEYS_PER_LOOK: usize = 16;
 pub struct Timer {
     running: bool,
     database: i32,
+    /// All records were dropped, and nobody was told yet.
+    must_tell: bool,
     /// For tests of what happens in the middle of a reclaim.
     #[cfg(debug_assertions)]
     pub held: bool,
@@ -39,6 +45,25 @@ impl Timer {
         return self.held;
         #[cfg(not(debug_assertions))]
         return false;
+    }
+}
+
+/// Kills all records of this node, which it no longer trusts.
+pub fn drop_all(ctx: Ctx) {
+    state::with(|state| {
+        if state.has_records() {
+            state.begin_era();
+            state.reclaim.must_tell = true;
+        }
+    });
+    wake(ctx);
+}
+
+/// Tells replicas and the AOF that all records were dropped, if they were not told yet: before the first
+/// record that is stored since, or before the first slice.
+pub fn tell_of_drop(ctx: Ctx) {
+    if state::with(|state| std::mem::take(&mut state.reclaim.must_tell)) {
+        ctx.replicate(dropped::NAME, &[], &[]);
     }
 }
 
@@ -68,17 +93,22 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
 /// Does a slice of the work. Returns in how many milliseconds the next is due, if one is.
 fn slice(ctx: Ctx) -> Option<i64> {
     if ctx.is_any_replica() {
+        state::with(|state| state.reclaim.must_tell = false);
         return None;
     }
-    let database = state::with(|state| {
-        let database = state.database_to_reclaim(state.reclaim.database)?;
-        state.reclaim.database = database;
-        Some(database)
-    })?;
-    let held = state::with(|state| state.reclaim.is_held());
-    if held || ffi::avoids_replica_traffic() || !ctx.select(database) {
+    if ffi::avoids_replica_traffic() {
         return Some(WAIT_MS);
     }
+    tell_of_drop(ctx);
+    let (held, database) = state::with(|state| {
+        let held = state.reclaim.is_held();
+        (held, state.database_to_reclaim(state.reclaim.database))
+    });
+    let database = database?;
+    if held || !ctx.select(database) {
+        return Some(WAIT_MS);
+    }
+    state::with(|state| state.reclaim.database = database);
     let budget = Duration::from_micros(config::RECLAIM_BUDGET_US.get().unsigned_abs());
     let until = Instant::now() + budget;
     let mut gone = Vec::new();

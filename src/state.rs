@@ -116,6 +116,12 @@ impl State {
         })
     }
 
+    /// Whether any database has a record, live or dead.
+    pub fn has_records(&self) -> bool {
+        let totals = self.totals();
+        totals.records + totals.absent > 0
+    }
+
     /// Tags that have an entry, in all databases.
     pub fn tag_count(&self) -> usize {
         self.regions.iter().flatten().map(|region| region.database.tag_count()).sum()
@@ -137,6 +143,10 @@ impl State {
         let Some(region) = self.region_mut(number) else { return };
         let place = region.database.add_record(name, &value.record, value.is_stamped_dead(), &of);
         value.link.set(region.id, place);
+        if place.is_none() {
+            // No room: no invalidation would find it.
+            value.stamp_dead();
+        }
     }
 
     /// Whether a record is dead: every read takes it for nothing.

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod check;
 #[cfg(debug_assertions)]
 pub mod debug;
+pub mod dropped;
 pub mod health;
 pub mod record;
 pub mod tags;
@@ -31,6 +32,7 @@ pub fn register(ctx: Ctx) -> Result<()> {
     commands.add::<health::Health>()?;
     commands.add::<check::Check>()?;
     commands.add::<apply::Apply>()?;
+    commands.add::<dropped::Dropped>()?;
     #[cfg(debug_assertions)]
     commands.add::<debug::Debug>()?;
     Ok(())

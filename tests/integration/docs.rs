@@ -37,7 +37,7 @@ const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 15] = [
+const COMMANDS: [Is; 16] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -214,6 +214,18 @@ const COMMANDS: [Is; 15] = [
         tips: &[],
         args: "numtags:integer tag:string [tag:string ...] [key:string [key:string ...]]",
         complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.dropped",
+        alias: None,
+        arity: 1,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "",
+        complexity: "O(1)",
     },
     Is {
         name: "apikey.apply",

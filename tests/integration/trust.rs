@@ -304,43 +304,70 @@ fn a_replica_that_starts_again_resumes_the_stream_and_learns_what_was_invalidate
 }
 
 /// A primary that distrusts what it loaded may have replicas that went on by partial resync (7.0+): they
-/// have alive what is dead there, until the UNLINKs come. An invalidation has to reach them all the same.
+/// are told, before the UNLINKs come and before anything new is stored.
 #[test]
-fn an_invalidation_kills_on_replicas_what_its_primary_had_lost_its_trust_in() {
+fn replicas_lose_their_trust_with_their_primary() {
     if kind() == Kind::Redis62 {
         return; // a replica of a primary that was started again is resynced in full
     }
-    for (sync, is_large, has_more) in
-        [("256", false, false), ("256", false, true), ("0", false, false), ("256", true, false)]
-    {
-        let builder = Server::builder().setting("sync-reclaim", sync);
-        let mut primary = builder.setting("reclaim-budget-us", "10").start();
+    let builder = Server::builder().setting("reclaim-budget-us", "10");
+    let mut primary = builder.start();
+    let mut c = primary.client();
+    if !has_debug_command(&mut c) {
+        return;
+    }
+    let replica = Server::start();
+    replica.replicate(&primary);
+    fill_group(&mut c, "k", 3000);
+    replica.in_sync_with(&primary);
+    primary.restart(Stop::Save);
+    let mut c = primary.client();
+    hold(&mut c);
+    c.fill("new", &["k-tag"]);
+    replica.in_sync_with(&primary);
+    assert_eq!(c.info("stats", "sync_full").as_deref(), Some("0"));
+    let waits = c.must("KEYS k*").items().first().map(Reply::text).expect("it is in the middle");
+    let mut theirs = replica.client();
+    for c in [&mut c, &mut theirs] {
+        assert_eq!(c.codes([waits.as_str(), "new"]), ["MISS", "VALID"]);
+    }
+    assert_eq!(replica.digest(), primary.digest());
+    replica.promote();
+    assert_eq!(theirs.codes([waits.as_str(), "new"]), ["MISS", "VALID"]);
+    reclaimed(&mut theirs);
+    assert_eq!(dbsize(&mut theirs), 1);
+    assert_exact(&replica);
+}
+
+/// What a promotion has dropped is dropped on disk as well, before anything is reclaimed.
+#[test]
+fn what_a_promotion_dropped_stays_dropped_over_a_kill() {
+    for preamble in [true, false] {
+        let primary = Server::start();
+        let builder = trusting("yes").setting("trust-promoted", "no").with_aof(preamble);
+        let mut promoted = builder.start();
+        promoted.replicate(&primary);
         let mut c = primary.client();
-        if !has_debug_command(&mut c) {
+        if !hold(&mut promoted.client()) {
             return;
         }
-        let replica = Server::start();
-        replica.replicate(&primary);
-        fill_group(&mut c, "k", 3000);
-        replica.in_sync_with(&primary);
-        let mut theirs = replica.client();
-        primary.restart(Stop::Save);
-        let mut c = primary.client();
-        hold(&mut c);
-        replica.in_sync_with(&primary);
-        assert_eq!(c.info("stats", "sync_full").as_deref(), Some("0"));
-        let waits = c.must("KEYS *").items().first().map(Reply::text).expect("it is in the middle");
-        assert_eq!((c.code(&waits), theirs.code(&waits)), ("MISS".into(), "VALID".into()));
-        let tag = if is_large { "k".into() } else { waits.replace('k', "k-") };
-        if has_more {
-            c.fill("more", &[&tag]);
-        }
-        assert_eq!(c.invalidate(&tag), i64::from(has_more));
-        replica.in_sync_with(&primary);
-        replica.promote();
-        let how = format!("sync-reclaim {sync}, large: {is_large}, more: {has_more}");
-        assert_eq!(theirs.codes([waits.as_str(), "more"]), ["MISS"; 2], "{how}");
-        assert_exact(&replica);
+        fill_group(&mut c, "old", MANY);
+        c.count("pending", 5);
+        promoted.in_sync_with(&primary);
+        promoted.aof_is_rewritten(); // which the resync began
+        promoted.promote();
+        let mut c = promoted.client();
+        c.fill("new", &[]);
+        assert_eq!(valid_and_missing(&mut c, "old", MANY), (0, MANY));
+        assert!(backlog(&mut c) >= MANY as i64);
+        promoted.restart(Stop::Kill);
+        let mut c = promoted.client();
+        assert_eq!(valid_and_missing(&mut c, "old", MANY), (0, MANY), "preamble: {preamble}");
+        assert_eq!(c.code("new"), "VALID");
+        reclaimed(&mut c);
+        assert_eq!((dbsize(&mut c), c.usage("pending")), (2, (5, 5)));
+        assert_exact(&promoted);
+        assert_nothing_was_refused(&promoted);
     }
 }
 

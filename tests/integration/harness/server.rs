@@ -439,8 +439,14 @@ impl Server {
     /// Makes the AOF anew and waits until that is done.
     #[track_caller]
     pub fn rewrite_aof(&self) {
+        self.client().must("BGREWRITEAOF");
+        self.aof_is_rewritten();
+    }
+
+    /// Waits until no rewrite of the AOF goes on.
+    #[track_caller]
+    pub fn aof_is_rewritten(&self) {
         let mut c = self.client();
-        c.must("BGREWRITEAOF");
         eventually("the AOF is rewritten", || {
             let is = |c: &mut Client, name| c.info("persistence", name).expect("INFO line");
             is(&mut c, "aof_rewrite_in_progress") == "0"
