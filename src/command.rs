@@ -58,6 +58,8 @@ pub enum Keys {
     One(u32),
     /// All arguments.
     All(u32),
+    /// Every second argument from this one on.
+    EverySecond(c_int, u32),
 }
 
 pub const READS: u32 = raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS;
@@ -187,6 +189,7 @@ impl<'a> Registrar<'a> {
             Keys::None => (0, 0, 0),
             Keys::One(_) => (1, 1, 1),
             Keys::All(_) => (1, -1, 1),
+            Keys::EverySecond(first, _) => (first, -1, 2),
         };
         let flags = CString::new(flags).map_err(|_| ffi::Refused)?;
         ffi::create_command(self.ctx, name, Some(call::<C>), &flags, range)?;
@@ -241,19 +244,20 @@ impl<'a> Registrar<'a> {
 fn key_specs(keys: &Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
     // SAFETY: a struct of numbers and pointers, for which zeros are the end of the array.
     let end: raw::RedisModuleCommandKeySpec = unsafe { zeroed() };
-    let (flags, last) = match *keys {
+    let (flags, first, last, step) = match *keys {
         Keys::None => return vec![end],
-        Keys::One(flags) => (flags, 0),
-        Keys::All(flags) => (flags, -1),
+        Keys::One(flags) => (flags, 1, 0, 1),
+        Keys::All(flags) => (flags, 1, -1, 1),
+        Keys::EverySecond(first, flags) => (flags, first, -1, 2),
     };
     let mut spec = end;
     spec.flags = u64::from(flags);
     spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
-    spec.bs.index.pos = 1;
+    spec.bs.index.pos = first;
     spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
     spec.fk.range = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
         lastkey: last,
-        keystep: 1,
+        keystep: step,
         limit: 0,
     };
     vec![spec, end]

@@ -10,6 +10,7 @@ use crate::reclaim;
 use crate::state;
 use crate::types;
 use crate::value::{RecordValue, UsageValue};
+use apikey_engine::lease::{Id, Lease, Leases, Terms};
 use apikey_engine::usage::Counter;
 
 /// What stands under a name.
@@ -110,13 +111,18 @@ impl<'a> OpenKey<'a> {
         Ok(())
     }
 
-    /// Stores a counter under the name, in place of what stood there.
-    pub fn store_usage(&mut self, counter: Counter) -> Result<()> {
+    /// Stores a counter under the name, in place of what stood there, with its expiry.
+    pub fn store_usage(
+        &mut self,
+        counter: Counter,
+        leases: Leases,
+        expires_at: Option<i64>,
+    ) -> Result<()> {
         let database = self.ctx.database();
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
         }
-        let value = Box::into_raw(Box::new(UsageValue::new(counter)));
+        let value = Box::into_raw(Box::new(UsageValue::new(counter, leases)));
         // SAFETY: as in `store_record`.
         unsafe {
             if let Err(refused) = self.key.set(types::usage(), value.cast()) {
@@ -126,6 +132,10 @@ impl<'a> OpenKey<'a> {
         }
         if let (Slot::Usage(value), name) = (self.slot(), self.name.bytes()) {
             state::with(|state| state.add_counter(database, name, value));
+        }
+        if let Some(at) = expires_at {
+            // As in `store_record`.
+            let _ = self.key.set_expires_at(at);
         }
         self.ctx.signal_modified(self.name);
         Ok(())
@@ -138,6 +148,30 @@ impl<'a> OpenKey<'a> {
             state::with(|state| state.pending_changed(self.name.bytes(), value, before));
             self.ctx.signal_modified(self.name);
         }
+    }
+
+    /// Moves what the counter under the name has pending into a batch, and returns how much that is;
+    /// `None` where nothing is, or nothing can be.
+    pub fn lease_usage(&self, batch: Id, line: Id, terms: Terms) -> Option<i64> {
+        self.change_usage(|counter, leases| leases.lease(counter, batch, line, terms))
+    }
+
+    /// Takes the line that the counter under the name has in a batch away for good.
+    pub fn settle_usage(&self, batch: Id) -> Option<Lease> {
+        self.change_usage(|_, leases| leases.settle(batch))
+    }
+
+    fn change_usage<T>(
+        &self,
+        change: impl FnOnce(&mut Counter, &mut Leases) -> Option<T>,
+    ) -> Option<T> {
+        let Slot::Usage(value) = self.slot() else { return None };
+        let mut counter = value.counter.get();
+        let mut leases = value.with_leases(Leases::clone);
+        let done = change(&mut counter, &mut leases)?;
+        state::with(|state| state.change_counter(self.name.bytes(), value, counter, leases));
+        self.ctx.signal_modified(self.name);
+        Some(done)
     }
 }
 

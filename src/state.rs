@@ -12,11 +12,13 @@ use crate::config;
 use crate::ffi;
 use crate::reclaim::Timer;
 use crate::value::{Era, RecordValue, RegionId, UsageValue};
-use apikey_engine::database::{tags_in_index, Database, Totals};
+use apikey_engine::database::{tags_in_index, Database, Held, Totals};
 use apikey_engine::fence::{Fence, Token};
+use apikey_engine::lease::{Id, Ids, Leases, Terms};
 use apikey_engine::record::Record;
 use apikey_engine::stats::Stats;
 use apikey_engine::tag_index::{Fingerprint, Fingerprints};
+use apikey_engine::usage::Counter;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
@@ -31,6 +33,8 @@ pub struct State {
     pub fingerprints: Fingerprints,
     pub fence: Fence,
     pub stats: Stats,
+    /// Ids of batches and lines.
+    ids: Ids,
     /// By number of database; a database without keys of ours may have none.
     regions: Vec<Option<Region>>,
     /// What a full resync of 6.2 with `repl-diskless-load swapdb` has put aside.
@@ -70,6 +74,7 @@ impl State {
             fingerprints: Fingerprints::new(ffi::random_bytes()),
             fence: Fence::new(random_run(), config::FENCE_SLOTS.size()),
             stats: Stats::default(),
+            ids: Ids::new(ffi::random_bytes()),
             regions: Vec::new(),
             aside: None,
             last_region: 0,
@@ -112,6 +117,7 @@ impl State {
                 absent: sum.absent + totals.absent,
                 counters: sum.counters + totals.counters,
                 pending: sum.pending + totals.pending,
+                leased: sum.leased + totals.leased,
             }
         })
     }
@@ -120,6 +126,27 @@ impl State {
     pub fn has_records(&self) -> bool {
         let totals = self.totals();
         totals.records + totals.absent > 0
+    }
+
+    /// Counters that have something pending, in all databases.
+    pub fn pending_counters(&self) -> usize {
+        self.regions.iter().flatten().map(|region| region.database.pending_counters()).sum()
+    }
+
+    /// Open batches of all databases.
+    pub fn open_batches(&self) -> usize {
+        self.regions.iter().flatten().map(|region| region.database.batches().len()).sum()
+    }
+
+    /// When the oldest open batch was given out first.
+    pub fn oldest_lease(&self) -> Option<i64> {
+        self.regions.iter().flatten().filter_map(|region| region.database.batches().oldest()).min()
+    }
+
+    /// Whether a batch of any database waits to be given out again.
+    pub fn has_overdue(&self, now: i64) -> bool {
+        let mut databases = self.regions.iter().flatten().map(|region| &region.database);
+        databases.any(|database| database.batches().overdue(now).is_some())
     }
 
     /// Tags that have an entry, in all databases.
@@ -198,28 +225,92 @@ impl State {
 
     /// A counter has come to a name.
     pub fn add_counter(&mut self, number: i32, name: &[u8], value: &UsageValue) {
+        let of = self.fingerprints.clone();
         let Some(region) = self.region_mut(number) else { return };
-        let place = region.database.add_counter(name, value.counter.get().pending());
+        let pending = value.counter.get().pending();
+        let place = value
+            .with_leases(|leases| region.database.add_counter(name, Held { pending, leases }, &of));
         value.link.set(region.id, place);
     }
 
     /// A counter's key has gone; the value goes with it, or to another name.
     pub fn remove_counter(&mut self, name: &[u8], value: &UsageValue) {
+        self.note_terms(value);
+        let of = self.fingerprints.clone();
         let pending = value.counter.get().pending();
         if let Some(region) = self.by_id(value.link.region()) {
-            region.database.remove_counter(name, value.link.place(), pending);
+            value.with_leases(|leases| {
+                let before = Held { pending, leases };
+                region.database.remove_counter(name, value.link.place(), before, &of);
+            });
         }
         value.link.clear();
     }
 
     /// A counter's pending count was `before`.
     pub fn pending_changed(&mut self, name: &[u8], value: &UsageValue, before: i64) {
+        let of = self.fingerprints.clone();
         let now = value.counter.get().pending();
         let id = value.link.region();
         if let Some(region) = self.by_id(id) {
-            let place = region.database.set_pending(name, value.link.place(), before, now);
+            let place = value.with_leases(|leases| {
+                let held = |pending| Held { pending, leases };
+                let place = value.link.place();
+                region.database.update_counter(name, place, held(before), held(now), &of)
+            });
             value.link.set(id, place);
         }
+    }
+
+    /// Puts other counts and leases into a counter.
+    pub fn change_counter(
+        &mut self,
+        name: &[u8],
+        value: &UsageValue,
+        counter: Counter,
+        leases: Leases,
+    ) {
+        let of = self.fingerprints.clone();
+        let id = value.link.region();
+        let now = Held { pending: counter.pending(), leases: &leases };
+        if let Some(region) = self.by_id(id) {
+            let place = value.with_leases(|leases| {
+                let before = Held { pending: value.counter.get().pending(), leases };
+                region.database.update_counter(name, value.link.place(), before, now, &of)
+            });
+            value.link.set(id, place);
+        }
+        value.counter.set(counter);
+        value.set_leases(leases);
+    }
+
+    /// Notes in a counter the terms that its batches have now.
+    pub fn note_terms(&mut self, value: &UsageValue) {
+        let Some(region) = self.by_id(value.link.region()) else { return };
+        value.change_leases(|leases| leases.note_terms(region.database.batches()));
+    }
+
+    /// An id that was never given.
+    pub fn new_id(&mut self) -> Option<Id> {
+        self.ids.draw().or_else(|| {
+            self.ids = Ids::new(ffi::random_bytes());
+            self.ids.draw()
+        })
+    }
+
+    /// A batch of a database that is to be given out again.
+    pub fn overdue(&self, number: i32, now: i64) -> Option<Id> {
+        self.region(number)?.database.batches().overdue(now)
+    }
+
+    /// The terms of an open batch of a database.
+    pub fn terms(&self, number: i32, batch: Id) -> Option<Terms> {
+        self.region(number)?.database.batches().terms(batch)
+    }
+
+    /// Gives an open batch another deadline; false where there is no such batch.
+    pub fn set_deadline(&mut self, number: i32, batch: Id, deadline: i64) -> bool {
+        self.region_mut(number).is_some_and(|region| region.database.set_deadline(batch, deadline))
     }
 
     /// The name of a tag's member at a position of its list.
@@ -248,9 +339,11 @@ impl State {
         }
     }
 
-    /// This node was promoted, or has become a replica: tokens of before are refused.
+    /// This node was promoted, or has become a replica: tokens of before are refused, and ids are of
+    /// another run.
     pub fn begin_run(&mut self) {
         self.fence.begin_run(random_run());
+        self.ids = Ids::new(ffi::random_bytes());
     }
 
     /// Keys or tags of these names were invalidated or written: fills that began before are refused.

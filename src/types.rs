@@ -10,6 +10,8 @@ use crate::guard;
 use crate::state;
 use crate::value::{RecordValue, UsageValue};
 use apikey_engine::codec::{self, Value};
+use apikey_engine::lease::Leases;
+use apikey_engine::usage::Counter;
 use redis_module::raw;
 use std::ffi::{c_int, c_void, CStr};
 use std::ptr::null_mut;
@@ -56,7 +58,7 @@ impl Kind for RecordValue {
     fn decoded(value: Value) -> Option<Self> {
         match value {
             Value::Record { record, dead } => Some(Self::new(record, dead)),
-            Value::Usage(_) => None,
+            Value::Usage(..) => None,
         }
     }
 
@@ -85,17 +87,19 @@ impl Kind for RecordValue {
 impl Kind for UsageValue {
     fn decoded(value: Value) -> Option<Self> {
         match value {
-            Value::Usage(counter) => Some(Self::new(counter)),
+            Value::Usage(counter, leases) => Some(Self::new(counter, leases)),
             Value::Record { .. } => None,
         }
     }
 
     fn encode(&self) -> Vec<u8> {
-        codec::encode_usage(&self.counter.get())
+        state::with(|state| state.note_terms(self));
+        self.with_leases(|leases| codec::encode_usage(&self.counter.get(), leases))
     }
 
     fn copy(&self) -> Self {
-        Self::new(self.counter.get())
+        // What was counted was counted once: the copy begins with nothing.
+        Self::new(Counter::default(), Leases::default())
     }
 
     fn unlink(&self, name: &[u8]) {
@@ -108,10 +112,20 @@ impl Kind for UsageValue {
         digest.add_number(counter.pending());
         digest.add_number(counter.total());
         digest.add_number(counter.first_used_at());
+        state::with(|state| state.note_terms(self));
+        self.with_leases(|leases| {
+            for lease in leases.lines() {
+                digest.add(&lease.batch.to_bytes());
+                digest.add(&lease.line.to_bytes());
+                digest.add_number(lease.count);
+                digest.add_number(lease.terms.leased_at);
+                digest.add_number(lease.terms.deadline);
+            }
+        });
     }
 
     fn heap_bytes(&self) -> usize {
-        0
+        self.heap_bytes()
     }
 }
 

@@ -4,10 +4,11 @@
 //! value itself may be touched. All else happens under the server's global lock, and through shared
 //! references: what changes is in cells.
 
+use apikey_engine::lease::Leases;
 use apikey_engine::record::Record;
 use apikey_engine::segments::Place;
 use apikey_engine::usage::Counter;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// The number of a [`crate::state::Region`], which is never given twice. 0 is none.
 pub type RegionId = u32;
@@ -96,11 +97,36 @@ impl RecordValue {
 #[derive(Debug)]
 pub struct UsageValue {
     pub counter: Cell<Counter>,
+    /// Nothing where nothing is leased, which is what most counters have.
+    leases: RefCell<Option<Box<Leases>>>,
     pub link: Link,
 }
 
 impl UsageValue {
-    pub fn new(counter: Counter) -> Self {
-        Self { counter: Cell::new(counter), link: Link::default() }
+    pub fn new(counter: Counter, leases: Leases) -> Self {
+        let value =
+            Self { counter: Cell::new(counter), leases: RefCell::default(), link: Link::default() };
+        value.set_leases(leases);
+        value
+    }
+
+    /// Lends the leases, which nobody may change meanwhile.
+    pub fn with_leases<T>(&self, body: impl FnOnce(&Leases) -> T) -> T {
+        body(self.leases.borrow().as_deref().unwrap_or(Leases::NONE))
+    }
+
+    pub fn set_leases(&self, leases: Leases) {
+        *self.leases.borrow_mut() = (!leases.is_empty()).then(|| Box::new(leases));
+    }
+
+    /// Changes the leases, if there are any, in their place.
+    pub fn change_leases(&self, change: impl FnOnce(&mut Leases)) {
+        if let Some(leases) = self.leases.borrow_mut().as_deref_mut() {
+            change(leases);
+        }
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.leases.borrow().as_ref().map_or(0, |leases| size_of::<Leases>() + leases.heap_bytes())
     }
 }

@@ -5,15 +5,16 @@
 //! kind (1 byte: 'r' record, 'a' absent, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
 //! ```
 //!
-//! The fields of version 1, in their order (bincode's standard configuration: integers as varints
+//! The fields of each version, in their order (bincode's standard configuration: integers as varints
 //! with the lower byte first, signed ones in zigzag; strings, byte strings and vectors behind their
 //! length; arrays without one; a boolean is one byte):
 //!
-//! | kind | fields |
+//! | kind, version | fields |
 //! | --- | --- |
-//! | `r` | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
-//! | `a` | the caller's tags (vector of bytes), dead (boolean) |
-//! | `u` | pending, total, first_used_at, last_used_at (signed) |
+//! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
+//! | `a` 1 | the caller's tags (vector of bytes), dead (boolean) |
+//! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
+//! | `u` 2 | those, and leases (vector of: batch id, line id (arrays of 16 bytes), count, leased_at, deadline (signed)) |
 //!
 //! Everything else that a record holds is read from its JSON again, so that no bytes can say two
 //! things. Bytes come from backups and from RESTORE, so from anyone: what they ask to allocate is
@@ -21,6 +22,7 @@
 //! ones; rules for what is stored may be loosened, never tightened.
 
 use crate::digest::Digest;
+use crate::lease::{Id, Lease, Leases, Terms};
 use crate::record::Record;
 use crate::sanitise::{Limits, Parts, MAX_STORED_BYTES};
 use crate::tags::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
@@ -36,11 +38,14 @@ const ABSENT: u8 = b'a';
 const USAGE: u8 = b'u';
 const VERSION: u8 = 1;
 
+/// Of a counter with leases.
+const LEASED_VERSION: u8 = 2;
+
 /// A value, decoded.
 #[derive(Debug)]
 pub enum Value {
     Record { record: Record, dead: bool },
-    Usage(Counter),
+    Usage(Counter, Leases),
 }
 
 /// The bytes are not those of a value: a sentence that quotes nothing of them.
@@ -67,12 +72,15 @@ struct RecordIn {
 
 type Numbers = (i64, i64, i64, i64);
 
+/// Batch, line, count, leased_at, deadline.
+type Line = ([u8; 16], [u8; 16], i64, i64, i64);
+
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<MAX_ENCODED_BYTES>()
 }
 
-fn encode(kind: u8, body: impl Encode) -> Vec<u8> {
-    let mut bytes = vec![kind, VERSION];
+fn encode(kind: u8, version: u8, body: impl Encode) -> Vec<u8> {
+    let mut bytes = vec![kind, version];
     // Encoding into memory can't fail: a record is far below the limit.
     bytes.extend(bincode::encode_to_vec(body, config()).unwrap_or_default());
     bytes
@@ -93,10 +101,11 @@ struct AbsentIn {
 pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
     let tags = record.caller_tags().collect();
     if record.is_absent() {
-        return encode(ABSENT, AbsentOut { tags, dead });
+        return encode(ABSENT, VERSION, AbsentOut { tags, dead });
     }
     encode(
         RECORD,
+        VERSION,
         RecordOut {
             json: std::str::from_utf8(record.json()).unwrap_or_default(),
             digests: record.digests().as_chunks().0.to_vec(),
@@ -107,10 +116,18 @@ pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
     )
 }
 
-pub fn encode_usage(counter: &Counter) -> Vec<u8> {
+pub fn encode_usage(counter: &Counter, leases: &Leases) -> Vec<u8> {
     let numbers: Numbers =
         (counter.pending(), counter.total(), counter.first_used_at(), counter.last_used_at());
-    encode(USAGE, numbers)
+    if leases.is_empty() {
+        return encode(USAGE, VERSION, numbers);
+    }
+    let line = |lease: &Lease| -> Line {
+        let Terms { leased_at, deadline } = lease.terms;
+        (lease.batch.to_bytes(), lease.line.to_bytes(), lease.count, leased_at, deadline)
+    };
+    let lines: Vec<Line> = leases.lines().iter().map(line).collect();
+    encode(USAGE, LEASED_VERSION, (numbers, lines))
 }
 
 /// Reads a value from the bytes of any version.
@@ -118,23 +135,20 @@ pub fn decode(bytes: &[u8]) -> Result<Value, BadBytes> {
     let Some((&[kind, version], body)) = bytes.split_first_chunk() else {
         return Err(BadBytes("too short"));
     };
-    if version != VERSION {
-        return Err(BadBytes("written by a newer version of the module"));
-    }
-    match kind {
-        RECORD => decode_record(decode_body(body)?),
-        ABSENT => {
+    match (kind, version) {
+        (RECORD, VERSION) => decode_record(decode_body(body)?),
+        (ABSENT, VERSION) => {
             let AbsentIn { tags, dead } = decode_body(body)?;
             let record =
                 Record::absent(&slices(&tags)).ok_or(BadBytes("tags beyond their bounds"))?;
             Ok(Value::Record { record, dead })
         }
-        USAGE => {
-            let (pending, total, first, last) = decode_body::<Numbers>(body)?;
-            Counter::from_parts(pending, total, first, last)
-                .map(Value::Usage)
-                .ok_or(BadBytes("numbers that no counter has"))
+        (USAGE, VERSION) => decode_usage(decode_body(body)?, Vec::new()),
+        (USAGE, LEASED_VERSION) => {
+            let (numbers, lines) = decode_body(body)?;
+            decode_usage(numbers, lines)
         }
+        (RECORD | ABSENT | USAGE, _) => Err(BadBytes("written by a newer version of the module")),
         _ => Err(BadBytes("unknown kind")),
     }
 }
@@ -159,6 +173,21 @@ fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
     tags.iter().map(Vec::as_slice).collect()
 }
 
+fn decode_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value, BadBytes> {
+    let (pending, total, first, last) = numbers;
+    let counter = Counter::from_parts(pending, total, first, last)
+        .ok_or(BadBytes("numbers that no counter has"))?;
+    let lease = |(batch, line, count, leased_at, deadline): Line| {
+        let (batch, line) = (Id::from_bytes(batch)?, Id::from_bytes(line)?);
+        Some(Lease { batch, line, count, terms: Terms { leased_at, deadline } })
+    };
+    let lines: Option<Vec<Lease>> = lines.into_iter().map(lease).collect();
+    lines
+        .and_then(|lines| Leases::from_parts(&counter, lines))
+        .map(|leases| Value::Usage(counter, leases))
+        .ok_or(BadBytes("leases that no counter has"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,9 +204,20 @@ mod tests {
         Counter::from_parts(1, 300, 70_000, 1 << 40).unwrap()
     }
 
-    /// What version 1 writes, byte by byte: never to be changed.
+    const TERMS: Terms = Terms { leased_at: 3, deadline: 70_000 };
+
+    fn line(batch: u8, count: i64) -> Lease {
+        let id = |byte| Id::from_bytes([byte; 16]).unwrap();
+        Lease { batch: id(batch), line: id(9), count, terms: TERMS }
+    }
+
+    fn leases(lines: &[Lease]) -> Leases {
+        Leases::from_parts(&counter(), lines.to_vec()).unwrap()
+    }
+
+    /// What is written, byte by byte: never to be changed.
     #[test]
-    fn the_bytes_of_version_1_stay_what_they_are() {
+    fn the_bytes_of_each_version_stay_what_they_are() {
         let mut expected = b"r\x01".to_vec();
         expected.push(JSON.len() as u8);
         expected.extend_from_slice(JSON.as_bytes());
@@ -188,10 +228,14 @@ mod tests {
         assert_eq!(encode_record(&record(), true), expected);
         let absent = Record::absent(&[b"x", b"\0\xff"]).unwrap();
         assert_eq!(encode_record(&absent, false), b"a\x01\x02\x01x\x02\0\xff\0");
+        let numbers =
+            [&b"\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()]
+                .concat();
+        assert_eq!(encode_usage(&counter(), Leases::NONE), [b"u\x01", &numbers[..]].concat());
+        let lines = [&[1; 16][..], &[9; 16], b"\x14\x06\xfc\xe0\x22\x02\x00"].concat();
         assert_eq!(
-            encode_usage(&counter()),
-            [&b"u\x01\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()]
-                .concat()
+            encode_usage(&counter(), &leases(&[line(1, 10)])),
+            [b"u\x02", &numbers[..], b"\x01", &lines].concat()
         );
     }
 
@@ -211,7 +255,12 @@ mod tests {
         let Ok(Value::Record { record, dead: true }) = decode(&absent) else { panic!("no absent") };
         assert!(record.is_absent());
         assert_eq!(encode_record(&record, true), absent);
-        assert!(matches!(decode(&encode_usage(&counter())), Ok(Value::Usage(c)) if c == counter()));
+        for leases in [Leases::default(), leases(&[line(1, 10), line(2, 289)])] {
+            let bytes = encode_usage(&counter(), &leases);
+            assert!(matches!(
+                decode(&bytes), Ok(Value::Usage(c, l)) if c == counter() && l == leases
+            ));
+        }
     }
 
     #[test]
@@ -223,12 +272,29 @@ mod tests {
         let long = [&good[..], b"\0"].concat();
         assert_eq!(decode(&long).unwrap_err(), BadBytes("too long"));
         assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
-        assert_eq!(
-            decode(b"u\x02").unwrap_err(),
-            BadBytes("written by a newer version of the module")
-        );
-        let negative = encode(USAGE, (-1i64, 0i64, 0i64, 0i64));
+        for newer in [b"u\x03", b"r\x02", b"u\0"] {
+            let error = BadBytes("written by a newer version of the module");
+            assert_eq!(decode(newer).unwrap_err(), error);
+        }
+        let negative = encode(USAGE, VERSION, (-1i64, 0i64, 0i64, 0i64));
         assert_eq!(decode(&negative).unwrap_err(), BadBytes("numbers that no counter has"));
+        let numbers: Numbers = (1, 300, 70_000, 1 << 40);
+        let good: Line = ([1; 16], [9; 16], 10, 3, 70_000);
+        let leased = |lines: Vec<Line>| decode(&encode(USAGE, LEASED_VERSION, (numbers, lines)));
+        assert!(leased(vec![good]).is_ok());
+        for bad in [
+            vec![([0; 16], good.1, 10, 3, 4)],
+            vec![(good.0, [0; 16], 10, 3, 4)],
+            vec![(good.0, good.1, 0, 3, 4)],
+            vec![(good.0, good.1, 300, 3, 4)],
+            vec![(good.0, good.1, 10, -1, 4)],
+            vec![(good.0, good.1, 10, 3, -1)],
+            vec![good, good],
+        ] {
+            assert_eq!(leased(bad).unwrap_err(), BadBytes("leases that no counter has"));
+        }
+        let huge = b"u\x02\0\0\0\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
+        assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
         let huge = b"r\x01\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
         assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
     }
@@ -240,10 +306,12 @@ mod tests {
             at in 0usize..150, byte: u8,
         ) {
             let _ = decode(&noise);
-            let mut bytes = encode_record(&record(), false);
-            let at = at % bytes.len();
-            bytes[at] = byte;
-            let _ = decode(&bytes);
+            let counter = encode_usage(&counter(), &leases(&[line(1, 10), line(2, 20)]));
+            for mut bytes in [encode_record(&record(), false), counter] {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+                let _ = decode(&bytes);
+            }
         }
     }
 }

@@ -5,13 +5,15 @@
 //! record is an item of the index with its tags. One whose value is stamped dead (see the design: what
 //! came by RENAME, COPY, MOVE or RESTORE, or was not trusted after a start) carries no tag any more: it
 //! is an item of the reserved tag [`DEAD`], whose members are all condemned, so that it can be found
-//! and TAGINVAL doesn't count it. A usage counter is an item only while it has something pending, of
-//! the reserved tag [`PENDING`].
+//! and TAGINVAL doesn't count it. A usage counter is an item only while it has something pending or
+//! leased: of the reserved tag [`PENDING`] (or [`WAITING`], where it can't be leased), and of a tag for
+//! each batch that has a line of it.
 //!
 //! **Reclaim.** What is condemned waits until its key is taken away: [`Database::next_to_reclaim`]
 //! names such keys one by one. Where every entry may be dead ([`Database::sweep`]) it names all items,
 //! and whoever asks has to look at each.
 
+use crate::lease::{Batches, Id, Leases};
 use crate::record::Record;
 use crate::segments::Place;
 use crate::tag_index::{CondemnedWalk, Fingerprint, Fingerprints, TagIndex};
@@ -22,6 +24,10 @@ pub const DEAD: Fingerprint = Fingerprint::reserved(1);
 /// Stands for "has a pending count" in the index.
 pub const PENDING: Fingerprint = Fingerprint::reserved(2);
 
+/// Stands for "has a pending count that can't be leased, since it has lines in the most batches". Apart
+/// from the others, so that LEASE does not meet it.
+pub const WAITING: Fingerprint = Fingerprint::reserved(3);
+
 /// See the top of this file.
 #[derive(Debug, Default)]
 pub struct Database {
@@ -30,6 +36,8 @@ pub struct Database {
     absent: u64,
     counters: u64,
     pending: i128,
+    leased: i128,
+    batches: Batches,
     /// Changes since the start, so that a walk can tell whether something changed meanwhile.
     changes: u64,
     /// The name of the record that left last: an eviction is told after the removal.
@@ -50,11 +58,38 @@ pub struct Totals {
     pub absent: u64,
     pub counters: u64,
     pub pending: i128,
+    pub leased: i128,
+}
+
+/// What the database has to know of a counter.
+#[derive(Clone, Copy)]
+pub struct Held<'a> {
+    pub pending: i64,
+    pub leases: &'a Leases,
+}
+
+impl Held<'_> {
+    const NOTHING: Self = Self { pending: 0, leases: Leases::NONE };
+
+    /// The reserved tag of what is pending.
+    fn pending_tag(&self) -> Option<Fingerprint> {
+        (self.pending > 0).then_some(if self.leases.is_full() { WAITING } else { PENDING })
+    }
+
+    fn has_tags_of(&self, other: &Self) -> bool {
+        let batches = |held: &Self| held.leases.lines().iter().map(|lease| lease.batch);
+        self.pending_tag() == other.pending_tag() && batches(self).eq(batches(other))
+    }
 }
 
 impl Database {
     pub fn index(&self) -> &TagIndex {
         &self.index
+    }
+
+    /// The open batches; what has a line in one is a member of its tag ([`Id::fingerprint`]).
+    pub fn batches(&self) -> &Batches {
+        &self.batches
     }
 
     pub fn totals(&self) -> Totals {
@@ -63,7 +98,13 @@ impl Database {
             absent: self.absent,
             counters: self.counters,
             pending: self.pending,
+            leased: self.leased,
         }
+    }
+
+    /// Counters that have something pending.
+    pub fn pending_counters(&self) -> usize {
+        self.index.member_count(PENDING) + self.index.member_count(WAITING)
     }
 
     pub fn changes(&self) -> u64 {
@@ -73,8 +114,11 @@ impl Database {
     /// Tags that a live entry carries.
     pub fn tag_count(&self) -> usize {
         let reserved =
-            [DEAD, PENDING].map(|tag| usize::from(self.index.last_member(tag).is_some()));
-        self.index.tag_count() - reserved.iter().sum::<usize>()
+            [DEAD, PENDING, WAITING].map(|tag| usize::from(self.index.last_member(tag).is_some()));
+        self.index
+            .tag_count()
+            .saturating_sub(reserved.iter().sum::<usize>())
+            .saturating_sub(self.batches.len())
     }
 
     /// A record's key has come. Returns its place, `None` when the index is full.
@@ -157,36 +201,65 @@ impl Database {
         }
     }
 
-    /// A counter's key has come. Returns its place if it has something pending and there is room.
-    pub fn add_counter(&mut self, name: &[u8], pending: i64) -> Option<Place> {
+    /// A counter's key has come. Returns its place if it has something pending or leased and there is
+    /// room.
+    pub fn add_counter(&mut self, name: &[u8], now: Held, of: &Fingerprints) -> Option<Place> {
         self.counters += 1;
-        self.set_pending(name, None, 0, pending)
+        self.update_counter(name, None, Held::NOTHING, now, of)
     }
 
     /// A counter's key has gone.
-    pub fn remove_counter(&mut self, name: &[u8], place: Option<Place>, pending: i64) {
-        self.counters = self.counters.saturating_sub(1);
-        self.set_pending(name, place, pending, 0);
-    }
-
-    /// A counter's pending count has changed. Returns its place from now on.
-    pub fn set_pending(
+    pub fn remove_counter(
         &mut self,
         name: &[u8],
         place: Option<Place>,
-        before: i64,
-        now: i64,
+        before: Held,
+        of: &Fingerprints,
+    ) {
+        self.counters = self.counters.saturating_sub(1);
+        self.update_counter(name, place, before, Held::NOTHING, of);
+    }
+
+    /// A counter has changed. Returns its place from now on.
+    pub fn update_counter(
+        &mut self,
+        name: &[u8],
+        place: Option<Place>,
+        before: Held,
+        now: Held,
+        of: &Fingerprints,
     ) -> Option<Place> {
         self.changes += 1;
-        self.pending += i128::from(now) - i128::from(before);
-        match place {
-            None if now > 0 => self.index.insert(name, &[PENDING]),
-            Some(_) if now == 0 => {
-                self.remove_item(name, place);
-                None
-            }
-            place => place,
+        self.pending += i128::from(now.pending) - i128::from(before.pending);
+        if now.has_tags_of(&before) {
+            return place;
         }
+        self.leased += i128::from(now.leases.count()) - i128::from(before.leases.count());
+        for lease in now.leases.lines() {
+            if before.leases.of(lease.batch).is_none() {
+                self.batches.join(lease.batch, lease.terms);
+            }
+        }
+        let mut prints = std::mem::take(&mut self.prints);
+        counter_tags_in_index(now, of, &mut prints);
+        // The new item takes the old one's position in each list, so that a walk misses none.
+        let new = if prints.is_empty() { None } else { self.index.insert(name, &prints) };
+        self.prints = prints;
+        self.remove_item(name, place);
+        for lease in before.leases.lines() {
+            let has_none = self.index.member_count(lease.batch.fingerprint(of)) == 0;
+            if now.leases.of(lease.batch).is_none() && has_none {
+                self.batches.remove(lease.batch);
+            }
+        }
+        new
+    }
+
+    /// Gives an open batch another deadline; false where there is no such batch.
+    pub fn set_deadline(&mut self, batch: Id, deadline: i64) -> bool {
+        let is_open = self.batches.set_deadline(batch, deadline);
+        self.changes += u64::from(is_open);
+        is_open
     }
 
     fn remove_item(&mut self, name: &[u8], place: Option<Place>) {
@@ -217,10 +290,19 @@ pub fn tags_in_index(
     }
 }
 
+/// The fingerprints under which the index has a counter; none where it does not.
+pub fn counter_tags_in_index(held: Held, of: &Fingerprints, prints: &mut Vec<Fingerprint>) {
+    prints.clear();
+    prints.extend(held.pending_tag());
+    prints.extend(held.leases.lines().iter().map(|lease| lease.batch.fingerprint(of)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::{Ids, Terms, MAX_LEASES};
     use crate::sanitise::{Limits, Parts};
+    use crate::usage::Counter;
 
     #[test]
     fn a_database_counts_what_comes_and_goes() {
@@ -232,14 +314,16 @@ mod tests {
         let mut database = Database::default();
         let live = database.add_record(b"live", &record, false, &of);
         let dead = database.add_record(b"dead", &record, true, &of);
-        let counter = database.add_counter(b"counter", 5);
-        let idle = database.add_counter(b"idle", 0);
+        let pending = |pending| Held { pending, leases: Leases::NONE };
+        let counter = database.add_counter(b"counter", pending(5), &of);
+        let idle = database.add_counter(b"idle", pending(0), &of);
         assert!(live.is_some() && dead.is_some() && counter.is_some());
         assert_eq!(idle, None);
         let nobody = Record::absent(&[]).unwrap();
         let absent = database.add_record(b"absent", &nobody, false, &of);
         assert!(absent.is_some());
-        assert_eq!(database.totals(), Totals { records: 2, absent: 1, counters: 2, pending: 5 });
+        let totals = Totals { records: 2, absent: 1, counters: 2, pending: 5, leased: 0 };
+        assert_eq!(database.totals(), totals);
         database.remove_record(b"absent", absent, &nobody);
         assert_eq!(database.tag_count(), 3);
         assert_eq!(database.index().member_count(of.of(b"apikey:user:u")), 1);
@@ -257,17 +341,72 @@ mod tests {
         let seen: Vec<_> = names.iter().flatten().map(Vec::as_slice).collect();
         assert_eq!(seen, [&b"counter"[..], b"dead", b"dead", b"live", b"live"]);
 
-        let counter = database.set_pending(b"counter", counter, 5, 0);
+        let counter = database.update_counter(b"counter", counter, pending(5), pending(0), &of);
         assert_eq!(counter, None);
-        let idle = database.set_pending(b"idle", idle, 0, 7);
+        let idle = database.update_counter(b"idle", idle, pending(0), pending(7), &of);
         assert_eq!(database.index().member(PENDING, 0), idle);
+        assert_eq!(database.pending_counters(), 1);
         database.remove_record(b"other", dead, &record);
         assert_eq!(database.index().name(dead.unwrap()), Some(&b"dead"[..]));
         database.remove_record(b"live", live, &record);
         assert!(database.was_last_removed(b"live"));
-        database.remove_counter(b"counter", counter, 0);
-        database.remove_counter(b"idle", idle, 7);
+        database.remove_counter(b"counter", counter, pending(0), &of);
+        database.remove_counter(b"idle", idle, pending(7), &of);
         assert_eq!(database.totals(), Totals::default());
         assert_eq!(database.tag_count(), 0);
+    }
+
+    #[test]
+    fn a_batch_is_open_from_its_first_line_to_its_last() {
+        let (mut database, of) = (Database::default(), Fingerprints::new([1; 16]));
+        let (mut ids, terms) = (Ids::new([7; 10]), Terms { leased_at: 10, deadline: 20 });
+        let mut counter = Counter::default();
+        counter.incr(5, 1).unwrap();
+        let before = Held { pending: 5, leases: Leases::NONE };
+        let [a, b] = [b"a", b"b"].map(|name| database.add_counter(name, before, &of));
+
+        let batch = ids.draw().unwrap();
+        let mut leases = Leases::default();
+        leases.lease(&mut counter, batch, ids.draw().unwrap(), terms).unwrap();
+        let leased = Held { pending: 0, leases: &leases };
+        let a = database.update_counter(b"a", a, before, leased, &of);
+        let b = database.update_counter(b"b", b, before, leased, &of);
+        let tag = batch.fingerprint(&of);
+        assert_eq!([0, 1].map(|at| database.index().member(tag, at)), [a, b]);
+        assert_eq!((database.pending_counters(), database.tag_count()), (0, 0));
+        assert_eq!(database.totals(), Totals { counters: 2, leased: 10, ..Totals::default() });
+        assert!(database.set_deadline(batch, 30));
+
+        let settled = Held { pending: 0, leases: Leases::NONE };
+        assert_eq!(database.update_counter(b"a", a, leased, settled, &of), None);
+        assert_eq!(database.batches().terms(batch).map(|terms| terms.deadline), Some(30));
+        database.remove_counter(b"b", b, leased, &of);
+        assert!(database.batches().is_empty() && !database.set_deadline(batch, 30));
+        assert_eq!(database.totals(), Totals { counters: 1, ..Totals::default() });
+        assert!(database.index().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_leased_is_apart_from_what_can() {
+        let (mut database, of) = (Database::default(), Fingerprints::new([1; 16]));
+        let (mut ids, terms) = (Ids::new([7; 10]), Terms { leased_at: 10, deadline: 20 });
+        let (mut counter, mut leases) = (Counter::default(), Leases::default());
+        for _ in 0..MAX_LEASES {
+            counter.incr(1, 1).unwrap();
+            let [batch, line] = [ids.draw(), ids.draw()].map(Option::unwrap);
+            leases.lease(&mut counter, batch, line, terms).unwrap();
+        }
+        let full = Held { pending: 1, leases: &leases };
+        let place = database.add_counter(b"c", full, &of);
+        let members =
+            |database: &Database| [PENDING, WAITING].map(|tag| database.index().member_count(tag));
+        assert_eq!(members(&database), [0, 1]);
+        assert_eq!((database.pending_counters(), database.tag_count()), (1, 0));
+        let mut fewer = leases.clone();
+        fewer.settle(leases.lines()[0].batch).unwrap();
+        let now = Held { pending: 1, leases: &fewer };
+        database.update_counter(b"c", place, full, now, &of).unwrap();
+        assert_eq!(members(&database), [1, 0]);
+        assert_eq!(database.batches().len(), MAX_LEASES - 1);
     }
 }

@@ -17,6 +17,8 @@ pub struct Figures<'a> {
     pub max_memory_percent: u64,
     pub eviction_policy: &'a str,
     pub usage_counters: u64,
+    /// Whether a batch of usage counts waits to be given out again.
+    pub overdue_lease: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +81,9 @@ pub fn judge(figures: &Figures) -> (Status, Vec<String>) {
             format!("maxmemory-policy {} can evict usage counters", f.eviction_policy),
         );
     }
+    if f.overdue_lease {
+        because(Status::Degraded, "a lease of usage counts is overdue".into());
+    }
     (status, reasons)
 }
 
@@ -96,6 +101,7 @@ mod tests {
         max_memory_percent: 90,
         eviction_policy: "volatile-lru",
         usage_counters: 3,
+        overdue_lease: false,
     };
 
     #[test]
@@ -130,6 +136,10 @@ mod tests {
         assert_eq!(
             said(Figures { eviction_policy: "allkeys-lru", usage_counters: 0, ..WELL }).0,
             "healthy"
+        );
+        assert_eq!(
+            said(Figures { overdue_lease: true, ..WELL }),
+            ("degraded", "a lease of usage counts is overdue".into())
         );
     }
 }

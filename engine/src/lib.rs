@@ -17,6 +17,7 @@
 //! | [`announcement`] | the message that tells other caches of an invalidation |
 //! | [`fence`] | tokens, and when a fill is too late |
 //! | [`usage`] | a usage counter |
+//! | [`lease`] | counts that were handed over and not settled; the batches they form |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
 //! | [`stats`], [`health`] | what was answered; how the module fares |
 
@@ -27,6 +28,7 @@ pub mod database;
 pub mod digest;
 pub mod fence;
 pub mod health;
+pub mod lease;
 pub mod record;
 pub mod sanitise;
 pub mod scope;

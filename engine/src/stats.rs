@@ -24,6 +24,8 @@ pub struct Stats {
     pub stale_fills_refused: u64,
     /// Entries that the server evicted.
     pub evicted_entries: u64,
+    /// Batches of usage counts that were given out again.
+    pub redeliveries: u64,
     window: [Second; SECONDS],
 }
 
@@ -38,6 +40,7 @@ impl Default for Stats {
             forbidden: 0,
             stale_fills_refused: 0,
             evicted_entries: 0,
+            redeliveries: 0,
             window: [Second::default(); SECONDS],
         }
     }

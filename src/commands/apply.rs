@@ -47,7 +47,7 @@ impl Command for Apply {
                 let dead = dead || events::comes_dead(ctx);
                 key.store_record(RecordValue::new(record, dead), expires_at)?;
             }
-            Value::Usage(counter) => key.store_usage(counter)?,
+            Value::Usage(counter, leases) => key.store_usage(counter, leases, expires_at)?,
         }
         ctx.replicate_verbatim();
         ctx.reply_simple(c"OK");

@@ -2,13 +2,14 @@
 //!
 //! It walks in slices from a timer, so that the client waits and the server doesn't. Each comparison
 //! is made at one moment, of one key with its item or one item with its key, so that what changes
-//! between two slices is no difference. The walk has three parts:
+//! between two slices is no difference. The walk has four parts:
 //!
 //! 1. every item of the index: is there a key that says it is this item? If not, it is a *suspect*: on
 //!    a replica an expired key can't be opened though it is there until the primary says so.
 //! 2. every member of every tag: is it in the tag by its own account?
-//! 3. every key (SCAN's guarantees): has the index got it, with its tags? A suspect that is met here
-//!    is none any more.
+//! 3. every open batch: has it a line?
+//! 4. every key (SCAN's guarantees): has the index got it, with its tags, and its leases their batches?
+//!    A suspect that is met here is none any more.
 //!
 //! Suspects that are left at the end, and are still in the index, are differences. Where nothing
 //! changed in the database from beginning to end, the totals are compared as well; a walk over keys
@@ -22,7 +23,8 @@ use crate::guard;
 use crate::keyspace::{self, Slot};
 use crate::state;
 use crate::value::RegionId;
-use apikey_engine::database::{tags_in_index, Totals, PENDING};
+use apikey_engine::database::{counter_tags_in_index, tags_in_index, Held, Totals};
+use apikey_engine::lease::Id;
 use apikey_engine::segments::Place;
 use redis_module::raw;
 use std::collections::HashMap;
@@ -85,6 +87,7 @@ struct Job {
 enum Part {
     Items { next: Place },
     Tags { next: Place, position: usize },
+    Batches { after: Option<Id> },
     Keys(Scan),
     Done,
 }
@@ -204,6 +207,12 @@ impl Walk {
                 Part::Tags { next, position } => {
                     let (place, from) = (*next, *position);
                     if !self.members(place, from) {
+                        self.part = Part::Batches { after: None };
+                    }
+                }
+                Part::Batches { after } => {
+                    let after = *after;
+                    if !self.batch(after) {
                         let Some(scan) = Scan::new() else {
                             self.differ("no cursor to be had for the keys".into());
                             return true;
@@ -281,6 +290,22 @@ impl Walk {
         true
     }
 
+    /// Looks at the open batch after another; false behind the last.
+    fn batch(&mut self, after: Option<Id>) -> bool {
+        let looked = state::with(|state| {
+            let database = &state.region(self.database)?.database;
+            let batch = database.batches().after(after)?;
+            let tag = batch.fingerprint(&state.fingerprints);
+            Some((batch, database.index().member_count(tag)))
+        });
+        let Some((batch, lines)) = looked else { return false };
+        if lines == 0 {
+            self.differ(format!("batch {}: no counter has a line of it", batch.to_hex()));
+        }
+        self.part = Part::Batches { after: Some(batch) };
+        true
+    }
+
     /// Looks at a key.
     fn key(&mut self, name: Name, slot: Slot) {
         self.keys += 1;
@@ -302,9 +327,27 @@ impl Walk {
             }
             Slot::Usage(value) => {
                 let pending = value.counter.get().pending();
+                let (prints, leased, unknown) = value.with_leases(|leases| {
+                    let mut prints = Vec::new();
+                    let held = Held { pending, leases };
+                    let unknown = state::with(|state| {
+                        counter_tags_in_index(held, &state.fingerprints, &mut prints);
+                        let mut lines = leases.lines().iter();
+                        lines
+                            .find(|lease| state.terms(self.database, lease.batch).is_none())
+                            .map(|lease| lease.batch)
+                    });
+                    (prints, leases.count(), unknown)
+                });
+                if let Some(batch) = unknown {
+                    let (shown, batch) = (name.escape_ascii(), batch.to_hex());
+                    self.differ(format!("key {shown}: its batch {batch} is not open"));
+                }
                 self.seen.counters += 1;
                 self.seen.pending += i128::from(pending);
-                (&value.link, vec![PENDING], pending > 0)
+                self.seen.leased += i128::from(leased);
+                let needs_item = !prints.is_empty();
+                (&value.link, prints, needs_item)
             }
         };
         let shown = name.escape_ascii();
@@ -315,7 +358,9 @@ impl Walk {
         let outcome = match (link.place(), needs_item) {
             (None, false) => return,
             (None, true) => Err("the index does not have it".to_string()),
-            (Some(_), false) => Err("the index has it as pending, and nothing is".to_string()),
+            (Some(_), false) => {
+                Err("the index has it, and nothing is pending or leased".to_string())
+            }
             (Some(place), true) => {
                 if self.suspects.get(name) == Some(&place) {
                     self.suspects.remove(name);

@@ -113,6 +113,11 @@ struct Figures {
     tags: u64,
     reclaim_backlog: u64,
     index_bytes: u64,
+    pending_counters: u64,
+    open_batches: u64,
+    oldest_lease_ms: u64,
+    overdue_lease: bool,
+    redeliveries: u64,
 }
 
 type Field = (&'static CStr, u64);
@@ -136,6 +141,13 @@ impl Figures {
                 tags: state.tag_count() as u64,
                 reclaim_backlog: state.reclaim_backlog() as u64,
                 index_bytes: state.index_bytes() as u64,
+                pending_counters: state.pending_counters() as u64,
+                open_batches: state.open_batches() as u64,
+                oldest_lease_ms: state.oldest_lease().map_or(0, |leased_at| {
+                    u64::try_from(now.saturating_sub(leased_at)).unwrap_or(0)
+                }),
+                overdue_lease: state.has_overdue(now),
+                redeliveries: stats.redeliveries,
             }
         })
     }
@@ -155,6 +167,7 @@ impl Figures {
             max_memory_percent: config::MAX_MEMORY_PERCENT.get().unsigned_abs(),
             eviction_policy: &memory.policy,
             usage_counters: self.totals.counters,
+            overdue_lease: self.overdue_lease,
         })
     }
 
@@ -191,8 +204,16 @@ impl Figures {
         ]
     }
 
-    fn usage(&self) -> [Field; 1] {
-        [(c"usage_pending", u64::try_from(self.totals.pending).unwrap_or(u64::MAX))]
+    fn usage(&self) -> [Field; 6] {
+        let sum = |sum| u64::try_from(sum).unwrap_or(u64::MAX);
+        [
+            (c"usage_pending", sum(self.totals.pending)),
+            (c"usage_leased", sum(self.totals.leased)),
+            (c"pending_counters", self.pending_counters),
+            (c"open_batches", self.open_batches),
+            (c"oldest_lease_ms", self.oldest_lease_ms),
+            (c"redeliveries", self.redeliveries),
+        ]
     }
 }
 

@@ -7,6 +7,7 @@ pub mod check;
 pub mod debug;
 pub mod dropped;
 pub mod health;
+pub mod lease;
 pub mod record;
 pub mod tags;
 pub mod usage;
@@ -29,6 +30,10 @@ pub fn register(ctx: Ctx) -> Result<()> {
     commands.add::<usage::Get>()?;
     commands.add::<usage::Take>()?;
     commands.add::<usage::Flush>()?;
+    commands.add::<lease::Lease>()?;
+    commands.add::<lease::Ack>()?;
+    commands.add::<lease::Nack>()?;
+    commands.add::<lease::Leased>()?;
     commands.add::<health::Health>()?;
     commands.add::<check::Check>()?;
     commands.add::<apply::Apply>()?;

@@ -7,7 +7,8 @@ use crate::keyspace::{self, OpenKey};
 use crate::options::{self, is, set_once, Options};
 use crate::state;
 use apikey_engine::codec;
-use apikey_engine::database::PENDING;
+use apikey_engine::database::{PENDING, WAITING};
+use apikey_engine::lease::Leases;
 use apikey_engine::usage::Counter;
 
 pub struct Incr;
@@ -46,16 +47,15 @@ impl Command for Incr {
             Error::err(format_args!("BY must not take the total beyond {}", i64::MAX))
         })?;
         match before {
-            Some(_) => {
-                key.update_usage(counter);
-                ctx.replicate_verbatim();
-            }
-            None => {
-                key.store_usage(counter)?;
-                // The time of the first use is part of what replicas agree on.
-                let bytes = codec::encode_usage(&counter);
-                ctx.replicate(super::apply::NAME, &[name], &[&bytes]);
-            }
+            Some(_) => key.update_usage(counter),
+            None => key.store_usage(counter, Leases::default(), None)?,
+        }
+        if before.is_some_and(|counter| counter.total() > 0) {
+            ctx.replicate_verbatim();
+        } else {
+            // The time of the first use is part of what replicas agree on.
+            let bytes = codec::encode_usage(&counter, Leases::NONE);
+            ctx.replicate(super::apply::NAME, &[name], &[&bytes]);
         }
         drop(key);
         ctx.notify(Notify::Module, c"apikey.usage.incr", name);
@@ -84,9 +84,13 @@ impl Command for Get {
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let key = keyspace::open(ctx, name, Mode::Read);
-        let counter = key.usage()?.map(|value| value.counter.get()).unwrap_or_default();
-        ctx.reply_map(4);
-        for (field, count) in [("pending", counter.pending()), ("total", counter.total())] {
+        let (counter, leased) = key.usage()?.map_or_else(Default::default, |value| {
+            (value.counter.get(), value.with_leases(Leases::count))
+        });
+        ctx.reply_map(5);
+        for (field, count) in
+            [("pending", counter.pending()), ("leased", leased), ("total", counter.total())]
+        {
             ctx.reply_bulk(field.as_bytes());
             ctx.reply_integer(count);
         }
@@ -153,9 +157,9 @@ fn take(ctx: Ctx, name: Name) -> i64 {
 
 pub struct Flush;
 
-/// Counters that one FLUSH takes unless COUNT says otherwise, and at most.
-const DEFAULT_COUNT: i64 = 1000;
-const MAX_COUNT: i64 = 1_000_000;
+/// Counters that one FLUSH or LEASE takes unless COUNT says otherwise, and at most.
+pub const DEFAULT_COUNT: i64 = 1000;
+pub const MAX_COUNT: i64 = 1_000_000;
 
 impl Command for Flush {
     const SPEC: Spec = Spec {
@@ -175,20 +179,22 @@ impl Command for Flush {
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         let most = options::count(args, 1, DEFAULT_COUNT, MAX_COUNT)?;
         let database = ctx.database();
-        let pending = state::with(|state| state.member_count(database, PENDING));
         let mut taken: Vec<(Vec<u8>, i64)> = Vec::new();
-        // From the last on, as TAGINVAL walks.
-        for position in (0..pending).rev() {
-            if taken.len() as i64 == most {
-                break;
-            }
-            let name = state::with(|state| {
-                state.member_name(database, PENDING, position).map(<[u8]>::to_vec)
-            });
-            let Some(name) = name else { continue };
-            let count = take(ctx, Text::new(&name).name());
-            if count > 0 {
-                taken.push((name, count));
+        for tag in [PENDING, WAITING] {
+            let pending = state::with(|state| state.member_count(database, tag));
+            // From the last on, as TAGINVAL walks.
+            for position in (0..pending).rev() {
+                if taken.len() as i64 == most {
+                    break;
+                }
+                let name = state::with(|state| {
+                    state.member_name(database, tag, position).map(<[u8]>::to_vec)
+                });
+                let Some(name) = name else { continue };
+                let count = take(ctx, Text::new(&name).name());
+                if count > 0 {
+                    taken.push((name, count));
+                }
             }
         }
         ctx.reply_array(taken.len() * 2);

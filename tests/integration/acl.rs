@@ -250,8 +250,19 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
     assert_eq!(c.usage("u"), (5, 5));
     assert_eq!(c.must("APIKEY.USAGE.TAKE u"), array([int(5)]));
     assert_eq!(c.must("APIKEY.HEALTH").get("status"), &bulk("healthy"));
-    for line in ["APIKEY.USAGE.FLUSH", "APIKEY.USAGEFLUSH", "APIKEY.CHECK", "APIKEY.APPLY k v"] {
-        let name = line.to_lowercase().replace(" k v", "");
+    for line in [
+        "APIKEY.USAGE.FLUSH",
+        "APIKEY.USAGEFLUSH",
+        "APIKEY.USAGE.LEASE 5",
+        "APIKEY.USAGELEASE 5",
+        "APIKEY.USAGE.ACK b",
+        "APIKEY.USAGEACK b",
+        "APIKEY.USAGE.NACK b",
+        "APIKEY.USAGENACK b",
+        "APIKEY.CHECK",
+        "APIKEY.APPLY k v",
+    ] {
+        let name = line.split(' ').next().unwrap_or_default().to_lowercase();
         let told = format!("NOPERM User someone has no permissions to run the '{name}' command");
         assert_eq!(c.run(line), error(&told));
     }

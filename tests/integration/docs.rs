@@ -30,6 +30,8 @@ enum Keys {
     One(&'static [&'static str]),
     /// All arguments.
     All(&'static [&'static str]),
+    /// Every second argument from this one on.
+    EverySecond(i64, &'static [&'static str]),
 }
 
 const READS: &[&str] = &["RO", "access"];
@@ -37,7 +39,7 @@ const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 16] = [
+const COMMANDS: [Is; 20] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -180,6 +182,54 @@ const COMMANDS: [Is; 16] = [
         complexity: "O(N)",
     },
     Is {
+        name: "apikey.usage.lease",
+        alias: Some("apikey.usagelease"),
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &["request_policy:all_shards"],
+        args: "milliseconds:integer [COUNT count:integer]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.usage.ack",
+        alias: Some("apikey.usageack"),
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        args: "batch:string [batch:string ...]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.usage.nack",
+        alias: Some("apikey.usagenack"),
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        args: "batch:string [batch:string ...]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.usage.leased",
+        alias: None,
+        arity: -4,
+        flags: &["write"],
+        keys: Keys::EverySecond(4, UPDATES),
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "batch:string leased-at:unix-time deadline:unix-time [key:key id:string [key:key id:string ...]]",
+        complexity: "O(N)",
+    },
+    Is {
         name: "apikey.health",
         alias: None,
         arity: 1,
@@ -319,6 +369,7 @@ fn command_info_tells_arity_flags_and_keys() {
             Keys::None => (0, 0, 0),
             Keys::One(_) => (1, 1, 1),
             Keys::All(_) => (1, -1, 1),
+            Keys::EverySecond(first, _) => (first, -1, 2),
         };
         assert_eq!(info[3..6], [int(first), int(last), int(step)], "{name}");
     }
@@ -336,23 +387,24 @@ fn command_info_tells_key_specs_and_tips() {
         assert_eq!(texts(&info[7]), set(is.tips), "{name}");
         assert_eq!(info[9], array([]), "{name}: subcommands");
         let specs = info[8].items();
-        let (flags, last) = match is.keys {
+        let (flags, first, last, step) = match is.keys {
             Keys::None => {
                 assert_eq!(specs, [], "{name}");
                 continue;
             }
-            Keys::One(flags) => (flags, 0),
-            Keys::All(flags) => (flags, -1),
+            Keys::One(flags) => (flags, 1, 0, 1),
+            Keys::All(flags) => (flags, 1, -1, 1),
+            Keys::EverySecond(first, flags) => (flags, first, -1, 2),
         };
         assert_eq!(specs.len(), 1, "{name}");
         let spec = &specs[0];
         assert_eq!(texts(spec.get("flags")), set(flags), "{name}");
         let begin = spec.get("begin_search");
         assert_eq!(begin.get("type").text(), "index", "{name}");
-        assert_eq!(begin.get("spec").get("index"), &int(1), "{name}");
+        assert_eq!(begin.get("spec").get("index"), &int(first), "{name}");
         let find = spec.get("find_keys");
         assert_eq!(find.get("type").text(), "range", "{name}");
-        for (field, value) in [("lastkey", last), ("keystep", 1), ("limit", 0)] {
+        for (field, value) in [("lastkey", last), ("keystep", step), ("limit", 0)] {
             assert_eq!(find.get("spec").get(field), &int(value), "{name} {field}");
         }
     }
@@ -377,6 +429,7 @@ fn command_getkeys_finds_the_keys() {
         ("APIKEY.USAGE.TAKE a b c", &["a", "b", "c"], UPDATES),
         ("APIKEY.USAGETAKE a", &["a"], UPDATES),
         ("APIKEY.APPLY k value", &["k"], OVERWRITES),
+        ("APIKEY.USAGE.LEASED id 1 2 a id b id", &["a", "b"], UPDATES),
     ] {
         let keys: Vec<Reply> = keys.iter().map(bulk).collect();
         assert_eq!(c.run(&format!("COMMAND GETKEYS {call}")), array(keys.clone()), "{call}");
@@ -388,7 +441,15 @@ fn command_getkeys_finds_the_keys() {
             }
         }
     }
-    for call in ["APIKEY.TAGINVAL t", "APIKEY.USAGE.FLUSH", "APIKEY.HEALTH", "APIKEY.CHECK"] {
+    for call in [
+        "APIKEY.TAGINVAL t",
+        "APIKEY.USAGE.FLUSH",
+        "APIKEY.USAGE.LEASE 5",
+        "APIKEY.USAGE.ACK b",
+        "APIKEY.USAGE.NACK b",
+        "APIKEY.HEALTH",
+        "APIKEY.CHECK",
+    ] {
         // Some servers count the arguments before they see that there is no key.
         assert!(c.run(&format!("COMMAND GETKEYS {call}")).is_error(), "{call}");
     }

@@ -72,6 +72,8 @@ fn state(c: &mut Client) -> (String, Reply, Vec<Reply>) {
         "usage_counters",
         "tags",
         "usage_pending",
+        "usage_leased",
+        "open_batches",
         "hits",
         "misses",
         "stale_fills_refused",
@@ -112,6 +114,10 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("usage.incr", vec![""]),
         ("usage.get", vec!["", " k more"]),
         ("usage.take", vec![""]),
+        ("usage.lease", vec![""]),
+        ("usage.ack", vec![""]),
+        ("usage.nack", vec![""]),
+        ("usage.leased", vec!["", " batch", " batch 1"]),
         ("health", vec![" more"]),
         ("check", vec![" more"]),
         ("apply", vec!["", " k", " k value more"]),
@@ -120,7 +126,7 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
             t.wrong(&format!("APIKEY.{name}{more}"), &arity(&format!("apikey.{name}")));
         }
     }
-    for alias in ["usageincr", "usageget", "usagetake"] {
+    for alias in ["usageincr", "usageget", "usagetake", "usagelease", "usageack", "usagenack"] {
         t.wrong(&format!("APIKEY.{alias}"), &arity(&format!("apikey.{alias}")));
     }
 }
@@ -252,6 +258,10 @@ fn a_number_that_is_none_or_out_of_range_gets_the_range() {
         ("APIKEY.USAGEINCR new BY", "BY", 1, i64::MAX),
         ("APIKEY.USAGE.FLUSH COUNT", "COUNT", 1, 1_000_000),
         ("APIKEY.USAGEFLUSH COUNT", "COUNT", 1, 1_000_000),
+        ("APIKEY.USAGE.LEASE", "milliseconds", 1, 86_400_000),
+        ("APIKEY.USAGELEASE", "milliseconds", 1, 86_400_000),
+        ("APIKEY.USAGE.LEASE 1000 COUNT", "COUNT", 1, 1_000_000),
+        ("APIKEY.USAGELEASE 1 COUNT", "COUNT", 1, 1_000_000),
     ] {
         let text = format!("ERR {name} must be between {least} and {most}");
         let mut numbers: Vec<String> = NO_NUMBERS.map(str::to_string).into();
@@ -698,6 +708,48 @@ fn what_is_internal_is_refused_to_every_client() {
 }
 
 #[test]
+fn leased_is_refused_to_every_client() {
+    let mut t = Table::new();
+    let text = "ERR apikey.usage.leased is internal: only for replication and loading";
+    let id = "1".repeat(32);
+    let line = format!("APIKEY.USAGE.LEASED {id} 1 2 use {id}");
+    t.wrong(&line, text);
+    t.wrong("APIKEY.USAGE.LEASED x y z", text);
+    t.c.must("MULTI");
+    t.c.must(&line);
+    assert_eq!(t.c.must("EXEC"), array([error(text)]));
+    let script = "return redis.pcall('APIKEY.USAGE.LEASED','x','1','2')['err']";
+    assert_eq!(t.c.cmd(["EVAL", script, "0"]), bulk(text));
+    assert_eq!(state(&mut t.c), t.before);
+}
+
+#[test]
+fn a_batch_is_named_by_an_id_that_was_given() {
+    let mut t = Table::new();
+    let text = "ERR batch must be an id that apikey.usage.lease gave: 32 hex digits";
+    t.c.count("other-use", 3);
+    let batch = t.c.leases("1000 COUNT 1").remove(0);
+    t.before = state(&mut t.c);
+    let good = batch.id;
+    for wrong in [
+        "<>".to_string(),
+        "0".into(),
+        "x".into(),
+        "0".repeat(32),
+        "g".repeat(32),
+        format!("{good}0"),
+        format!("0x{good}"),
+        good[1..].into(),
+        format!("0x{}", &good[2..]),
+    ] {
+        for command in ["ACK", "NACK"] {
+            t.wrong(&format!("APIKEY.USAGE.{command} {wrong}"), text);
+            t.wrong(&format!("APIKEY.USAGE{command} {good} {wrong}"), text);
+        }
+    }
+}
+
+#[test]
 fn check_is_refused_in_a_transaction_and_in_a_script() {
     let mut t = Table::new();
     let text = "ERR apikey.check can't run in MULTI or in a script: it waits";
@@ -714,6 +766,8 @@ fn check_is_refused_in_a_transaction_and_in_a_script() {
 #[test]
 fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     let mut t = Table::new();
+    t.c.count("last", 2);
+    t.before = state(&mut t.c);
     t.c.must("CONFIG SET maxmemory 1");
     let text = "OOM command not allowed when used memory > 'maxmemory'.";
     t.wrong("APIKEY.SETVAL rec <record>", text);
@@ -725,6 +779,10 @@ fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     t.c.must("APIKEY.TOKEN rec");
     assert_eq!(t.c.invalidate("tag"), 1);
     assert_eq!(t.c.must("APIKEY.INVAL rec other none"), int(1));
+    let batch = t.c.leases("1000 COUNT 1").remove(0);
+    assert_eq!(batch.counts(), [("last".to_string(), 2)]);
+    assert_eq!((t.c.nack(&batch), t.c.lease()), (1, batch.clone()));
+    assert_eq!(t.c.ack(&batch), 1);
     assert_eq!(t.c.must("APIKEY.USAGE.TAKE use"), array([int(5)]));
     assert_eq!(t.c.must("APIKEY.USAGE.FLUSH"), array([bulk("full"), int(i64::MAX)]));
 }
@@ -744,6 +802,10 @@ fn a_replica_refuses_what_writes() {
         "APIKEY.USAGE.INCR use",
         "APIKEY.USAGE.TAKE use",
         "APIKEY.USAGE.FLUSH",
+        "APIKEY.USAGE.LEASE 1000",
+        "APIKEY.USAGE.ACK 11111111111111111111111111111111",
+        "APIKEY.USAGE.NACK 11111111111111111111111111111111",
+        "APIKEY.USAGE.LEASED 11111111111111111111111111111111 1 2",
         "APIKEY.APPLY rec value",
     ] {
         let words: Vec<Vec<u8>> = line.split(' ').map(word).collect();

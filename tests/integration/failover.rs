@@ -564,7 +564,8 @@ fn a_promoted_replica_that_is_not_to_be_trusted_misses_everything() {
     assert_eq!(theirs.usage("pending"), (10, 10));
     assert_eq!(theirs.usage("settled"), (0, 3));
     assert_eq!(theirs.usage("both"), (i64::MAX - 7, i64::MAX));
-    assert_eq!(dbsize(&mut theirs), 5, "two entries, three counters");
+    assert_eq!(theirs.counts("leased"), (0, 4, 4));
+    assert_eq!(dbsize(&mut theirs), 6, "two entries, four counters");
     theirs.select(1);
     assert_eq!((theirs.code("plain"), theirs.usage("pending")), ("MISS".into(), (1, 1)));
     assert_eq!(dbsize(&mut theirs), 1);

@@ -147,7 +147,7 @@ fn argument(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// Arguments that get far: mostly well-formed, for the commands whose shape is known here.
-fn plausible(rng: &mut Rng, name: &str, token: &str) -> Vec<Vec<u8>> {
+fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = Vec::new();
     match name {
         "APIKEY.SETVAL" => {
@@ -184,6 +184,19 @@ fn plausible(rng: &mut Rng, name: &str, token: &str) -> Vec<Vec<u8>> {
         "APIKEY.INVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| rng.pick(&KEYS).into()));
         }
+        "APIKEY.USAGE.LEASE" | "APIKEY.USAGELEASE" => {
+            args.push(rng.pick(&["0", "1", "2", "1000", "86400000", "86400001"]).into());
+            if rng.one_in(2) {
+                args.extend([b"COUNT".to_vec(), rng.below(4).to_string().into()]);
+            }
+        }
+        "APIKEY.USAGE.ACK" | "APIKEY.USAGEACK" | "APIKEY.USAGE.NACK" | "APIKEY.USAGENACK" => {
+            let mut batch = batch.as_bytes().to_vec();
+            if rng.one_in(4) {
+                mutate(rng, &mut batch, 0);
+            }
+            args.push(batch);
+        }
         _ => args.push(rng.pick(&KEYS).into()),
     }
     if rng.one_in(4) {
@@ -210,15 +223,17 @@ fn random_arguments_never_stop_the_server() {
     let names = commands(&mut c);
     let mut rng = Rng::from_env(1);
     let rounds = env_number("APIKEY_FUZZ_ROUNDS", 3000);
-    let mut token = String::new();
+    let (mut token, mut batch) = (String::new(), "1".repeat(32));
     for round in 0..rounds {
         if round % 20 == 0 {
             token = c.must("APIKEY.TOKEN k1").text();
+            c.run("APIKEY.USAGE.INCR counter1");
+            batch = c.leases("1000").first().map_or(batch, |batch| batch.id.clone());
         }
         let name = &names[rng.below(names.len())];
         let mut args = vec![name.clone().into_bytes()];
         if rng.one_in(2) {
-            args.extend(plausible(&mut rng, name, &token));
+            args.extend(plausible(&mut rng, name, &token, &batch));
         } else {
             args.extend((0..rng.below(8)).map(|_| argument(&mut rng)));
         }

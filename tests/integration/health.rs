@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 25] = [
+const HEALTH: [&str; 30] = [
     "status",
     "reasons",
     "version",
@@ -29,6 +29,11 @@ const HEALTH: [&str; 25] = [
     "maxmemory",
     "eviction_policy",
     "usage_pending",
+    "usage_leased",
+    "pending_counters",
+    "open_batches",
+    "oldest_lease_ms",
+    "redeliveries",
 ];
 
 /// Status and reasons.

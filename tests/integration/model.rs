@@ -28,6 +28,7 @@ enum Value {
     Usage {
         pending: i64,
         total: i64,
+        leases: Vec<Lease>,
     },
 }
 
@@ -41,6 +42,20 @@ impl Value {
             *live = false;
         }
     }
+}
+
+/// What a counter has in a batch.
+#[derive(Clone, Debug, PartialEq)]
+struct Lease {
+    batch: String,
+    line: String,
+    count: i64,
+    /// Whether the batch was given back. All its lines in one database agree.
+    due: bool,
+}
+
+fn counter(pending: i64, total: i64) -> Value {
+    Value::Usage { pending, total, leases: Vec::new() }
 }
 
 type Db = BTreeMap<String, Value>;
@@ -87,6 +102,9 @@ pub struct Model {
     flushed: usize,
     /// Tokens, and when they were given.
     tokens: Vec<(String, usize)>,
+    /// Batches that were given out, and all ids of batches and lines.
+    batches: Vec<String>,
+    ids: BTreeSet<String>,
     pub with_reload: bool,
     reclaim: Reclaim,
     /// A line that was sent with the question what is still there, and its reply.
@@ -119,6 +137,8 @@ impl Model {
             touched: BTreeMap::new(),
             flushed: 0,
             tokens: Vec::new(),
+            batches: Vec::new(),
+            ids: BTreeSet::new(),
             with_reload: false,
             reclaim,
             said: None,
@@ -185,8 +205,17 @@ impl Model {
                         if client.must(&format!("TYPE {key}")) == simple("string") {
                             Some(Value::Text)
                         } else {
-                            let (pending, total) = client.usage(key);
-                            Some(Value::Usage { pending, total })
+                            let (pending, leased, total) = client.counts(key);
+                            // Which lines they are is seen when they come again.
+                            let leases = match expected.get(key) {
+                                Some(Value::Usage { leases, .. })
+                                    if leases.iter().map(|l| l.count).sum::<i64>() == leased =>
+                                {
+                                    leases.clone()
+                                }
+                                other => panic!("{key}: {leased} are leased of {other:?}"),
+                            };
+                            Some(Value::Usage { pending, total, leases })
                         }
                     }
                     other => panic!("{key}: {other}"),
@@ -304,7 +333,10 @@ impl Model {
         let key = self.key();
         let here = self.dbs[self.db].get(&key).cloned();
         match self.rng.below(100) {
-            0..=27 => self.setval(key, here),
+            0..=23 => self.setval(key, here),
+            24..=25 => self.usage_lease(),
+            26 => self.usage_ack(),
+            27 => self.usage_nack(),
             28..=33 => self.invalidate(),
             34..=36 => self.inval(key),
             37..=44 => self.usage_incr(key, here),
@@ -522,9 +554,9 @@ impl Model {
     #[track_caller]
     fn usage_incr(&mut self, key: String, here: Option<Value>) {
         let by = 1 + self.rng.below(9) as i64;
-        let (pending, total) = match here {
-            None => (0, 0),
-            Some(Value::Usage { pending, total }) => (pending, total),
+        let (pending, total, leases) = match here {
+            None => (0, 0, Vec::new()),
+            Some(Value::Usage { pending, total, leases }) => (pending, total, leases),
             // A dead entry is still of another kind; the design does not say whether that shows.
             Some(Value::Entry { live: false, .. }) => return,
             Some(_) => {
@@ -535,7 +567,7 @@ impl Model {
                 return;
             }
         };
-        let value = Value::Usage { pending: pending + by, total: total + by };
+        let value = Value::Usage { pending: pending + by, total: total + by, leases };
         self.here().insert(key.clone(), value);
         self.say(format!("APIKEY.USAGE.INCR {key} BY {by}"), Expected::Is(int(pending + by)));
     }
@@ -544,8 +576,8 @@ impl Model {
     fn usage_take(&mut self, key: String, here: Option<Value>) {
         let expected = match here {
             None => array([int(0)]),
-            Some(Value::Usage { pending, total }) => {
-                self.here().insert(key.clone(), Value::Usage { pending: 0, total });
+            Some(Value::Usage { pending, total, leases }) => {
+                self.here().insert(key.clone(), Value::Usage { pending: 0, total, leases });
                 array([int(pending)])
             }
             Some(Value::Entry { live: false, .. }) => return,
@@ -567,10 +599,118 @@ impl Model {
         self.say("APIKEY.USAGE.FLUSH".into(), Expected::Counts(counts));
     }
 
-    /// What a value is where it did not come by a fill.
-    fn arrived(mut value: Value) -> Value {
+    /// The leases of a database, each with the name of its counter.
+    fn leases(&mut self) -> impl Iterator<Item = (&String, &mut Lease)> {
+        self.here().iter_mut().flat_map(|(key, value)| match value {
+            Value::Usage { leases, .. } => leases.iter_mut().map(|l| (key, l)).collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// What was given back comes again as it was, or else all that is pending comes as a new batch. Not in
+    /// a transaction: the ids are told at its end.
+    #[track_caller]
+    fn usage_lease(&mut self) {
+        if self.queued.is_some() {
+            return;
+        }
+        let mut again: BTreeMap<String, Vec<Line>> = BTreeMap::new();
+        for (key, lease) in self.leases().filter(|(_, lease)| lease.due) {
+            lease.due = false;
+            again.entry(lease.batch.clone()).or_default().push(Line {
+                id: lease.line.clone(),
+                key: key.clone(),
+                count: lease.count,
+            });
+        }
+        let line = format!("APIKEY.USAGE.LEASE {LONG}");
+        self.history.push(format!("[{}] {line}", self.db));
+        let mut got = self.client.leases(&LONG.to_string());
+        if !again.is_empty() {
+            // A dump that was restored beside its original has lines of the same id.
+            let sorted = |mut lines: Vec<Line>| {
+                lines.sort_by(|a, b| (&a.id, &a.key).cmp(&(&b.id, &b.key)));
+                lines
+            };
+            let again = again.into_iter().map(|(id, lines)| Batch { id, lines: sorted(lines) });
+            got.iter_mut().for_each(|batch| batch.lines = sorted(batch.lines.clone()));
+            assert_eq!(got, again.collect::<Vec<_>>(), "after {}", self.tail());
+            return;
+        }
+        let lines = got.iter().flat_map(|batch| batch.lines.clone());
+        let lines: BTreeMap<String, Line> = lines.map(|line| (line.key.clone(), line)).collect();
+        assert!(got.len() <= 1, "{got:?}, after {}", self.tail());
+        for batch in &got {
+            for id in batch.ids() {
+                assert!(self.ids.insert(id.clone()), "{id} is not new, after {}", self.tail());
+            }
+            self.batches.push(batch.id.clone());
+        }
+        let mut counts = BTreeMap::new();
+        for (key, value) in self.here() {
+            let Value::Usage { pending: 1.., .. } = value else { continue };
+            let Value::Usage { pending, leases, .. } = value else { continue };
+            let count = std::mem::take(pending);
+            counts.insert(key.clone(), count);
+            if let (Some(batch), Some(line)) = (got.first(), lines.get(key)) {
+                let (batch, line) = (batch.id.clone(), line.id.clone());
+                leases.push(Lease { batch, line, count, due: false });
+            }
+        }
+        let got: BTreeMap<_, _> = lines.into_iter().map(|(key, line)| (key, line.count)).collect();
+        assert_eq!(got, counts, "after {}", self.tail());
+    }
+
+    /// One of the batches that were given out, open or not, here or in another database.
+    fn batch(&mut self) -> Option<String> {
+        let from = self.batches.len().checked_sub(1)?.saturating_sub(7);
+        let at = from + self.rng.below(self.batches.len() - from);
+        Some(self.batches[at].clone())
+    }
+
+    #[track_caller]
+    fn usage_ack(&mut self) {
+        let Some(batch) = self.batch() else { return };
+        let mut settled = 0;
+        for value in self.here().values_mut() {
+            if let Value::Usage { leases, .. } = value {
+                let before = leases.len();
+                leases.retain(|lease| lease.batch != batch);
+                settled += before - leases.len();
+            }
+        }
+        self.say(format!("APIKEY.USAGE.ACK {batch}"), Expected::Is(int(settled as i64)));
+    }
+
+    #[track_caller]
+    fn usage_nack(&mut self) {
+        let Some(batch) = self.batch() else { return };
+        let mut given_back = 0;
+        for (_, lease) in self.leases().filter(|(_, l)| l.batch == batch && !l.due) {
+            lease.due = true;
+            given_back += 1;
+        }
+        self.say(format!("APIKEY.USAGE.NACK {batch}"), Expected::Is(int(given_back)));
+    }
+
+    /// Puts under a name what did not come by a fill or a count.
+    fn arrive(&mut self, db: usize, key: &str, mut value: Value) {
+        let here = &mut self.dbs[db];
+        here.remove(key);
         value.die();
-        value
+        // Where a batch has lines already, it is due at the later time of the two.
+        if let Value::Usage { leases, .. } = &mut value {
+            for new in leases {
+                let old = here.values_mut().filter_map(|value| match value {
+                    Value::Usage { leases, .. } => leases.iter_mut().find(|l| l.batch == new.batch),
+                    _ => None,
+                });
+                let mut old: Vec<&mut Lease> = old.collect();
+                new.due &= old.iter().all(|lease| lease.due);
+                old.iter_mut().for_each(|lease| lease.due = new.due);
+            }
+        }
+        here.insert(key.to_string(), value);
     }
 
     #[track_caller]
@@ -590,7 +730,7 @@ impl Model {
         // RENAME of a key to itself does nothing.
         if done && from != to {
             self.here().remove(&from);
-            self.here().insert(to, Self::arrived(value));
+            self.arrive(self.db, &to, value);
         }
         self.say(line, Expected::Is(if unless_there { int(done.into()) } else { ok() }));
     }
@@ -611,7 +751,9 @@ impl Model {
         let value = self.here().get(&from).cloned();
         let done = value.is_some() && (replace || !self.dbs[db].contains_key(&to));
         if let (true, Some(value)) = (done, value) {
-            self.dbs[db].insert(to, Self::arrived(value));
+            // The copy of a counter has counted nothing.
+            let is_counter = matches!(value, Value::Usage { .. });
+            self.arrive(db, &to, if is_counter { counter(0, 0) } else { value });
         }
         self.say(line, Expected::Is(int(done.into())));
     }
@@ -630,7 +772,7 @@ impl Model {
         let done = value.is_some() && !self.dbs[db].contains_key(&key);
         if let (true, Some(value)) = (done, value) {
             self.here().remove(&key);
-            self.dbs[db].insert(key, Self::arrived(value));
+            self.arrive(db, &key, value);
         }
         self.say(line, Expected::Is(int(done.into())));
     }
@@ -674,7 +816,7 @@ impl Model {
         let replace = is_open || self.rng.one_in(2);
         let mut args = vec![b"RESTORE".as_slice(), to.as_bytes(), b"0", dump.bytes()];
         let expected = if replace || is_there.is_none() {
-            self.here().insert(to.clone(), Self::arrived(value));
+            self.arrive(self.db, &to, value);
             ok()
         } else {
             error("BUSYKEY Target key name already exists.")

@@ -74,18 +74,22 @@ fn run_while_watched(server: &Server, key: &str, line: &str) -> (Reply, (bool, b
     (reply, (broken == nil(), true))
 }
 
-/// An entry, a dead one, counters with and without something pending and one that is full, and a string.
+/// An entry, a dead one, counters with and without something pending, one that is full and one that is
+/// leased, and a string. Gives the batch.
 #[track_caller]
-fn set_up_every_kind(c: &mut Client) {
+fn set_up_every_kind(c: &mut Client) -> String {
     c.must("FLUSHALL");
     c.fill("rec", &["tag"]);
     c.fill("source", &["dead"]);
     c.must("RENAME source dead");
+    c.count("leased", 5);
+    let batch = c.lease();
     c.count("use", 5);
     c.count("taken", 5);
     c.must("APIKEY.USAGE.TAKE taken");
     c.count("full", i64::MAX);
     c.must("SET str x");
+    batch.id
 }
 
 #[test]
@@ -99,7 +103,7 @@ fn what_is_refused_or_does_nothing_touches_no_key() {
     let (valid, wrong) =
         (format!("APIKEY.VALIDATE rec SECRET {SECRET}"), "APIKEY.VALIDATE rec SECRET x");
     let too_long = format!("APIKEY.TAGINVAL tag {}", "x".repeat(257));
-    set_up_every_kind(&mut c);
+    let batch = set_up_every_kind(&mut c);
     for (key, line, reply) in [
         ("rec", &*set("rec", "NX"), "nil"),
         ("rec", &set("rec", "EX 0"), "-ERR EX must be"),
@@ -141,7 +145,15 @@ fn what_is_refused_or_does_nothing_touches_no_key() {
         ("taken", "APIKEY.USAGE.TAKE taken use", "[0, 5]"),
         ("taken", "APIKEY.USAGE.FLUSH", "["),
         ("use", "APIKEY.USAGE.FLUSH", "[]"),
+        ("leased", "APIKEY.USAGE.TAKE leased", "[0]"),
+        ("leased", "APIKEY.USAGE.LEASE 1000", "[]"),
+        ("leased", "APIKEY.USAGE.LEASE 0", "-ERR milliseconds must be"),
+        ("leased", "APIKEY.USAGE.ACK 11111111111111111111111111111111", "0"),
+        ("leased", "APIKEY.USAGE.ACK <batch> x", "-ERR batch must be"),
+        ("leased", "APIKEY.USAGE.NACK <batch>", "1"),
+        ("leased", "APIKEY.USAGE.LEASE 1000", "["),
     ] {
+        let line = &line.replace("<batch>", &batch);
         let (said, touched) = run_while_watched(&server, key, line);
         assert!(format!("{said:?}").starts_with(reply), "{line}: {said:?}");
         assert_eq!(touched, (false, false), "{key}: {line}");
@@ -175,9 +187,13 @@ fn what_changes_a_key_touches_it() {
         ("use", "APIKEY.USAGE.FLUSH"),
         ("taken", "APIKEY.USAGE.INCR taken BY 2"),
         ("full", "APIKEY.USAGE.TAKE full"),
+        ("use", "APIKEY.USAGE.LEASE 1000"),
+        ("leased", "APIKEY.USAGE.INCR leased"),
+        ("leased", "APIKEY.USAGE.ACK <batch>"),
     ] {
-        set_up_every_kind(&mut c);
-        let line = &line.replace("<>", &c.must("APIKEY.TOKEN rec").text());
+        let batch = set_up_every_kind(&mut c);
+        let token = c.must("APIKEY.TOKEN rec").text();
+        let line = &line.replace("<>", &token).replace("<batch>", &batch);
         let (said, touched) = run_while_watched(&server, key, line);
         assert!(!said.is_error(), "{line}: {said:?}");
         assert_eq!(touched, (true, true), "{key}: {line}");
@@ -230,6 +246,9 @@ fn what_the_commands_do_to_keys_is_notified() {
         "APIKEY.USAGE.INCR u".into(),
         "APIKEY.USAGE.FLUSH".into(),
         "APIKEY.USAGE.FLUSH".into(),
+        "APIKEY.USAGE.INCR u".into(),
+        "APIKEY.USAGE.LEASE 1000".into(),
+        "APIKEY.USAGE.LEASE 1000".into(),
         "APIKEY.TAGINVAL tag none".into(),
         "APIKEY.TOKEN k".into(),
         format!("APIKEY.SETVAL k {json} TOKEN 0"),
@@ -254,6 +273,8 @@ fn what_the_commands_do_to_keys_is_notified() {
             pair("apikey.usage.take", "u"),
             pair("apikey.usage.incr", "u"),
             pair("apikey.usage.take", "u"),
+            pair("apikey.usage.incr", "u"),
+            pair("apikey.usage.lease", "u"),
             pair("del", "k"),
             pair("apikey.setval", "k"),
             pair("expire", "k"),

@@ -317,6 +317,10 @@ fn the_stream_names_times_and_digests_and_no_secret() {
     c.must(&set("KEEPTTL"));
     c.count("counter", 5);
     c.must("APIKEY.USAGE.FLUSH COUNT 10");
+    c.count("counter", 5);
+    let batch = c.lease();
+    c.nack(&batch);
+    c.ack(&batch);
     c.must("APIKEY.TAGINVAL apikey:user:u1");
     c.must("PUBLISH end of-it-all");
     let text = stream.until(b"of-it-all").to_ascii_lowercase();
@@ -325,6 +329,13 @@ fn the_stream_names_times_and_digests_and_no_secret() {
     assert!(!has(b"flush"), "{}", stream.text());
     assert!(has(b"\r\napikey.usage.take\r\n"), "{}", stream.text());
     assert!(has(b"\r\napikey.killed\r\n$1\r\n1\r\n$14\r\napikey:user:u1\r\n$1\r\nk\r\n"));
+    assert!(!has(b"\r\napikey.usage.lease\r\n"), "{}", stream.text());
+    for command in ["leased", "nack", "ack"] {
+        let named = format!("\r\napikey.usage.{command}\r\n$32\r\n{}\r\n", batch.id);
+        assert!(has(named.as_bytes()), "{named}: {}", stream.text());
+    }
+    let line = format!("\r\ncounter\r\n$32\r\n{}\r\n", batch.lines[0].id);
+    assert!(has(line.as_bytes()), "{}", stream.text());
 }
 
 #[test]
@@ -334,6 +345,8 @@ fn what_did_nothing_is_not_replicated() {
     c.fill("k", &["t"]);
     c.count("u", 1);
     c.must("APIKEY.USAGE.FLUSH");
+    c.count("leased", 1);
+    let (open, settled) = (c.lease(), "1".repeat(32));
     let mut stream = Tap::replication(server.port);
     stream.clear();
     let set = format!("APIKEY.SETVAL k {} SECRET {SECRET}", record("id", "u1"));
@@ -342,6 +355,9 @@ fn what_did_nothing_is_not_replicated() {
         &format!("{set} TOKEN 0"),
         "APIKEY.TOKEN k",
         "APIKEY.USAGE.FLUSH",
+        "APIKEY.USAGE.LEASE 1000",
+        &format!("APIKEY.USAGE.ACK {settled}"),
+        &format!("APIKEY.USAGE.NACK {settled}"),
         "APIKEY.USAGE.GET u",
         "APIKEY.USAGE.GET none",
         "APIKEY.VALIDATE k",
@@ -354,6 +370,7 @@ fn what_did_nothing_is_not_replicated() {
     assert!(c.run(&format!("{set} NO")).is_error());
     assert!(c.run("APIKEY.USAGE.INCR k").is_error());
     assert!(c.run("APIKEY.INVAL k u").is_error());
+    assert!(c.run(&format!("APIKEY.USAGE.ACK {} x", open.id)).is_error());
     c.must("PUBLISH end of-it-all");
     stream.until(b"of-it-all");
     let text = stream.seen().to_ascii_lowercase();
@@ -377,6 +394,9 @@ fn a_replica_answers_reads_and_refuses_writes() {
         "APIKEY.USAGE.INCR pending",
         "APIKEY.USAGE.TAKE pending",
         "APIKEY.USAGE.FLUSH",
+        "APIKEY.USAGE.LEASE 1000",
+        "APIKEY.USAGE.ACK 11111111111111111111111111111111",
+        "APIKEY.USAGE.NACK 11111111111111111111111111111111",
     ] {
         let reply = c.run(line);
         assert!(reply.is_error() && reply.text().starts_with("READONLY"), "{line}: {reply:?}");

@@ -1,4 +1,4 @@
-//! Usage counters: INCR, GET, TAKE and FLUSH.
+//! Usage counters: INCR, GET, TAKE and FLUSH. Leases have a file of their own.
 
 use crate::harness::server::Kind;
 use crate::harness::*;
@@ -21,9 +21,11 @@ fn usage_is_counted_by_incr_under_both_names() {
 fn usage_get_is_a_map_of_counts_and_times() {
     let server = Server::start();
     let mut c = server.client();
-    let names = ["pending", "total", "first_used_at", "last_used_at"];
+    let names = ["pending", "leased", "total", "first_used_at", "last_used_at"];
     let none = array([
         bulk("pending"),
+        int(0),
+        bulk("leased"),
         int(0),
         bulk("total"),
         int(0),

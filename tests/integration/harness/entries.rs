@@ -1,6 +1,7 @@
 //! The entries and counters that most tests begin with, and what they ask of them.
 
 use super::client::{Client, Reply};
+use super::leases::LONG;
 use super::server::{Server, DATABASES};
 
 /// The secret of every key that [`Client::fill`] stores.
@@ -171,6 +172,9 @@ pub fn populate(server: &Server) {
         "APIKEY.SETVAL kept {} SECRET {SECRET} TAGS 1 kept KEEPTTL",
         record("kept", "u4")
     ));
+    c.count("leased", 4);
+    // The latest, of all that is pending.
+    c.leases(&format!("{LONG} COUNT 1"));
     c.count("pending", 5);
     c.count("settled", 3);
     c.must("APIKEY.USAGE.TAKE settled");
@@ -206,7 +210,7 @@ pub fn answers(server: &Server) -> Vec<String> {
             }
             if kind == "apikeyuse" {
                 let usage = c.cmd([b"APIKEY.USAGE.GET".as_slice(), key]);
-                for name in ["pending", "total", "first_used_at"] {
+                for name in ["pending", "leased", "total", "first_used_at"] {
                     say(name, format!("{:?}", usage.get(name)));
                 }
                 continue;

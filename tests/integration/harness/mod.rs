@@ -19,6 +19,7 @@
 
 pub mod client;
 pub mod entries;
+pub mod leases;
 pub mod rng;
 pub mod server;
 pub mod streams;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{array, bulk, error, int, map, nil, ok, simple, Client, Reply};
 pub use entries::*;
+pub use leases::{Batch, Line, LONG};
 pub use rng::Rng;
 pub use server::{Builder, Kind, Server};
 
