@@ -122,7 +122,8 @@ fn overdue(ctx: Ctx, now: i64, deadline: i64, enough: usize) -> Vec<Batch> {
 fn lines_of(ctx: Ctx, batch: Id) -> Vec<Line> {
     let mut lines = Vec::new();
     each_member(ctx, tag_of(batch), usize::MAX, |name| {
-        let key = keyspace::open(ctx, name, Mode::Read);
+        // As ACK opens it: Redis 6.2 shows to a writer what has expired and may not be deleted yet.
+        let key = keyspace::open(ctx, name, Mode::ReadWrite);
         let lease = key.usage().ok().flatten()?.with_leases(|leases| leases.of(batch).copied())?;
         lines.push(Line { id: lease.line, key: name.bytes().to_vec(), count: lease.count });
         Some(())

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{array, bulk, error, int, map, nil, ok, simple, Client, Reply};
 pub use entries::*;
-pub use leases::{Batch, Line, LONG};
+pub use leases::{batches, Batch, Line, LONG};
 pub use rng::Rng;
 pub use server::{Builder, Kind, Server};
 
