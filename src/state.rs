@@ -235,7 +235,8 @@ impl State {
 
     /// A counter's key has gone; the value goes with it, or to another name.
     pub fn remove_counter(&mut self, name: &[u8], value: &UsageValue) {
-        self.note_terms(value);
+        // Where the value comes to, it tells the terms.
+        value.set_leases(self.leases(value));
         let of = self.fingerprints.clone();
         let pending = value.counter.get().pending();
         if let Some(region) = self.by_id(value.link.region()) {
@@ -284,10 +285,14 @@ impl State {
         value.set_leases(leases);
     }
 
-    /// Notes in a counter the terms that its batches have now.
-    pub fn note_terms(&mut self, value: &UsageValue) {
-        let Some(region) = self.by_id(value.link.region()) else { return };
-        value.change_leases(|leases| leases.note_terms(region.database.batches()));
+    /// The leases of a counter with the terms that their batches have now.
+    pub fn leases(&self, value: &UsageValue) -> Leases {
+        let mut leases = value.with_leases(Leases::clone);
+        let mut regions = self.regions.iter().flatten();
+        if let Some(region) = regions.find(|region| region.id == value.link.region()) {
+            leases.note_terms(region.database.batches());
+        }
+        leases
     }
 
     /// An id that was never given.

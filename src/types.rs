@@ -93,8 +93,7 @@ impl Kind for UsageValue {
     }
 
     fn encode(&self) -> Vec<u8> {
-        state::with(|state| state.note_terms(self));
-        self.with_leases(|leases| codec::encode_usage(&self.counter.get(), leases))
+        codec::encode_usage(&self.counter.get(), &state::with(|state| state.leases(self)))
     }
 
     fn copy(&self) -> Self {
@@ -112,16 +111,13 @@ impl Kind for UsageValue {
         digest.add_number(counter.pending());
         digest.add_number(counter.total());
         digest.add_number(counter.first_used_at());
-        state::with(|state| state.note_terms(self));
-        self.with_leases(|leases| {
-            for lease in leases.lines() {
-                digest.add(&lease.batch.to_bytes());
-                digest.add(&lease.line.to_bytes());
-                digest.add_number(lease.count);
-                digest.add_number(lease.terms.leased_at);
-                digest.add_number(lease.terms.deadline);
-            }
-        });
+        for lease in state::with(|state| state.leases(self)).lines() {
+            digest.add(&lease.batch.to_bytes());
+            digest.add(&lease.line.to_bytes());
+            digest.add_number(lease.count);
+            digest.add_number(lease.terms.leased_at);
+            digest.add_number(lease.terms.deadline);
+        }
     }
 
     fn heap_bytes(&self) -> usize {

@@ -8,7 +8,7 @@ use apikey_engine::lease::Leases;
 use apikey_engine::record::Record;
 use apikey_engine::segments::Place;
 use apikey_engine::usage::Counter;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 /// The number of a [`crate::state::Region`], which is never given twice. 0 is none.
 pub type RegionId = u32;
@@ -94,39 +94,40 @@ impl RecordValue {
 }
 
 /// What a key of the type `apikeyuse` holds.
-#[derive(Debug)]
 pub struct UsageValue {
     pub counter: Cell<Counter>,
-    /// Nothing where nothing is leased, which is what most counters have.
-    leases: RefCell<Option<Box<Leases>>>,
+    /// None where nothing is leased, which is what most counters have.
+    leases: Cell<Option<Box<Leases>>>,
     pub link: Link,
 }
+
+const _: () = assert!(size_of::<UsageValue>() <= 48);
 
 impl UsageValue {
     pub fn new(counter: Counter, leases: Leases) -> Self {
         let value =
-            Self { counter: Cell::new(counter), leases: RefCell::default(), link: Link::default() };
+            Self { counter: Cell::new(counter), leases: Cell::default(), link: Link::default() };
         value.set_leases(leases);
         value
     }
 
-    /// Lends the leases, which nobody may change meanwhile.
+    /// Lends the leases. The body must not put others into this value.
     pub fn with_leases<T>(&self, body: impl FnOnce(&Leases) -> T) -> T {
-        body(self.leases.borrow().as_deref().unwrap_or(Leases::NONE))
+        // SAFETY: one thread at a time has the value (see the top of this file), and while the body has
+        // the reference nobody calls `set_leases`, which alone writes. Looking must write nothing: a
+        // child that saves would have to copy the page of each counter.
+        body(unsafe { (*self.leases.as_ptr()).as_deref() }.unwrap_or(Leases::NONE))
     }
 
     pub fn set_leases(&self, leases: Leases) {
-        *self.leases.borrow_mut() = (!leases.is_empty()).then(|| Box::new(leases));
+        self.leases.set((!leases.is_empty()).then(|| Box::new(leases)));
     }
 
-    /// Changes the leases, if there are any, in their place.
-    pub fn change_leases(&self, change: impl FnOnce(&mut Leases)) {
-        if let Some(leases) = self.leases.borrow_mut().as_deref_mut() {
-            change(leases);
-        }
-    }
-
+    /// Bytes that the value has allocated beside itself.
     pub fn heap_bytes(&self) -> usize {
-        self.leases.borrow().as_ref().map_or(0, |leases| size_of::<Leases>() + leases.heap_bytes())
+        self.with_leases(|leases| match leases.is_empty() {
+            true => 0,
+            false => size_of::<Leases>() + leases.heap_bytes(),
+        })
     }
 }

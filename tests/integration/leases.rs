@@ -195,7 +195,9 @@ fn nack_gives_a_batch_back_whole_to_whoever_leases_next() {
     c.count("a", 5);
     c.count("b", 7);
     let batch = c.lease();
+    let before = server.digest();
     assert_eq!(c.nack(&batch), 2);
+    assert_ne!(server.digest(), before, "the digest tells of it");
     assert_eq!(c.nack(&batch), 0, "it was given back");
     // The counts are no pending ones: the lines may have been written.
     assert_eq!(c.counts("a"), (0, 5, 5));
