@@ -141,13 +141,11 @@ impl<'a> OpenKey<'a> {
         Ok(())
     }
 
-    /// Puts another count into the counter under the name.
-    pub fn update_usage(&self, counter: Counter) {
-        if let Slot::Usage(value) = self.slot() {
-            let before = value.counter.replace(counter).pending();
-            state::with(|state| state.pending_changed(self.name.bytes(), value, before));
-            self.ctx.signal_modified(self.name);
-        }
+    /// Puts another count into the counter under the name, which is `value`.
+    pub fn update_usage(&self, value: &UsageValue, counter: Counter) {
+        let before = value.counter.replace(counter).pending();
+        state::with(|state| state.pending_changed(self.name.bytes(), value, before));
+        self.ctx.signal_modified(self.name);
     }
 
     /// Moves what the counter under the name has pending into a batch, and returns how much that is;

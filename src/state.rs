@@ -254,6 +254,10 @@ impl State {
         let now = value.counter.get().pending();
         let id = value.link.region();
         if let Some(region) = self.by_id(id) {
+            if before > 0 && now > 0 {
+                region.database.count_on(before, now);
+                return;
+            }
             let place = value.with_leases(|leases| {
                 let held = |pending| Held { pending, leases };
                 let place = value.link.place();

@@ -229,8 +229,7 @@ impl Database {
         now: Held,
         of: &Fingerprints,
     ) -> Option<Place> {
-        self.changes += 1;
-        self.pending += i128::from(now.pending) - i128::from(before.pending);
+        self.count_on(before.pending, now.pending);
         if now.has_tags_of(&before) {
             return place;
         }
@@ -253,6 +252,12 @@ impl Database {
             }
         }
         new
+    }
+
+    /// A counter that had something pending has more of it: its item is as it was.
+    pub fn count_on(&mut self, before: i64, now: i64) {
+        self.changes += 1;
+        self.pending += i128::from(now) - i128::from(before);
     }
 
     /// Gives an open batch another deadline; false where there is no such batch.

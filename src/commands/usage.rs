@@ -41,21 +41,22 @@ impl Command for Incr {
         }
 
         let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
-        let before = key.usage()?.map(|value| value.counter.get());
-        let mut counter = before.unwrap_or_default();
+        let value = key.usage()?;
+        let mut counter = value.map_or_else(Counter::default, |value| value.counter.get());
+        let is_first = counter.total() == 0;
         let pending = counter.incr(by.unwrap_or(1), ffi::now()).map_err(|_| {
             Error::err(format_args!("BY must not take the total beyond {}", i64::MAX))
         })?;
-        match before {
-            Some(_) => key.update_usage(counter),
+        match value {
+            Some(value) => key.update_usage(value, counter),
             None => key.store_usage(counter, Leases::default(), None)?,
         }
-        if before.is_some_and(|counter| counter.total() > 0) {
-            ctx.replicate_verbatim();
-        } else {
-            // The time of the first use is part of what replicas agree on.
+        if is_first {
+            // Its time is part of what replicas agree on.
             let bytes = codec::encode_usage(&counter, Leases::NONE);
             ctx.replicate(super::apply::NAME, &[name], &[&bytes]);
+        } else {
+            ctx.replicate_verbatim();
         }
         drop(key);
         ctx.notify(Notify::Module, c"apikey.usage.incr", name);
@@ -141,14 +142,11 @@ impl Command for Take {
 /// Takes what is pending under a name; 0 where there is no counter.
 fn take(ctx: Ctx, name: Name) -> i64 {
     let key: OpenKey = keyspace::open(ctx, name, Mode::ReadWrite);
-    let Some(mut counter): Option<Counter> =
-        key.usage().ok().flatten().map(|value| value.counter.get())
-    else {
-        return 0;
-    };
+    let Some(value) = key.usage().ok().flatten() else { return 0 };
+    let mut counter = value.counter.get();
     let count = counter.take();
     if count > 0 {
-        key.update_usage(counter);
+        key.update_usage(value, counter);
         drop(key);
         ctx.notify(Notify::Module, Take::SPEC.name, name);
     }
