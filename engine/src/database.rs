@@ -241,7 +241,7 @@ impl Database {
         }
         let mut prints = std::mem::take(&mut self.prints);
         counter_tags_in_index(now, of, &mut prints);
-        // The new item takes the old one's position in each list, so that a walk misses none.
+        // It comes before the old one goes, so that a tag of both has a member all the time.
         let new = if prints.is_empty() { None } else { self.index.insert(name, &prints) };
         self.prints = prints;
         self.remove_item(name, place);

@@ -107,8 +107,10 @@ fn overdue(ctx: Ctx, now: i64, deadline: i64, enough: usize) -> Vec<Batch> {
         });
         let Some((id, terms)) = found else { break };
         let batch = Batch { id, terms, lines: lines_of(ctx, id) };
-        batch.replicate(ctx, &[]);
-        // None are left where all have expired and may not be deleted yet (CLIENT PAUSE).
+        // Who opens the lines may find that the last of them has expired, and the batch is no more.
+        if state::with(|state| state.terms(database, id)).is_some() {
+            batch.replicate(ctx, &[]);
+        }
         if !batch.lines.is_empty() {
             lines += batch.lines.len();
             state::with(|state| state.stats.redeliveries += 1);

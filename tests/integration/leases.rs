@@ -2,6 +2,7 @@
 //! becomes of them with their keys, the server and the primary.
 
 use crate::harness::server::{kind, Kind, Stop};
+use crate::harness::streams::{find, Tap};
 use crate::harness::*;
 use std::collections::BTreeSet;
 use std::slice::from_ref;
@@ -419,6 +420,19 @@ fn what_expired_is_settled_by_nobody() {
     wait_for_another_second(&mut c);
     assert_eq!(c.ack(&batch), 0);
     assert_eq!(figure(&mut c, "open_batches"), 0);
+    // And given out to nobody: the next one comes.
+    c.count("d", 1);
+    let gone = c.leases("1");
+    c.must("PEXPIRE d 1");
+    wait_for_another_second(&mut c);
+    c.count("e", 1);
+    let mut stream = Tap::replication(server.port);
+    stream.clear();
+    let next = c.lease();
+    assert_eq!(next.counts(), counts([("e", 1)]));
+    c.must("PUBLISH end of-it-all");
+    stream.until(b"of-it-all");
+    assert_eq!(find(stream.seen(), gone[0].id.as_bytes()), None, "{}", stream.text());
     assert_exact(&server);
 }
 
