@@ -419,7 +419,8 @@ impl State {
 /// entries. They share nothing with anyone.
 fn discard(gone: Vec<Region>) {
     const LARGE: usize = 1000;
-    if gone.iter().map(|region| region.database.index().len()).sum::<usize>() > LARGE {
+    let len = |region: &Region| region.database.index().len() + region.database.batches().len();
+    if gone.iter().map(len).sum::<usize>() > LARGE {
         // Where no thread can be had the closure is dropped here, and the regions with it.
         let _ = std::thread::Builder::new().name("apikey-discard".into()).spawn(move || drop(gone));
     }

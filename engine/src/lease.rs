@@ -47,7 +47,7 @@ impl Id {
     }
 
     pub fn to_hex(self) -> String {
-        format!("{:032x}", self.0)
+        const_hex::encode(self.to_bytes())
     }
 
     /// Stands for the batch in the index. Its name is longer than a tag may be, so that none has it.
@@ -230,14 +230,14 @@ impl Batches {
     /// A line has come. Where the others of its batch know other terms (it comes from a node, or out of
     /// a backup, where they were others), the batch is as old as the older, and due at the later.
     pub fn join(&mut self, batch: Id, terms: Terms) {
-        let terms = match self.terms(batch) {
-            None => terms,
-            Some(known) => Terms {
-                leased_at: known.leased_at.min(terms.leased_at),
-                deadline: known.deadline.max(terms.deadline),
-            },
-        };
-        self.put(batch, terms);
+        let known = self.terms(batch);
+        let joined = known.map_or(terms, |known| Terms {
+            leased_at: known.leased_at.min(terms.leased_at),
+            deadline: known.deadline.max(terms.deadline),
+        });
+        if known != Some(joined) {
+            self.put(batch, joined);
+        }
     }
 
     /// Gives an open batch another deadline; false where there is no such batch.
