@@ -319,7 +319,7 @@ impl State {
 
     /// Gives an open batch another deadline; false where there is no such batch.
     pub fn set_deadline(&mut self, number: i32, batch: Id, deadline: i64) -> bool {
-        self.region_mut(number).is_some_and(|region| region.database.set_deadline(batch, deadline))
+        self.present(number).is_some_and(|region| region.database.set_deadline(batch, deadline))
     }
 
     /// The name of a tag's member at a position of its list.

@@ -853,6 +853,19 @@ fn a_replica_follows_every_delivery() {
     assert_agree(&primary, &replica);
     c.must("DEL new");
     assert_agree(&primary, &replica);
+    // The first use of a copy happens at one time, and its own TTL stays.
+    c.must("PEXPIRE restored 4000000");
+    c.must("COPY restored copied");
+    let mut stream = Tap::replication(primary.port);
+    stream.clear();
+    c.count("copied", 1);
+    c.must("PUBLISH end of-it-all");
+    stream.until(b"of-it-all");
+    assert!(find(stream.seen(), b"apikey.apply").is_some(), "{}", stream.text());
+    assert_agree(&primary, &replica);
+    for c in [&mut c, &mut ours] {
+        assert!(c.must("PTTL copied").int() > 3_000_000);
+    }
     assert_eq!(c.ack(&next), 1);
     assert_agree(&primary, &replica);
 }
