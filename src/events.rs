@@ -139,7 +139,7 @@ unsafe extern "C" fn on_loading(
         // SAFETY: the server's argument, valid for this call.
         let ctx = unsafe { Ctx::new(ctx) };
         if subevent == raw::REDISMODULE_SUBEVENT_LOADING_ENDED && distrusts_what_it_loads(ctx) {
-            reclaim::drop_all(ctx);
+            reclaim::all_were_dropped(ctx);
         }
     });
 }

@@ -50,12 +50,13 @@ impl Timer {
 
 /// Kills all records of this node, which it no longer trusts.
 pub fn drop_all(ctx: Ctx) {
-    state::with(|state| {
-        if state.has_records() {
-            state.begin_era();
-            state.reclaim.must_tell = true;
-        }
-    });
+    state::with(|state| state.begin_era());
+    all_were_dropped(ctx);
+}
+
+/// The records of this node, which it does not trust, are dead: others have to be told.
+pub fn all_were_dropped(ctx: Ctx) {
+    state::with(|state| state.reclaim.must_tell = state.has_records());
     wake(ctx);
 }
 
