@@ -1,0 +1,18 @@
+-- What drain.py writes. Keys are bytes, as in Redis; encode(key, 'escape') shows them as text.
+
+-- Every line of usage that was handed over. Its primary key is the guard against counting a line twice;
+-- drain.py says when old ones may go.
+CREATE TABLE usage_line (
+    line text PRIMARY KEY,
+    batch text NOT NULL,
+    key bytea NOT NULL,
+    count bigint NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON usage_line (written_at);
+
+-- The uses of each key. A counter that is deleted begins anew; its total here goes on.
+CREATE TABLE usage_total (
+    key bytea PRIMARY KEY,
+    total numeric NOT NULL
+);
