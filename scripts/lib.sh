@@ -97,4 +97,18 @@ need_python_redis() {
     apt_install python3 python3-redis
     APIKEY_PYTHON=/usr/bin/python3
 }
+
+# The same with psycopg 3 as well.
+need_python_psycopg() {
+    need_python_redis
+    "$APIKEY_PYTHON" -c 'import psycopg' 2>/dev/null && return
+    apt_install python3 python3-redis python3-psycopg
+    APIKEY_PYTHON=/usr/bin/python3
+}
+
+# The programs alone: whoever needs a server starts one.
+need_postgres() {
+    [ -z "${APIKEY_POSTGRES_BIN:-}" ] || return 0
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || apt_install postgresql
+}
 need_redis_cli() { command -v redis-cli >/dev/null || apt_install redis-tools; }

@@ -18,6 +18,7 @@ mod health;
 mod leases;
 mod ordinary_keys;
 mod persistence;
+mod postgres;
 mod reclaim;
 mod records;
 mod replication;

@@ -11,6 +11,9 @@
 //! | `APIKEY_PYTHON` | a Python with redis-py, for the examples | `python3` |
 //! | `APIKEY_SEED` | seed of the randomised tests | fixed |
 //! | `APIKEY_FUZZ_ROUNDS` | rounds of each fuzz test | 3000 |
+//! | `APIKEY_CHAOS_KILLS` | consumers that are killed while they drain into PostgreSQL | 300 |
+//! | `APIKEY_PYTHON` | a Python with redis-py and psycopg 3, for the examples | `python3` |
+//! | `APIKEY_POSTGRES_BIN` | where PostgreSQL's programs are | the newest in `/usr/lib/postgresql` |
 //!
 //! Tests never sleep for a guess: what takes time is polled by [`eventually`].
 
@@ -20,6 +23,7 @@
 pub mod client;
 pub mod entries;
 pub mod leases;
+pub mod postgres;
 pub mod rng;
 pub mod server;
 pub mod streams;
@@ -29,6 +33,7 @@ use std::time::{Duration, Instant};
 pub use client::{array, bulk, error, int, map, nil, ok, simple, Client, Reply};
 pub use entries::*;
 pub use leases::{batches, Batch, Line, LONG};
+pub use postgres::Postgres;
 pub use rng::Rng;
 pub use server::{Builder, Kind, Server};
 

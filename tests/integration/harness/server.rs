@@ -365,7 +365,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0);
-        die_with_parent(&mut command);
+        die_with_parent(&mut command, libc::SIGKILL);
         let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
         self.child = Some(child);
         let start = Instant::now();
@@ -495,18 +495,14 @@ fn kill_group(server: &mut Child) {
     unsafe { kill(-group, SIGKILL) };
 }
 
-/// Lets the kernel kill the server when the thread that started it is gone, however it went.
-fn die_with_parent(command: &mut Command) {
-    extern "C" {
-        fn prctl(option: i32, ...) -> i32;
-    }
-    const PR_SET_PDEATHSIG: i32 = 1;
-    const SIGKILL: u64 = 9;
+/// Lets the kernel send this signal to a process when the thread that started it is gone, however it went.
+pub fn die_with_parent(command: &mut Command, signal: i32) {
+    let signal = libc::c_ulong::try_from(signal).expect("a signal");
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl is one, and touches
     // no memory of ours.
     unsafe {
-        command.pre_exec(|| {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
+        command.pre_exec(move || {
+            libc::prctl(libc::PR_SET_PDEATHSIG, signal);
             Ok(())
         });
     }

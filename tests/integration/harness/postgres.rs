@@ -1,0 +1,144 @@
+//! A PostgreSQL of its own for a test, from the binaries of the installed packages: its directory is
+//! temporary, it listens on a socket in there alone, and its life is as long as the value.
+
+use std::fs::{self, File};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::eventually;
+use super::server::die_with_parent;
+
+pub struct Postgres {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Postgres {
+    #[track_caller]
+    pub fn start() -> Self {
+        let dir = TempDir::new().expect("temporary directory");
+        let data = dir.path().join("data");
+        if let Some((user, group)) = other_user() {
+            chown(dir.path(), Some(user), Some(group)).expect("chown");
+        }
+        let made = command("initdb", dir.path())
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"])
+            .args(["--no-sync", "-D"])
+            .arg(&data)
+            .output();
+        let made = made.unwrap_or_else(|e| panic!("initdb in {}: {e}", programs().display()));
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+
+        let log = File::create(dir.path().join("log")).expect("log");
+        let mut server = command("postgres", dir.path());
+        server.arg("-D").arg(&data).arg("-k").arg(dir.path());
+        // Nobody kills this server or its machine, so that nothing has to be on disk.
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off"]).stderr(log);
+        // SIGQUIT and not SIGKILL, after which its shared memory would stay.
+        die_with_parent(&mut server, libc::SIGQUIT);
+        let child = server.spawn().expect("postgres");
+        let mut postgres = Self { child, dir };
+        eventually("PostgreSQL answers", || {
+            let ended = postgres.child.try_wait().expect("wait");
+            assert!(ended.is_none(), "postgres: {}", ended.unwrap_or_default());
+            postgres.psql("SELECT 1").output().expect("psql").status.success()
+        });
+        postgres
+    }
+
+    /// The connection string of its one database.
+    pub fn dsn(&self) -> String {
+        format!("host={} user=postgres dbname=postgres", self.dir.path().display())
+    }
+
+    fn psql(&self, sql: &str) -> Command {
+        let mut psql = command("psql", self.dir.path());
+        psql.stdout(Stdio::piped());
+        psql.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only"])
+            .args(["--field-separator= ", "--set=ON_ERROR_STOP=1", "--command", sql])
+            .arg(self.dsn());
+        psql
+    }
+
+    /// Runs SQL and gives the lines that come back, columns separated by a space.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) -> Vec<String> {
+        let output = self.psql(sql).output().expect("psql");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {error}");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_string).collect()
+    }
+
+    /// Breaks every other connection.
+    #[track_caller]
+    pub fn break_connections(&self) {
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        // SAFETY: a call without memory, of a process that has not been waited for.
+        unsafe { libc::kill(pid, libc::SIGQUIT) };
+        // Its own children end before it does.
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("-- log of PostgreSQL:\n{}", tail.join("\n"));
+        }
+    }
+}
+
+/// One of PostgreSQL's programs, as a user that it accepts.
+fn command(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new(programs().join(program));
+    command.current_dir(dir).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
+    if let Some((user, group)) = other_user() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// Where the programs are: `APIKEY_POSTGRES_BIN`, or the newest that Debian's packages have installed.
+fn programs() -> PathBuf {
+    if let Some(dir) = std::env::var_os("APIKEY_POSTGRES_BIN") {
+        return dir.into();
+    }
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions
+        .map(|version| version.path().join("bin"))
+        .filter(|bin| bin.join("initdb").exists())
+        .max_by_key(|bin| {
+            let version = bin.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+            version.and_then(|version| version.parse::<u32>().ok())
+        })
+        .expect(
+            "this test needs PostgreSQL: apt-get install postgresql (scripts/test does), \
+             or say in APIKEY_POSTGRES_BIN where initdb, postgres and psql are",
+        )
+}
+
+/// The user and group to run PostgreSQL as, where this is root, which it refuses.
+fn other_user() -> Option<(u32, u32)> {
+    // SAFETY: a call without memory.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+    let find = |name: &str| {
+        let fields: Vec<&str> = users
+            .lines()
+            .map(|line| line.split(':').collect())
+            .find(|fields: &Vec<&str>| fields.first() == Some(&name))?;
+        Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
+    };
+    let found = find("postgres").or_else(|| find("nobody"));
+    Some(found.expect("PostgreSQL refuses root, and there is no user postgres or nobody"))
+}
