@@ -120,7 +120,9 @@ unsafe extern "C" fn on_role_change(
         // SAFETY: the server's argument, valid for this call.
         let ctx = unsafe { Ctx::new(ctx) };
         state::with(|state| state.begin_run());
-        if promoted && !config::TRUST_PROMOTED.get() {
+        if !promoted {
+            reclaim::forget_drop();
+        } else if !config::TRUST_PROMOTED.get() {
             reclaim::drop_all(ctx);
         }
         reclaim::wake(ctx);

@@ -61,11 +61,18 @@ pub fn all_were_dropped(ctx: Ctx) {
 }
 
 /// Tells replicas and the AOF that all records were dropped, if they were not told yet: before the first
-/// record that is stored since, or before the first slice.
-pub fn tell_of_drop(ctx: Ctx) {
-    if state::with(|state| std::mem::take(&mut state.reclaim.must_tell)) {
+/// record that is stored since, or before the first slice. Returns whether it did.
+pub fn tell_of_drop(ctx: Ctx) -> bool {
+    let tells = state::with(|state| std::mem::take(&mut state.reclaim.must_tell));
+    if tells {
         ctx.replicate(dropped::NAME, &[], &[]);
     }
+    tells
+}
+
+/// This node is a replica now: what it dropped is its primary's to say.
+pub fn forget_drop() {
+    state::with(|state| state.reclaim.must_tell = false);
 }
 
 /// Something may wait for reclaim: sets the timer, on a primary.
@@ -94,13 +101,15 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
 /// Does a slice of the work. Returns in how many milliseconds the next is due, if one is.
 fn slice(ctx: Ctx) -> Option<i64> {
     if ctx.is_any_replica() {
-        state::with(|state| state.reclaim.must_tell = false);
         return None;
     }
     if ffi::avoids_replica_traffic() {
         return Some(WAIT_MS);
     }
-    tell_of_drop(ctx);
+    if tell_of_drop(ctx) {
+        // By itself: a transaction in an AOF is lost where the default user may not run it (7.0, 8.2).
+        return Some(PAUSE_MS);
+    }
     let (held, database) = state::with(|state| {
         let held = state.reclaim.is_held();
         (held, state.database_to_reclaim(state.reclaim.database))

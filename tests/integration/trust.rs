@@ -339,6 +339,24 @@ fn replicas_lose_their_trust_with_their_primary() {
     assert_exact(&replica);
 }
 
+/// A transaction in an AOF is lost where the default user may not run it (7.0, 8.2).
+#[test]
+fn that_all_was_dropped_stands_alone_in_the_aof() {
+    if kind() == Kind::Redis62 {
+        return; // which wraps whatever a timer replicates, and does not ask when it loads
+    }
+    let mut server = trusting("no").with_aof(false).start();
+    let mut c = server.client();
+    fill_group(&mut c, "old", MANY);
+    server.restart(Stop::Kill);
+    let mut c = server.client();
+    reclaimed(&mut c);
+    let bytes = fs::read(aof(&server)).expect("the AOF");
+    let told = find(&bytes, b"\r\napikey.dropped\r\n").expect("the drop");
+    let before = bytes[..told].rsplit(|&b| b == b'*').nth(1).expect("a command");
+    assert!(find(before, b"MULTI").is_none(), "{}", before.escape_ascii());
+}
+
 /// What a promotion has dropped is dropped on disk as well, before anything is reclaimed.
 #[test]
 fn what_a_promotion_dropped_stays_dropped_over_a_kill() {
