@@ -19,12 +19,14 @@
 //!   executed, no read returns an entry that it covered with an older version: not of what stood in that
 //!   database then, wherever SWAPDB has taken it, and not of what came into that database later. After a
 //!   failover or a restart an invalidation that was lost binds what comes from then on; it binds what was there
-//!   only if `trust-promoted` or `trust-loaded` is `no`.
+//!   only if `trust-promoted` or `trust-loaded` is `no`: then all that was there is dropped, and stays so over
+//!   later starts.
 //! - *Exactness.* The index equals the keyspace: same keys, same tags, same counts.
 //! - *Loss.* What was stored, and not touched since, is alive; reclaim takes nothing away that a read returns;
 //!   SETABSENT replaces no newer record.
-//! - *Agreement.* A replica that has executed the whole stream answers as its primary does, and holds the same
-//!   keys while nothing waits for reclaim. So does a server that has read its whole AOF.
+//! - *Agreement.* A replica that has executed the whole stream answers as its primary does, once that has told
+//!   what it dropped, and holds the same keys while nothing waits for reclaim. So does a server that has read its
+//!   whole AOF.
 //!
 //! **Switches.** Every check that section 5 of the design names, every duty that section 4 gives to callers, and
 //! each known limit, can be switched off ([`switches`]). A test for each shows that the model then finds what goes
@@ -278,6 +280,30 @@ fn distrust_of_the_promoted_is_needed() {
     stale_without(Check::DistrustPromoted, distrusting_the_promoted(failing_over()));
 }
 
+/// A promoted node has dropped what it had, and starts again from an AOF that has it alive.
+#[test]
+fn telling_the_aof_of_what_was_dropped_is_needed() {
+    let weights =
+        [(Kind::Replicate, 6), (Kind::Failover, 1), (Kind::Reclaim, 1), (Kind::Restart, 1)];
+    let profile = distrusting_the_promoted(Profile::of(&weights));
+    let trusting = profile.with(|settings| settings.trust_loaded = true);
+    stale_without(Check::DropIsTold, trusting);
+}
+
+/// A replica goes on with its stream, and still answers what its primary has dropped.
+#[test]
+fn telling_replicas_of_what_was_dropped_is_needed() {
+    let profile = Profile::of(&[(Kind::Replicate, 6), (Kind::Restart, 1), (Kind::Reclaim, 1)]);
+    disagreeing_without(Check::DropIsTold, profile);
+}
+
+/// A replica that is told later drops what was stored since.
+#[test]
+fn telling_before_anything_is_stored_is_needed() {
+    let profile = Profile::of(&[(Kind::Replicate, 12), (Kind::Restart, 1), (Kind::Reclaim, 2)]);
+    disagreeing_without(Check::ToldBeforeStored, profile);
+}
+
 /// A row is created. One reader found it missing, another has read and stored it, and the writer has not
 /// yet invalidated.
 #[test]
@@ -360,18 +386,20 @@ fn a_slot_that_comes_back_at_once_is_a_known_limit() {
     wrong_only_with(Switches::beyond(Limit::SlotStaysAway), STALE, moving.telling(BY_KEY));
 }
 
+/// A node starts and drops what it loaded, and its replica is promoted.
 #[test]
-fn what_a_promotion_dropped_returns_by_a_restart() {
-    let profile = Profile::of(&[(Kind::Replicate, 6), (Kind::Failover, 1), (Kind::Restart, 1)]);
-    let trusting = distrusting_the_promoted(profile).with(|settings| settings.trust_loaded = true);
-    wrong_only_with(Switches::beyond(Limit::DroppedMayReturn), STALE, trusting);
+fn a_drop_that_is_not_told_before_a_demotion_is_a_known_limit() {
+    let weights = [(Kind::Replicate, 6), (Kind::Failover, 2), (Kind::Restart, 2)];
+    let profile = Profile::of(&weights);
+    wrong_only_with(Switches::beyond(Limit::TimeToTell), DISAGREEING, profile);
 }
 
+/// A promoted node drops what it had, and starts again from an AOF that has it alive.
 #[test]
-fn what_a_start_dropped_returns_by_a_restart_as_a_replica() {
-    let weights = [(Kind::FullResync, 3), (Kind::Failover, 2), (Kind::Save, 1), (Kind::Restart, 3)];
-    let profile = Profile::of(&weights);
-    wrong_only_with(Switches::beyond(Limit::DroppedMayReturn), DISAGREEING, profile);
+fn a_drop_that_is_not_told_before_a_crash_is_a_known_limit() {
+    let profile = Profile::of(&[(Kind::Replicate, 6), (Kind::Failover, 1), (Kind::Restart, 1)]);
+    let trusting = distrusting_the_promoted(profile).with(|settings| settings.trust_loaded = true);
+    wrong_only_with(Switches::beyond(Limit::TimeToTell), STALE, trusting);
 }
 
 // What nobody misses.

@@ -63,6 +63,15 @@ pub enum Command {
         tag: Tag,
         note: Note,
     },
+    /// A TAGINVAL that removed all that it killed, as it is replicated.
+    Killed {
+        db: Db,
+        tag: Tag,
+        note: Note,
+        gone: Vec<Key>,
+    },
+    /// The primary has dropped all that it had.
+    Dropped,
     Unlink {
         db: Db,
         key: Key,
@@ -163,6 +172,7 @@ pub struct Node {
     fence: Fence,
     run: u64,
     era: u32,
+    must_tell: bool,
     keys: [BTreeMap<Key, Value>; DBS],
     regions: [Region; DBS],
     last_region: RegionId,
@@ -180,6 +190,7 @@ impl Node {
             fence: Fence::new(run, settings.fence_slots),
             run,
             era: 1,
+            must_tell: false,
             keys: Default::default(),
             regions: [region(1), region(2)],
             last_region: 2,
@@ -269,8 +280,7 @@ impl Node {
 
     // What is executed, by clients, from a primary, from an AOF.
 
-    /// Executes a command, and returns what is replicated beside it; `None` where it did nothing, and is not
-    /// replicated itself.
+    /// Executes a command, and returns what is replicated; `None` where it did nothing.
     pub fn execute(&mut self, command: &Command, origin: Origin) -> Option<Vec<Command>> {
         self.tick += 1;
         match *command {
@@ -283,7 +293,10 @@ impl Node {
                 if writers && self.on(Check::WriterRaises) {
                     self.raise(db, key_name(key), origin);
                 }
+                let told =
+                    if self.on(Check::ToldBeforeStored) { self.tell_of_drop() } else { None };
                 self.store(db, key, shown, self.comes_dead(origin));
+                return Some(told.into_iter().chain([command.clone()]).collect());
             }
             Command::Inval { db, key, note } => {
                 self.promise(note, Covers::Key(key), db);
@@ -295,12 +308,16 @@ impl Node {
                 }
             }
             Command::TagInval { db, tag, note } => {
-                self.promise(note, Covers::Tag(tag), db);
-                if self.on(Check::TagInvalRaises) {
-                    self.raise(db, tag.name(), origin);
+                let gone = self.kill(db, tag, note, origin);
+                if !gone.is_empty() {
+                    return Some(vec![Command::Killed { db, tag, note, gone }]);
                 }
-                return Some(self.kill(db, tag, origin));
             }
+            Command::Killed { db, tag, note, ref gone } => {
+                self.kill(db, tag, note, origin);
+                gone.iter().for_each(|&key| drop(self.unlink(db, key)));
+            }
+            Command::Dropped => self.begin_era(),
             Command::Unlink { db, key } => {
                 self.unlink(db, key)?;
             }
@@ -335,25 +352,32 @@ impl Node {
             Command::FlushDb { db, note } => self.flush(&[db], Some(note)),
             Command::FlushAll { note } => self.flush(&[0, 1], Some(note)),
         }
-        Some(Vec::new())
+        Some(vec![command.clone()])
     }
 
-    /// TAGINVAL: takes some entries away at once, and condemns the rest.
-    fn kill(&mut self, db: Db, tag: Tag, origin: Origin) -> Vec<Command> {
+    /// TAGINVAL: a client's takes entries away at once where they are few, and returns them; all others are
+    /// condemned.
+    fn kill(&mut self, db: Db, tag: Tag, note: Note, origin: Origin) -> Vec<Key> {
+        self.promise(note, Covers::Tag(tag), db);
+        if self.on(Check::TagInvalRaises) {
+            self.raise(db, tag.name(), origin);
+        }
         self.touch(db, |shown| shown.carries(tag));
         let tag = self.of.of(tag.name().as_bytes());
         let index = self.regions[db].database.index();
-        let (condemned, count) = (index.condemned_count(tag), index.member_count(tag));
-        let at_once = if origin == Origin::Client { self.settings.sync_reclaim } else { 0 };
+        let members = index.condemned_count(tag)..index.member_count(tag);
         let mut gone = Vec::new();
-        for position in (condemned..count).rev().take(at_once) {
-            let index = self.regions[db].database.index();
-            let Some(name) = index.member(tag, position).and_then(|place| index.name(place)) else {
-                continue;
-            };
-            let key = key_of(name);
-            self.unlink(db, key);
-            gone.push(Command::Unlink { db, key });
+        if origin == Origin::Client && members.len() <= self.settings.sync_reclaim {
+            for position in members.rev() {
+                let index = self.regions[db].database.index();
+                let Some(name) = index.member(tag, position).and_then(|place| index.name(place))
+                else {
+                    continue;
+                };
+                let key = key_of(name);
+                self.unlink(db, key);
+                gone.push(key);
+            }
         }
         if self.on(Check::TagInvalCondemns) {
             self.regions[db].database.condemn(tag);
@@ -404,13 +428,41 @@ impl Node {
             self.run = run;
             self.fence.begin_run(run);
         }
-        if !self.settings.trust_promoted {
-            (0..DBS).for_each(|db| self.touch(db, |_| true));
-            if self.on(Check::DistrustPromoted) {
-                self.era += 1;
-                self.regions.iter_mut().for_each(|region| region.database.sweep());
-            }
+        if !self.settings.trust_promoted && self.on(Check::DistrustPromoted) {
+            self.drop_all();
         }
+    }
+
+    /// A start has loaded everything.
+    pub fn end_loading(&mut self, origin: Origin) {
+        if self.comes_dead(origin) {
+            self.drop_all();
+        }
+    }
+
+    /// This node no longer trusts what it has.
+    fn drop_all(&mut self) {
+        if self.keys.iter().any(|keys| !keys.is_empty()) {
+            self.begin_era();
+            self.must_tell = self.on(Check::DropIsTold);
+        }
+    }
+
+    /// All entries that there are die.
+    fn begin_era(&mut self) {
+        (0..DBS).for_each(|db| self.touch(db, |_| true));
+        self.era += 1;
+        self.regions.iter_mut().for_each(|region| region.database.sweep());
+    }
+
+    /// Whether it has dropped all and not told yet.
+    pub fn must_tell(&self) -> bool {
+        self.must_tell
+    }
+
+    /// What is to be replicated where all was dropped and nobody told yet.
+    pub fn tell_of_drop(&mut self) -> Option<Command> {
+        std::mem::take(&mut self.must_tell).then_some(Command::Dropped)
     }
 
     pub fn save(&self, position: usize) -> Snapshot {
@@ -443,10 +495,6 @@ impl Node {
                 value.era = NEVER;
             }
             self.enter(*db, *key, value);
-        }
-        let distrusted = origin == Origin::Loading && !self.settings.trust_loaded;
-        if distrusted {
-            (0..DBS).for_each(|db| self.touch(db, |_| true));
         }
         self.promises.clear();
         for (promise, db) in &snapshot.promises {

@@ -57,6 +57,10 @@ pub enum Check {
     TrustAsReplica,
     /// `trust-promoted no`: what a promoted node holds is dead.
     DistrustPromoted,
+    /// Replicas and the AOF are told of what was dropped so ..
+    DropIsTold,
+    /// .. before anything that is stored since.
+    ToldBeforeStored,
     /// SETABSENT does not replace a live record.
     AbsentNeverCoversLive,
 
@@ -98,10 +102,10 @@ pub enum Limit {
     /// A slot comes back to a node only after `token-ttl-ms`: an INVAL of meanwhile has not fenced that
     /// node.
     SlotStaysAway,
-    /// What `trust-loaded no` or `trust-promoted no` has dropped may come back, if reclaim had not yet taken it
-    /// away, when the node starts again and trusts what it loads, because of `trust-loaded yes` or because it is a
-    /// replica now: nothing on its disk, nor in the stream, says that it was dropped.
-    DroppedMayReturn,
+    /// A node that drops what it does not trust stays a primary until it has told: with the next slice of
+    /// reclaim, or when something is stored. As a replica it tells nobody. A crash before that loses the drop
+    /// as it may lose the end of an AOF.
+    TimeToTell,
 }
 
 /// What is switched off: at most one of each.

@@ -183,8 +183,6 @@ struct Server {
     saved: Snapshot,
     /// Whether it can go on with its primary's stream.
     linked: bool,
-    /// Whether it has dropped what its disk holds alive: see [`Limit::DroppedMayReturn`].
-    dropped: bool,
 }
 
 pub struct World {
@@ -195,8 +193,6 @@ pub struct World {
     servers: [Server; 2],
     /// Where clients write: the primary, or the owner of the slot.
     leader: usize,
-    /// Whether no `trust-*` setting has made the replica and its primary differ.
-    agree: bool,
     readers: [Reader; 2],
     writers: [Writer; 2],
     dumped: Option<Dump>,
@@ -217,7 +213,6 @@ impl World {
             log: Vec::new(),
             saved: Snapshot::default(),
             linked: true,
-            dropped: false,
         };
         let row = |user| Row { version: 1, user, locked_by: None };
         Self {
@@ -227,7 +222,6 @@ impl World {
             rows: [row(Some(0)), row(Some(1)), row(None)],
             servers: [server(1), server(2)],
             leader: 0,
-            agree: true,
             readers: [Reader::Idle, Reader::Idle],
             writers: [Writer::Idle, Writer::Idle],
             dumped: None,
@@ -295,7 +289,6 @@ impl World {
             Step::Save { node } => {
                 let server = &mut self.servers[node];
                 server.saved = server.node.save(server.log.len());
-                server.dropped = false;
                 self.say(|| format!("server {node} saves"));
             }
             Step::Restart { node, lost, rdb_alone } => self.restart(node, lost, rdb_alone)?,
@@ -318,8 +311,8 @@ impl World {
         }
         let [one, other] = &self.servers;
         if self.shape == Shape::Replicated
-            && self.agree
             && self.replica().linked
+            && !self.leader().node.must_tell()
             && one.log.len() == other.log.len()
         {
             let what = answers_differ(&answers(&one.node), &answers(&other.node));
@@ -341,6 +334,11 @@ impl World {
         &self.servers[1 - self.leader]
     }
 
+    /// Whether a node has dropped all and not told yet, and is to have the time to.
+    fn has_yet_to_tell(&self, number: usize) -> bool {
+        self.servers[number].node.must_tell() && self.switches.within(Limit::TimeToTell)
+    }
+
     fn new_run(&mut self) -> u64 {
         self.last_run += 1;
         self.last_run
@@ -353,10 +351,9 @@ impl World {
 
     fn run_on(&mut self, number: usize, command: Command) {
         let server = &mut self.servers[number];
-        let Some(beside) = server.node.execute(&command, Origin::Client) else { return };
+        let Some(commands) = server.node.execute(&command, Origin::Client) else { return };
+        server.log.push(Rc::new(commands));
         self.say(|| format!("server {number}: {command:?}"));
-        let commands = [vec![command], beside].concat();
-        self.servers[number].log.push(Rc::new(commands));
     }
 
     fn versions(&self) -> [Version; KEYS] {
@@ -386,7 +383,7 @@ impl World {
         if self.shape == Shape::Cluster || !self.replica().linked {
             return;
         }
-        self.say(|| format!("the replica executes {:?}", commands[0]));
+        self.say(|| format!("the replica executes {commands:?}"));
         let replica = &mut self.servers[1 - leader];
         for command in commands.iter() {
             replica.node.execute(command, Origin::Replication);
@@ -404,12 +401,10 @@ impl World {
         let replica = &mut self.servers[1 - self.leader];
         replica.node.resync(&snapshot);
         (replica.log, replica.saved, replica.linked) = (log, snapshot, true);
-        replica.dropped = false;
-        self.agree = true;
     }
 
     fn failover(&mut self) {
-        if self.shape == Shape::Cluster {
+        if self.shape == Shape::Cluster || self.has_yet_to_tell(self.leader) {
             return;
         }
         let run = self.new_run();
@@ -422,8 +417,6 @@ impl World {
         let promoted = &mut self.servers[self.leader];
         promoted.linked = true;
         promoted.node.promote(run);
-        promoted.dropped |= !self.settings.trust_promoted;
-        self.agree &= self.settings.trust_promoted;
         // What the failover lost of invalidations is not lost for what comes from now on, and where what
         // was there is not trusted, for nothing.
         self.bind_by_all(self.leader, !self.settings.trust_promoted);
@@ -432,16 +425,16 @@ impl World {
     fn restart(&mut self, number: usize, lost: usize, rdb_alone: bool) -> Result<(), Wrong> {
         let run = self.new_run();
         let is_replica = self.shape == Shape::Replicated && number != self.leader;
+        let untold = self.has_yet_to_tell(number);
         let server = &mut self.servers[number];
         let position = match rdb_alone {
             true => server.saved.position,
             false => server.log.len().saturating_sub(lost).max(server.saved.position),
         };
-        let all = position == server.log.len();
+        let all = position == server.log.len() && !untold;
         let run = if self.switches.on(Check::NewRunAtStart) { run } else { server.node.run() };
         let before = answers(&server.node);
         let bound = server.node.bound_at_all_times();
-        let may_return = server.dropped && self.switches.within(Limit::DroppedMayReturn);
         server.node = Node::new(&self.switches, self.settings, run);
         server.log.truncate(position);
         let trusts = is_replica && self.switches.on(Check::TrustAsReplica);
@@ -452,15 +445,14 @@ impl World {
         {
             server.node.execute(command, origin);
         }
+        server.node.end_loading(origin);
         let after = answers(&server.node);
         let trusted = is_replica || self.settings.trust_loaded;
-        server.dropped = !trusted;
-        if trusted && all && !may_return {
+        if trusted && all {
             for (note, covers, db) in bound {
                 server.node.promise_too(note, covers, db, true);
             }
         }
-        self.agree &= !may_return;
         self.say(|| {
             let role = if is_replica { "replica" } else { "primary" };
             format!("server {number} starts as a {role} with {position} commands of its log")
@@ -476,9 +468,8 @@ impl World {
             return Ok(());
         }
         self.servers[1 - number].linked &= all;
-        self.agree &= self.settings.trust_loaded;
         self.bind_by_all(number, !self.settings.trust_loaded);
-        if self.settings.trust_loaded && all && !may_return {
+        if self.settings.trust_loaded && all {
             self.look()?;
             answers_differ(&before, &after).map_or(Ok(()), |what| Err(Wrong::Agreement(what)))?;
         }
@@ -506,6 +497,11 @@ impl World {
 
     fn reclaim(&mut self, number: usize, db: Db) -> Result<(), Wrong> {
         let is_replica = self.shape == Shape::Replicated && number != self.leader;
+        let told = self.servers[number].node.tell_of_drop();
+        if let (Some(command), false) = (told, is_replica) {
+            self.say(|| format!("server {number} tells: {command:?}"));
+            self.servers[number].log.push(Rc::new(vec![command]));
+        }
         if is_replica && self.switches.on(Check::ReplicasOnlyJudge) {
             return Ok(());
         }
