@@ -85,6 +85,18 @@ impl Rounds {
         Ok(Rounds(kept))
     }
 
+    /// Measures both sides `rounds` times, each as a whole, after a round that does not count.
+    pub fn whole(rounds: usize, mut measure: impl FnMut(Which) -> Result<Cost>) -> Result<Rounds> {
+        let mut kept = Vec::with_capacity(rounds);
+        for round in 0..=rounds {
+            let costs = (measure(Which::Ours)?, measure(Which::Alternative)?);
+            if round > 0 {
+                kept.push(costs);
+            }
+        }
+        Ok(Rounds(kept))
+    }
+
     /// Microseconds of our side per call.
     pub fn ours(&self) -> Stat {
         self.stat(|ours, _| ours.micros())

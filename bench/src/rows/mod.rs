@@ -1,6 +1,7 @@
 //! The rows, one file each, and the commands that several of them share. A new row is a file that ends
 //! in a [`Row`], and its line in [`ROWS`].
 
+mod drain;
 mod incr;
 mod memory;
 mod pauses;
@@ -26,7 +27,7 @@ pub struct Row {
 }
 
 pub const ROWS: &[Row] =
-    &[validate::ROW, setval::ROW, memory::ROW, incr::ROW, reclaim::ROW, pauses::ROW];
+    &[validate::ROW, setval::ROW, memory::ROW, incr::ROW, drain::ROW, reclaim::ROW, pauses::ROW];
 
 /// A new entry by our command. Its three tags are the automatic ones: id, user and kind.
 struct Fill(Workload);
