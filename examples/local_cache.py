@@ -70,9 +70,10 @@ class LocalCache:
                             self._drop(following=True)
                         elif message and message["type"] == "message":
                             self._heed(json.loads(message["data"]))
-            except redis.RedisError:
+            except Exception as error:  # a lost connection, a message that is none of ours
                 # Whatever is published now is missed.
                 self._drop(following=False)
+                print("the channel is followed anew:", error, file=sys.stderr)
                 time.sleep(0.1)
 
     def _heed(self, message):

@@ -87,7 +87,6 @@ impl<'a> OpenKey<'a> {
 
     /// Stores a record under the name, in place of what stood there, with its expiry.
     pub fn store_record(&mut self, value: RecordValue, expires_at: Option<i64>) -> Result<()> {
-        reclaim::tell_of_drop(self.ctx);
         let database = self.ctx.database();
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));

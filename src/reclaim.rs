@@ -1,7 +1,8 @@
 //! Reclaim: takes dead records away, in slices from a timer, so that nobody waits for it.
 //!
 //! Where this node no longer trusts the records that it has, all of them are dead at once, and replicas and
-//! the AOF are told so: they would otherwise have them alive until their UNLINKs come.
+//! the AOF are told so, before anything else is stored or reclaimed: they would otherwise have them alive
+//! until their UNLINKs come.
 //!
 //! The primary reclaims, and replicates what it took away as UNLINKs, as Redis does with expired keys. A
 //! replica judges what it reads and keeps the queue, so that it can go on when it is promoted. While
@@ -57,17 +58,18 @@ pub fn drop_all(ctx: Ctx) {
 /// The records of this node, which it does not trust, are dead: others have to be told.
 pub fn all_were_dropped(ctx: Ctx) {
     state::with(|state| state.reclaim.must_tell = state.has_records());
-    wake(ctx);
+    if must_tell_of_drop()
+        && !state::with(|state| std::mem::replace(&mut state.reclaim.running, true))
+    {
+        // Before the next turn of the server's loop.
+        start_timer(ctx, 0);
+    }
 }
 
-/// Tells replicas and the AOF that all records were dropped, if they were not told yet: before the first
-/// record that is stored since, or before the first slice. Returns whether it did.
-pub fn tell_of_drop(ctx: Ctx) -> bool {
-    let tells = state::with(|state| std::mem::take(&mut state.reclaim.must_tell));
-    if tells {
-        ctx.replicate(dropped::NAME, &[], &[]);
-    }
-    tells
+/// Whether all records were dropped and nobody was told yet. Until then nothing is stored: those who are
+/// told later could not tell it apart.
+pub fn must_tell_of_drop() -> bool {
+    state::with(|state| state.reclaim.must_tell)
 }
 
 /// This node is a replica now: what it dropped is its primary's to say.
@@ -106,7 +108,8 @@ fn slice(ctx: Ctx) -> Option<i64> {
     if ffi::avoids_replica_traffic() {
         return Some(WAIT_MS);
     }
-    if tell_of_drop(ctx) {
+    if state::with(|state| std::mem::take(&mut state.reclaim.must_tell)) {
+        ctx.replicate(dropped::NAME, &[], &[]);
         // By itself: a transaction in an AOF is lost where the default user may not run it (7.0, 8.2).
         return Some(PAUSE_MS);
     }

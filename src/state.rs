@@ -178,11 +178,15 @@ impl State {
 
     /// Whether a record is dead: every read takes it for nothing.
     pub fn is_dead(&self, value: &RecordValue) -> bool {
-        value.era() < self.era
-            || value.link.place().is_some_and(|place| {
-                let region = self.regions.iter().flatten().find(|r| r.id == value.link.region());
-                region.is_some_and(|region| region.database.index().is_condemned(place))
-            })
+        if value.era() < self.era {
+            return true;
+        }
+        let region = self.regions.iter().flatten().find(|r| r.id == value.link.region());
+        // What the index does not have no invalidation would find.
+        match (region, value.link.place()) {
+            (Some(region), Some(place)) => region.database.index().is_condemned(place),
+            _ => true,
+        }
     }
 
     /// Kills all records that there are. They wait for reclaim.
@@ -389,6 +393,10 @@ impl State {
         let (Ok(first), Ok(second)) = (usize::try_from(first), usize::try_from(second)) else {
             return;
         };
+        let is_there = |at: usize| self.regions.get(at).is_some_and(Option::is_some);
+        if !is_there(first) && !is_there(second) {
+            return;
+        }
         let end = first.max(second) + 1;
         if end > self.regions.len() {
             self.regions.resize_with(end, || None);

@@ -111,12 +111,12 @@ impl UsageValue {
         value
     }
 
-    /// Lends the leases. The body must not put others into this value.
+    /// Lends a copy of the leases.
     pub fn with_leases<T>(&self, body: impl FnOnce(&Leases) -> T) -> T {
-        // SAFETY: one thread at a time has the value (see the top of this file), and while the body has
-        // the reference nobody calls `set_leases`, which alone writes. Looking must write nothing: a
-        // child that saves would have to copy the page of each counter.
-        body(unsafe { (*self.leases.as_ptr()).as_deref() }.unwrap_or(Leases::NONE))
+        // SAFETY: one thread at a time has the value (see the top of this file), and nobody can write
+        // while it is copied. Looking must write nothing: a child that saves would have to copy the
+        // page of each counter.
+        body(&unsafe { (*self.leases.as_ptr()).as_deref().cloned() }.unwrap_or_default())
     }
 
     pub fn set_leases(&self, leases: Leases) {

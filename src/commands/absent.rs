@@ -1,6 +1,7 @@
 //! SETABSENT: the knowledge that there is no such API key.
 
 use crate::command::{Arg, Command, Keys, Spec, OVERWRITES};
+use crate::commands::record::fills_are_stored;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::events;
@@ -44,11 +45,10 @@ impl Command for SetAbsent {
             .ok_or_else(|| Error::err("the tags can't be laid out"))?;
         let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
         let covers = key.live_record()?.is_some_and(|value| !value.record.is_absent());
-        let fills = config::ENABLED.get() && config::WRITES_ENABLED.get();
         let late =
             || !state::with(|state| state.accepts_fill(&options.token, name.bytes(), &record, now));
         // What is replayed was judged where its caller was.
-        if !replayed && (!fills || covers || late()) {
+        if !replayed && (!fills_are_stored() || covers || late()) {
             ctx.reply_nil();
             return Ok(());
         }

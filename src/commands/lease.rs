@@ -7,7 +7,7 @@
 //! Replicas and AOFs get what was decided: a new batch as one LEASED with its ids, its times and its
 //! lines, a delivery of an old one as a LEASED with the new deadline alone.
 
-use crate::command::{Arg, Command, Keys, Repeat, Spec, UPDATES};
+use crate::command::{must_be_replayed, Arg, Command, Keys, Repeat, Spec, UPDATES};
 use crate::commands::usage::{DEFAULT_COUNT, MAX_COUNT};
 use crate::error::{Error, Result};
 use crate::ffi::{self, Args, Ctx, Mode, Name, Notify, Text};
@@ -305,11 +305,7 @@ impl Command for Leased {
     };
 
     fn run(ctx: Ctx, args: Args) -> Result<()> {
-        if !ctx.is_replayed() {
-            return Err(Error::err(
-                "apikey.usage.leased is internal: only for replication and loading",
-            ));
-        }
+        must_be_replayed(ctx, Self::SPEC.name)?;
         let (Some(batch), Some(leased_at), Some(deadline)) =
             (args.get(1), args.get(2), args.get(3))
         else {

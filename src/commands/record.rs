@@ -8,6 +8,7 @@ use crate::ffi::{self, Args, Ctx, Mode, Name, Notify};
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
 use crate::options::{self, exclude, is, set_once, Call, Expiry, ExpiryOptions, Options};
+use crate::reclaim;
 use crate::state;
 use crate::value::RecordValue;
 use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
@@ -131,8 +132,7 @@ impl Command for SetVal {
                 invalidation::of_keys(ctx, &[name]);
             }
         };
-        let fills = config::ENABLED.get() && config::WRITES_ENABLED.get();
-        if !replayed && !fills {
+        if !replayed && !fills_are_stored() {
             heed_writer();
             ctx.reply_nil();
             return Ok(());
@@ -171,6 +171,11 @@ impl Command for SetVal {
         ctx.reply_simple(c"OK");
         Ok(())
     }
+}
+
+/// Whether what clients give is stored now.
+pub fn fills_are_stored() -> bool {
+    config::ENABLED.get() && config::WRITES_ENABLED.get() && !reclaim::must_tell_of_drop()
 }
 
 fn read_record(json: Name, options: &SetValOptions, replayed: bool) -> Result<Record> {

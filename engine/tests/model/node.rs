@@ -293,10 +293,12 @@ impl Node {
                 if writers && self.on(Check::WriterRaises) {
                     self.raise(db, key_name(key), origin);
                 }
-                let told =
-                    if self.on(Check::ToldBeforeStored) { self.tell_of_drop() } else { None };
+                // Until it has told, it stores nothing.
+                let waits = self.must_tell && origin == Origin::Client;
+                if waits && self.on(Check::ToldBeforeStored) {
+                    return None;
+                }
                 self.store(db, key, shown, self.comes_dead(origin));
-                return Some(told.into_iter().chain([command.clone()]).collect());
             }
             Command::Inval { db, key, note } => {
                 self.promise(note, Covers::Key(key), db);
