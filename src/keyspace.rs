@@ -91,10 +91,16 @@ impl<'a> OpenKey<'a> {
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
         }
+        let replaced = match self.slot() {
+            Slot::Record(old) => old.link.place(),
+            _ => None,
+        };
+        state::with(|state| state.replace(database, replaced));
         let value = Box::into_raw(Box::new(value));
         // SAFETY: the value is of the type; where the server refuses it, it is ours again.
         unsafe {
             if let Err(refused) = self.key.set(types::record(), value.cast()) {
+                state::with(|state| state.replace(database, None));
                 drop(Box::from_raw(value));
                 return Err(refused.into());
             }

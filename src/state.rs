@@ -16,6 +16,7 @@ use apikey_engine::database::{tags_in_index, Database, Held, Totals};
 use apikey_engine::fence::{Fence, Token};
 use apikey_engine::lease::{Id, Ids, Leases, Terms};
 use apikey_engine::record::Record;
+use apikey_engine::segments::Place;
 use apikey_engine::stats::Stats;
 use apikey_engine::tag_index::{Fingerprint, Fingerprints};
 use apikey_engine::usage::Counter;
@@ -161,6 +162,14 @@ impl State {
     /// Whether the index of a database finds room for another key.
     pub fn has_room(&self, number: i32) -> bool {
         self.region(number).is_none_or(|region| region.database.index().has_room())
+    }
+
+    /// The record at `place` is about to be exchanged for another one under its name; see
+    /// [`Database::replace`].
+    pub fn replace(&mut self, number: i32, place: Option<Place>) {
+        if let Some(region) = self.present(number) {
+            region.database.replace(place);
+        }
     }
 
     /// A record has come to a name.
@@ -346,7 +355,7 @@ impl State {
 
     /// Makes the index wrong, for tests.
     #[cfg(debug_assertions)]
-    pub fn forget(&mut self, number: i32, place: apikey_engine::segments::Place) {
+    pub fn forget(&mut self, number: i32, place: Place) {
         if let Some(region) = self.region_mut(number) {
             region.database.forget(place);
         }

@@ -42,6 +42,8 @@ pub struct Database {
     changes: u64,
     /// The name of the record that left last: an eviction is told after the removal.
     last_removed: Vec<u8>,
+    /// The item of a record that is being replaced; see [`Database::replace`].
+    replaced: Option<Place>,
     /// Reused for the tags of one record.
     prints: Vec<Fingerprint>,
     /// A walk over the condemned that has begun.
@@ -131,7 +133,11 @@ impl Database {
     ) -> Option<Place> {
         let mut prints = std::mem::take(&mut self.prints);
         tags_in_index(record, dead, of, &mut prints);
-        let place = self.index.insert(name, &prints);
+        let replaced = self.replaced.take();
+        let place = match replaced.filter(|&place| self.index.name(place) == Some(name)) {
+            Some(place) => self.index.replace(place, &prints),
+            None => self.index.insert(name, &prints),
+        };
         self.prints = prints;
         if place.is_some() {
             *self.count_of(record) += 1;
@@ -143,9 +149,18 @@ impl Database {
         place
     }
 
+    /// The record at `place` is about to be exchanged for another one under its name: the next
+    /// [`Database::remove_record`] leaves its item to the next [`Database::add_record`], so that a walk over
+    /// a tag that both carry meets the name. `None` ends that, where nothing was exchanged.
+    pub fn replace(&mut self, place: Option<Place>) {
+        self.replaced = place;
+    }
+
     /// A record's key has gone. The name is compared, so that nothing but its own item goes with it.
     pub fn remove_record(&mut self, name: &[u8], place: Option<Place>, record: &Record) {
-        self.remove_item(name, place);
+        if place.is_none() || place != self.replaced {
+            self.remove_item(name, place);
+        }
         self.last_removed.clear();
         self.last_removed.extend_from_slice(name);
         let count = self.count_of(record);
@@ -359,6 +374,28 @@ mod tests {
         database.remove_counter(b"idle", idle, pending(7), &of);
         assert_eq!(database.totals(), Totals::default());
         assert_eq!(database.tag_count(), 0);
+    }
+
+    #[test]
+    fn a_record_that_is_replaced_keeps_its_position() {
+        let of = Fingerprints::new([1; 16]);
+        let record = |tags: &[&[u8]]| Record::absent(tags).unwrap();
+        let mut database = Database::default();
+        let (old, new) = (record(&[b"a", b"b"]), record(&[b"c", b"a"]));
+        let place = database.add_record(b"k", &old, false, &of);
+        let other = database.add_record(b"other", &old, false, &of);
+        database.replace(place);
+        database.remove_record(b"k", place, &old);
+        assert_eq!(database.add_record(b"k", &new, false, &of), place);
+        assert_eq!([0, 1].map(|at| database.index().member(of.of(b"a"), at)), [place, other]);
+        assert_eq!((database.totals().absent, database.tag_count()), (2, 3));
+        // Once: after that, and where it comes to nothing, what goes is gone.
+        database.replace(place);
+        database.replace(None);
+        database.remove_record(b"k", place, &new);
+        database.remove_record(b"other", other, &old);
+        assert!(database.index().is_empty());
+        assert_eq!(database.totals(), Totals::default());
     }
 
     #[test]

@@ -24,6 +24,14 @@
 //! either: both say who came before the tag was last invalidated. The tags that have condemned members
 //! are kept in a queue, which [`TagIndex::next_condemned`] walks for whoever takes them away.
 //!
+//! **Walks.** [`TagIndex::walk_step`] walks over the members of a tag that it has not condemned, some at a
+//! time, while items come and go in between. It goes from the list's end to its beginning, and its
+//! cursor is how many positions are left. What is in the tag throughout is met, since all that is not
+//! yet met stands below the cursor at any time: a member that moves, because another one left, moves
+//! down, from the list's end into the hole or to the end of the condemned; who joins stands above; an
+//! item that is replaced ([`TagIndex::replace`]) keeps its position in each tag that it keeps; and
+//! condemning moves nobody. A member that was met already may move down and be met again.
+//!
 //! **What always holds.** For every item and each of its tags: the tag's list has the item's place at
 //! the position that the item says. Every list entry belongs to such an item. A tag without members
 //! does not exist. A tag is in the queue, once, when it has condemned members.
@@ -41,6 +49,7 @@ use crate::buckets::Buckets;
 use crate::segments::{Place, Segments, Slab, NOWHERE};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
+use std::ops::Range;
 
 /// A tag, as the index knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -240,6 +249,41 @@ impl TagIndex {
         Some(place)
     }
 
+    /// Gives an item other tags. In the list of a tag that it carries before and after it keeps its
+    /// position, unless it was condemned: then it leaves and comes anew. Returns its place from now on;
+    /// `None`, and it is gone, as [`TagIndex::insert`].
+    pub fn replace(&mut self, place: Place, tags: &[Fingerprint]) -> Option<Place> {
+        let item = self.items.get(place)?;
+        let name = item.name().to_vec();
+        if self.is_condemned(place) || !self.has_room() || tags.len() > MAX_ITEM_TAGS {
+            self.remove(place);
+            return self.insert(&name, tags);
+        }
+        let before: Vec<Membership> = item.memberships().collect();
+        let mut after = Vec::with_capacity(tags.len());
+        for (nth, &fingerprint) in tags.iter().enumerate() {
+            if tags.iter().take(nth).all(|&other| other != fingerprint) {
+                let tag = self.find(fingerprint);
+                let kept = before.iter().find(|membership| Some(membership.tag) == tag);
+                after.push(match kept {
+                    Some(&membership) => membership,
+                    None => self.join(fingerprint, place)?,
+                });
+            }
+        }
+        for &left in &before {
+            if after.iter().all(|membership| membership.tag != left.tag) {
+                self.leave(left);
+            }
+        }
+        let new = Item::new(&name, &after)?;
+        let item = self.items.get_mut(place)?;
+        self.owned_bytes += new.packed.len();
+        self.owned_bytes -= item.packed.len();
+        *item = new;
+        Some(place)
+    }
+
     /// Takes an item away and returns whether it was there.
     pub fn remove(&mut self, place: Place) -> bool {
         let Some(item) = self.items.remove(place) else { return false };
@@ -346,6 +390,20 @@ impl TagIndex {
     /// The member of a tag at a position of its list.
     pub fn member(&self, tag: Fingerprint, position: usize) -> Option<Place> {
         self.member_at(self.tags.get(self.find(tag)?)?, position)
+    }
+
+    /// The positions of a tag's list, at most `most`, that a walk visits next, from the last of them to the
+    /// first, and the cursor with which it goes on; see the top of this file. 0 begins, and is the end. A
+    /// cursor of another index, or of another time, does no harm.
+    pub fn walk_step(&self, tag: Fingerprint, cursor: u64, most: usize) -> (Range<usize>, u64) {
+        let (condemned, len) = (self.condemned_count(tag), self.member_count(tag));
+        let end = match cursor {
+            0 => len,
+            left => usize::try_from(left).unwrap_or(usize::MAX).min(len),
+        };
+        let start = end.saturating_sub(most).max(condemned);
+        let next = if start > condemned { start as u64 } else { 0 };
+        (start.min(end)..end, next)
     }
 
     fn member_at(&self, tag: &Tag, position: usize) -> Option<Place> {
@@ -710,6 +768,167 @@ mod tests {
         assert_eq!((seen, wrong.len()), (1, 1));
     }
 
+    #[test]
+    fn what_is_replaced_keeps_its_position_in_the_tags_that_it_keeps() {
+        let (mut index, of) = (TagIndex::default(), fingerprints());
+        let [a, b, c] = [b"a", b"b", b"c"].map(|tag| of.of(tag));
+        let before = index.bytes();
+        let places: Vec<_> = (0..5u8).map(|n| index.insert(&[n], &[a, b]).unwrap()).collect();
+        assert_eq!(index.replace(places[1], &[c, a, c, a]), Some(places[1]));
+        assert_eq!(index.check_item(places[1], &[1], &[a, c]), Ok(()));
+        assert_eq!((0..5).map(|at| index.member(a, at).unwrap()).collect::<Vec<_>>(), places);
+        assert_eq!((index.member_count(b), index.member_count(c)), (4, 1));
+        // Of what was condemned nothing is kept.
+        assert_eq!(index.condemn(c), 1);
+        let anew = index.replace(places[1], &[a, c]).unwrap();
+        assert!(!index.is_condemned(anew));
+        assert_eq!((index.condemned(), index.member(a, 4)), (0, Some(anew)));
+        assert_eq!(index.replace(anew, &[]), Some(anew));
+        assert_eq!((index.tag_count(), index.replace(places[1] + 9, &[a])), (2, None));
+        assert_consistent(&index);
+        for place in places
+            .into_iter()
+            .filter(|&place| index.items.get(place).is_some())
+            .collect::<BTreeSet<_>>()
+        {
+            index.remove(place);
+        }
+        index.remove(anew);
+        assert_eq!(index.bytes(), before);
+    }
+
+    /// What happens between two steps of a walk over tag 0. Names are few, so that they meet.
+    #[derive(Clone, Debug)]
+    enum Between {
+        /// It comes, or is replaced, with tag 0 and perhaps others.
+        Store {
+            name: u8,
+            tags: Vec<u8>,
+        },
+        Remove {
+            name: u8,
+        },
+        Condemn {
+            tag: u8,
+        },
+        Reclaim {
+            count: u8,
+        },
+        Walk {
+            most: usize,
+        },
+    }
+
+    fn between() -> impl Strategy<Value = Between> {
+        prop_oneof![
+            8 => (0u8..60, proptest::collection::vec(0u8..4, 0..4))
+                .prop_map(|(name, tags)| Between::Store { name, tags }),
+            4 => (0u8..60).prop_map(|name| Between::Remove { name }),
+            1 => (1u8..8).prop_map(|tag| Between::Condemn { tag: tag % 5 }),
+            1 => any::<u8>().prop_map(|count| Between::Reclaim { count }),
+            4 => (1usize..6).prop_map(|most| Between::Walk { most }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+        #[test]
+        fn a_walk_meets_all_that_is_in_the_tag_throughout(
+            first in proptest::collection::vec((0u8..60, any::<bool>()), 0..60),
+            steps in proptest::collection::vec(between(), 0..120)
+        ) {
+            let (mut index, of) = (TagIndex::default(), fingerprints());
+            let prints = |tags: &[u8]| tags.iter().map(|&n| of.of(&[n])).collect::<Vec<_>>();
+            let walked = of.of(&[0]);
+            let mut items: HashMap<u8, Place> = HashMap::new();
+            for (name, other) in first {
+                items.entry(name).or_insert_with(|| {
+                    index.insert(&[name], &prints(if other { &[1, 0] } else { &[0] })).unwrap()
+                });
+            }
+            let live = |index: &TagIndex, items: &HashMap<u8, Place>| -> BTreeSet<u8> {
+                let carries = |place: Place| index.items.get(place).unwrap().memberships()
+                    .any(|m| index.tags.get(m.tag).unwrap().fingerprint == walked);
+                items.iter()
+                    .filter(|(_, &place)| carries(place) && !index.is_condemned(place))
+                    .map(|(&name, _)| name)
+                    .collect()
+            };
+            let (mut throughout, mut met) = (live(&index, &items), BTreeSet::new());
+            let (mut cursor, mut began) = (0, false);
+            let mut walk = |index: &TagIndex, most, met: &mut BTreeSet<u8>| {
+                if !began || cursor != 0 {
+                    let (positions, next) = index.walk_step(walked, cursor, most);
+                    prop_assert!(positions.len() <= most);
+                    for position in positions.rev() {
+                        let place = index.member(walked, position).unwrap();
+                        met.insert(index.name(place).unwrap()[0]);
+                    }
+                    (cursor, began) = (next, true);
+                }
+                Ok(cursor == 0)
+            };
+            for step in steps {
+                match step {
+                    Between::Store { name, tags } => {
+                        let tags = prints(&tags);
+                        let place = match items.get(&name) {
+                            Some(&place) => index.replace(place, &tags),
+                            None => index.insert(&[name], &tags),
+                        };
+                        items.insert(name, place.unwrap());
+                    }
+                    Between::Remove { name } => {
+                        if let Some(place) = items.remove(&name) {
+                            index.remove(place);
+                        }
+                    }
+                    Between::Condemn { tag } => {
+                        index.condemn(of.of(&[tag]));
+                    }
+                    Between::Reclaim { count } => {
+                        let mut condemned = index.walk_condemned();
+                        for _ in 0..count {
+                            let Some(place) = index.next_condemned(&mut condemned) else { break };
+                            items.remove(&index.name(place).unwrap()[0]);
+                            index.remove(place);
+                        }
+                    }
+                    Between::Walk { most } => {
+                        if walk(&index, most, &mut met)? {
+                            break;
+                        }
+                    }
+                }
+                let now = live(&index, &items);
+                throughout.retain(|name| now.contains(name));
+            }
+            while !walk(&index, 3, &mut met)? {}
+            let missed: Vec<_> = throughout.difference(&met).collect();
+            prop_assert!(missed.is_empty(), "{missed:?}");
+            assert_consistent(&index);
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_time_does_no_harm() {
+        let (mut index, of) = (TagIndex::default(), fingerprints());
+        let tag = of.of(b"tag");
+        assert_eq!(index.walk_step(tag, 7, 10), (0..0, 0));
+        let places: Vec<_> = (0..5u8).map(|n| index.insert(&[n], &[tag]).unwrap()).collect();
+        assert_eq!(index.walk_step(tag, 0, 2), (3..5, 3));
+        assert_eq!(index.walk_step(tag, 3, 2), (1..3, 1));
+        assert_eq!(index.walk_step(tag, 1, 2), (0..1, 0));
+        assert_eq!(index.walk_step(tag, u64::MAX, 4), (1..5, 1));
+        index.condemn(tag);
+        assert_eq!(index.walk_step(tag, 3, 2), (3..3, 0));
+        index.insert(b"new", &[tag]);
+        assert_eq!(index.walk_step(tag, 0, 10), (5..6, 0));
+        index.remove(places[0]);
+        assert_eq!(index.walk_step(tag, 9, 10), (4..5, 0));
+        assert_eq!(index.walk_step(of.of(b"other"), 9, 10), (0..0, 0));
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Insert {
@@ -755,12 +974,13 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Insert { name, tags } => {
-                        if let Some((place, _)) = model.remove(&name) {
-                            prop_assert!(index.remove(place));
-                            condemned.retain(|&(other, _)| other != name);
-                        }
                         let prints: Vec<_> = tags.iter().map(|&n| tag(n)).collect();
-                        let place = index.insert(&[name], &prints).unwrap();
+                        let place = match model.remove(&name) {
+                            Some((place, _)) => index.replace(place, &prints),
+                            None => index.insert(&[name], &prints),
+                        };
+                        let place = place.unwrap();
+                        condemned.retain(|&(other, _)| other != name);
                         model.insert(name, (place, tags.into_iter().collect()));
                     }
                     Step::Remove { name } => {
