@@ -330,8 +330,8 @@ impl<'a> Ctx<'a> {
         };
     }
 
-    /// Whether the caller may write keys of this name; servers before 7.0 can't tell and say yes.
-    pub fn caller_may_write(self, name: Name) -> bool {
+    /// Whether the caller may do this to keys of this name; servers before 7.0 can't tell and say yes.
+    pub fn caller_may(self, access: Access, name: Name) -> bool {
         // SAFETY: reads the table; the context and the name are valid, the user is freed after use.
         unsafe {
             let (Some(user_of), Some(free_user), Some(check)) = (
@@ -346,8 +346,7 @@ impl<'a> Ctx<'a> {
             if user.is_null() {
                 return false;
             }
-            let flags = raw::REDISMODULE_CMD_KEY_UPDATE | raw::REDISMODULE_CMD_KEY_DELETE;
-            let verdict = check(user, name.raw, flags as c_int);
+            let verdict = check(user, name.raw, access as c_int);
             free_user(user);
             accepted(verdict).is_ok()
         }
@@ -410,6 +409,14 @@ impl ServerInfo {
     pub fn number(&self, field: &CStr) -> u64 {
         self.text(field).parse().unwrap_or(0)
     }
+}
+
+/// What a user may do to keys of a name.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Access {
+    Read = raw::REDISMODULE_CMD_KEY_ACCESS,
+    Write = raw::REDISMODULE_CMD_KEY_UPDATE | raw::REDISMODULE_CMD_KEY_DELETE,
 }
 
 /// Classes of keyspace notifications that this module raises.

@@ -353,6 +353,19 @@ impl State {
         })
     }
 
+    /// The next positions of a walk over a tag's members, and its next cursor; see
+    /// [`TagIndex::walk_step`](apikey_engine::tag_index::TagIndex::walk_step).
+    pub fn walk_step(
+        &self,
+        number: i32,
+        tag: Fingerprint,
+        cursor: u64,
+        most: usize,
+    ) -> (Range<usize>, u64) {
+        self.region(number)
+            .map_or((0..0, 0), |region| region.database.index().walk_step(tag, cursor, most))
+    }
+
     /// Makes the index wrong, for tests.
     #[cfg(debug_assertions)]
     pub fn forget(&mut self, number: i32, place: Place) {

@@ -10,6 +10,7 @@ pub mod health;
 pub mod lease;
 pub mod record;
 pub mod tags;
+pub mod tagscan;
 pub mod usage;
 
 use crate::command::Registrar;
@@ -26,6 +27,8 @@ pub fn register(ctx: Ctx) -> Result<()> {
     commands.add::<tags::TagInval>()?;
     commands.add::<tags::Killed>()?;
     commands.add::<tags::Tags>()?;
+    commands.add::<tagscan::TagCard>()?;
+    commands.add::<tagscan::TagScan>()?;
     commands.add::<usage::Incr>()?;
     commands.add::<usage::Get>()?;
     commands.add::<usage::Take>()?;

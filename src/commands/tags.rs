@@ -3,7 +3,7 @@
 use crate::command::{must_be_replayed, Arg, Command, Keys, Repeat, Spec, READS};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::ffi::{Args, Ctx, Mode, Name, Text};
+use crate::ffi::{Access, Args, Ctx, Mode, Name, Text};
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
 use crate::options;
@@ -36,7 +36,7 @@ impl Command for TagInval {
         }
         if !ctx.is_replayed() {
             for (number, &tag) in (1..).zip(&tags) {
-                if !ctx.caller_may_write(tag) {
+                if !ctx.caller_may(Access::Write, tag) {
                     return Err(Error(Cow::Owned(format!(
                         "NOPERM No permissions to invalidate tag {number}: it has to match a key \
                          pattern with write permission"

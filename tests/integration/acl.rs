@@ -11,6 +11,13 @@ fn no_tag(number: usize) -> Reply {
     ))
 }
 
+/// What is said of a tag that the user may not look at.
+fn no_read() -> Reply {
+    error(
+        "NOPERM No permissions to read the tag: it has to match a key pattern with read permission",
+    )
+}
+
 /// What the server says of a key that the user may not use so.
 fn no_key() -> Reply {
     error(match server::kind() {
@@ -70,6 +77,32 @@ fn a_tag_is_invalidated_only_by_whom_may_write_keys_of_its_name() {
     assert_eq!(user(&server, "allkeys +@all").run("APIKEY.TAGINVAL other"), int(1));
     assert_eq!(admin.run("APIKEY.TAGINVAL r:x"), int(1));
     assert_exact(&server);
+}
+
+#[test]
+fn a_tag_is_counted_and_scanned_only_by_whom_may_read_keys_of_its_name() {
+    if !has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut admin = server.client();
+    for tag in ["r:x", "w:x", "rw:x", "other"] {
+        admin.fill(&format!("k-{tag}"), &[tag]);
+    }
+    let mut c = user(&server, "resetkeys %R~r:* %W~w:* ~rw:* +@all");
+    for tag in ["w:x", "other", "r", "R:x", "xr:x"] {
+        assert_eq!(c.run(&format!("APIKEY.TAGCARD {tag}")), no_read(), "{tag}");
+        assert_eq!(c.run(&format!("APIKEY.TAGSCAN {tag} 0")), no_read(), "{tag}");
+    }
+    for tag in ["r:x", "rw:x"] {
+        assert_eq!(c.run(&format!("APIKEY.TAGCARD {tag}")), int(1));
+        let found = array([bulk("0"), array([bulk(format!("k-{tag}"))])]);
+        assert_eq!(c.run(&format!("APIKEY.TAGSCAN {tag} 0")), found);
+    }
+    let script = "return redis.pcall('APIKEY.TAGCARD',ARGV[1])['err']";
+    assert_eq!(c.cmd(["EVAL", script, "0", "other"]), bulk(no_read().text()));
+    assert_eq!(user(&server, "resetkeys +@all").run("APIKEY.TAGCARD r:x"), no_read());
+    assert_eq!(user(&server, "allkeys +@all").run("APIKEY.TAGCARD other"), int(1));
 }
 
 #[test]
@@ -142,10 +175,17 @@ fn two_tenants_cannot_invalidate_each_others_keys() {
         let [(one, mine), (other, theirs)] = &mut tenants;
         for tag in tags(other).iter().chain(&[format!("{other}:t"), "apikey:user:42".into()]) {
             assert_eq!(mine.run(&format!("APIKEY.TAGINVAL {tag}")), no_tag(1), "{tag}");
+            assert_eq!(mine.run(&format!("APIKEY.TAGCARD {tag}")), no_read(), "{tag}");
+            assert_eq!(mine.run(&format!("APIKEY.TAGSCAN {tag} 0")), no_read(), "{tag}");
             let both = format!("APIKEY.TAGINVAL {one}:t {tag}");
             assert_eq!(mine.run(&both), no_tag(2), "and nothing of its own goes with it: {tag}");
         }
         assert!(mine.run(&format!("APIKEY.INVAL {other}:k")).is_error());
+        for tag in tags(one).iter().chain(&[format!("{one}:t")]) {
+            assert_eq!(mine.run(&format!("APIKEY.TAGCARD {tag}")), int(1), "{tag}");
+            let found = array([bulk("0"), array([bulk(format!("{one}:k"))])]);
+            assert_eq!(mine.run(&format!("APIKEY.TAGSCAN {tag} 0")), found, "{tag}");
+        }
         assert_eq!(theirs.code(&format!("{other}:k")), "VALID");
         for tag in tags(one) {
             assert_eq!(mine.code(&format!("{one}:k")), "VALID");
@@ -228,6 +268,9 @@ fn before_7_0_a_tag_takes_no_permission_and_a_key_its_pattern() {
         error("NOPERM this user has no permissions to access one of the keys used as arguments")
     );
     assert_eq!(c.run("APIKEY.INVAL mine:k other"), c.run("APIKEY.VALIDATE other"));
+    assert_eq!(c.run("APIKEY.TAGCARD theirs"), int(1));
+    let found = array([bulk("0"), array([bulk("mine:k")])]);
+    assert_eq!(c.run("APIKEY.TAGSCAN theirs 0"), found);
     assert_eq!(c.run("APIKEY.TAGINVAL theirs"), int(1));
 }
 
@@ -241,6 +284,8 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
     c.fill("k", &["tag"]);
     assert_eq!(c.code("k"), "VALID");
     assert_eq!(c.must("APIKEY.TAGS k").items().len(), 4);
+    assert_eq!(c.must("APIKEY.TAGCARD tag"), int(1));
+    assert_eq!(c.must("APIKEY.TAGSCAN tag 0"), array([bulk("0"), array([bulk("k")])]));
     assert_eq!(c.invalidate("tag"), 1);
     let token = c.must("APIKEY.TOKEN k").text();
     let json = record("k", "u");
@@ -280,6 +325,8 @@ fn a_user_may_be_given_one_command_on_every_server() {
         "APIKEY.TOKEN k",
         "APIKEY.INVAL k",
         "APIKEY.TAGINVAL tag",
+        "APIKEY.TAGCARD tag",
+        "APIKEY.TAGSCAN tag 0",
         "APIKEY.USAGE.FLUSH",
         "APIKEY.CHECK",
     ] {

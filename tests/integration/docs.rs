@@ -39,7 +39,7 @@ const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 20] = [
+const COMMANDS: [Is; 22] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -131,6 +131,30 @@ const COMMANDS: [Is; 20] = [
         dangerous: false,
         tips: &[],
         args: "key:key",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.tagcard",
+        alias: None,
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        args: "tag:string",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "apikey.tagscan",
+        alias: None,
+        arity: -3,
+        flags: &["readonly"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &["request_policy:special"],
+        args: "tag:string cursor:integer [COUNT count:integer]",
         complexity: "O(N)",
     },
     Is {
@@ -443,6 +467,8 @@ fn command_getkeys_finds_the_keys() {
     }
     for call in [
         "APIKEY.TAGINVAL t",
+        "APIKEY.TAGCARD t",
+        "APIKEY.TAGSCAN t 0",
         "APIKEY.USAGE.FLUSH",
         "APIKEY.USAGE.LEASE 5",
         "APIKEY.USAGE.ACK b",

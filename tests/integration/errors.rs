@@ -111,6 +111,8 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("inval", vec![""]),
         ("taginval", vec![""]),
         ("tags", vec!["", " k more"]),
+        ("tagcard", vec!["", " tag more"]),
+        ("tagscan", vec!["", " tag"]),
         ("usage.incr", vec![""]),
         ("usage.get", vec!["", " k more"]),
         ("usage.take", vec![""]),
@@ -153,6 +155,8 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.USAGE.FLUSH 5", 1),
         ("APIKEY.USAGE.FLUSH COUNT 5 6", 3),
         ("APIKEY.USAGEFLUSH 5", 1),
+        ("APIKEY.TAGSCAN tag 0 10", 3),
+        ("APIKEY.TAGSCAN tag 0 COUNT 10 MATCH *", 5),
     ] {
         t.wrong(line, &format!("ERR unknown option at argument {place}"));
     }
@@ -181,6 +185,7 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.VALIDATE rec DIGEST <digest> DIGEST <digest>", "DIGEST"),
         ("APIKEY.USAGE.INCR use BY 1 BY 1", "BY"),
         ("APIKEY.USAGE.FLUSH COUNT 1 COUNT 1", "COUNT"),
+        ("APIKEY.TAGSCAN tag 0 COUNT 1 count 1", "COUNT"),
     ] {
         t.wrong(line, &format!("ERR {name} is given twice"));
     }
@@ -238,7 +243,9 @@ fn an_option_without_its_value_is_named() {
         t.wrong(&format!("APIKEY.VALIDATE rec {name}"), &format!("ERR {name} has no value"));
     }
     t.wrong("APIKEY.USAGE.INCR use BY", "ERR BY has no value");
-    t.wrong("APIKEY.USAGE.FLUSH COUNT", "ERR COUNT has no value");
+    for call in ["USAGE.FLUSH", "TAGSCAN tag 0"] {
+        t.wrong(&format!("APIKEY.{call} COUNT"), "ERR COUNT has no value");
+    }
     for line in ["TAGS 1", "TAGS 2 a", "TAGS 16 a b c NX"] {
         let line = format!("APIKEY.SETVAL rec <record> {line}");
         t.wrong(&line, "ERR TAGS has fewer tags than its count");
@@ -262,6 +269,7 @@ fn a_number_that_is_none_or_out_of_range_gets_the_range() {
         ("APIKEY.USAGELEASE", "milliseconds", 1, 86_400_000),
         ("APIKEY.USAGE.LEASE 1000 COUNT", "COUNT", 1, 1_000_000),
         ("APIKEY.USAGELEASE 1 COUNT", "COUNT", 1, 1_000_000),
+        ("APIKEY.TAGSCAN tag 0 COUNT", "COUNT", 1, 10_000),
     ] {
         let text = format!("ERR {name} must be between {least} and {most}");
         let mut numbers: Vec<String> = NO_NUMBERS.map(str::to_string).into();
@@ -295,9 +303,40 @@ fn texts_that_are_empty_or_too_long_get_the_bounds() {
         ),
         ("APIKEY.TAGINVAL <>", "a tag must be between 1 and 256 bytes"),
         ("APIKEY.TAGINVAL shared <257>", "a tag must be between 1 and 256 bytes"),
+        ("APIKEY.TAGCARD <>", "tag must be between 1 and 256 bytes"),
+        ("APIKEY.TAGCARD <257>", "tag must be between 1 and 256 bytes"),
+        ("APIKEY.TAGSCAN <> 0", "tag must be between 1 and 256 bytes"),
+        ("APIKEY.TAGSCAN <257> 0", "tag must be between 1 and 256 bytes"),
     ] {
         t.wrong(line, &format!("ERR {text}"));
     }
+}
+
+#[test]
+fn a_cursor_is_a_number_of_64_bits() {
+    let mut t = Table::new();
+    for cursor in [
+        "<>",
+        "x",
+        "-1",
+        "+1",
+        "01",
+        "00",
+        "1.0",
+        "1e3",
+        "0x1",
+        "0 ",
+        "18446744073709551616",
+        "<300>",
+    ] {
+        let line = [b"APIKEY.TAGSCAN".as_slice(), b"shared", &word(cursor)];
+        t.wrong_args(&line, "ERR cursor must be between 0 and 18446744073709551615");
+    }
+    let bytes = [b"APIKEY.TAGSCAN".as_slice(), b"shared", b"1\0\xff"];
+    t.wrong_args(&bytes, "ERR cursor must be between 0 and 18446744073709551615");
+    // One that was never given is clamped, or is the end.
+    assert_eq!(t.c.must("APIKEY.TAGSCAN shared 18446744073709551615").items()[1].items().len(), 2);
+    assert_eq!(t.c.must("APIKEY.TAGSCAN none 7"), array([bulk("0"), array([])]));
 }
 
 #[test]

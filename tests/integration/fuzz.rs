@@ -181,6 +181,14 @@ fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>
         "APIKEY.TAGINVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| format!("t{}", rng.below(5)).into_bytes()));
         }
+        "APIKEY.TAGCARD" => args.push(format!("t{}", rng.below(5)).into()),
+        "APIKEY.TAGSCAN" => {
+            args.push(format!("t{}", rng.below(5)).into());
+            args.push(rng.pick(&["0", "1", "3", "18446744073709551615"]).into());
+            if rng.one_in(2) {
+                args.extend([b"COUNT".to_vec(), rng.below(4).to_string().into()]);
+            }
+        }
         "APIKEY.INVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| rng.pick(&KEYS).into()));
         }

@@ -15,6 +15,7 @@ mod failover;
 mod fuzz;
 mod harness_works;
 mod health;
+mod inside;
 mod leases;
 mod ordinary_keys;
 mod persistence;

@@ -54,6 +54,15 @@ struct Lease {
     due: bool,
 }
 
+/// The keys whose entries carry a tag: the living, the dead.
+fn carriers(db: &Db, tag: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let carries = |value: &Value| matches!(value, Value::Entry { tags, .. } if tags.contains(tag));
+    let (dead, live): (Vec<_>, Vec<_>) =
+        db.iter().filter(|(_, v)| carries(v)).partition(|(_, v)| v.is_dead());
+    let keys = |some: Vec<(&String, &Value)>| some.into_iter().map(|(k, _)| k.clone()).collect();
+    (keys(live), keys(dead))
+}
+
 fn counter(pending: i64, total: i64) -> Value {
     Value::Usage { pending, total, leases: Vec::new() }
 }
@@ -119,6 +128,8 @@ enum Expected {
     Between(usize, usize),
     /// Key and count, in any order.
     Counts(BTreeMap<String, i64>),
+    /// All that a scan finds, in one call, in any order.
+    Found(BTreeSet<String>),
 }
 
 impl Model {
@@ -226,7 +237,34 @@ impl Model {
                     assert_eq!(got.as_ref(), expected, "{key} in db {db}, after {}", self.tail());
                 }
             }
+            for tag in TAGS {
+                self.compare_tag(client, tag, expected);
+            }
         }
+    }
+
+    /// Scans a tag in small steps.
+    #[track_caller]
+    fn compare_tag(&self, client: &mut Client, tag: &str, db: &Db) {
+        let (live, dead) = carriers(db, tag);
+        let card = client.must(&format!("APIKEY.TAGCARD {tag}"));
+        self.judge(tag, &card, &Expected::Between(live.len(), live.len() + dead.len()));
+        let mut found: Vec<String> = Vec::new();
+        let mut cursor = "0".to_string();
+        loop {
+            let reply = client.must(&format!("APIKEY.TAGSCAN {tag} {cursor} COUNT 2"));
+            found.extend(reply.items()[1].items().iter().map(Reply::text));
+            cursor = reply.items()[0].text();
+            if cursor == "0" {
+                break;
+            }
+        }
+        found.sort();
+        // Where the dead are going meanwhile, one of the living may be met again.
+        if !self.reclaim.held && !dead.is_empty() {
+            found.dedup();
+        }
+        assert_eq!(found, live.into_iter().collect::<Vec<_>>(), "{tag}, after {}", self.tail());
     }
 
     /// The latest commands, for the message of a failed assertion.
@@ -267,6 +305,13 @@ impl Model {
                 let number = reply.int();
                 let between = *least as i64 <= number && number <= *most as i64;
                 assert!(between, "{line}: {number}, not {least} to {most}, after {}", self.tail());
+            }
+            Expected::Found(keys) => {
+                let [cursor, got] = reply.items() else { panic!("{line}: {reply:?}") };
+                let mut got: Vec<String> = got.items().iter().map(Reply::text).collect();
+                got.sort();
+                let keys: Vec<String> = keys.iter().cloned().collect();
+                assert_eq!((cursor, got), (&bulk("0"), keys), "{line}, after {}", self.tail());
             }
             Expected::Counts(counts) => {
                 let pairs = reply.items().chunks_exact(2);
@@ -333,7 +378,9 @@ impl Model {
         let key = self.key();
         let here = self.dbs[self.db].get(&key).cloned();
         match self.rng.below(100) {
-            0..=23 => self.setval(key, here),
+            0..=21 => self.setval(key, here),
+            22 => self.tagcard(),
+            23 => self.tagscan(),
             24..=25 => self.usage_lease(),
             26 => self.usage_ack(),
             27 => self.usage_nack(),
@@ -549,6 +596,31 @@ impl Model {
                 }
             }
         }
+    }
+
+    fn some_tag(&mut self) -> String {
+        match self.rng.below(3) {
+            0 => format!("apikey:user:{}", self.rng.pick(&USERS)),
+            _ => self.rng.pick(&TAGS).to_string(),
+        }
+    }
+
+    #[track_caller]
+    fn tagcard(&mut self) {
+        let tag = self.some_tag();
+        let (live, dead) = carriers(&self.dbs[self.db], &tag);
+        // What waits for its end may count.
+        self.say(
+            format!("APIKEY.TAGCARD {tag}"),
+            Expected::Between(live.len(), live.len() + dead.len()),
+        );
+    }
+
+    #[track_caller]
+    fn tagscan(&mut self) {
+        let tag = self.some_tag();
+        let (live, _) = carriers(&self.dbs[self.db], &tag);
+        self.say(format!("APIKEY.TAGSCAN {tag} 0 COUNT 1000"), Expected::Found(live));
     }
 
     #[track_caller]

@@ -362,6 +362,8 @@ fn what_did_nothing_is_not_replicated() {
         "APIKEY.USAGE.GET none",
         "APIKEY.VALIDATE k",
         "APIKEY.TAGS k",
+        "APIKEY.TAGCARD apikey:kind:record",
+        "APIKEY.TAGSCAN apikey:kind:record 0",
         "APIKEY.CHECK",
         "APIKEY.HEALTH",
     ] {
