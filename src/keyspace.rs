@@ -5,7 +5,7 @@
 //! file stores it, and on the server's word that it has come by itself ([`arrived`]).
 
 use crate::error::{Error, Result};
-use crate::ffi::{Ctx, Held, Key, Mode, Name, Notify};
+use crate::ffi::{self, Ctx, Held, Key, Mode, Name, Notify};
 use crate::reclaim;
 use crate::state;
 use crate::types;
@@ -90,6 +90,9 @@ impl<'a> OpenKey<'a> {
         let database = self.ctx.database();
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
+        }
+        if !self.ctx.is_loading() {
+            value.stored(ffi::now());
         }
         let replaced = match self.slot() {
             Slot::Record(old) => old.link.place(),
@@ -178,7 +181,8 @@ impl<'a> OpenKey<'a> {
     }
 }
 
-fn is_dead(value: &RecordValue) -> bool {
+/// Whether a record waits for its end: every read takes it for nothing.
+pub fn is_dead(value: &RecordValue) -> bool {
     state::with(|state| state.is_dead(value))
 }
 

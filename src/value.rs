@@ -60,6 +60,8 @@ pub struct RecordValue {
     pub link: Link,
     /// The one in which the value came to its name.
     era: Cell<Era>,
+    /// Epoch seconds, until 2106; 0 is not known: the value was loaded. Each node has its own.
+    stored_at: Cell<u32>,
 }
 
 /// Allocators round up: one more byte would cost 16.
@@ -68,7 +70,17 @@ const _: () = assert!(size_of::<RecordValue>() <= 32);
 impl RecordValue {
     pub fn new(record: Record, dead: bool) -> Self {
         let era = if dead { NEVER } else { Era::MAX };
-        Self { record, link: Link::default(), era: Cell::new(era) }
+        Self { record, link: Link::default(), era: Cell::new(era), stored_at: Cell::new(0) }
+    }
+
+    /// Notes that the value is stored now (epoch milliseconds).
+    pub fn stored(&self, now: i64) {
+        self.stored_at.set(u32::try_from(now.div_euclid(1000)).unwrap_or(0));
+    }
+
+    /// When the value was stored, in epoch milliseconds, to the second; `None` where that is not known.
+    pub fn stored_at(&self) -> Option<i64> {
+        Some(self.stored_at.get()).filter(|&at| at != 0).map(|at| i64::from(at) * 1000)
     }
 
     /// Whether the value is stamped dead. It can be dead without: [`crate::state::State::is_dead`].

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod check;
 #[cfg(debug_assertions)]
 pub mod debug;
+pub mod describe;
 pub mod dropped;
 pub mod health;
 pub mod lease;
@@ -29,6 +30,7 @@ pub fn register(ctx: Ctx) -> Result<()> {
     commands.add::<tags::Tags>()?;
     commands.add::<tagscan::TagCard>()?;
     commands.add::<tagscan::TagScan>()?;
+    commands.add::<describe::Describe>()?;
     commands.add::<usage::Incr>()?;
     commands.add::<usage::Get>()?;
     commands.add::<usage::Take>()?;

@@ -181,6 +181,7 @@ fn two_tenants_cannot_invalidate_each_others_keys() {
             assert_eq!(mine.run(&both), no_tag(2), "and nothing of its own goes with it: {tag}");
         }
         assert!(mine.run(&format!("APIKEY.INVAL {other}:k")).is_error());
+        assert_eq!(mine.run(&format!("APIKEY.DESCRIBE {other}:k")), no_key());
         for tag in tags(one).iter().chain(&[format!("{one}:t")]) {
             assert_eq!(mine.run(&format!("APIKEY.TAGCARD {tag}")), int(1), "{tag}");
             let found = array([bulk("0"), array([bulk(format!("{one}:k"))])]);
@@ -227,6 +228,7 @@ fn a_key_takes_the_permission_for_what_the_command_does_to_it() {
     for (call, on_r, on_w) in [
         (format!("APIKEY.VALIDATE <>:k SECRET {SECRET}"), YES, NO),
         ("APIKEY.TAGS <>:k".into(), YES, NO),
+        ("APIKEY.DESCRIBE <>:k".into(), YES, NO),
         ("APIKEY.TOKEN <>:k".into(), YES, NO),
         (format!("APIKEY.SETVAL <>:k {json} SECRET {SECRET}"), NO, YES),
         (format!("APIKEY.SETVAL <>:k {json} NX"), NO, YES),
@@ -286,6 +288,7 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
     assert_eq!(c.must("APIKEY.TAGS k").items().len(), 4);
     assert_eq!(c.must("APIKEY.TAGCARD tag"), int(1));
     assert_eq!(c.must("APIKEY.TAGSCAN tag 0"), array([bulk("0"), array([bulk("k")])]));
+    assert_eq!(c.must("APIKEY.DESCRIBE k").get("kind"), &bulk("record"));
     assert_eq!(c.invalidate("tag"), 1);
     let token = c.must("APIKEY.TOKEN k").text();
     let json = record("k", "u");
@@ -327,6 +330,7 @@ fn a_user_may_be_given_one_command_on_every_server() {
         "APIKEY.TAGINVAL tag",
         "APIKEY.TAGCARD tag",
         "APIKEY.TAGSCAN tag 0",
+        "APIKEY.DESCRIBE k",
         "APIKEY.USAGE.FLUSH",
         "APIKEY.CHECK",
     ] {

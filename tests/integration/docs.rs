@@ -39,7 +39,7 @@ const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 22] = [
+const COMMANDS: [Is; 23] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -155,6 +155,18 @@ const COMMANDS: [Is; 22] = [
         dangerous: false,
         tips: &["request_policy:special"],
         args: "tag:string cursor:integer [COUNT count:integer]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.describe",
+        alias: None,
+        arity: 2,
+        flags: &["readonly"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key",
         complexity: "O(N)",
     },
     Is {
@@ -446,6 +458,7 @@ fn command_getkeys_finds_the_keys() {
         ("APIKEY.INVAL a", &["a"], DELETES),
         ("APIKEY.INVAL a b c", &["a", "b", "c"], DELETES),
         ("APIKEY.TAGS k", &["k"], READS),
+        ("APIKEY.DESCRIBE k", &["k"], READS),
         ("APIKEY.USAGE.INCR k BY 5", &["k"], UPDATES),
         ("APIKEY.USAGEINCR k", &["k"], UPDATES),
         ("APIKEY.USAGE.GET k", &["k"], READS),

@@ -113,6 +113,7 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("tags", vec!["", " k more"]),
         ("tagcard", vec!["", " tag more"]),
         ("tagscan", vec!["", " tag"]),
+        ("describe", vec!["", " k more"]),
         ("usage.incr", vec![""]),
         ("usage.get", vec!["", " k more"]),
         ("usage.take", vec![""]),
@@ -708,6 +709,9 @@ fn a_key_of_another_type_or_kind_is_refused() {
             t.wrong(&format!("APIKEY.USAGE{call} {key}"), WRONG_TYPE);
         }
         t.wrong(&format!("APIKEY.USAGE.TAKE use {key} full"), WRONG_TYPE);
+    }
+    for key in ["str", "list"] {
+        t.wrong(&format!("APIKEY.DESCRIBE {key}"), WRONG_TYPE);
     }
     for (key, name) in [("rec", "GET"), ("use", "GET"), ("rec", "LLEN"), ("use", "INCR")] {
         t.wrong(&format!("{name} {key}"), WRONG_TYPE);

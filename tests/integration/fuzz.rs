@@ -374,6 +374,7 @@ fn damaged_payloads_never_stop_the_server() {
             for command in [
                 "APIKEY.VALIDATE",
                 "APIKEY.TAGS",
+                "APIKEY.DESCRIBE",
                 "APIKEY.USAGE.GET",
                 "APIKEY.USAGE.INCR",
                 "APIKEY.USAGE.TAKE",

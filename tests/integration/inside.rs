@@ -1,4 +1,4 @@
-//! TAGCARD and TAGSCAN: looking at what is stored.
+//! TAGCARD, TAGSCAN and DESCRIBE: looking at what is stored.
 
 use crate::harness::server::Stop;
 use crate::harness::*;
@@ -192,4 +192,107 @@ fn a_cursor_of_before_a_flush_a_swap_or_a_restart_does_no_harm() {
     assert_eq!(scan(&mut c, "tag", &cursor, 10), ("0".into(), vec![]));
     assert_eq!(scan(&mut c, "tag", "18446744073709551615", 10_000), ("0".into(), vec![]));
     assert_exact(&server);
+}
+
+#[test]
+fn describe_tells_what_stands_under_a_key_and_nothing_secret() {
+    let server = Server::start();
+    let mut c = server.client();
+    assert_eq!(c.must("APIKEY.DESCRIBE none"), nil());
+    c.fill("k", &["b", "a"]);
+    let told = c.must("APIKEY.DESCRIBE k");
+    assert_eq!(told.names(), ["kind", "ttl", "age", "bytes", "tags", "digests", "live"]);
+    assert_eq!((told.get("kind"), told.get("live")), (&bulk("record"), &int(1)));
+    assert_eq!(told.get("digests"), &int(1));
+    assert_eq!(told.get("tags"), &c.must("APIKEY.TAGS k"));
+    assert!((290_000..=300_000).contains(&told.get("ttl").int()), "{told:?}");
+    assert!((0..10_000).contains(&told.get("age").int()), "{told:?}");
+    // The record of 46 bytes, a digest of 32, and what belongs to every record.
+    assert!((100..300).contains(&told.get("bytes").int()), "{told:?}");
+    let hex = &DIGEST[..16];
+    assert!(!format!("{told:?}").contains(hex));
+
+    let other = "00".repeat(32);
+    let json = record("k", "u");
+    c.must(&format!("APIKEY.SETVAL k {json} DIGEST {DIGEST} DIGEST {other}"));
+    c.must("PERSIST k");
+    let told = c.must("APIKEY.DESCRIBE k");
+    assert_eq!((told.get("digests"), told.get("ttl")), (&int(2), &int(-1)));
+    c.must(&format!("APIKEY.SETVAL k {json}"));
+    assert_eq!(c.must("APIKEY.DESCRIBE k").get("digests"), &int(0));
+
+    let token = c.must("APIKEY.TOKEN nobody").text();
+    c.must(&format!("APIKEY.SETABSENT nobody TOKEN {token} TAGS 1 t"));
+    let told = c.must("APIKEY.DESCRIBE nobody");
+    assert_eq!((told.get("kind"), told.get("digests")), (&bulk("absent"), &int(0)));
+    assert_eq!((told.get("tags"), told.get("live")), (&array([bulk("t")]), &int(1)));
+    assert!((20_000..=30_000).contains(&told.get("ttl").int()), "{told:?}");
+
+    c.count("use", 5);
+    let told = c.must("APIKEY.DESCRIBE use");
+    assert_eq!((told.get("kind"), told.get("ttl")), (&bulk("usage"), &int(-1)));
+    assert_eq!((told.get("tags"), told.get("live")), (&array([]), &int(1)));
+    assert!((0..10_000).contains(&told.get("age").int()), "since its first use: {told:?}");
+    if server::kind() != Kind::Redis62 {
+        c.resp3();
+        let as_map = c.must("APIKEY.DESCRIBE k");
+        assert!(matches!(as_map, Reply::Map(_)), "{as_map:?}");
+        assert_eq!(c.must("APIKEY.DESCRIBE none"), nil());
+    }
+}
+
+#[test]
+fn describe_tells_that_a_dead_entry_is_dead() {
+    let server = Server::start();
+    let mut c = server.client();
+    if !hold(&mut c) {
+        return;
+    }
+    c.fill("from", &["t"]);
+    let tags = c.must("APIKEY.TAGS from");
+    c.must("RENAME from to");
+    let told = c.must("APIKEY.DESCRIBE to");
+    assert_eq!((told.get("kind"), told.get("live")), (&bulk("record"), &int(0)));
+    assert_eq!(told.get("tags"), &tags, "those that it carried");
+    release(&mut c);
+    reclaimed(&mut c);
+    assert_eq!(c.must("APIKEY.DESCRIBE to"), nil());
+}
+
+#[test]
+fn the_age_of_what_was_loaded_is_not_known_and_a_replica_has_its_own() {
+    let mut server = Server::builder().setting("trust-loaded", "yes").with_aof(false).start();
+    let mut c = server.client();
+    c.fill("loaded", &[]);
+    c.count("use", 1);
+    server.restart(Stop::NoSave);
+    let mut c = server.client();
+    assert_eq!(c.code("loaded"), "VALID");
+    assert_eq!(c.must("APIKEY.DESCRIBE loaded").get("age"), &nil(), "from the AOF");
+    assert!(c.must("APIKEY.DESCRIBE use").get("age").int() >= 0, "a counter keeps its first use");
+    let replica = Server::start();
+    replica.replicate(&server);
+    c.fill("new", &[]);
+    replica.in_sync_with(&server);
+    let mut r = replica.client();
+    assert_eq!(r.must("APIKEY.DESCRIBE loaded").get("age"), &nil());
+    assert!((0..10_000).contains(&r.must("APIKEY.DESCRIBE new").get("age").int()));
+    assert_eq!(scan_all(&mut r, "apikey:kind:record", 1, |_| {}), ["loaded", "new"]);
+    assert_eq!(r.must("APIKEY.TAGCARD apikey:kind:record"), int(2));
+    c.must("DEBUG RELOAD");
+    assert_eq!(c.must("APIKEY.DESCRIBE new").get("age"), &nil(), "from the RDB");
+}
+
+#[test]
+fn looking_at_a_key_does_not_make_it_look_used() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("CONFIG SET maxmemory-policy volatile-lfu");
+    c.fill("k", &["tag"]);
+    let before = c.must("OBJECT FREQ k");
+    for _ in 0..200 {
+        c.must("APIKEY.DESCRIBE k");
+        c.must("APIKEY.TAGSCAN tag 0");
+    }
+    assert_eq!(c.must("OBJECT FREQ k"), before);
 }

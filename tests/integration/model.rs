@@ -235,10 +235,30 @@ impl Model {
                 let may_be_gone = !self.reclaim.held && expected.is_some_and(Value::is_dead);
                 if !(may_be_gone && got.is_none()) {
                     assert_eq!(got.as_ref(), expected, "{key} in db {db}, after {}", self.tail());
+                    self.compare_description(client, key, expected);
                 }
             }
             for tag in TAGS {
                 self.compare_tag(client, tag, expected);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn compare_description(&self, client: &mut Client, key: &str, expected: Option<&Value>) {
+        let got = client.run(&format!("APIKEY.DESCRIBE {key}"));
+        match expected {
+            None => assert_eq!(got, nil(), "{key}"),
+            Some(Value::Text) => assert_eq!(got, error(WRONGTYPE), "{key}"),
+            Some(Value::Usage { .. }) => assert_eq!(got.get("kind"), &bulk("usage"), "{key}"),
+            Some(Value::Entry { live: false, .. }) if !self.reclaim.held && got == nil() => {}
+            Some(Value::Entry { tags, live }) => {
+                assert_eq!(got.get("kind"), &bulk("record"), "{key}");
+                assert_eq!(got.get("live"), &int((*live).into()), "{key}");
+                assert_eq!(got.get("digests"), &int(1), "{key}");
+                let got: BTreeSet<String> =
+                    got.get("tags").items().iter().map(Reply::text).collect();
+                assert_eq!(&got, tags, "{key}");
             }
         }
     }

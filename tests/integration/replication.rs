@@ -364,6 +364,7 @@ fn what_did_nothing_is_not_replicated() {
         "APIKEY.TAGS k",
         "APIKEY.TAGCARD apikey:kind:record",
         "APIKEY.TAGSCAN apikey:kind:record 0",
+        "APIKEY.DESCRIBE k",
         "APIKEY.CHECK",
         "APIKEY.HEALTH",
     ] {

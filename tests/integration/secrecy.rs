@@ -181,6 +181,7 @@ impl Watched {
                 c.cmd([b"OBJECT".as_slice(), b"ENCODING", key]);
                 c.cmd([b"DEBUG".as_slice(), b"OBJECT", key]);
                 c.cmd([b"APIKEY.TAGS".as_slice(), key]);
+                c.cmd([b"APIKEY.DESCRIBE".as_slice(), key]);
                 c.cmd([b"APIKEY.VALIDATE".as_slice(), key]);
                 c.cmd([b"APIKEY.USAGE.GET".as_slice(), key]);
             }
