@@ -20,6 +20,8 @@ pub struct Stats {
     pub disabled: u64,
     pub expired: u64,
     pub forbidden: u64,
+    /// Answers that there is no such key.
+    pub absent: u64,
     /// Fills that their token refused.
     pub stale_fills_refused: u64,
     /// Entries that the server evicted.
@@ -38,6 +40,7 @@ impl Default for Stats {
             disabled: 0,
             expired: 0,
             forbidden: 0,
+            absent: 0,
             stale_fills_refused: 0,
             evicted_entries: 0,
             redeliveries: 0,
@@ -78,7 +81,8 @@ impl Stats {
             Verdict::Disabled => self.disabled += 1,
             Verdict::Expired => self.expired += 1,
             Verdict::Forbidden(_) => self.forbidden += 1,
-            Verdict::Absent | Verdict::Unverified | Verdict::Valid => {}
+            Verdict::Absent => self.absent += 1,
+            Verdict::Unverified | Verdict::Valid => {}
         }
     }
 

@@ -106,6 +106,7 @@ struct Figures {
     disabled: u64,
     expired: u64,
     forbidden: u64,
+    absent_answers: u64,
     stale_fills_refused: u64,
     evicted_entries: u64,
     last_minute: LastMinute,
@@ -134,6 +135,7 @@ impl Figures {
                 disabled: stats.disabled,
                 expired: stats.expired,
                 forbidden: stats.forbidden,
+                absent_answers: stats.absent,
                 stale_fills_refused: stats.stale_fills_refused,
                 evicted_entries: stats.evicted_entries,
                 last_minute: stats.last_minute(now),
@@ -178,7 +180,7 @@ impl Figures {
         ]
     }
 
-    fn answers(&self) -> [Field; 10] {
+    fn answers(&self) -> [Field; 11] {
         [
             (c"hits", self.hits),
             (c"misses", self.misses),
@@ -188,6 +190,7 @@ impl Figures {
             (c"disabled", self.disabled),
             (c"expired", self.expired),
             (c"forbidden", self.forbidden),
+            (c"absent_answers", self.absent_answers),
             (c"stale_fills_refused", self.stale_fills_refused),
             (c"evicted_entries", self.evicted_entries),
         ]

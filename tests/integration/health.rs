@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 30] = [
+const HEALTH: [&str; 31] = [
     "status",
     "reasons",
     "version",
@@ -17,6 +17,7 @@ const HEALTH: [&str; 30] = [
     "disabled",
     "expired",
     "forbidden",
+    "absent_answers",
     "stale_fills_refused",
     "evicted_entries",
     "records",
@@ -65,7 +66,7 @@ fn health_is_a_map_of_the_figures() {
     ] {
         assert_eq!(health.get(name), &value, "{name}");
     }
-    for name in &HEALTH[5..21] {
+    for name in &HEALTH[5..22] {
         if *name != "index_bytes" {
             assert_eq!(health.get(name), &int(0), "{name}");
         }
@@ -86,6 +87,8 @@ fn health_and_info_count_answers_and_contents_alike() {
     store(&mut c, "on", r#""scopes":["a"]"#, &format!("{secret} TAGS 2 x y"));
     store(&mut c, "off", r#""is_active":false"#, &secret);
     store(&mut c, "past", r#""expires_at":1"#, "TAGS 1 x");
+    let token = c.must("APIKEY.TOKEN nobody").text();
+    assert_eq!(c.run(&format!("APIKEY.SETABSENT nobody TOKEN {token}")), ok());
     c.select(1);
     store(&mut c, "on", "", "TAGS 1 x");
     c.select(0);
@@ -98,6 +101,8 @@ fn health_and_info_count_answers_and_contents_alike() {
         &format!("on {secret} SCOPE a"),
         "on",
         "none",
+        "nobody",
+        "nobody SECRET wrong",
     ] {
         c.must(&format!("APIKEY.VALIDATE {line}"));
     }
@@ -117,18 +122,19 @@ fn health_and_info_count_answers_and_contents_alike() {
     for (section, name, value) in [
         ("service", "enabled", 1),
         ("service", "writes_enabled", 1),
-        ("answers", "hits", 7),
+        ("answers", "hits", 9),
         ("answers", "misses", 1),
-        ("answers", "hit_rate", 87),
-        ("answers", "hit_rate_1m", 87),
+        ("answers", "hit_rate", 90),
+        ("answers", "hit_rate_1m", 90),
         ("answers", "mismatches", 2),
         ("answers", "disabled", 1),
         ("answers", "expired", 1),
         ("answers", "forbidden", 1),
+        ("answers", "absent_answers", 2),
         ("answers", "stale_fills_refused", 2),
         ("answers", "evicted_entries", 0),
         ("contents", "records", 4),
-        ("contents", "absent", 0),
+        ("contents", "absent", 1),
         ("contents", "usage_counters", 3),
         // In database 0 x, y and three automatic ones; in database 1 x and the same three.
         ("contents", "tags", 9),

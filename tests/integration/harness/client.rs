@@ -291,8 +291,7 @@ impl Client {
     #[track_caller]
     pub fn info(&mut self, section: &str, name: &str) -> Option<String> {
         let text = self.cmd(["INFO", section]).text();
-        let line = text.lines().find_map(|l| l.strip_prefix(name));
-        line.and_then(|l| l.strip_prefix(':')).map(str::to_string)
+        text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::to_string)
     }
 
     /// Keeps, from here on, the very bytes that the server sends.
