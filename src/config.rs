@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::ffi::{self, Args, Ctx, Setting, Text};
 use crate::guard;
+use crate::state;
 use apikey_engine::sanitise::{ExtraFields, Limits, MAX_EXTRA_FIELDS};
 use redis_module::raw;
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
@@ -126,6 +127,9 @@ impl Names {
 
 const YEAR_IN_SECONDS: i64 = 31_536_000;
 
+/// The most refused validations that LOG can keep.
+pub const MAX_LOG_LEN: i64 = 10_000;
+
 pub static VALIDATION_TTL: Number = Number::new(c"validation-ttl", 300, 1, YEAR_IN_SECONDS);
 pub static ABSENT_TTL: Number = Number::new(c"absent-ttl", 30, 1, YEAR_IN_SECONDS);
 pub static MAX_NAME_LENGTH: Number = Number::new(c"max-name-length", 100, 1, 65_536);
@@ -137,6 +141,7 @@ pub static FENCE_SLOTS: Number = Number::new(c"fence-slots", 65_536, 1, 16_777_2
 pub static TOKEN_TTL_MS: Number = Number::new(c"token-ttl-ms", 30_000, 1, 86_400_000);
 pub static SYNC_RECLAIM: Number = Number::new(c"sync-reclaim", 256, 0, 100_000);
 pub static RECLAIM_BUDGET_US: Number = Number::new(c"reclaim-budget-us", 500, 10, 100_000);
+pub static LOG_MAX_LEN: Number = Number::new(c"log-max-len", 128, 0, MAX_LOG_LEN);
 pub static MIN_HIT_RATE: Number = Number::new(c"min-hit-rate", 80, 0, 100);
 pub static MAX_MEMORY_PERCENT: Number = Number::new(c"max-memory-percent", 90, 1, 100);
 pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
@@ -158,7 +163,7 @@ pub static DIGEST_FIELD: Names = Names::new(
 pub static INVALIDATION_CHANNEL: Names =
     Names::new(c"invalidation-channel", "channel", 1, (&[], ""));
 
-static NUMBERS: [&Number; 12] = [
+static NUMBERS: [&Number; 13] = [
     &ABSENT_TTL,
     &SYNC_RECLAIM,
     &RECLAIM_BUDGET_US,
@@ -169,6 +174,7 @@ static NUMBERS: [&Number; 12] = [
     &MAX_RECORD_BYTES,
     &MAX_SCOPES,
     &MAX_TAGS,
+    &LOG_MAX_LEN,
     &MIN_HIT_RATE,
     &MAX_MEMORY_PERCENT,
 ];
@@ -235,8 +241,13 @@ fn set_by_argument(name: &str, value: &[u8]) -> Result<()> {
 fn register(ctx: Ctx) -> Result<()> {
     for own in NUMBERS {
         let setting = Setting { name: own.name, own, fixed: own.fixed };
-        let bounds = (own.least, own.most);
-        ffi::register_number(ctx, setting, own.get(), bounds, Some(get_number), Some(set_number))?;
+        ffi::register_number(
+            ctx,
+            setting,
+            own.get(),
+            (own.least, own.most),
+            (Some(get_number), Some(set_number), Some(apply_number)),
+        )?;
     }
     for own in SWITCHES {
         let setting = Setting { name: own.name, own, fixed: false };
@@ -265,6 +276,16 @@ unsafe extern "C" fn set_number(
 ) -> c_int {
     // The server has checked the bounds.
     guard::run("config", (), || (*own.cast::<Number>()).value.store(value, Relaxed));
+    raw::REDISMODULE_OK as c_int
+}
+
+/// CONFIG SET has set all that it was to set.
+unsafe extern "C" fn apply_number(
+    _: *mut raw::RedisModuleCtx,
+    _: *mut c_void,
+    _: *mut *mut raw::RedisModuleString,
+) -> c_int {
+    guard::run("config", (), || state::with(|state| state.refusals.trim(LOG_MAX_LEN.size())));
     raw::REDISMODULE_OK as c_int
 }
 

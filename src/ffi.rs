@@ -352,8 +352,39 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// The caller's user; `None` for another module that calls in its own name.
-    fn user_name(self) -> Option<Text> {
+    /// Whether the call comes over a connection: not from a script, another module or an AOF, whose clients
+    /// may not block and are in no MULTI of their own.
+    fn has_connection(self) -> bool {
+        let flags = self.flags();
+        let is = |flag: u32| flags & flag != 0;
+        !is(raw::REDISMODULE_CTX_FLAGS_LUA)
+            && (!is(raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING)
+                || is(raw::REDISMODULE_CTX_FLAGS_MULTI))
+    }
+
+    /// Where the caller's connection comes from, its host and its port; `None` where there is none.
+    pub fn client_address(self) -> Option<(String, u16)> {
+        if !self.has_connection() {
+            return None;
+        }
+        // SAFETY: reads the table; the context is valid. A structure of numbers and an array, in the
+        // version that it names, which the server fills and ends with a NUL. The client has a connection:
+        // Valkey 9 finds a script's client too, and ends at the connection that it has not.
+        unsafe {
+            let id = raw::RedisModule_GetClientId?(self.raw);
+            let mut info: raw::RedisModuleClientInfo = std::mem::zeroed();
+            info.version = u64::from(raw::REDISMODULE_CLIENTINFO_VERSION);
+            let data: *mut c_void = (&raw mut info).cast();
+            accepted(raw::RedisModule_GetClientInfoById?(data, id)).ok()?;
+            let host = info.addr.map(|byte| byte as u8);
+            let host = CStr::from_bytes_until_nul(&host).ok()?;
+            Some((host.to_string_lossy().into_owned(), info.port))
+        }
+    }
+
+    /// The caller's user; `None` for another module that calls in its own name, and where the server
+    /// does not tell (6.2, in a script).
+    pub fn user_name(self) -> Option<Text> {
         // SAFETY: reads the table; the context is valid; the string is ours, since the module uses no
         // automatic memory. GetCurrentUserName dereferences the client's user, which is null where a
         // module calls by RM_Call, so a client that is in no list (that one, or a script's) is asked
@@ -1091,8 +1122,11 @@ pub fn register_number<T>(
     setting: Setting<T>,
     default: i64,
     (least, most): (i64, i64),
-    get: raw::RedisModuleConfigGetNumericFunc,
-    set: raw::RedisModuleConfigSetNumericFunc,
+    (get, set, apply): (
+        raw::RedisModuleConfigGetNumericFunc,
+        raw::RedisModuleConfigSetNumericFunc,
+        raw::RedisModuleConfigApplyFunc,
+    ),
 ) -> Result<(), Refused> {
     let own = setting.own_ptr();
     // SAFETY: OnLoad's context; a static text; the callbacks take the private data for what it is.
@@ -1106,7 +1140,7 @@ pub fn register_number<T>(
             most,
             get,
             set,
-            None,
+            apply,
             own,
         ))
     })

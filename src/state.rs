@@ -16,6 +16,7 @@ use apikey_engine::database::{tags_in_index, Database, Held, Totals};
 use apikey_engine::fence::{Fence, Token};
 use apikey_engine::lease::{Id, Ids, Leases, Terms};
 use apikey_engine::record::Record;
+use apikey_engine::refusals::Refusals;
 use apikey_engine::segments::Place;
 use apikey_engine::stats::Stats;
 use apikey_engine::tag_index::{Fingerprint, Fingerprints};
@@ -34,6 +35,8 @@ pub struct State {
     pub fingerprints: Fingerprints,
     pub fence: Fence,
     pub stats: Stats,
+    /// The latest refused validations, for LOG.
+    pub refusals: Refusals,
     /// Ids of batches and lines.
     ids: Ids,
     /// By number of database; a database without keys of ours may have none.
@@ -75,6 +78,7 @@ impl State {
             fingerprints: Fingerprints::new(ffi::random_bytes()),
             fence: Fence::new(random_run(), config::FENCE_SLOTS.size()),
             stats: Stats::default(),
+            refusals: Refusals::default(),
             ids: Ids::new(ffi::random_bytes()),
             regions: Vec::new(),
             aside: None,

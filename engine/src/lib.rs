@@ -19,6 +19,7 @@
 //! | [`usage`] | a usage counter |
 //! | [`lease`] | counts that were handed over and not settled; the batches they form |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
+//! | [`refusals`] | the latest refused validations |
 //! | [`stats`], [`health`] | what was answered; how the module fares |
 
 pub mod announcement;
@@ -30,6 +31,7 @@ pub mod fence;
 pub mod health;
 pub mod lease;
 pub mod record;
+pub mod refusals;
 pub mod sanitise;
 pub mod scope;
 pub mod segments;

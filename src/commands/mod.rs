@@ -9,6 +9,7 @@ pub mod describe;
 pub mod dropped;
 pub mod health;
 pub mod lease;
+pub mod log;
 pub mod record;
 pub mod tags;
 pub mod tagscan;
@@ -40,6 +41,7 @@ pub fn register(ctx: Ctx) -> Result<()> {
     commands.add::<lease::Nack>()?;
     commands.add::<lease::Leased>()?;
     commands.add::<health::Health>()?;
+    commands.add::<log::Log>()?;
     commands.add::<check::Check>()?;
     commands.add::<apply::Apply>()?;
     commands.add::<dropped::Dropped>()?;

@@ -1,6 +1,7 @@
 //! SETVAL, VALIDATE, TOKEN and INVAL: a key's record.
 
 use crate::command::{Arg, Command, Keys, Repeat, Spec, DELETES, OVERWRITES, READS};
+use crate::commands::log;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::events;
@@ -14,6 +15,7 @@ use crate::value::RecordValue;
 use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
 use apikey_engine::fence::Token;
 use apikey_engine::record::Record;
+use apikey_engine::refusals::told;
 use apikey_engine::sanitise::{Limits, Parts};
 use apikey_engine::verdict::{judge, Verdict};
 
@@ -315,19 +317,21 @@ impl Command for Validate {
         let record = &value.record;
         let verdict = judge(record, secret.or(digest).as_ref(), scopes(args), now);
         state::with(|state| state.stats.count_hit(verdict, now));
-        match verdict {
-            Verdict::Absent => reply(ctx, "ABSENT", None),
-            Verdict::Mismatch => reply(ctx, "MISMATCH", None),
-            Verdict::Disabled => reply(ctx, "DISABLED", None),
-            Verdict::Expired => reply(ctx, "EXPIRED", None),
-            Verdict::Forbidden(number) => reply(ctx, "FORBIDDEN", scopes(args).nth(number)),
-            Verdict::Valid => reply(ctx, "VALID", Some(record.json())),
-            Verdict::Unverified => {
-                ctx.reply_array(3);
-                ctx.reply_bulk(b"UNVERIFIED");
-                ctx.reply_bulk(record.json());
-                ctx.reply_bulk(token(ctx, now).text().as_bytes());
-            }
+        if let Some((code, _)) = told(verdict) {
+            let scope = match verdict {
+                Verdict::Forbidden(number) => scopes(args).nth(number),
+                _ => None,
+            };
+            drop(key);
+            log::note(ctx, name, verdict, scope, now);
+            reply(ctx, code, scope);
+        } else if verdict == Verdict::Valid {
+            reply(ctx, "VALID", Some(record.json()));
+        } else {
+            ctx.reply_array(3);
+            ctx.reply_bulk(b"UNVERIFIED");
+            ctx.reply_bulk(record.json());
+            ctx.reply_bulk(token(ctx, now).text().as_bytes());
         }
         Ok(())
     }

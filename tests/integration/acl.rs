@@ -307,6 +307,8 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
         "APIKEY.USAGEACK b",
         "APIKEY.USAGE.NACK b",
         "APIKEY.USAGENACK b",
+        "APIKEY.LOG",
+        "APIKEY.LOG RESET",
         "APIKEY.CHECK",
         "APIKEY.APPLY k v",
     ] {
@@ -331,6 +333,7 @@ fn a_user_may_be_given_one_command_on_every_server() {
         "APIKEY.TAGCARD tag",
         "APIKEY.TAGSCAN tag 0",
         "APIKEY.DESCRIBE k",
+        "APIKEY.LOG",
         "APIKEY.USAGE.FLUSH",
         "APIKEY.CHECK",
     ] {

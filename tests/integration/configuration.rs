@@ -7,7 +7,7 @@ use crate::harness::*;
 const FIXED: &str = "fence-slots";
 
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 12] = [
+const NUMBERS: [(&str, i64, i64, i64); 13] = [
     ("validation-ttl", 300, 1, 31_536_000),
     ("absent-ttl", 30, 1, 31_536_000),
     ("max-name-length", 100, 1, 65_536),
@@ -18,6 +18,7 @@ const NUMBERS: [(&str, i64, i64, i64); 12] = [
     ("token-ttl-ms", 30_000, 1, 86_400_000),
     ("sync-reclaim", 256, 0, 100_000),
     ("reclaim-budget-us", 500, 10, 100_000),
+    ("log-max-len", 128, 0, 10_000),
     ("min-hit-rate", 80, 0, 100),
     ("max-memory-percent", 90, 1, 100),
 ];
@@ -31,7 +32,7 @@ const NAMES: [&str; 3] = ["extra-fields", "digest-field", "invalidation-channel"
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 19] = [
+const OTHERS: [(&str, &str); 20] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("max-name-length", "5"),
@@ -42,6 +43,7 @@ const OTHERS: [(&str, &str); 19] = [
     ("token-ttl-ms", "1000"),
     ("sync-reclaim", "1"),
     ("reclaim-budget-us", "10"),
+    ("log-max-len", "3"),
     ("min-hit-rate", "33"),
     ("max-memory-percent", "55"),
     ("trust-loaded", "yes"),
@@ -321,6 +323,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("token-ttl-ms", "30000"),
         ("sync-reclaim", "256"),
         ("reclaim-budget-us", "500"),
+        ("log-max-len", "128"),
         ("min-hit-rate", "80"),
         ("max-memory-percent", "90"),
         ("trust-loaded", "no"),
@@ -432,6 +435,11 @@ fn assert_settings_hold(c: &mut Client) {
         c.must("APIKEY.DEBUG HOLD no");
         reclaimed(c);
     }
+
+    for n in 0..5 {
+        c.must(&format!("APIKEY.VALIDATE k SCOPE s{n}"));
+    }
+    assert_eq!(c.must("APIKEY.LOG").items().len(), 3, "log-max-len");
 
     // min-hit-rate: with 33 of 100 it is met, with 32 it is not. The lookups above are hits, and some
     // more misses make up for them.

@@ -39,7 +39,7 @@ const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 23] = [
+const COMMANDS: [Is; 24] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -167,6 +167,18 @@ const COMMANDS: [Is; 23] = [
         dangerous: false,
         tips: &[],
         args: "key:key",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.log",
+        alias: None,
+        arity: -1,
+        flags: &[],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &["request_policy:all_shards"],
+        args: "[COUNT count:integer|RESET]",
         complexity: "O(N)",
     },
     Is {
@@ -396,7 +408,7 @@ fn command_info_tells_arity_flags_and_keys() {
         } else {
             flags.insert("module".into());
         }
-        if is.name == "apikey.check" {
+        if matches!(is.name, "apikey.check" | "apikey.log") {
             flags.insert("admin".into());
         }
         assert_eq!(texts(&info[2]), flags, "{name}");
@@ -482,6 +494,7 @@ fn command_getkeys_finds_the_keys() {
         "APIKEY.TAGINVAL t",
         "APIKEY.TAGCARD t",
         "APIKEY.TAGSCAN t 0",
+        "APIKEY.LOG RESET",
         "APIKEY.USAGE.FLUSH",
         "APIKEY.USAGE.LEASE 5",
         "APIKEY.USAGE.ACK b",

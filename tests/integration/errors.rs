@@ -158,6 +158,10 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.USAGEFLUSH 5", 1),
         ("APIKEY.TAGSCAN tag 0 10", 3),
         ("APIKEY.TAGSCAN tag 0 COUNT 10 MATCH *", 5),
+        ("APIKEY.LOG 5", 1),
+        ("APIKEY.LOG COUNT 5 RESET", 3),
+        ("APIKEY.LOG RESET COUNT 5", 1),
+        ("APIKEY.LOG <>", 1),
     ] {
         t.wrong(line, &format!("ERR unknown option at argument {place}"));
     }
@@ -187,6 +191,7 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.USAGE.INCR use BY 1 BY 1", "BY"),
         ("APIKEY.USAGE.FLUSH COUNT 1 COUNT 1", "COUNT"),
         ("APIKEY.TAGSCAN tag 0 COUNT 1 count 1", "COUNT"),
+        ("APIKEY.LOG COUNT 1 COUNT 1", "COUNT"),
     ] {
         t.wrong(line, &format!("ERR {name} is given twice"));
     }
@@ -244,7 +249,7 @@ fn an_option_without_its_value_is_named() {
         t.wrong(&format!("APIKEY.VALIDATE rec {name}"), &format!("ERR {name} has no value"));
     }
     t.wrong("APIKEY.USAGE.INCR use BY", "ERR BY has no value");
-    for call in ["USAGE.FLUSH", "TAGSCAN tag 0"] {
+    for call in ["USAGE.FLUSH", "TAGSCAN tag 0", "LOG"] {
         t.wrong(&format!("APIKEY.{call} COUNT"), "ERR COUNT has no value");
     }
     for line in ["TAGS 1", "TAGS 2 a", "TAGS 16 a b c NX"] {
@@ -271,6 +276,7 @@ fn a_number_that_is_none_or_out_of_range_gets_the_range() {
         ("APIKEY.USAGE.LEASE 1000 COUNT", "COUNT", 1, 1_000_000),
         ("APIKEY.USAGELEASE 1 COUNT", "COUNT", 1, 1_000_000),
         ("APIKEY.TAGSCAN tag 0 COUNT", "COUNT", 1, 10_000),
+        ("APIKEY.LOG COUNT", "COUNT", 1, 10_000),
     ] {
         let text = format!("ERR {name} must be between {least} and {most}");
         let mut numbers: Vec<String> = NO_NUMBERS.map(str::to_string).into();

@@ -189,6 +189,7 @@ fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>
                 args.extend([b"COUNT".to_vec(), rng.below(4).to_string().into()]);
             }
         }
+        "APIKEY.LOG" => args.push(rng.pick(&["RESET", "COUNT"]).into()),
         "APIKEY.INVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| rng.pick(&KEYS).into()));
         }

@@ -17,6 +17,7 @@ mod harness_works;
 mod health;
 mod inside;
 mod leases;
+mod log;
 mod ordinary_keys;
 mod persistence;
 mod postgres;

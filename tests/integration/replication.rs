@@ -365,6 +365,9 @@ fn what_did_nothing_is_not_replicated() {
         "APIKEY.TAGCARD apikey:kind:record",
         "APIKEY.TAGSCAN apikey:kind:record 0",
         "APIKEY.DESCRIBE k",
+        "APIKEY.VALIDATE k SECRET wrong",
+        "APIKEY.LOG",
+        "APIKEY.LOG RESET",
         "APIKEY.CHECK",
         "APIKEY.HEALTH",
     ] {

@@ -169,6 +169,7 @@ impl Watched {
                 "MODULE LIST",
                 "APIKEY.HEALTH",
                 "APIKEY.CHECK",
+                "APIKEY.LOG COUNT 10000",
                 "MEMORY STATS",
                 "PUBSUB CHANNELS",
             ] {
@@ -300,6 +301,8 @@ fn a_secret_of_a_right_call_is_nowhere() {
     w.replica.in_sync_with(&w.server);
     let reply = w.r.cmd(["APIKEY.VALIDATE", "k", "SECRET", &secret]);
     assert_eq!(code_of(&reply), "VALID");
+    // What the wrong secrets left in LOG is looked at with the other questions.
+    assert_eq!(w.c.must("APIKEY.LOG").items()[0].get("code"), &bulk("MISMATCH"));
     w.assert_nowhere(&secret);
 }
 
