@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::ffi::{self, Args, Ctx};
 use crate::guard;
+use crate::options;
 use redis_module::raw;
 use std::ffi::{c_int, CStr, CString};
 use std::mem::zeroed;
@@ -60,6 +61,10 @@ pub enum Keys {
     All(u32),
     /// Every second argument from this one on.
     EverySecond(c_int, u32),
+    /// Every second argument behind the first, which is their number. The server's own way to find them
+    /// takes a number of keys for one of arguments and would miss half of them (7.0.15), so that it is
+    /// told not to rely on it and asks us (`getkeys-api`).
+    Counted(u32),
 }
 
 pub const READS: u32 = raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS;
@@ -185,8 +190,11 @@ impl<'a> Registrar<'a> {
         if spec.secret && !ffi::is_redis_7() {
             flags.push_str(" no-monitor no-slowlog");
         }
+        if matches!(spec.keys, Keys::Counted(_)) {
+            flags.push_str(" getkeys-api");
+        }
         let range = match spec.keys {
-            Keys::None => (0, 0, 0),
+            Keys::None | Keys::Counted(_) => (0, 0, 0),
             Keys::One(_) => (1, 1, 1),
             Keys::All(_) => (1, -1, 1),
             Keys::EverySecond(first, _) => (first, -1, 2),
@@ -249,11 +257,22 @@ fn key_specs(keys: &Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
         Keys::One(flags) => (flags, 1, 0, 1),
         Keys::All(flags) => (flags, 1, -1, 1),
         Keys::EverySecond(first, flags) => (flags, first, -1, 2),
+        Keys::Counted(flags) => (flags, 1, -1, 2),
     };
     let mut spec = end;
     spec.flags = u64::from(flags);
     spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
     spec.bs.index.pos = first;
+    if matches!(keys, Keys::Counted(_)) {
+        spec.flags |= u64::from(raw::REDISMODULE_CMD_KEY_INCOMPLETE);
+        spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+        spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+            keynumidx: 0,
+            firstkey: 1,
+            keystep: step,
+        };
+        return vec![spec, end];
+    }
     spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
     spec.fk.range = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
         lastkey: last,
@@ -330,6 +349,14 @@ unsafe extern "C" fn call<C: Command>(
     let (ctx, args) = (Ctx::new(ctx), Args::new(argv, argc));
     let bug = Err(Error::INTERNAL);
     let result = guard::run("command", bug, || {
+        if let Keys::Counted(flags) = C::SPEC.keys {
+            if ctx.asks_for_keys() {
+                // Of a call that is wrong none is known; it changes nothing.
+                let positions = options::counted_keys(args).into_iter().flatten();
+                positions.for_each(|position| ctx.key_is_at(position, flags));
+                return Ok(());
+            }
+        }
         if !arity_fits(C::SPEC.arity, args.len()) {
             // Servers before 7.0 are not told the arity.
             let name = args.get(0).map_or(&b""[..], |name| name.bytes());

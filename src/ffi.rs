@@ -202,6 +202,24 @@ impl<'a> Ctx<'a> {
         self.flags() & deny != 0
     }
 
+    /// Whether the server only asks where the keys of a call are (`getkeys-api`).
+    pub fn asks_for_keys(self) -> bool {
+        // SAFETY: reads the table; the context is valid.
+        unsafe { raw::RedisModule_IsKeysPositionRequest.is_some_and(|asks| asks(self.raw) != 0) }
+    }
+
+    /// Tells where a key is, and, where the server wants to know (7.0), what becomes of it.
+    pub fn key_is_at(self, position: usize, flags: u32) {
+        // SAFETY: reads the table; the context is valid and the server checks the position.
+        unsafe {
+            match (raw::RedisModule_KeyAtPosWithFlags, raw::RedisModule_KeyAtPos) {
+                (Some(tell), _) => tell(self.raw, position as c_int, flags as c_int),
+                (None, Some(tell)) => tell(self.raw, position as c_int),
+                (None, None) => {}
+            }
+        }
+    }
+
     /// The number of the selected database.
     pub fn database(self) -> i32 {
         // SAFETY: the context is valid.

@@ -7,6 +7,8 @@ use crate::ffi::{Args, Ctx, Name};
 use apikey_engine::digest::{self, Digest, MAX_SECRET_BYTES};
 use apikey_engine::fence::Token;
 use apikey_engine::tags::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+use std::iter::StepBy;
+use std::ops::Range;
 
 /// The arguments behind the fixed ones, read one by one.
 pub struct Options<'a> {
@@ -142,6 +144,21 @@ pub fn token(options: &mut Options) -> Result<Token> {
     Token::parse(text).map_err(|_| Error::err("TOKEN must be one that a MISS or apikey.token gave"))
 }
 
+/// The most keys of a call that counts them.
+const MAX_COUNTED_KEYS: i64 = 10_000;
+
+/// `numkeys key value [key value ...]`, at the front of a call: where the keys are. The value of each is
+/// behind it.
+pub fn counted_keys(args: Args) -> Result<StepBy<Range<usize>>> {
+    let Some(count) = args.get(1) else { return Err(Error::SYNTAX) };
+    let count = integer(count, "numkeys", 1, MAX_COUNTED_KEYS)?;
+    let end = 2 + 2 * usize::try_from(count).unwrap_or(0);
+    if end > args.len() {
+        return Err(Error::err("numkeys is more than the keys and records that follow"));
+    }
+    Ok((2..end).step_by(2))
+}
+
 /// When an entry is to expire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Expiry {
@@ -151,6 +168,16 @@ pub enum Expiry {
     Keep,
     /// At this time, in epoch milliseconds.
     At(i64),
+}
+
+impl Expiry {
+    /// The time, where nothing is kept; `ttl` is the default.
+    pub fn at(self, now: i64, ttl: &config::Number) -> i64 {
+        match self {
+            Self::At(time) => time,
+            Self::Keep | Self::Default => now + ttl.get() * 1000,
+        }
+    }
 }
 
 /// The options that say so, for COMMAND DOCS.

@@ -1,13 +1,13 @@
 //! SETABSENT: the knowledge that there is no such API key.
 
 use crate::command::{Arg, Command, Keys, Spec, OVERWRITES};
-use crate::commands::record::fills_are_stored;
+use crate::commands::record::{self, fills_are_stored};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::ffi::{self, Args, Ctx, Mode, Name, Notify};
 use crate::keyspace;
-use crate::options::{self, is, set_once, Call, Expiry, ExpiryOptions, Options};
+use crate::options::{self, is, set_once, Call, ExpiryOptions, Options};
 use crate::state;
 use crate::value::RecordValue;
 use apikey_engine::fence::Token;
@@ -44,7 +44,7 @@ impl Command for SetAbsent {
         let record = Record::absent(options.tags.as_deref().unwrap_or_default())
             .ok_or_else(|| Error::err("the tags can't be laid out"))?;
         let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
-        let covers = key.live_record()?.is_some_and(|value| !value.record.is_absent());
+        let covers = record::exists(&key)?;
         let late =
             || !state::with(|state| state.accepts_fill(&options.token, name.bytes(), &record, now));
         // What is replayed was judged where its caller was.
@@ -52,10 +52,7 @@ impl Command for SetAbsent {
             ctx.reply_nil();
             return Ok(());
         }
-        let expires_at = match options.expiry.get() {
-            Expiry::At(time) => time,
-            Expiry::Keep | Expiry::Default => now + config::ABSENT_TTL.get() * 1000,
-        };
+        let expires_at = options.expiry.get().at(now, &config::ABSENT_TTL);
         key.store_record(RecordValue::new(record, events::comes_dead(ctx)), Some(expires_at))?;
         if let Some(value) = key.record()? {
             replicate(ctx, name, &value.record, expires_at);

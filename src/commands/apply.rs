@@ -3,8 +3,8 @@
 use crate::command::{must_be_replayed, Arg, Command, Keys, Spec, OVERWRITES};
 use crate::error::{Error, Result};
 use crate::events;
-use crate::ffi::{Args, Ctx, Mode};
-use crate::keyspace::{self, Slot};
+use crate::ffi::{Args, Ctx, Mode, Name};
+use crate::keyspace::{self, OpenKey, Slot};
 use crate::value::RecordValue;
 use apikey_engine::codec::{self, Value};
 use std::ffi::CStr;
@@ -34,23 +34,35 @@ impl Command for Apply {
         let (Some(name), Some(bytes)) = (args.get(1), args.get(2)) else {
             return Err(Error::SYNTAX);
         };
-        let value = codec::decode(bytes.bytes()).map_err(|bad| {
-            Error::err(format_args!("value must be one of this module's: {}", bad.0))
-        })?;
-        let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
-        if matches!(key.slot(), Slot::Foreign) {
-            return Err(Error::WRONG_TYPE);
-        }
-        let expires_at = key.expires_at();
-        match value {
-            Value::Record { record, dead } => {
-                let dead = dead || events::comes_dead(ctx);
-                key.store_record(RecordValue::new(record, dead), expires_at)?;
-            }
-            Value::Usage(counter, leases) => key.store_usage(counter, leases, expires_at)?,
-        }
+        store(ctx, name, decode(bytes)?, |key| key.expires_at())?;
         ctx.replicate_verbatim();
         ctx.reply_simple(c"OK");
         Ok(())
+    }
+}
+
+pub fn decode(bytes: Name) -> Result<Value> {
+    codec::decode(bytes.bytes())
+        .map_err(|bad| Error::err(format_args!("value must be one of this module's: {}", bad.0)))
+}
+
+/// Stores a value that was judged elsewhere, in place of what stands under the name.
+pub fn store(
+    ctx: Ctx,
+    name: Name,
+    value: Value,
+    expiry: impl FnOnce(&OpenKey) -> Option<i64>,
+) -> Result<()> {
+    let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
+    if matches!(key.slot(), Slot::Foreign) {
+        return Err(Error::WRONG_TYPE);
+    }
+    let expires_at = expiry(&key);
+    match value {
+        Value::Record { record, dead } => {
+            let dead = dead || events::comes_dead(ctx);
+            key.store_record(RecordValue::new(record, dead), expires_at)
+        }
+        Value::Usage(counter, leases) => key.store_usage(counter, leases, expires_at),
     }
 }

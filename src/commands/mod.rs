@@ -10,6 +10,7 @@ pub mod dropped;
 pub mod health;
 pub mod lease;
 pub mod log;
+pub mod msetval;
 pub mod record;
 pub mod tags;
 pub mod tagscan;
@@ -23,6 +24,8 @@ pub fn register(ctx: Ctx) -> Result<()> {
     let commands = Registrar::new(ctx)?;
     commands.add::<record::SetVal>()?;
     commands.add::<absent::SetAbsent>()?;
+    commands.add::<msetval::MSetVal>()?;
+    commands.add::<msetval::StoredMany>()?;
     commands.add::<record::Validate>()?;
     commands.add::<record::TokenOf>()?;
     commands.add::<record::Inval>()?;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::ffi::{self, Args, Ctx, Mode, Name, Notify};
 use crate::invalidation;
-use crate::keyspace::{self, Removed};
+use crate::keyspace::{self, OpenKey, Removed};
 use crate::options::{self, exclude, is, set_once, Call, Expiry, ExpiryOptions, Options};
 use crate::reclaim;
 use crate::state;
@@ -16,22 +16,25 @@ use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
 use apikey_engine::fence::Token;
 use apikey_engine::record::Record;
 use apikey_engine::refusals::told;
-use apikey_engine::sanitise::{Limits, Parts};
+use apikey_engine::sanitise::{BadRecord, Limits, Parts};
 use apikey_engine::verdict::{judge, Verdict};
 
 pub struct SetVal;
 
-/// The options of SETVAL.
+/// The options of SETVAL, and those of MSETVAL.
 #[derive(Default)]
-struct SetValOptions<'a> {
-    expiry: ExpiryOptions,
+pub struct SetValOptions<'a> {
+    pub expiry: ExpiryOptions,
     secret: Option<Digest>,
     digests: Vec<Digest>,
     tags: Option<Vec<&'a [u8]>>,
     namespace: Option<&'a [u8]>,
-    token: Option<Token>,
+    pub token: Option<Token>,
     condition: Option<Condition>,
 }
+
+/// What SETVAL takes and MSETVAL doesn't.
+const OF_ONE_KEY: [&str; 4] = ["KEEPTTL", "SECRET", "DIGEST", "XX"];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Condition {
@@ -40,10 +43,14 @@ enum Condition {
 }
 
 impl<'a> SetValOptions<'a> {
-    fn parse(args: Args<'a>, call: Call) -> Result<Self> {
-        let mut options = Options::new(args, 3);
+    /// The options from a position on, of a call for one key or for many.
+    pub fn parse(args: Args<'a>, position: usize, many: bool, call: Call) -> Result<Self> {
+        let mut options = Options::new(args, position);
         let mut parsed = Self::default();
         while let Some(option) = options.next_name() {
+            if many && OF_ONE_KEY.iter().any(|name| is(option, name)) {
+                return Err(options.unknown());
+            }
             if parsed.expiry.take(option, &mut options, call)? {
                 continue;
             }
@@ -82,6 +89,54 @@ impl<'a> SetValOptions<'a> {
         }
         parsed.digests.extend(parsed.secret);
         Ok(parsed)
+    }
+
+    /// The record that is to be stored: what of it may be kept, with its digests and tags.
+    pub fn lay_out(&self, parts: &Parts) -> Result<Record> {
+        let digests = match (self.digests.as_slice(), parts.digests()) {
+            ([], own) => own,
+            (given, []) => given,
+            _ => {
+                return Err(Error::err(
+                    "SECRET and DIGEST can't stand beside the record's own digest field",
+                ))
+            }
+        };
+        let tags = self.tags.as_deref().unwrap_or_default();
+        Record::new(parts, digests, self.namespace.unwrap_or_default(), tags)
+            .ok_or_else(|| Error::err("the record can't be laid out"))
+    }
+
+    /// Whether NX, XX or TOKEN refuses the record under a name where a live one `exists` or not. A token
+    /// that does is counted; what is replayed was judged where its caller was.
+    pub fn refuse(&self, name: Name, record: &Record, exists: bool, call: Call) -> bool {
+        let refused = match self.condition {
+            Some(Condition::IfAbsent) => exists,
+            Some(Condition::IfPresent) => !exists,
+            None => false,
+        };
+        let late = |token: &Token| {
+            !state::with(|state| state.accepts_fill(token, name.bytes(), record, call.now))
+        };
+        refused || (!call.replayed && self.token.as_ref().is_some_and(late))
+    }
+}
+
+/// Whether a live record stands under a name, an absent one left out; an error where something else does.
+pub fn exists(key: &OpenKey) -> Result<bool> {
+    Ok(key.live_record()?.is_some_and(|value| !value.record.is_absent()))
+}
+
+/// What of a client's record may be kept.
+pub fn sanitise(json: Name) -> std::result::Result<Parts, BadRecord> {
+    config::with_record_limits(|limits| Parts::sanitise(json.bytes(), limits))
+}
+
+/// Tells keyspace notifications that a record was stored.
+pub fn notify_stored(ctx: Ctx, name: Name, expires: bool) {
+    ctx.notify(Notify::Module, c"apikey.setval", name);
+    if expires {
+        ctx.notify(Notify::Generic, c"expire", name);
     }
 }
 
@@ -125,8 +180,13 @@ impl Command for SetVal {
         // What is replayed was judged, and resolved, where its caller was.
         let replayed = ctx.is_replayed();
         let now = ffi::now();
-        let options = SetValOptions::parse(args, Call { now, replayed })?;
-        let record = read_record(json, &options, replayed)?;
+        let call = Call { now, replayed };
+        let options = SetValOptions::parse(args, 3, false, call)?;
+        let parts = match replayed {
+            true => Parts::sanitise(json.bytes(), &Limits::STORED)?,
+            false => sanitise(json)?,
+        };
+        let record = options.lay_out(&parts)?;
         // A writer's word is not checked, and refuses the fills of readers that looked before it: also
         // where it is not stored, since the row has changed all the same.
         let heed_writer = || {
@@ -141,35 +201,23 @@ impl Command for SetVal {
         }
 
         let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
-        let exists = key.live_record()?.is_some_and(|value| !value.record.is_absent());
+        let exists = exists(&key)?;
         heed_writer();
-        let refused = match options.condition {
-            Some(Condition::IfAbsent) => exists,
-            Some(Condition::IfPresent) => !exists,
-            None => false,
-        };
-        let late = |token: &Token| {
-            !state::with(|state| state.accepts_fill(token, name.bytes(), &record, now))
-        };
-        if refused || (!replayed && options.token.as_ref().is_some_and(late)) {
+        if options.refuse(name, &record, exists, call) {
             ctx.reply_nil();
             return Ok(());
         }
         let expires_at = match options.expiry.get() {
-            Expiry::At(time) => Some(time),
             // A primary sends KEEPTTL only for a key that has no expiry.
             Expiry::Keep if exists || replayed => key.expires_at(),
-            Expiry::Keep | Expiry::Default => Some(now + config::VALIDATION_TTL.get() * 1000),
+            expiry => Some(expiry.at(now, &config::VALIDATION_TTL)),
         };
         key.store_record(RecordValue::new(record, events::comes_dead(ctx)), expires_at)?;
         if let Some(value) = key.record()? {
             replicate(ctx, name, json, &value.record, expires_at);
         }
         drop(key);
-        ctx.notify(Notify::Module, c"apikey.setval", name);
-        if expires_at.is_some() {
-            ctx.notify(Notify::Generic, c"expire", name);
-        }
+        notify_stored(ctx, name, expires_at.is_some());
         ctx.reply_simple(c"OK");
         Ok(())
     }
@@ -178,29 +226,6 @@ impl Command for SetVal {
 /// Whether what clients give is stored now.
 pub fn fills_are_stored() -> bool {
     config::ENABLED.get() && config::WRITES_ENABLED.get() && !reclaim::must_tell_of_drop()
-}
-
-fn read_record(json: Name, options: &SetValOptions, replayed: bool) -> Result<Record> {
-    let parts = if replayed {
-        Parts::sanitise(json.bytes(), &Limits::STORED)?
-    } else {
-        config::with_record_limits(|limits| {
-            let parts = Parts::sanitise(json.bytes(), limits)?;
-            if !parts.digests().is_empty() && !options.digests.is_empty() {
-                return Err(Error::err(
-                    "SECRET and DIGEST can't stand beside the record's own digest field",
-                ));
-            }
-            Ok(parts)
-        })?
-    };
-    let digests = match options.digests.as_slice() {
-        [] => parts.digests(),
-        given => given,
-    };
-    let tags = options.tags.as_deref().unwrap_or_default();
-    Record::new(&parts, digests, options.namespace.unwrap_or_default(), tags)
-        .ok_or_else(|| Error::err("the record can't be laid out"))
 }
 
 /// Replicates what was stored, with every default spelled out and the digests of secrets.

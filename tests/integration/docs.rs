@@ -32,6 +32,8 @@ enum Keys {
     All(&'static [&'static str]),
     /// Every second argument from this one on.
     EverySecond(i64, &'static [&'static str]),
+    /// Every second argument behind their number.
+    Counted(&'static [&'static str]),
 }
 
 const READS: &[&str] = &["RO", "access"];
@@ -39,7 +41,7 @@ const OVERWRITES: &[&str] = &["OW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 24] = [
+const COMMANDS: [Is; 26] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -70,6 +72,34 @@ const COMMANDS: [Is; 24] = [
                [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
                PXAT unix-time-milliseconds:unix-time] \
                [TAGS count:integer tag:string [tag:string ...]]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.msetval",
+        alias: None,
+        arity: -6,
+        flags: &["write", "denyoom"],
+        keys: Keys::Counted(OVERWRITES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "numkeys:integer key:key record:string [key:key record:string ...] \
+               TOKEN token:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time] \
+               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] [NX]",
+        complexity: "O(N*M)",
+    },
+    Is {
+        name: "apikey.stored",
+        alias: None,
+        arity: -4,
+        flags: &["write"],
+        keys: Keys::EverySecond(2, OVERWRITES),
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "expires-at:unix-time key:key value:string [key:key value:string ...]",
         complexity: "O(N)",
     },
     Is {
@@ -411,10 +441,13 @@ fn command_info_tells_arity_flags_and_keys() {
         if matches!(is.name, "apikey.check" | "apikey.log") {
             flags.insert("admin".into());
         }
+        if matches!(is.keys, Keys::Counted(_)) {
+            flags.insert("movablekeys".into());
+        }
         assert_eq!(texts(&info[2]), flags, "{name}");
 
         let (first, last, step) = match is.keys {
-            Keys::None => (0, 0, 0),
+            Keys::None | Keys::Counted(_) => (0, 0, 0),
             Keys::One(_) => (1, 1, 1),
             Keys::All(_) => (1, -1, 1),
             Keys::EverySecond(first, _) => (first, -1, 2),
@@ -443,14 +476,27 @@ fn command_info_tells_key_specs_and_tips() {
             Keys::One(flags) => (flags, 1, 0, 1),
             Keys::All(flags) => (flags, 1, -1, 1),
             Keys::EverySecond(first, flags) => (flags, first, -1, 2),
+            Keys::Counted(flags) => (flags, 1, -1, 2),
         };
         assert_eq!(specs.len(), 1, "{name}");
         let spec = &specs[0];
-        assert_eq!(texts(spec.get("flags")), set(flags), "{name}");
+        let mut flags = set(flags);
+        if matches!(is.keys, Keys::Counted(_)) {
+            // The server is to ask the module, since it takes numkeys for a number of arguments.
+            flags.insert("incomplete".into());
+        }
+        assert_eq!(texts(spec.get("flags")), flags, "{name}");
         let begin = spec.get("begin_search");
         assert_eq!(begin.get("type").text(), "index", "{name}");
         assert_eq!(begin.get("spec").get("index"), &int(first), "{name}");
         let find = spec.get("find_keys");
+        if matches!(is.keys, Keys::Counted(_)) {
+            assert_eq!(find.get("type").text(), "keynum", "{name}");
+            for (field, value) in [("keynumidx", 0), ("firstkey", 1), ("keystep", step)] {
+                assert_eq!(find.get("spec").get(field), &int(value), "{name} {field}");
+            }
+            continue;
+        }
         assert_eq!(find.get("type").text(), "range", "{name}");
         for (field, value) in [("lastkey", last), ("keystep", step), ("limit", 0)] {
             assert_eq!(find.get("spec").get(field), &int(value), "{name} {field}");
@@ -465,6 +511,9 @@ fn command_getkeys_finds_the_keys() {
     for (call, keys, flags) in [
         ("APIKEY.SETVAL k {} EX 5 TAGS 1 t", &["k"][..], OVERWRITES),
         ("APIKEY.SETVAL k {} TOKEN 0 NX", &["k"], OVERWRITES),
+        ("APIKEY.MSETVAL 1 k {} TOKEN 0", &["k"], OVERWRITES),
+        ("APIKEY.MSETVAL 2 a {} b {} TOKEN 0 TAGS 1 t", &["a", "b"], OVERWRITES),
+        ("APIKEY.STORED 1 a v b v", &["a", "b"], OVERWRITES),
         ("APIKEY.VALIDATE k SECRET s SCOPE x", &["k"], READS),
         ("APIKEY.TOKEN k", &["k"], READS),
         ("APIKEY.INVAL a", &["a"], DELETES),

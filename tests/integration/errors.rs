@@ -106,6 +106,8 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
     let mut t = Table::new();
     for (name, wrong) in [
         ("setval", vec!["", " k"]),
+        ("msetval", vec!["", " 1", " 1 k {} TOKEN"]),
+        ("stored", vec!["", " 1 k"]),
         ("validate", vec![""]),
         ("token", vec!["", " k more"]),
         ("inval", vec![""]),
@@ -146,6 +148,12 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.SETVAL rec <record> SECRETS x", 3),
         ("APIKEY.SETVAL rec <record> TOKEN 0 0", 5),
         ("APIKEY.SETVAL rec <record> TOKENS 0", 3),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 FOO", 6),
+        ("APIKEY.MSETVAL 1 rec <record> rec2 <record> TOKEN 0", 4),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 KEEPTTL", 6),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 XX", 6),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 SECRET x", 6),
+        ("APIKEY.MSETVAL 2 rec <record> new <record> DIGEST <digest> TOKEN 0", 6),
         ("APIKEY.VALIDATE rec FOO", 2),
         ("APIKEY.VALIDATE rec the-secret", 2),
         ("APIKEY.VALIDATE rec SECRET s x", 4),
@@ -186,6 +194,9 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.SETVAL rec <record> TOKEN 0 NX token 0", "TOKEN"),
         ("APIKEY.SETVAL new <record> NX nx", "NX"),
         ("APIKEY.SETVAL rec <record> XX XX", "XX"),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 TOKEN 0", "TOKEN"),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 NX NX", "NX"),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 EX 5 EX 5", "EX"),
         ("APIKEY.VALIDATE rec SECRET a secret a", "SECRET"),
         ("APIKEY.VALIDATE rec DIGEST <digest> DIGEST <digest>", "DIGEST"),
         ("APIKEY.USAGE.INCR use BY 1 BY 1", "BY"),
@@ -245,6 +256,10 @@ fn an_option_without_its_value_is_named() {
         let line = format!("APIKEY.SETVAL rec <record> {}", name.to_lowercase());
         t.wrong(&line, &format!("ERR {name} has no value"));
     }
+    for name in ["EX", "TAGS", "NS", "TOKEN"] {
+        let line = format!("APIKEY.MSETVAL 1 rec <record> NX {name}");
+        t.wrong(&line, &format!("ERR {name} has no value"));
+    }
     for name in ["SECRET", "DIGEST", "SCOPE"] {
         t.wrong(&format!("APIKEY.VALIDATE rec {name}"), &format!("ERR {name} has no value"));
     }
@@ -267,6 +282,7 @@ fn a_number_that_is_none_or_out_of_range_gets_the_range() {
         ("APIKEY.SETVAL rec <record> EXAT", "EXAT", 1, 100_000_000_000),
         ("APIKEY.SETVAL rec <record> PXAT", "PXAT", 1, 100_000_000_000_000),
         ("APIKEY.SETVAL rec <record> TAGS", "TAGS count", 1, 16),
+        ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 EX", "EX", 1, 100_000_000_000),
         ("APIKEY.USAGE.INCR use BY", "BY", 1, i64::MAX),
         ("APIKEY.USAGEINCR new BY", "BY", 1, i64::MAX),
         ("APIKEY.USAGE.FLUSH COUNT", "COUNT", 1, 1_000_000),
@@ -289,6 +305,28 @@ fn a_number_that_is_none_or_out_of_range_gets_the_range() {
         nul.push(b"1\0".to_vec());
         t.wrong_args(&nul, &text);
     }
+}
+
+#[test]
+fn numkeys_is_the_number_of_keys_that_follow() {
+    let mut t = Table::new();
+    for number in NO_NUMBERS.iter().copied().chain(["0", "-1", "10001", "9223372036854775807"]) {
+        t.wrong(
+            &format!("APIKEY.MSETVAL {number} rec <record> TOKEN 0"),
+            "ERR numkeys must be between 1 and 10000",
+        );
+    }
+    for number in [3, 4, 10_000] {
+        t.wrong(
+            &format!("APIKEY.MSETVAL {number} rec <record> TOKEN 0"),
+            "ERR numkeys is more than the keys and records that follow",
+        );
+    }
+    t.wrong(
+        "APIKEY.MSETVAL 1 rec <record> NX EX 5",
+        "ERR TOKEN is required: a row may have changed since it was read for the cache",
+    );
+    t.wrong("APIKEY.MSETVAL 2 rec <record> rec <record> TOKEN 0", "ERR key 2 is the same as key 1");
 }
 
 #[test]
@@ -698,6 +736,8 @@ fn a_key_of_another_type_or_kind_is_refused() {
             format!("APIKEY.SETVAL {key} <record> NX"),
             format!("APIKEY.SETVAL {key} <record> XX KEEPTTL TAGS 1 a"),
             format!("APIKEY.SETVAL {key} <record> TOKEN 0"),
+            format!("APIKEY.MSETVAL 1 {key} <record> TOKEN 0"),
+            format!("APIKEY.MSETVAL 2 new <record> {key} <record> TOKEN 0 NX"),
             format!("APIKEY.INVAL {key}"),
             format!("APIKEY.INVAL rec {key}"),
             format!("APIKEY.INVAL {key} other"),
@@ -747,7 +787,7 @@ fn what_is_internal_is_refused_to_every_client() {
     t.c.must("MULTI");
     t.c.must("APIKEY.APPLY rec value");
     assert_eq!(t.c.must("EXEC"), array([error(text)]));
-    for line in ["APIKEY.KILLED 1 tag rec", "APIKEY.DROPPED"] {
+    for line in ["APIKEY.KILLED 1 tag rec", "APIKEY.DROPPED", "APIKEY.STORED 1 rec value"] {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();
         t.wrong(line, &format!("ERR {name} is internal: only for replication and loading"));
     }
@@ -822,6 +862,7 @@ fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     t.wrong("APIKEY.SETVAL rec <record>", text);
     t.wrong("APIKEY.SETVAL new <record> NX", text);
     t.wrong("APIKEY.SETVAL new <record> TOKEN 0", text);
+    t.wrong("APIKEY.MSETVAL 1 new <record> TOKEN 0", text);
     t.wrong("APIKEY.USAGE.INCR use", text);
     t.wrong("APIKEY.USAGEINCR new", text);
     assert_eq!(t.c.code("rec"), "VALID");
@@ -846,6 +887,7 @@ fn a_replica_refuses_what_writes() {
     for line in [
         "APIKEY.SETVAL rec <record>",
         "APIKEY.SETVAL rec <record> TOKEN 0",
+        "APIKEY.MSETVAL 1 rec <record> TOKEN 0",
         "APIKEY.INVAL rec",
         "APIKEY.TAGINVAL shared",
         "APIKEY.USAGE.INCR use",

@@ -18,6 +18,7 @@ mod health;
 mod inside;
 mod leases;
 mod log;
+mod msetval;
 mod ordinary_keys;
 mod persistence;
 mod postgres;

@@ -89,7 +89,9 @@ impl Reclaim {
 
     /// A server for such a run.
     pub fn builder(self) -> Builder {
-        Server::builder().setting("sync-reclaim", &self.sync.to_string())
+        Server::builder()
+            .setting("sync-reclaim", &self.sync.to_string())
+            .setting("digest-field", "key_hash")
     }
 }
 
@@ -398,7 +400,8 @@ impl Model {
         let key = self.key();
         let here = self.dbs[self.db].get(&key).cloned();
         match self.rng.below(100) {
-            0..=21 => self.setval(key, here),
+            0..=19 => self.setval(key, here),
+            20..=21 => self.msetval(),
             22 => self.tagcard(),
             23 => self.tagscan(),
             24..=25 => self.usage_lease(),
@@ -520,6 +523,47 @@ impl Model {
             Some(Value::Text | Value::Usage { .. }) => error(WRONGTYPE),
         };
         self.say(line, Expected::Is(expected));
+    }
+
+    /// Several keys under a token that has just been given, which all store, or with NX those that are free;
+    /// one that is not the cache's refuses all.
+    #[track_caller]
+    fn msetval(&mut self) {
+        if self.queued.is_some() {
+            return;
+        }
+        let keys: BTreeSet<String> = (0..=self.rng.below(4)).map(|_| self.key()).collect();
+        let user = self.rng.pick(&USERS);
+        let own = self.rng.pick(&TAGS);
+        let if_absent = self.rng.one_in(2);
+        let token = self.client.must("APIKEY.TOKEN any").text();
+        let mut line = format!("APIKEY.MSETVAL {}", keys.len());
+        for key in &keys {
+            // The digest stands in the record.
+            line += &format!(" {key} {}", hashed("id", user));
+        }
+        line += &format!(" TAGS 1 {own} TOKEN {token}{}", if if_absent { " NX" } else { "" });
+        let here = self.here();
+        if keys.iter().any(|key| matches!(here.get(key), Some(Value::Text | Value::Usage { .. }))) {
+            self.say(line, Expected::Is(error(WRONGTYPE)));
+            return;
+        }
+        let tags: BTreeSet<String> = [
+            "apikey:id:id".to_string(),
+            format!("apikey:user:{user}"),
+            "apikey:kind:record".to_string(),
+            own.to_string(),
+        ]
+        .into();
+        let mut stored = 0;
+        for key in keys {
+            let live = matches!(here.get(&key), Some(Value::Entry { live: true, .. }));
+            if !(if_absent && live) {
+                here.insert(key, Value::Entry { tags: tags.clone(), live: true });
+                stored += 1;
+            }
+        }
+        self.say(line, Expected::Is(int(stored)));
     }
 
     /// For some of the fills outside of a transaction: one that is new, or one that may have become old.

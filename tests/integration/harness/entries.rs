@@ -15,6 +15,11 @@ pub fn record(id: &str, user: &str) -> String {
     format!(r#"{{"id":"{id}","user_id":"{user}","is_active":true}}"#)
 }
 
+/// The same with the digest of [`SECRET`] in its field `key_hash`.
+pub fn hashed(id: &str, user: &str) -> String {
+    format!(r#"{{"id":"{id}","user_id":"{user}","key_hash":"{DIGEST}","is_active":true}}"#)
+}
+
 impl Client {
     /// Caches a record under `key`, with [`SECRET`] and these tags, for the default time.
     #[track_caller]
