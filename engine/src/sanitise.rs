@@ -80,7 +80,7 @@ fn bad<T>(why: impl Into<Cow<'static, str>>) -> Result<T, BadRecord> {
 }
 
 /// The fields of an object, in their order, each with its JSON text.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Fields<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -380,7 +380,8 @@ fn read_scopes(text: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
     Ok(bytes)
 }
 
-fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> {
+/// The digests that a field of this name holds: hex, an array of one or two of those, or null for none.
+pub fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> {
     let read = |text: &String| digest::from_hex(text.as_bytes());
     let text = value.get();
     if text == "null" {

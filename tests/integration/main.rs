@@ -32,3 +32,4 @@ mod tags;
 mod tokens;
 mod trust;
 mod usage;
+mod warm;

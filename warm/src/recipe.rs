@@ -1,0 +1,63 @@
+//! What is made of each record: its key, and the SETVAL that stores it, up to the token.
+
+use apikey_engine::digest::to_hex;
+use apikey_engine::sanitise::read_digests;
+use redis::Cmd;
+
+use crate::pattern::Pattern;
+use crate::row::Row;
+
+pub struct Recipe {
+    pub key: Pattern,
+    pub digest_field: Option<String>,
+    pub namespace: Option<String>,
+    pub tags: Vec<Pattern>,
+    /// Seconds.
+    pub ttl: Option<u64>,
+    pub if_absent: bool,
+}
+
+/// A record on its way.
+pub struct Fill {
+    pub key: String,
+    /// SETVAL, its TOKEN still to come.
+    pub command: Cmd,
+}
+
+impl Recipe {
+    /// What a line becomes, or why nothing.
+    pub fn read(&self, line: &[u8]) -> Result<Fill, String> {
+        let row = Row::parse(line)?;
+        let key = self.key.fill(&row)?;
+        let mut command = Cmd::with_capacity(12, line.len() + 256);
+        command.arg("APIKEY.SETVAL").arg(&key);
+        match &self.digest_field {
+            Some(field) => {
+                let digests = read_digests(field, row.field(field)?).map_err(|bad| bad.0)?;
+                command.arg(&*row.json_without(field));
+                for digest in digests {
+                    command.arg("DIGEST").arg(to_hex(&digest));
+                }
+            }
+            None => {
+                command.arg(row.line());
+            }
+        }
+        if let Some(seconds) = self.ttl {
+            command.arg("EX").arg(seconds);
+        }
+        if let Some(namespace) = &self.namespace {
+            command.arg("NS").arg(namespace);
+        }
+        if !self.tags.is_empty() {
+            command.arg("TAGS").arg(self.tags.len());
+            for tag in &self.tags {
+                command.arg(tag.fill(&row)?);
+            }
+        }
+        if self.if_absent {
+            command.arg("NX");
+        }
+        Ok(Fill { key, command })
+    }
+}

@@ -1,0 +1,97 @@
+//! One line of the export: the fields of a JSON object, as they were written.
+
+use std::borrow::Cow;
+
+use apikey_engine::sanitise::Fields;
+use serde_json::value::RawValue;
+
+pub struct Row<'a> {
+    line: &'a str,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Row<'a> {
+    /// Reads a line; what the record has to hold beside being an object is the server's to judge.
+    pub fn parse(line: &'a [u8]) -> Result<Self, String> {
+        let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_string())?;
+        match serde_json::from_str::<Fields>(line) {
+            Ok(Fields(fields)) => Ok(Self { line, fields }),
+            Err(error) if error.is_data() => Err("it is no JSON object".into()),
+            // Not the library's own words: they may quote the record.
+            Err(error) => Err(format!("it is not JSON (column {})", error.column())),
+        }
+    }
+
+    pub fn field(&self, name: &str) -> Result<&'a RawValue, String> {
+        let found = self.fields.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| *value).ok_or_else(|| format!("it has no field {name}"))
+    }
+
+    /// What a string or an integer says.
+    pub fn text(&self, name: &str) -> Result<Cow<'a, str>, String> {
+        let value = self.field(name)?.get();
+        let text = match value.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+            Some(_) => serde_json::from_str(value).ok().map(Cow::Owned),
+            None => value
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'-')
+                .then_some(Cow::Borrowed(value)),
+        };
+        text.filter(|text| !text.is_empty())
+            .ok_or_else(|| format!("{name} must be a string that is not empty, or an integer"))
+    }
+
+    /// The object without one of its fields.
+    pub fn json_without(&self, name: &str) -> Cow<'a, str> {
+        if self.fields.iter().all(|(known, _)| known != name) {
+            return Cow::Borrowed(self.line);
+        }
+        let mut json = String::with_capacity(self.line.len());
+        for (known, value) in self.fields.iter().filter(|(known, _)| known != name) {
+            json.push(if json.is_empty() { '{' } else { ',' });
+            // Writing a string to memory can't fail.
+            json.push_str(&serde_json::to_string(known).unwrap_or_default());
+            json.push(':');
+            json.push_str(value.get());
+        }
+        if json.is_empty() {
+            json.push('{');
+        }
+        json.push('}');
+        Cow::Owned(json)
+    }
+
+    pub fn line(&self) -> &'a str {
+        self.line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_left_out_and_the_others_stay_as_they_were() {
+        let line =
+            r#" {"id": 9007199254740993,"key_hash" :"aa","n\u0061me":"\u00e9" , "x":[1, 2]}"#;
+        let row = Row::parse(line.as_bytes()).expect("a row");
+        assert_eq!(
+            row.json_without("key_hash"),
+            r#"{"id":9007199254740993,"name":"\u00e9","x":[1, 2]}"#
+        );
+        assert_eq!(row.json_without("none"), line);
+        assert_eq!(Row::parse(br#"{"a":1}"#).expect("a row").json_without("a"), "{}");
+    }
+
+    #[test]
+    fn strings_and_integers_are_text() {
+        let row =
+            Row::parse(br#"{"s":"a\u0062","i":-7,"e":"","f":1.5,"n":null,"o":{}}"#).expect("a row");
+        assert_eq!(row.text("s").as_deref(), Ok("ab"));
+        assert_eq!(row.text("i").as_deref(), Ok("-7"));
+        for name in ["e", "f", "n", "o", "missing"] {
+            assert!(row.text(name).is_err(), "{name}");
+        }
+    }
+}
