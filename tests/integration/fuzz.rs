@@ -150,10 +150,16 @@ fn argument(rng: &mut Rng) -> Vec<u8> {
 fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = Vec::new();
     match name {
-        "APIKEY.SETVAL" => {
-            args.push(rng.pick(&KEYS).into());
-            args.push(json(rng));
-            if rng.one_in(2) {
+        "APIKEY.SETVAL" | "APIKEY.MSETVAL" => {
+            let number = if name == "APIKEY.MSETVAL" { 1 + rng.below(3) } else { 1 };
+            if name == "APIKEY.MSETVAL" {
+                // Not always the right one.
+                args.push((number + rng.below(10) / 9).to_string().into());
+            }
+            for _ in 0..number {
+                args.extend([rng.pick(&KEYS).into(), json(rng)]);
+            }
+            if name == "APIKEY.SETVAL" && rng.one_in(2) {
                 args.extend([b"SECRET".to_vec(), rng.bytes(20)]);
             }
             if rng.one_in(2) {
@@ -170,7 +176,7 @@ fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>
             if rng.one_in(3) {
                 args.extend([b"PX".to_vec(), rng.below(20).to_string().into()]);
             }
-            if rng.one_in(3) {
+            if name == "APIKEY.MSETVAL" || rng.one_in(3) {
                 let mut token = token.as_bytes().to_vec();
                 if rng.one_in(4) {
                     mutate(rng, &mut token, 0);
