@@ -16,11 +16,10 @@ impl Progress {
     /// Begins, for an input of so many bytes where that is known.
     pub fn begin(length: Option<u64>) -> Self {
         let (bar, template) = match length {
-            Some(length) => (
-                ProgressBar::new(length),
-                "{bar:30} {percent:>3}%  {msg}  {elapsed} passed, {eta} to go",
-            ),
-            None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {msg}  {elapsed} passed"),
+            Some(length) => {
+                (ProgressBar::new(length), "{bar:20} {percent:>3}%  {msg}  {eta} to go")
+            }
+            None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {msg}  {elapsed}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
@@ -32,8 +31,8 @@ impl Progress {
     /// So many more bytes were read.
     pub fn advance(&self, bytes: usize, tally: &Tally) {
         let rate = tally.lines as f64 / self.since.elapsed().as_secs_f64().max(0.001);
-        self.bar
-            .set_message(format!("{} lines, {rate:.0} a second, {} bad", tally.lines, tally.bad));
+        let bad = if tally.bad > 0 { format!(", {} bad", tally.bad) } else { String::new() };
+        self.bar.set_message(format!("{} lines, {rate:.0}/s{bad}", tally.lines));
         self.bar.inc(bytes as u64);
     }
 
