@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::ffi::{self, Ctx, Held, Key, Mode, Name, Notify};
 use crate::reclaim;
 use crate::state;
-use crate::types;
-use crate::value::{RecordValue, UsageValue};
+use crate::types::{self, EntryKind};
+use crate::value::{AnyEntry, EntryValue, Life, Link, RecordValue, UsageValue};
 use apikey_engine::lease::{Id, Lease, Leases, Terms};
 use apikey_engine::usage::Counter;
 
@@ -20,6 +20,24 @@ pub enum Slot<'k> {
     Usage(&'k UsageValue),
     /// Something that is not this module's.
     Foreign,
+}
+
+impl<'k> Slot<'k> {
+    /// The entry, of whatever kind, dead or not.
+    pub fn entry(&self) -> Option<AnyEntry<'k>> {
+        match self {
+            Self::Record(value) => Some(value.any()),
+            Self::Empty | Self::Usage(_) | Self::Foreign => None,
+        }
+    }
+
+    /// Where the index has the value.
+    pub fn link(&self) -> Option<&'k Link> {
+        match self {
+            Self::Usage(value) => Some(&value.link),
+            other => other.entry().map(|any| &any.life.link),
+        }
+    }
 }
 
 /// A name and what stands under it, open for reading or for writing.
@@ -58,18 +76,28 @@ impl<'a> OpenKey<'a> {
         slot(&self.key)
     }
 
-    /// The record under the name, dead or not; an error where something else is.
-    pub fn record(&self) -> Result<Option<&RecordValue>> {
+    /// The entry of a kind under the name, dead or not; an error where something else is.
+    pub fn entry<E: EntryKind>(&self) -> Result<Option<&EntryValue<E>>> {
         match self.slot() {
             Slot::Empty => Ok(None),
-            Slot::Record(value) => Ok(Some(value)),
-            Slot::Usage(_) | Slot::Foreign => Err(Error::WRONG_TYPE),
+            slot => E::of(&slot).map(Some).ok_or(Error::WRONG_TYPE),
         }
     }
 
-    /// The record under the name if it is alive; an error where something else is.
-    pub fn live_record(&self) -> Result<Option<&RecordValue>> {
-        Ok(self.record()?.filter(|value| !is_dead(value)))
+    /// The entry of a kind under the name if it is alive; an error where something else is.
+    pub fn live<E: EntryKind>(&self) -> Result<Option<&EntryValue<E>>> {
+        Ok(self.entry()?.filter(|value: &&EntryValue<E>| !is_dead(&value.life)))
+    }
+
+    /// The entry of any kind under the name if it is alive; an error where something else is.
+    pub fn live_entry(&self) -> Result<Option<AnyEntry<'_>>> {
+        match self.slot() {
+            Slot::Empty => Ok(None),
+            slot => match slot.entry() {
+                Some(any) => Ok(Some(any).filter(|any| !is_dead(any.life))),
+                None => Err(Error::WRONG_TYPE),
+            },
+        }
     }
 
     /// The counter under the name; an error where something else is.
@@ -77,7 +105,7 @@ impl<'a> OpenKey<'a> {
         match self.slot() {
             Slot::Empty => Ok(None),
             Slot::Usage(value) => Ok(Some(value)),
-            Slot::Record(_) | Slot::Foreign => Err(Error::WRONG_TYPE),
+            _ => Err(Error::WRONG_TYPE),
         }
     }
 
@@ -85,31 +113,32 @@ impl<'a> OpenKey<'a> {
         self.key.expires_at()
     }
 
-    /// Stores a record under the name, in place of what stood there, with its expiry.
-    pub fn store_record(&mut self, value: RecordValue, expires_at: Option<i64>) -> Result<()> {
+    /// Stores an entry under the name, in place of what stood there, with its expiry.
+    pub fn store_entry<E: EntryKind>(
+        &mut self,
+        value: EntryValue<E>,
+        expires_at: Option<i64>,
+    ) -> Result<()> {
         let database = self.ctx.database();
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
         }
         if !self.ctx.is_loading() {
-            value.stored(ffi::now());
+            value.life.stored(ffi::now());
         }
-        let replaced = match self.slot() {
-            Slot::Record(old) => old.link.place(),
-            _ => None,
-        };
+        let replaced = self.slot().entry().and_then(|old| old.life.link.place());
         state::with(|state| state.replace(database, replaced));
         let value = Box::into_raw(Box::new(value));
         // SAFETY: the value is of the type; where the server refuses it, it is ours again.
         unsafe {
-            if let Err(refused) = self.key.set(types::record(), value.cast()) {
+            if let Err(refused) = self.key.set(E::data_type(), value.cast()) {
                 state::with(|state| state.replace(database, None));
                 drop(Box::from_raw(value));
                 return Err(refused.into());
             }
         }
-        if let Slot::Record(value) = self.slot() {
-            enter(self.ctx, database, self.name, value);
+        if let Some(any) = self.slot().entry() {
+            enter(self.ctx, database, self.name, any);
         }
         if let Some(at) = expires_at {
             // It refuses negative times alone, and there are none.
@@ -131,7 +160,7 @@ impl<'a> OpenKey<'a> {
             return Err(Error::err("the tag index is full"));
         }
         let value = Box::into_raw(Box::new(UsageValue::new(counter, leases)));
-        // SAFETY: as in `store_record`.
+        // SAFETY: as in `store_entry`.
         unsafe {
             if let Err(refused) = self.key.set(types::usage(), value.cast()) {
                 drop(Box::from_raw(value));
@@ -142,7 +171,7 @@ impl<'a> OpenKey<'a> {
             state::with(|state| state.add_counter(database, name, value));
         }
         if let Some(at) = expires_at {
-            // As in `store_record`.
+            // As in `store_entry`.
             let _ = self.key.set_expires_at(at);
         }
         self.ctx.signal_modified(self.name);
@@ -181,36 +210,36 @@ impl<'a> OpenKey<'a> {
     }
 }
 
-/// Whether a record waits for its end: every read takes it for nothing.
-pub fn is_dead(value: &RecordValue) -> bool {
-    state::with(|state| state.is_dead(value))
+/// Whether an entry waits for its end: every read takes it for nothing.
+pub fn is_dead(life: &Life) -> bool {
+    state::with(|state| state.is_dead(life))
 }
 
 /// What became of a key that was to be removed.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub enum Removed {
-    /// There is no record under the name, or none that is to go.
+    /// There is no entry under the name, or none that is to go.
     Nothing,
     Dead,
     Live,
 }
 
-/// Removes the record under a name of the selected database and tells of it as DEL does.
+/// Removes the entry under a name of the selected database and tells of it as DEL does.
 pub fn unlink_entry(ctx: Ctx, name: Name) -> Removed {
     unlink(ctx, name, Removed::Live)
 }
 
-/// Removes the record under a name if it is dead.
+/// Removes the entry under a name if it is dead.
 pub fn reclaim_entry(ctx: Ctx, name: Name) -> Removed {
     unlink(ctx, name, Removed::Dead)
 }
 
 fn unlink(ctx: Ctx, name: Name, at_most: Removed) -> Removed {
     let mut key = Key::open(ctx, name, Mode::ReadWrite);
-    let removed = match slot(&key) {
-        Slot::Record(value) if is_dead(value) => Removed::Dead,
-        Slot::Record(_) => Removed::Live,
-        _ => Removed::Nothing,
+    let removed = match slot(&key).entry() {
+        Some(any) if is_dead(any.life) => Removed::Dead,
+        Some(_) => Removed::Live,
+        None => Removed::Nothing,
     };
     if removed == Removed::Nothing || removed > at_most || key.unlink().is_err() {
         return Removed::Nothing;
@@ -221,29 +250,29 @@ fn unlink(ctx: Ctx, name: Name, at_most: Removed) -> Removed {
     removed
 }
 
-/// A record has come to a name.
-fn enter(ctx: Ctx, database: i32, name: Name, value: &RecordValue) {
-    state::with(|state| state.add_record(database, name.bytes(), value));
-    if value.is_stamped_dead() {
+/// An entry has come to a name.
+fn enter(ctx: Ctx, database: i32, name: Name, any: AnyEntry) {
+    state::with(|state| state.add_entry(database, name.bytes(), any));
+    if any.life.is_stamped_dead() {
         reclaim::wake(ctx);
     }
 }
 
-/// A key has come by itself: it was loaded, renamed, copied, moved or restored. A record that
+/// A key has come by itself: it was loaded, renamed, copied, moved or restored. An entry that
 /// was not stored here, under this name, is `dead`. What the index has already stays as it is.
 pub fn arrived(ctx: Ctx, name: Name, dead: bool) {
     let key = Key::open(ctx, name, Mode::Look);
     let database = key.database(ctx);
-    match slot(&key) {
-        Slot::Record(value) if !value.link.is_set() => {
-            if dead {
-                value.stamp_dead();
-            }
-            enter(ctx, database, name, value);
+    let slot = slot(&key);
+    if slot.link().is_none_or(Link::is_set) {
+        return;
+    }
+    if let Some(any) = slot.entry() {
+        if dead {
+            any.life.stamp_dead();
         }
-        Slot::Usage(value) if !value.link.is_set() => {
-            state::with(|state| state.add_counter(database, name.bytes(), value));
-        }
-        _ => {}
+        enter(ctx, database, name, any);
+    } else if let Slot::Usage(value) = slot {
+        state::with(|state| state.add_counter(database, name.bytes(), value));
     }
 }

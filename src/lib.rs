@@ -11,7 +11,7 @@
 //! | [`value`], [`types`] | what keys hold; how the server saves and loads it |
 //! | [`state`] | the index of each database, the fence, and counts |
 //! | [`invalidation`] | what every invalidation does |
-//! | [`reclaim`] | takes dead records away, in slices |
+//! | [`reclaim`] | takes dead entries away, in slices |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
 //! | [`config`] | settings |
 //! | [`ffi`] | every raw call of the module API |

@@ -1,6 +1,6 @@
-//! Reclaim: takes dead records away, in slices from a timer, so that nobody waits for it.
+//! Reclaim: takes dead entries away, in slices from a timer, so that nobody waits for it.
 //!
-//! Where this node no longer trusts the records that it has, all of them are dead at once, and replicas and
+//! Where this node no longer trusts the entries that it has, all of them are dead at once, and replicas and
 //! the AOF are told so, before anything else is stored or reclaimed: they would otherwise have them alive
 //! until their UNLINKs come.
 //!
@@ -33,7 +33,7 @@ const KEYS_PER_LOOK: usize = 16;
 pub struct Timer {
     running: bool,
     database: i32,
-    /// All records were dropped, and nobody was told yet.
+    /// All entries were dropped, and nobody was told yet.
     must_tell: bool,
     /// For tests of what happens in the middle of a reclaim.
     #[cfg(debug_assertions)]
@@ -49,15 +49,15 @@ impl Timer {
     }
 }
 
-/// Kills all records of this node, which it no longer trusts.
+/// Kills all entries of this node, which it no longer trusts.
 pub fn drop_all(ctx: Ctx) {
     state::with(|state| state.begin_era());
     all_were_dropped(ctx);
 }
 
-/// The records of this node, which it does not trust, are dead: others have to be told.
+/// The entries of this node, which it does not trust, are dead: others have to be told.
 pub fn all_were_dropped(ctx: Ctx) {
-    state::with(|state| state.reclaim.must_tell = state.has_records());
+    state::with(|state| state.reclaim.must_tell = state.totals().entries() > 0);
     if must_tell_of_drop()
         && !state::with(|state| std::mem::replace(&mut state.reclaim.running, true))
     {
@@ -66,7 +66,7 @@ pub fn all_were_dropped(ctx: Ctx) {
     }
 }
 
-/// Whether all records were dropped and nobody was told yet. Until then nothing is stored: those who are
+/// Whether all entries were dropped and nobody was told yet. Until then nothing is stored: those who are
 /// told later could not tell it apart.
 pub fn must_tell_of_drop() -> bool {
     state::with(|state| state.reclaim.must_tell)

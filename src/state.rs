@@ -11,11 +11,11 @@
 use crate::config;
 use crate::ffi;
 use crate::reclaim::Timer;
-use crate::value::{Era, RecordValue, RegionId, UsageValue};
+use crate::value::{AnyEntry, Era, Life, RegionId, UsageValue};
 use apikey_engine::database::{tags_in_index, Database, Held, Totals};
+use apikey_engine::entry::Entry;
 use apikey_engine::fence::{Fence, Token};
 use apikey_engine::lease::{Id, Ids, Leases, Terms};
-use apikey_engine::record::Record;
 use apikey_engine::refusals::Refusals;
 use apikey_engine::segments::Place;
 use apikey_engine::stats::Stats;
@@ -115,22 +115,8 @@ impl State {
 
     /// All databases together.
     pub fn totals(&self) -> Totals {
-        self.regions.iter().flatten().fold(Totals::default(), |sum, region| {
-            let totals = region.database.totals();
-            Totals {
-                records: sum.records + totals.records,
-                absent: sum.absent + totals.absent,
-                counters: sum.counters + totals.counters,
-                pending: sum.pending + totals.pending,
-                leased: sum.leased + totals.leased,
-            }
-        })
-    }
-
-    /// Whether any database has a record, live or dead.
-    pub fn has_records(&self) -> bool {
-        let totals = self.totals();
-        totals.records + totals.absent > 0
+        let all = self.regions.iter().flatten().map(|region| region.database.totals());
+        all.fold(Totals::default(), Totals::plus)
     }
 
     /// Counters that have something pending, in all databases.
@@ -168,7 +154,7 @@ impl State {
         self.region(number).is_none_or(|region| region.database.index().has_room())
     }
 
-    /// The record at `place` is about to be exchanged for another one under its name; see
+    /// The entry at `place` is about to be exchanged for another one under its name; see
     /// [`Database::replace`].
     pub fn replace(&mut self, number: i32, place: Option<Place>) {
         if let Some(region) = self.present(number) {
@@ -176,44 +162,44 @@ impl State {
         }
     }
 
-    /// A record has come to a name.
-    pub fn add_record(&mut self, number: i32, name: &[u8], value: &RecordValue) {
+    /// An entry has come to a name.
+    pub fn add_entry(&mut self, number: i32, name: &[u8], AnyEntry { entry, life }: AnyEntry) {
         let of = self.fingerprints.clone();
-        value.enter(self.era);
+        life.enter(self.era);
         let Some(region) = self.region_mut(number) else { return };
-        let place = region.database.add_record(name, &value.record, value.is_stamped_dead(), &of);
-        value.link.set(region.id, place);
+        let place = region.database.add_entry(name, entry, life.is_stamped_dead(), &of);
+        life.link.set(region.id, place);
         if place.is_none() {
             // No room: no invalidation would find it.
-            value.stamp_dead();
+            life.stamp_dead();
         }
     }
 
-    /// Whether a record is dead: every read takes it for nothing.
-    pub fn is_dead(&self, value: &RecordValue) -> bool {
-        if value.era() < self.era {
+    /// Whether an entry is dead: every read takes it for nothing.
+    pub fn is_dead(&self, life: &Life) -> bool {
+        if life.era() < self.era {
             return true;
         }
-        let region = self.regions.iter().flatten().find(|r| r.id == value.link.region());
+        let region = self.regions.iter().flatten().find(|r| r.id == life.link.region());
         // What the index does not have no invalidation would find.
-        match (region, value.link.place()) {
+        match (region, life.link.place()) {
             (Some(region), Some(place)) => region.database.index().is_condemned(place),
             _ => true,
         }
     }
 
-    /// Kills all records that there are. They wait for reclaim.
+    /// Kills all entries that there are. They wait for reclaim.
     pub fn begin_era(&mut self) {
         self.era = self.era.saturating_add(1);
         self.regions.iter_mut().flatten().for_each(|region| region.database.sweep());
     }
 
-    /// Condemns the records of a database that carry a tag; returns how many were not before.
+    /// Condemns the entries of a database that carry a tag; returns how many were not before.
     pub fn condemn(&mut self, number: i32, tag: Fingerprint) -> usize {
         self.present(number).map_or(0, |region| region.database.condemn(tag))
     }
 
-    /// Dead records that are still there, in all databases, at most.
+    /// Dead entries that are still there, in all databases, at most.
     pub fn reclaim_backlog(&self) -> usize {
         self.regions.iter().flatten().map(|region| region.database.reclaim_backlog()).sum()
     }
@@ -231,13 +217,13 @@ impl State {
         self.present(number)?.database.next_to_reclaim()
     }
 
-    /// A record's key has gone; the value goes with it, or to another name, where it is dead.
-    pub fn remove_record(&mut self, name: &[u8], value: &RecordValue) {
-        if let Some(region) = self.by_id(value.link.region()) {
-            region.database.remove_record(name, value.link.place(), &value.record);
+    /// An entry's key has gone; the value goes with it, or to another name, where it is dead.
+    pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life }: AnyEntry) {
+        if let Some(region) = self.by_id(life.link.region()) {
+            region.database.remove_entry(name, life.link.place(), entry.kind());
         }
-        value.link.clear();
-        value.stamp_dead();
+        life.link.clear();
+        life.stamp_dead();
     }
 
     /// A counter has come to a name.
@@ -391,10 +377,16 @@ impl State {
         self.fence.raise(names.into_iter().map(|name| of.of(name)));
     }
 
-    /// Whether a fill may store a record under a name; a refusal is counted.
-    pub fn accepts_fill(&mut self, token: &Token, name: &[u8], record: &Record, now: i64) -> bool {
+    /// Whether a fill may store an entry under a name; a refusal is counted.
+    pub fn accepts_fill(
+        &mut self,
+        token: &Token,
+        name: &[u8],
+        entry: &dyn Entry,
+        now: i64,
+    ) -> bool {
         let mut names = Vec::new();
-        tags_in_index(record, false, &self.fingerprints, &mut names);
+        tags_in_index(entry, false, &self.fingerprints, &mut names);
         names.push(self.fingerprints.of(name));
         let accepted = self.fence.accepts(token, names, now, config::TOKEN_TTL_MS.get());
         if !accepted {

@@ -7,10 +7,13 @@
 
 use crate::ffi::{log, Ctx, DataType, Digest, Io, Level, Name, Refused};
 use crate::guard;
+use crate::keyspace::Slot;
 use crate::state;
-use crate::value::{RecordValue, UsageValue};
+use crate::value::{EntryValue, RecordValue, UsageValue};
 use apikey_engine::codec::{self, Value};
+use apikey_engine::entry::Entry;
 use apikey_engine::lease::Leases;
+use apikey_engine::record::Record;
 use apikey_engine::usage::Counter;
 use redis_module::raw;
 use std::ffi::{c_int, c_void, CStr};
@@ -43,7 +46,7 @@ pub fn create(ctx: Ctx) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What the two types do in their own ways.
+/// What the types do in their own ways.
 trait Kind: Sized {
     fn decoded(value: Value) -> Option<Self>;
     fn encode(&self) -> Vec<u8>;
@@ -54,25 +57,59 @@ trait Kind: Sized {
     fn heap_bytes(&self) -> usize;
 }
 
-impl Kind for RecordValue {
-    fn decoded(value: Value) -> Option<Self> {
-        match value {
-            Value::Record { record, dead } => Some(Self::new(record, dead)),
-            Value::Usage(..) => None,
+/// A kind of entry: each has a type of its own.
+pub trait EntryKind: Entry + Clone {
+    fn data_type() -> DataType;
+
+    /// The value of this kind in a slot.
+    fn of<'k>(slot: &Slot<'k>) -> Option<&'k EntryValue<Self>>;
+
+    /// An entry of this kind, and whether it is dead.
+    fn decoded(value: Value) -> Option<(Self, bool)>;
+
+    fn encode(&self, dead: bool) -> Vec<u8>;
+}
+
+impl EntryKind for Record {
+    fn data_type() -> DataType {
+        record()
+    }
+
+    fn of<'k>(slot: &Slot<'k>) -> Option<&'k RecordValue> {
+        match slot {
+            Slot::Record(value) => Some(value),
+            _ => None,
         }
     }
 
+    fn decoded(value: Value) -> Option<(Self, bool)> {
+        match value {
+            Value::Record { record, dead } => Some((record, dead)),
+            _ => None,
+        }
+    }
+
+    fn encode(&self, dead: bool) -> Vec<u8> {
+        codec::encode_record(self, dead)
+    }
+}
+
+impl<E: EntryKind> Kind for EntryValue<E> {
+    fn decoded(value: Value) -> Option<Self> {
+        E::decoded(value).map(|(entry, dead)| Self::new(entry, dead))
+    }
+
     fn encode(&self) -> Vec<u8> {
-        codec::encode_record(&self.record, state::with(|state| state.is_dead(self)))
+        self.entry.encode(state::with(|state| state.is_dead(&self.life)))
     }
 
     fn copy(&self) -> Self {
         // It lives only where it was stored.
-        Self::new(self.record.clone(), true)
+        Self::new(self.entry.clone(), true)
     }
 
     fn unlink(&self, name: &[u8]) {
-        state::with(|state| state.remove_record(name, self));
+        state::with(|state| state.remove_entry(name, self.any()));
     }
 
     fn digest(&self, digest: Digest) {
@@ -80,7 +117,7 @@ impl Kind for RecordValue {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.record.heap_bytes()
+        self.entry.heap_bytes()
     }
 }
 
@@ -88,7 +125,7 @@ impl Kind for UsageValue {
     fn decoded(value: Value) -> Option<Self> {
         match value {
             Value::Usage(counter, leases) => Some(Self::new(counter, leases)),
-            Value::Record { .. } => None,
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! value itself may be touched. All else happens under the server's global lock, and through shared
 //! references: what changes is in cells.
 
+use apikey_engine::entry::Entry;
 use apikey_engine::lease::Leases;
 use apikey_engine::record::Record;
 use apikey_engine::segments::Place;
@@ -53,10 +54,9 @@ pub type Era = u32;
 /// Before all eras: the value is stamped dead.
 const NEVER: Era = 0;
 
-/// What a key of the type `apikeyrec` holds.
+/// Where an entry lives, and whether it does.
 #[derive(Debug)]
-pub struct RecordValue {
-    pub record: Record,
+pub struct Life {
     pub link: Link,
     /// The one in which the value came to its name.
     era: Cell<Era>,
@@ -64,15 +64,7 @@ pub struct RecordValue {
     stored_at: Cell<u32>,
 }
 
-/// Allocators round up: one more byte would cost 16.
-const _: () = assert!(size_of::<RecordValue>() <= 32);
-
-impl RecordValue {
-    pub fn new(record: Record, dead: bool) -> Self {
-        let era = if dead { NEVER } else { Era::MAX };
-        Self { record, link: Link::default(), era: Cell::new(era), stored_at: Cell::new(0) }
-    }
-
+impl Life {
     /// Notes that the value is stored now (epoch milliseconds).
     pub fn stored(&self, now: i64) {
         self.stored_at.set(u32::try_from(now.div_euclid(1000)).unwrap_or(0));
@@ -103,6 +95,38 @@ impl RecordValue {
             self.era.set(era);
         }
     }
+}
+
+/// What a key holds that can be invalidated: an entry of one of the kinds.
+#[derive(Debug)]
+pub struct EntryValue<E> {
+    pub entry: E,
+    pub life: Life,
+}
+
+/// What a key of the type `apikeyrec` holds.
+pub type RecordValue = EntryValue<Record>;
+
+/// Allocators round up: one more byte would cost 16.
+const _: () = assert!(size_of::<RecordValue>() <= 32);
+
+impl<E: Entry> EntryValue<E> {
+    pub fn new(entry: E, dead: bool) -> Self {
+        let era = if dead { NEVER } else { Era::MAX };
+        let (link, stored_at) = (Link::default(), Cell::new(0));
+        Self { entry, life: Life { link, era: Cell::new(era), stored_at } }
+    }
+
+    pub fn any(&self) -> AnyEntry<'_> {
+        AnyEntry { entry: &self.entry, life: &self.life }
+    }
+}
+
+/// An entry of whatever kind.
+#[derive(Clone, Copy)]
+pub struct AnyEntry<'v> {
+    pub entry: &'v dyn Entry,
+    pub life: &'v Life,
 }
 
 /// What a key of the type `apikeyuse` holds.

@@ -1,8 +1,8 @@
 //! What the module knows of one database beside its keys: the tag index, which usage counters have
 //! something pending, and how many keys there are of each kind.
 //!
-//! The keys are the server's; whoever owns a key tells the database when it comes and goes. A
-//! record is an item of the index with its tags. One whose value is stamped dead (see the design: what
+//! The keys are the server's; whoever owns a key tells the database when it comes and goes. An
+//! entry is an item of the index with its tags. One whose value is stamped dead (see the design: what
 //! came by RENAME, COPY, MOVE or RESTORE, or was not trusted after a start) carries no tag any more: it
 //! is an item of the reserved tag [`DEAD`], whose members are all condemned, so that it can be found
 //! and TAGINVAL doesn't count it. A usage counter is an item only while it has something pending or
@@ -13,8 +13,8 @@
 //! names such keys one by one. Where every entry may be dead ([`Database::sweep`]) it names all items,
 //! and whoever asks has to look at each.
 
+use crate::entry::{Entry, Kind};
 use crate::lease::{Batches, Id, Leases};
-use crate::record::Record;
 use crate::segments::Place;
 use crate::tag_index::{CondemnedWalk, Fingerprint, Fingerprints, TagIndex};
 
@@ -32,19 +32,15 @@ pub const WAITING: Fingerprint = Fingerprint::reserved(3);
 #[derive(Debug, Default)]
 pub struct Database {
     index: TagIndex,
-    records: u64,
-    absent: u64,
-    counters: u64,
-    pending: i128,
-    leased: i128,
+    totals: Totals,
     batches: Batches,
     /// Changes since the start, so that a walk can tell whether something changed meanwhile.
     changes: u64,
-    /// The name of the record that left last: an eviction is told after the removal.
+    /// The name of the entry that left last: an eviction is told after the removal.
     last_removed: Vec<u8>,
-    /// The item of a record that is being replaced; see [`Database::replace`].
+    /// The item of an entry that is being replaced; see [`Database::replace`].
     replaced: Option<Place>,
-    /// Reused for the tags of one record.
+    /// Reused for the tags of one entry.
     prints: Vec<Fingerprint>,
     /// A walk over the condemned that has begun.
     walk: Option<CondemnedWalk>,
@@ -61,6 +57,31 @@ pub struct Totals {
     pub counters: u64,
     pub pending: i128,
     pub leased: i128,
+}
+
+impl Totals {
+    /// Keys that hold an entry of this kind.
+    pub fn of(&mut self, kind: Kind) -> &mut u64 {
+        match kind {
+            Kind::Record => &mut self.records,
+            Kind::Absent => &mut self.absent,
+        }
+    }
+
+    /// Keys that hold an entry, live or dead.
+    pub fn entries(&self) -> u64 {
+        self.records + self.absent
+    }
+
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            absent: self.absent + other.absent,
+            counters: self.counters + other.counters,
+            pending: self.pending + other.pending,
+            leased: self.leased + other.leased,
+        }
+    }
 }
 
 /// What the database has to know of a counter.
@@ -95,13 +116,7 @@ impl Database {
     }
 
     pub fn totals(&self) -> Totals {
-        Totals {
-            records: self.records,
-            absent: self.absent,
-            counters: self.counters,
-            pending: self.pending,
-            leased: self.leased,
-        }
+        self.totals
     }
 
     /// Counters that have something pending.
@@ -123,16 +138,16 @@ impl Database {
             .saturating_sub(self.batches.len())
     }
 
-    /// A record's key has come. Returns its place, `None` when the index is full.
-    pub fn add_record(
+    /// An entry's key has come. Returns its place, `None` when the index is full.
+    pub fn add_entry(
         &mut self,
         name: &[u8],
-        record: &Record,
+        entry: &dyn Entry,
         dead: bool,
         of: &Fingerprints,
     ) -> Option<Place> {
         let mut prints = std::mem::take(&mut self.prints);
-        tags_in_index(record, dead, of, &mut prints);
+        tags_in_index(entry, dead, of, &mut prints);
         let replaced = self.replaced.take();
         let place = match replaced.filter(|&place| self.index.name(place) == Some(name)) {
             Some(place) => self.index.replace(place, &prints),
@@ -140,7 +155,7 @@ impl Database {
         };
         self.prints = prints;
         if place.is_some() {
-            *self.count_of(record) += 1;
+            *self.totals.of(entry.kind()) += 1;
             self.changes += 1;
         }
         if dead {
@@ -149,49 +164,41 @@ impl Database {
         place
     }
 
-    /// The record at `place` is about to be exchanged for another one under its name: the next
-    /// [`Database::remove_record`] leaves its item to the next [`Database::add_record`], so that a walk over
+    /// The entry at `place` is about to be exchanged for another one under its name: the next
+    /// [`Database::remove_entry`] leaves its item to the next [`Database::add_entry`], so that a walk over
     /// a tag that both carry meets the name. `None` ends that, where nothing was exchanged.
     pub fn replace(&mut self, place: Option<Place>) {
         self.replaced = place;
     }
 
-    /// A record's key has gone. The name is compared, so that nothing but its own item goes with it.
-    pub fn remove_record(&mut self, name: &[u8], place: Option<Place>, record: &Record) {
+    /// An entry's key has gone. The name is compared, so that nothing but its own item goes with it.
+    pub fn remove_entry(&mut self, name: &[u8], place: Option<Place>, kind: Kind) {
         if place.is_none() || place != self.replaced {
             self.remove_item(name, place);
         }
         self.last_removed.clear();
         self.last_removed.extend_from_slice(name);
-        let count = self.count_of(record);
+        let count = self.totals.of(kind);
         *count = count.saturating_sub(1);
         self.changes += 1;
     }
 
-    fn count_of(&mut self, record: &Record) -> &mut u64 {
-        if record.is_absent() {
-            &mut self.absent
-        } else {
-            &mut self.records
-        }
-    }
-
-    /// Whether the record that left last had this name.
+    /// Whether the entry that left last had this name.
     pub fn was_last_removed(&self, name: &[u8]) -> bool {
         !name.is_empty() && *self.last_removed == *name
     }
 
-    /// Condemns the records that carry a tag; returns how many were not by this tag before.
+    /// Condemns the entries that carry a tag; returns how many were not by this tag before.
     pub fn condemn(&mut self, tag: Fingerprint) -> usize {
         self.index.condemn(tag)
     }
 
-    /// Every record may be dead.
+    /// Every entry may be dead.
     pub fn sweep(&mut self) {
         self.to_sweep = Place::try_from(self.index.items_end()).unwrap_or(Place::MAX);
     }
 
-    /// Dead records that are still there, at most: one can be condemned by several tags, and a sweep
+    /// Dead entries that are still there, at most: one can be condemned by several tags, and a sweep
     /// counts what it has not looked at.
     pub fn reclaim_backlog(&self) -> usize {
         self.index.condemned() + self.to_sweep as usize
@@ -219,7 +226,7 @@ impl Database {
     /// A counter's key has come. Returns its place if it has something pending or leased and there is
     /// room.
     pub fn add_counter(&mut self, name: &[u8], now: Held, of: &Fingerprints) -> Option<Place> {
-        self.counters += 1;
+        self.totals.counters += 1;
         self.update_counter(name, None, Held::NOTHING, now, of)
     }
 
@@ -231,7 +238,7 @@ impl Database {
         before: Held,
         of: &Fingerprints,
     ) {
-        self.counters = self.counters.saturating_sub(1);
+        self.totals.counters = self.totals.counters.saturating_sub(1);
         self.update_counter(name, place, before, Held::NOTHING, of);
     }
 
@@ -248,7 +255,7 @@ impl Database {
         if now.has_tags_of(&before) {
             return place;
         }
-        self.leased += i128::from(now.leases.count()) - i128::from(before.leases.count());
+        self.totals.leased += i128::from(now.leases.count()) - i128::from(before.leases.count());
         for lease in now.leases.lines() {
             if before.leases.of(lease.batch).is_none() {
                 self.batches.join(lease.batch, lease.terms);
@@ -272,7 +279,7 @@ impl Database {
     /// A counter that had something pending has more of it: its item is as it was.
     pub fn count_on(&mut self, before: i64, now: i64) {
         self.changes += 1;
-        self.pending += i128::from(now) - i128::from(before);
+        self.totals.pending += i128::from(now) - i128::from(before);
     }
 
     /// Gives an open batch another deadline; false where there is no such batch.
@@ -295,9 +302,9 @@ impl Database {
     }
 }
 
-/// The fingerprints under which the index has a record.
+/// The fingerprints under which the index has an entry.
 pub fn tags_in_index(
-    record: &Record,
+    entry: &dyn Entry,
     dead: bool,
     of: &Fingerprints,
     prints: &mut Vec<Fingerprint>,
@@ -306,7 +313,7 @@ pub fn tags_in_index(
     if dead {
         prints.push(DEAD);
     } else {
-        record.each_tag(&mut |tag| prints.push(of.of(tag)));
+        entry.each_tag(&mut |tag| prints.push(of.of(tag)));
     }
 }
 
@@ -321,6 +328,7 @@ pub fn counter_tags_in_index(held: Held, of: &Fingerprints, prints: &mut Vec<Fin
 mod tests {
     use super::*;
     use crate::lease::{Ids, Terms, MAX_LEASES};
+    use crate::record::Record;
     use crate::sanitise::{Limits, Parts};
     use crate::usage::Counter;
 
@@ -332,19 +340,19 @@ mod tests {
         let record = Record::new(&parts, &[], b"", &[]).unwrap();
 
         let mut database = Database::default();
-        let live = database.add_record(b"live", &record, false, &of);
-        let dead = database.add_record(b"dead", &record, true, &of);
+        let live = database.add_entry(b"live", &record, false, &of);
+        let dead = database.add_entry(b"dead", &record, true, &of);
         let pending = |pending| Held { pending, leases: Leases::NONE };
         let counter = database.add_counter(b"counter", pending(5), &of);
         let idle = database.add_counter(b"idle", pending(0), &of);
         assert!(live.is_some() && dead.is_some() && counter.is_some());
         assert_eq!(idle, None);
         let nobody = Record::absent(&[]).unwrap();
-        let absent = database.add_record(b"absent", &nobody, false, &of);
+        let absent = database.add_entry(b"absent", &nobody, false, &of);
         assert!(absent.is_some());
         let totals = Totals { records: 2, absent: 1, counters: 2, pending: 5, leased: 0 };
         assert_eq!(database.totals(), totals);
-        database.remove_record(b"absent", absent, &nobody);
+        database.remove_entry(b"absent", absent, Kind::Absent);
         assert_eq!(database.tag_count(), 3);
         assert_eq!(database.index().member_count(of.of(b"apikey:user:u")), 1);
 
@@ -366,9 +374,9 @@ mod tests {
         let idle = database.update_counter(b"idle", idle, pending(0), pending(7), &of);
         assert_eq!(database.index().member(PENDING, 0), idle);
         assert_eq!(database.pending_counters(), 1);
-        database.remove_record(b"other", dead, &record);
+        database.remove_entry(b"other", dead, Kind::Record);
         assert_eq!(database.index().name(dead.unwrap()), Some(&b"dead"[..]));
-        database.remove_record(b"live", live, &record);
+        database.remove_entry(b"live", live, Kind::Record);
         assert!(database.was_last_removed(b"live"));
         database.remove_counter(b"counter", counter, pending(0), &of);
         database.remove_counter(b"idle", idle, pending(7), &of);
@@ -377,23 +385,23 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_replaced_keeps_its_position() {
+    fn an_entry_that_is_replaced_keeps_its_position() {
         let of = Fingerprints::new([1; 16]);
         let record = |tags: &[&[u8]]| Record::absent(tags).unwrap();
         let mut database = Database::default();
         let (old, new) = (record(&[b"a", b"b"]), record(&[b"c", b"a"]));
-        let place = database.add_record(b"k", &old, false, &of);
-        let other = database.add_record(b"other", &old, false, &of);
+        let place = database.add_entry(b"k", &old, false, &of);
+        let other = database.add_entry(b"other", &old, false, &of);
         database.replace(place);
-        database.remove_record(b"k", place, &old);
-        assert_eq!(database.add_record(b"k", &new, false, &of), place);
+        database.remove_entry(b"k", place, Kind::Absent);
+        assert_eq!(database.add_entry(b"k", &new, false, &of), place);
         assert_eq!([0, 1].map(|at| database.index().member(of.of(b"a"), at)), [place, other]);
         assert_eq!((database.totals().absent, database.tag_count()), (2, 3));
         // Once: after that, and where it comes to nothing, what goes is gone.
         database.replace(place);
         database.replace(None);
-        database.remove_record(b"k", place, &new);
-        database.remove_record(b"other", other, &old);
+        database.remove_entry(b"k", place, Kind::Absent);
+        database.remove_entry(b"other", other, Kind::Absent);
         assert!(database.index().is_empty());
         assert_eq!(database.totals(), Totals::default());
     }

@@ -6,6 +6,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`sanitise`] | what is kept of a record's JSON |
+//! | [`entry`] | what records and all other entries have in common |
 //! | [`record`] | a record, as it is laid out |
 //! | [`scope`] | when a scope grants a request |
 //! | [`digest`] | digests of secrets and their comparison |
@@ -27,6 +28,7 @@ pub mod buckets;
 pub mod codec;
 pub mod database;
 pub mod digest;
+pub mod entry;
 pub mod fence;
 pub mod health;
 pub mod lease;

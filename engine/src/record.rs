@@ -8,9 +8,10 @@
 //! Nothing in it can change: another record replaces it.
 
 use crate::digest::{Digest, DIGEST_BYTES};
+use crate::entry::{Entry, Kind};
 use crate::sanitise::{Parts, Text, MAX_STORED_BYTES};
 use crate::scope;
-use crate::tags::{self, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+use crate::tags::{self, ID, KIND, MAX_NAMESPACE_BYTES, USER};
 use std::ops::Range;
 
 /// A record, laid out for VALIDATE.
@@ -42,6 +43,13 @@ const ACTIVE: u8 = 1;
 const ABSENT: u8 = 2;
 
 const HEADER_BYTES: usize = 30;
+
+/// Automatic tags that a record has: by its id, its user, its kind.
+const AUTOMATIC_TAGS: usize = 3;
+
+fn each_automatic_tag(namespace: &[u8], id: &[u8], user_id: &[u8], each: &mut dyn FnMut(&[u8])) {
+    tags::each_automatic(namespace, &[(ID, id), (USER, user_id), (KIND, b"record")], each);
+}
 
 const NEVER: i64 = i64::MAX;
 
@@ -141,9 +149,9 @@ impl Record {
         }
         let mut automatic = Vec::new();
         if !caller_tags.is_empty() {
-            tags::of_record(namespace, id, user_id, &mut |tag| automatic.push(tag.to_vec()));
+            each_automatic_tag(namespace, id, user_id, &mut |tag| automatic.push(tag.to_vec()));
         }
-        let own = own_tags(caller_tags, &automatic)?;
+        let own = tags::own(caller_tags, &automatic)?;
         let spare = [&parts.id, &parts.user_id]
             .iter()
             .map(|text| if let Text::Own(own) = text { own.len() } else { 0 })
@@ -154,7 +162,7 @@ impl Record {
                 + digests.len() * DIGEST_BYTES
                 + parts.scopes.len()
                 + namespace.len()
-                + tag_bytes(&own)
+                + tags::stored_bytes(&own)
                 + spare,
         );
         bytes.extend_from_slice(&[0; HEADER_BYTES]);
@@ -164,7 +172,7 @@ impl Record {
         }
         bytes.extend_from_slice(&parts.scopes);
         bytes.extend_from_slice(namespace);
-        push_tags(&own, &mut bytes)?;
+        tags::push(&own, &mut bytes)?;
         let mut range = |text: &Text| {
             let (from, len) = match text {
                 Text::InJson { from, len } => (HEADER_BYTES + *from, *len),
@@ -197,11 +205,11 @@ impl Record {
     /// Lays out that there is no such key: nothing but the caller's tags. `None` as in
     /// [`Record::new`].
     pub fn absent(caller_tags: &[&[u8]]) -> Option<Self> {
-        let own = own_tags(caller_tags, &[])?;
+        let own = tags::own(caller_tags, &[])?;
         let header = Header { tags: u8::try_from(own.len()).ok()?, state: ABSENT, ..Header::NONE };
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + tag_bytes(&own));
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + tags::stored_bytes(&own));
         bytes.extend_from_slice(&header.bytes());
-        push_tags(&own, &mut bytes)?;
+        tags::push(&own, &mut bytes)?;
         Some(Self { bytes: bytes.into_boxed_slice() })
     }
 
@@ -250,23 +258,7 @@ impl Record {
     /// The caller's tags, in their order.
     pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
         let header = self.header();
-        let mut from = header.namespace().end;
-        (0..header.tags).map(move |_| {
-            let len = match self.slice(part(from, 2)) {
-                [low, high] => usize::from(u16::from_le_bytes([*low, *high])),
-                _ => 0,
-            };
-            let tag = self.slice(part(from + 2, len));
-            from += 2 + len;
-            tag
-        })
-    }
-
-    /// Calls `each` with every tag that the record carries: the automatic ones, which an absent one
-    /// has not, then the caller's.
-    pub fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
-        self.each_automatic_tag(each);
-        self.caller_tags().for_each(each);
+        tags::stored(self.bytes.get(header.namespace().end..).unwrap_or_default(), header.tags)
     }
 
     fn each_automatic_tag(&self, each: &mut dyn FnMut(&[u8])) {
@@ -276,18 +268,7 @@ impl Record {
         let header = self.header();
         let id = self.slice(part(header.id_from as usize, header.id_len.into()));
         let user_id = self.slice(part(header.user_id_from as usize, header.user_id_len.into()));
-        tags::of_record(self.namespace(), id, user_id, each);
-    }
-
-    /// How many tags [`Record::each_tag`] names.
-    pub fn tag_count(&self) -> usize {
-        let automatic = if self.is_absent() { 0 } else { tags::OF_RECORD };
-        automatic + usize::from(self.header().tags)
-    }
-
-    /// Bytes that the record holds beside its own size.
-    pub fn heap_bytes(&self) -> usize {
-        self.bytes.len()
+        each_automatic_tag(self.namespace(), id, user_id, each);
     }
 
     fn slice(&self, range: Range<usize>) -> &[u8] {
@@ -295,34 +276,29 @@ impl Record {
     }
 }
 
-/// The caller's tags that are to be kept: each once, and none that is automatic. `None` where one, or
-/// their number, is beyond its bound.
-fn own_tags<'a>(caller_tags: &[&'a [u8]], automatic: &[Vec<u8>]) -> Option<Vec<&'a [u8]>> {
-    if caller_tags.len() > MAX_CALLER_TAGS {
-        return None;
-    }
-    let mut own: Vec<&[u8]> = Vec::with_capacity(caller_tags.len());
-    for &tag in caller_tags {
-        if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
-            return None;
-        }
-        if !own.contains(&tag) && !automatic.iter().any(|other| other == tag) {
-            own.push(tag);
+impl Entry for Record {
+    fn kind(&self) -> Kind {
+        if self.is_absent() {
+            Kind::Absent
+        } else {
+            Kind::Record
         }
     }
-    Some(own)
-}
 
-fn tag_bytes(tags: &[&[u8]]) -> usize {
-    tags.iter().map(|tag| 2 + tag.len()).sum()
-}
-
-fn push_tags(tags: &[&[u8]], bytes: &mut Vec<u8>) -> Option<()> {
-    for tag in tags {
-        bytes.extend_from_slice(&u16::try_from(tag.len()).ok()?.to_le_bytes());
-        bytes.extend_from_slice(tag);
+    /// An absent one has no automatic tags.
+    fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
+        self.each_automatic_tag(each);
+        self.caller_tags().for_each(each);
     }
-    Some(())
+
+    fn tag_count(&self) -> usize {
+        let automatic = if self.is_absent() { 0 } else { AUTOMATIC_TAGS };
+        automatic + usize::from(self.header().tags)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 #[cfg(test)]

@@ -53,9 +53,9 @@ impl Command for SetAbsent {
             return Ok(());
         }
         let expires_at = options.expiry.get().at(now, &config::ABSENT_TTL);
-        key.store_record(RecordValue::new(record, events::comes_dead(ctx)), Some(expires_at))?;
-        if let Some(value) = key.record()? {
-            replicate(ctx, name, &value.record, expires_at);
+        key.store_entry(RecordValue::new(record, events::comes_dead(ctx)), Some(expires_at))?;
+        if let Some(value) = key.entry::<Record>()? {
+            replicate(ctx, name, &value.entry, expires_at);
         }
         drop(key);
         ctx.notify(Notify::Module, c"apikey.setabsent", name);

@@ -61,7 +61,7 @@ pub fn store(
     match value {
         Value::Record { record, dead } => {
             let dead = dead || events::comes_dead(ctx);
-            key.store_record(RecordValue::new(record, dead), expires_at)
+            key.store_entry(RecordValue::new(record, dead), expires_at)
         }
         Value::Usage(counter, leases) => key.store_usage(counter, leases, expires_at),
     }

@@ -22,7 +22,7 @@ use crate::ffi::{self, Args, BlockedClient, Ctx, Mode, Name, Scan, Text};
 use crate::guard;
 use crate::keyspace::{self, Slot};
 use crate::state;
-use crate::value::RegionId;
+use crate::value::{AnyEntry, RegionId};
 use apikey_engine::database::{counter_tags_in_index, tags_in_index, Held, Totals};
 use apikey_engine::lease::Id;
 use apikey_engine::segments::Place;
@@ -257,12 +257,9 @@ impl Walk {
         self.entries += 1;
         let text = Text::new(&name);
         let key = keyspace::open(ctx, text.name(), Mode::Look);
-        let link = match key.slot() {
-            Slot::Record(value) => Some(&value.link),
-            Slot::Usage(value) => Some(&value.link),
-            Slot::Empty | Slot::Foreign => None,
-        };
-        let is_it = link
+        let is_it = key
+            .slot()
+            .link()
             .is_some_and(|link| Some(link.region()) == self.region && link.place() == Some(place));
         drop(key);
         if !is_it {
@@ -310,22 +307,16 @@ impl Walk {
     fn key(&mut self, name: Name, slot: Slot) {
         self.keys += 1;
         let name = name.bytes();
-        let (link, prints, needs_item) = match slot {
-            Slot::Empty | Slot::Foreign => return,
-            Slot::Record(value) => {
+        let (link, prints, needs_item) = match (slot.entry(), slot) {
+            (Some(AnyEntry { entry, life }), _) => {
                 let mut prints = Vec::new();
                 state::with(|state| {
-                    let of = &state.fingerprints;
-                    tags_in_index(&value.record, value.is_stamped_dead(), of, &mut prints);
+                    tags_in_index(entry, life.is_stamped_dead(), &state.fingerprints, &mut prints);
                 });
-                if value.record.is_absent() {
-                    self.seen.absent += 1;
-                } else {
-                    self.seen.records += 1;
-                }
-                (&value.link, prints, true)
+                *self.seen.of(entry.kind()) += 1;
+                (&life.link, prints, true)
             }
-            Slot::Usage(value) => {
+            (None, Slot::Usage(value)) => {
                 let pending = value.counter.get().pending();
                 let (prints, leased, unknown) = value.with_leases(|leases| {
                     let mut prints = Vec::new();
@@ -349,6 +340,7 @@ impl Walk {
                 let needs_item = !prints.is_empty();
                 (&value.link, prints, needs_item)
             }
+            (None, _) => return,
         };
         let shown = name.escape_ascii();
         if Some(link.region()) != self.region {

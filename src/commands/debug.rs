@@ -3,9 +3,10 @@
 use crate::command::{Arg, Command, Keys, Spec};
 use crate::error::{Error, Result};
 use crate::ffi::{Args, Ctx, Mode};
-use crate::keyspace::{self, Slot};
+use crate::keyspace;
 use crate::options::is;
 use crate::state;
+use crate::value::Link;
 
 pub struct Debug;
 
@@ -30,11 +31,7 @@ impl Command for Debug {
             None if is(subcommand.bytes(), "PANIC") => panic!("asked for"),
             Some(name) if is(subcommand.bytes(), "FORGET") => {
                 let key = keyspace::open(ctx, name, Mode::Read);
-                let place = match key.slot() {
-                    Slot::Record(value) => value.link.place(),
-                    Slot::Usage(value) => value.link.place(),
-                    Slot::Empty | Slot::Foreign => None,
-                };
+                let place = key.slot().link().and_then(Link::place);
                 let Some(place) = place else { return Err(Error::err("no such entry")) };
                 state::with(|state| state.forget(ctx.database(), place));
                 ctx.reply_simple(c"OK");

@@ -4,7 +4,7 @@ use crate::command::{Arg, Command, Keys, Spec, READS};
 use crate::error::{Error, Result};
 use crate::ffi::{self, Args, Ctx, Mode};
 use crate::keyspace::{self, Slot};
-use crate::value::{RecordValue, UsageValue};
+use crate::value::{AnyEntry, UsageValue};
 use apikey_engine::digest::DIGEST_BYTES;
 
 pub struct Describe;
@@ -27,14 +27,15 @@ impl Command for Describe {
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let key = keyspace::open(ctx, name, Mode::Look);
-        let description = match key.slot() {
-            Slot::Empty => {
+        let slot = key.slot();
+        let description = match (slot.entry(), &slot) {
+            (Some(any), slot) => Description::of_entry(any, slot),
+            (None, Slot::Usage(value)) => Description::of_usage(value),
+            (None, Slot::Empty) => {
                 ctx.reply_nil();
                 return Ok(());
             }
-            Slot::Foreign => return Err(Error::WRONG_TYPE),
-            Slot::Record(value) => Description::of_record(value),
-            Slot::Usage(value) => Description::of_usage(value),
+            (None, _) => return Err(Error::WRONG_TYPE),
         };
         description.reply(ctx, key.expires_at());
         Ok(())
@@ -54,17 +55,19 @@ struct Description {
 }
 
 impl Description {
-    fn of_record(value: &RecordValue) -> Self {
-        let record = &value.record;
-        let mut tags = Vec::with_capacity(record.tag_count());
-        record.each_tag(&mut |tag| tags.push(tag.to_vec()));
+    fn of_entry(AnyEntry { entry, life }: AnyEntry, slot: &Slot) -> Self {
+        let mut tags = Vec::with_capacity(entry.tag_count());
+        entry.each_tag(&mut |tag| tags.push(tag.to_vec()));
         Self {
-            kind: if record.is_absent() { "absent" } else { "record" },
-            stored_at: value.stored_at(),
-            bytes: size_of::<RecordValue>() + record.heap_bytes(),
+            kind: entry.kind().name(),
+            stored_at: life.stored_at(),
+            bytes: size_of_val(entry) + size_of_val(life) + entry.heap_bytes(),
             tags,
-            digests: record.digests().len() / DIGEST_BYTES,
-            is_live: !keyspace::is_dead(value),
+            digests: match slot {
+                Slot::Record(value) => value.entry.digests().len() / DIGEST_BYTES,
+                _ => 0,
+            },
+            is_live: !keyspace::is_dead(life),
         }
     }
 

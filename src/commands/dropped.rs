@@ -1,4 +1,4 @@
-//! DROPPED: all records die, since the primary no longer trusts them.
+//! DROPPED: all entries die, since the primary no longer trusts them.
 
 use crate::command::{must_be_replayed, Command, Keys, Spec};
 use crate::error::Result;
@@ -21,7 +21,7 @@ impl Command for Dropped {
         secret: false,
         arity: 1,
         keys: Keys::None,
-        summary: c"Internal: kills all records of all databases, which a primary no longer trusts. Refused from clients.",
+        summary: c"Internal: kills all entries of all databases, which a primary no longer trusts. Refused from clients.",
         complexity: c"O(1)",
         tips: None,
         args: &[],

@@ -62,7 +62,7 @@ impl Command for MSetVal {
         must_differ(&pairs)?;
         let entries = read(&pairs, &options)?;
         for (name, _) in &entries {
-            keyspace::open(ctx, *name, Mode::Look).record()?;
+            keyspace::open(ctx, *name, Mode::Look).entry::<Record>()?;
         }
         if !record::fills_are_stored() {
             ctx.reply_integer(0);
@@ -132,7 +132,7 @@ impl<'a> Stored<'a> {
             return Ok(());
         }
         let value = codec::encode_record(&record, false);
-        key.store_record(RecordValue::new(record, false), Some(self.expires_at))?;
+        key.store_entry(RecordValue::new(record, false), Some(self.expires_at))?;
         drop(key);
         record::notify_stored(ctx, name, true);
         self.words.extend([Word::Key(name), Word::Value(value)]);

@@ -124,7 +124,7 @@ impl<'a> SetValOptions<'a> {
 
 /// Whether a live record stands under a name, an absent one left out; an error where something else does.
 pub fn exists(key: &OpenKey) -> Result<bool> {
-    Ok(key.live_record()?.is_some_and(|value| !value.record.is_absent()))
+    Ok(key.live::<Record>()?.is_some_and(|value| !value.entry.is_absent()))
 }
 
 /// What of a client's record may be kept.
@@ -212,9 +212,9 @@ impl Command for SetVal {
             Expiry::Keep if exists || replayed => key.expires_at(),
             expiry => Some(expiry.at(now, &config::VALIDATION_TTL)),
         };
-        key.store_record(RecordValue::new(record, events::comes_dead(ctx)), expires_at)?;
-        if let Some(value) = key.record()? {
-            replicate(ctx, name, json, &value.record, expires_at);
+        key.store_entry(RecordValue::new(record, events::comes_dead(ctx)), expires_at)?;
+        if let Some(value) = key.entry::<Record>()? {
+            replicate(ctx, name, json, &value.entry, expires_at);
         }
         drop(key);
         notify_stored(ctx, name, expires_at.is_some());
@@ -333,13 +333,13 @@ impl Command for Validate {
             return Ok(());
         }
         let key = keyspace::open(ctx, name, Mode::Read);
-        let value = key.live_record()?;
+        let value = key.live::<Record>()?;
         let Some(value) = value else {
             state::with(|state| state.stats.count_miss(now));
             reply_miss(ctx, now);
             return Ok(());
         };
-        let record = &value.record;
+        let record = &value.entry;
         let verdict = judge(record, secret.or(digest).as_ref(), scopes(args), now);
         state::with(|state| state.stats.count_hit(verdict, now));
         if let Some((code, _)) = told(verdict) {
@@ -436,7 +436,7 @@ impl Command for Inval {
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         let names: Vec<Name> = args.from(1).collect();
         for &name in &names {
-            keyspace::open(ctx, name, Mode::Look).record()?;
+            keyspace::open(ctx, name, Mode::Look).live_entry()?;
         }
         ctx.replicate_verbatim();
         invalidation::of_keys(ctx, &names);

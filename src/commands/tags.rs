@@ -171,10 +171,10 @@ impl Command for Tags {
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let key = keyspace::open(ctx, name, Mode::Read);
-        match key.live_record()? {
-            Some(value) => {
-                ctx.reply_array(value.record.tag_count());
-                value.record.each_tag(&mut |tag| ctx.reply_bulk(tag));
+        match key.live_entry()? {
+            Some(any) => {
+                ctx.reply_array(any.entry.tag_count());
+                any.entry.each_tag(&mut |tag| ctx.reply_bulk(tag));
             }
             None => ctx.reply_array(0),
         }

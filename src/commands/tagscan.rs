@@ -91,7 +91,7 @@ impl Command for TagScan {
                 state::with(|state| state.member_name(database, tag, position).map(Text::new));
             let Some(name) = name else { continue };
             let key = keyspace::open(ctx, name.name(), Mode::Look);
-            let is_live = matches!(key.live_record(), Ok(Some(_)));
+            let is_live = matches!(key.live_entry(), Ok(Some(_)));
             drop(key);
             if is_live {
                 found.push(name);

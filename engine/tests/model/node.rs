@@ -8,6 +8,7 @@ use crate::names::{key_name, Covers, Db, Key, Shown, Tag, Version, DBS, KEYS};
 use crate::switches::{Check, Switches};
 use apikey_engine::codec::{self, Value as Decoded};
 use apikey_engine::database::{tags_in_index, Database};
+use apikey_engine::entry::Entry;
 use apikey_engine::fence::{Fence, Token};
 use apikey_engine::record::Record;
 use apikey_engine::segments::Place;
@@ -561,7 +562,7 @@ impl Node {
             value.era = self.era;
         }
         let Region { id, database } = &mut self.regions[db];
-        let place = database.add_record(key_name(key).as_bytes(), &value.record, dead, &self.of);
+        let place = database.add_entry(key_name(key).as_bytes(), &value.record, dead, &self.of);
         value.link = Some((*id, place));
         self.keys[db].insert(key, value);
     }
@@ -571,7 +572,7 @@ impl Node {
         let mut value = self.keys[db].remove(&key)?;
         if let (Some((id, place)), true) = (value.link.take(), self.on(Check::UnlinkLeavesIndex)) {
             if let Some(region) = self.regions.iter_mut().find(|region| region.id == id) {
-                region.database.remove_record(key_name(key).as_bytes(), place, &value.record);
+                region.database.remove_entry(key_name(key).as_bytes(), place, value.record.kind());
             }
         }
         Some(value)

@@ -1,0 +1,33 @@
+//! What all entries have in common, whatever they hold: they are of a kind, and carry tags by which
+//! they can be invalidated.
+
+/// The kinds of entries, as they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Record,
+    /// A record's type holds it: there is no such API key.
+    Absent,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// What a key holds that can be invalidated.
+pub trait Entry {
+    fn kind(&self) -> Kind;
+
+    /// Calls `each` with every tag that the entry carries: the automatic ones, then the caller's.
+    fn each_tag(&self, each: &mut dyn FnMut(&[u8]));
+
+    /// How many tags [`Entry::each_tag`] names.
+    fn tag_count(&self) -> usize;
+
+    /// Bytes that the entry holds beside its own size.
+    fn heap_bytes(&self) -> usize;
+}
