@@ -132,11 +132,14 @@ pub const MAX_LOG_LEN: i64 = 10_000;
 
 pub static VALIDATION_TTL: Number = Number::new(c"validation-ttl", 300, 1, YEAR_IN_SECONDS);
 pub static ABSENT_TTL: Number = Number::new(c"absent-ttl", 30, 1, YEAR_IN_SECONDS);
+pub static SCOPE_TTL: Number = Number::new(c"scope-ttl", 600, 1, YEAR_IN_SECONDS);
 pub static MAX_NAME_LENGTH: Number = Number::new(c"max-name-length", 100, 1, 65_536);
 pub static MAX_RECORD_BYTES: Number = Number::new(c"max-record-bytes", 16_384, 64, 1_048_576);
 pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
 pub static MAX_TAGS: Number =
     Number::new(c"max-tags", 16, 0, apikey_engine::tags::MAX_CALLER_TAGS as i64);
+pub static MAX_DECISIONS: Number =
+    Number::new(c"max-decisions", 1024, 1, apikey_engine::decisions::MAX_DECISIONS as i64);
 pub static FENCE_SLOTS: Number = Number::new(c"fence-slots", 65_536, 1, 16_777_216).fixed();
 pub static TOKEN_TTL_MS: Number = Number::new(c"token-ttl-ms", 30_000, 1, 86_400_000);
 pub static SYNC_RECLAIM: Number = Number::new(c"sync-reclaim", 256, 0, 100_000);
@@ -163,8 +166,10 @@ pub static DIGEST_FIELD: Names = Names::new(
 pub static INVALIDATION_CHANNEL: Names =
     Names::new(c"invalidation-channel", "channel", 1, (&[], ""));
 
-static NUMBERS: [&Number; 13] = [
+static NUMBERS: [&Number; 15] = [
     &ABSENT_TTL,
+    &SCOPE_TTL,
+    &MAX_DECISIONS,
     &SYNC_RECLAIM,
     &RECLAIM_BUDGET_US,
     &FENCE_SLOTS,

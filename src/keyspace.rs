@@ -9,7 +9,7 @@ use crate::ffi::{self, Ctx, Held, Key, Mode, Name, Notify};
 use crate::reclaim;
 use crate::state;
 use crate::types::{self, EntryKind};
-use crate::value::{AnyEntry, EntryValue, Life, Link, RecordValue, UsageValue};
+use crate::value::{AnyEntry, EntryValue, Life, Link, RecordValue, ScopesValue, UsageValue};
 use apikey_engine::lease::{Id, Lease, Leases, Terms};
 use apikey_engine::usage::Counter;
 
@@ -17,6 +17,7 @@ use apikey_engine::usage::Counter;
 pub enum Slot<'k> {
     Empty,
     Record(&'k RecordValue),
+    Scopes(&'k ScopesValue),
     Usage(&'k UsageValue),
     /// Something that is not this module's.
     Foreign,
@@ -27,6 +28,7 @@ impl<'k> Slot<'k> {
     pub fn entry(&self) -> Option<AnyEntry<'k>> {
         match self {
             Self::Record(value) => Some(value.any()),
+            Self::Scopes(value) => Some(value.any()),
             Self::Empty | Self::Usage(_) | Self::Foreign => None,
         }
     }
@@ -62,6 +64,8 @@ pub fn slot<'k>(key: &'k Key) -> Slot<'k> {
         Held::Value(of, value) => unsafe {
             if of == types::record() {
                 Slot::Record(&*value.cast())
+            } else if of == types::scopes() {
+                Slot::Scopes(&*value.cast())
             } else if of == types::usage() {
                 Slot::Usage(&*value.cast())
             } else {

@@ -82,13 +82,16 @@ pub fn integer(value: Name, name: &str, least: i64, most: i64) -> Result<i64> {
 
 /// A secret's digest.
 pub fn secret(value: Name) -> Result<Digest> {
-    let secret = value.bytes();
-    if !(1..=MAX_SECRET_BYTES).contains(&secret.len()) {
-        return Err(Error::err(format_args!(
-            "SECRET must be between 1 and {MAX_SECRET_BYTES} bytes"
-        )));
+    text(value, "SECRET", MAX_SECRET_BYTES).map(digest::of_secret)
+}
+
+/// A text of 1 to `most` bytes.
+pub fn text<'a>(value: Name<'a>, name: &str, most: usize) -> Result<&'a [u8]> {
+    let text = value.bytes();
+    if !(1..=most).contains(&text.len()) {
+        return Err(Error::err(format_args!("{name} must be between 1 and {most} bytes")));
     }
-    Ok(digest::of_secret(secret))
+    Ok(text)
 }
 
 /// A digest in hex.
@@ -98,11 +101,7 @@ pub fn digest(value: Name) -> Result<Digest> {
 
 /// One tag.
 pub fn tag<'a>(value: Name<'a>, name: &str) -> Result<&'a [u8]> {
-    let tag = value.bytes();
-    if !(1..=MAX_TAG_BYTES).contains(&tag.len()) {
-        return Err(Error::err(format_args!("{name} must be between 1 and {MAX_TAG_BYTES} bytes")));
-    }
-    Ok(tag)
+    text(value, name, MAX_TAG_BYTES)
 }
 
 /// `TAGS n tag...`, for COMMAND DOCS.
@@ -127,15 +126,12 @@ pub fn tags<'a>(options: &mut Options<'a>, replayed: bool) -> Result<Vec<&'a [u8
         .collect()
 }
 
+/// `NS ns`, for COMMAND DOCS.
+pub const NAMESPACE: Arg = Arg::string(c"namespace").after(c"NS");
+
 /// `NS ns`, behind the word.
 pub fn namespace<'a>(options: &mut Options<'a>) -> Result<&'a [u8]> {
-    let namespace = options.value("NS")?.bytes();
-    if !(1..=MAX_NAMESPACE_BYTES).contains(&namespace.len()) {
-        return Err(Error::err(format_args!(
-            "NS must be between 1 and {MAX_NAMESPACE_BYTES} bytes"
-        )));
-    }
-    Ok(namespace)
+    text(options.value("NS")?, "NS", MAX_NAMESPACE_BYTES)
 }
 
 /// `TOKEN t`, behind the word.
@@ -237,6 +233,75 @@ impl ExpiryOptions {
     pub fn get(&self) -> Expiry {
         self.0.map_or(Expiry::Default, |(_, expiry)| expiry)
     }
+}
+
+/// The options of a fill that has to name its token.
+pub struct Fill<'a> {
+    pub token: Token,
+    expiry: ExpiryOptions,
+    pub tags: Vec<&'a [u8]>,
+    /// Empty where none was given.
+    pub namespace: &'a [u8],
+}
+
+impl<'a> Fill<'a> {
+    /// Reads them from a position on; `more` takes what is special to the command before that.
+    pub fn parse(
+        args: Args<'a>,
+        position: usize,
+        call: Call,
+        mut more: impl FnMut(&[u8], &mut Options<'a>) -> Result<bool>,
+    ) -> Result<Self> {
+        let mut options = Options::new(args, position);
+        let (mut token, mut expiry) = (None, ExpiryOptions::default());
+        let (mut tags, mut namespace) = (None, None);
+        while let Some(option) = options.next_name() {
+            if more(option, &mut options)? {
+                continue;
+            }
+            if is(option, "TOKEN") {
+                set_once(&mut token, "TOKEN", self::token(&mut options)?)?;
+            } else if is(option, "TAGS") {
+                set_once(&mut tags, "TAGS", self::tags(&mut options, call.replayed)?)?;
+            } else if is(option, "NS") {
+                set_once(&mut namespace, "NS", self::namespace(&mut options)?)?;
+            } else if is(option, "KEEPTTL") || !expiry.take(option, &mut options, call)? {
+                return Err(options.unknown());
+            }
+        }
+        let token = token.ok_or_else(|| {
+            Error::err(
+                "TOKEN is required: what a reader did not find may have come since it looked",
+            )
+        })?;
+        let (tags, namespace) = (tags.unwrap_or_default(), namespace.unwrap_or_default());
+        Ok(Self { token, expiry, tags, namespace })
+    }
+
+    /// When the entry is to expire, where `ttl` is the default.
+    pub fn expires_at(&self, now: i64, ttl: &config::Number) -> i64 {
+        self.expiry.get().at(now, ttl)
+    }
+}
+
+/// The options of [`Fill`] with every default spelled out; nobody asks for the token again.
+pub fn resolved<'t>(
+    expires_at: i64,
+    tags: impl Iterator<Item = &'t [u8]>,
+    namespace: &[u8],
+) -> Vec<Vec<u8>> {
+    let word = |word: &str| word.as_bytes().to_vec();
+    let mut all = vec![word("TOKEN"), word(&Token::REFUSED.text())];
+    all.extend([word("PXAT"), word(&expires_at.to_string())]);
+    let tags: Vec<_> = tags.map(<[u8]>::to_vec).collect();
+    if !tags.is_empty() {
+        all.extend([word("TAGS"), word(&tags.len().to_string())]);
+        all.extend(tags);
+    }
+    if !namespace.is_empty() {
+        all.extend([word("NS"), namespace.to_vec()]);
+    }
+    all
 }
 
 /// `COUNT n`, the only option of some commands.

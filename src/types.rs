@@ -1,4 +1,4 @@
-//! The native data types `apikeyrec` and `apikeyuse`: how the server saves, loads, copies and frees
+//! The native data types `apikeyrec`, `apikeyscp` and `apikeyuse`: how the server saves, loads, copies and frees
 //! their values.
 //!
 //! Version 3 of the methods, which all supported servers know. `unlink` sees every removal of one key
@@ -9,8 +9,9 @@ use crate::ffi::{log, Ctx, DataType, Digest, Io, Level, Name, Refused};
 use crate::guard;
 use crate::keyspace::Slot;
 use crate::state;
-use crate::value::{EntryValue, RecordValue, UsageValue};
+use crate::value::{EntryValue, RecordValue, ScopesValue, UsageValue};
 use apikey_engine::codec::{self, Value};
+use apikey_engine::decisions::Decisions;
 use apikey_engine::entry::Entry;
 use apikey_engine::lease::Leases;
 use apikey_engine::record::Record;
@@ -21,17 +22,24 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 const RECORD_NAME: &CStr = c"apikeyrec";
+const SCOPES_NAME: &CStr = c"apikeyscp";
 const USAGE_NAME: &CStr = c"apikeyuse";
 
 /// The version of the encoding that the server keeps beside a value; the codec has its own.
 const ENCODING: c_int = 1;
 
 static RECORD: OnceLock<DataType> = OnceLock::new();
+static SCOPES: OnceLock<DataType> = OnceLock::new();
 static USAGE: OnceLock<DataType> = OnceLock::new();
 
 /// The type of records. Called only when the module is loaded.
 pub fn record() -> DataType {
     *RECORD.get().unwrap_or_else(|| panic!("no data types before the load"))
+}
+
+/// The type of scope decisions.
+pub fn scopes() -> DataType {
+    *SCOPES.get().unwrap_or_else(|| panic!("no data types before the load"))
 }
 
 /// The type of usage counters.
@@ -40,10 +48,14 @@ pub fn usage() -> DataType {
 }
 
 pub fn create(ctx: Ctx) -> Result<(), Refused> {
-    let record = DataType::create(ctx, RECORD_NAME, ENCODING, &mut methods::<RecordValue>())?;
-    let usage = DataType::create(ctx, USAGE_NAME, ENCODING, &mut methods::<UsageValue>())?;
-    let (Ok(()), Ok(())) = (RECORD.set(record), USAGE.set(usage)) else { return Err(Refused) };
-    Ok(())
+    create_one::<RecordValue>(ctx, RECORD_NAME, &RECORD)?;
+    create_one::<ScopesValue>(ctx, SCOPES_NAME, &SCOPES)?;
+    create_one::<UsageValue>(ctx, USAGE_NAME, &USAGE)
+}
+
+fn create_one<K: Kind>(ctx: Ctx, name: &CStr, into: &OnceLock<DataType>) -> Result<(), Refused> {
+    let created = DataType::create(ctx, name, ENCODING, &mut methods::<K>())?;
+    into.set(created).map_err(|_| Refused)
 }
 
 /// What the types do in their own ways.
@@ -91,6 +103,30 @@ impl EntryKind for Record {
 
     fn encode(&self, dead: bool) -> Vec<u8> {
         codec::encode_record(self, dead)
+    }
+}
+
+impl EntryKind for Decisions {
+    fn data_type() -> DataType {
+        scopes()
+    }
+
+    fn of<'k>(slot: &Slot<'k>) -> Option<&'k ScopesValue> {
+        match slot {
+            Slot::Scopes(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn decoded(value: Value) -> Option<(Self, bool)> {
+        match value {
+            Value::Scopes { decisions, dead } => Some((decisions, dead)),
+            _ => None,
+        }
+    }
+
+    fn encode(&self, dead: bool) -> Vec<u8> {
+        codec::encode_scopes(self, dead)
     }
 }
 

@@ -4,6 +4,7 @@
 //! value itself may be touched. All else happens under the server's global lock, and through shared
 //! references: what changes is in cells.
 
+use apikey_engine::decisions::Decisions;
 use apikey_engine::entry::Entry;
 use apikey_engine::lease::Leases;
 use apikey_engine::record::Record;
@@ -106,6 +107,9 @@ pub struct EntryValue<E> {
 
 /// What a key of the type `apikeyrec` holds.
 pub type RecordValue = EntryValue<Record>;
+
+/// What a key of the type `apikeyscp` holds.
+pub type ScopesValue = EntryValue<Decisions>;
 
 /// Allocators round up: one more byte would cost 16.
 const _: () = assert!(size_of::<RecordValue>() <= 32);

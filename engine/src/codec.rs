@@ -2,7 +2,7 @@
 //! and in the replication stream. The only place that knows bincode.
 //!
 //! ```text
-//! kind (1 byte: 'r' record, 'a' absent, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
+//! kind (1 byte: 'r' record, 'a' absent, 's' scopes, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
 //! ```
 //!
 //! The fields of each version, in their order (bincode's standard configuration: integers as varints
@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
 //! | `a` 1 | the caller's tags (vector of bytes), dead (boolean) |
+//! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
 //! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
 //! | `u` 2 | those, and leases (vector of: batch id, line id (arrays of 16 bytes), count, leased_at, deadline (signed)) |
 //!
@@ -21,7 +22,10 @@
 //! bounded by [`MAX_ENCODED_BYTES`], and nothing may be left over. A later version reads the earlier
 //! ones; rules for what is stored may be loosened, never tightened.
 
+use crate::decisions::{Decision, Decisions};
 use crate::digest::Digest;
+use crate::entry::Kind;
+use crate::label::{Label, Owner};
 use crate::lease::{Id, Lease, Leases, Terms};
 use crate::record::Record;
 use crate::sanitise::{Limits, Parts, MAX_STORED_BYTES};
@@ -35,6 +39,7 @@ pub const MAX_ENCODED_BYTES: usize =
 
 const RECORD: u8 = b'r';
 const ABSENT: u8 = b'a';
+const SCOPES: u8 = b's';
 const USAGE: u8 = b'u';
 const VERSION: u8 = 1;
 
@@ -45,6 +50,7 @@ const LEASED_VERSION: u8 = 2;
 #[derive(Debug)]
 pub enum Value {
     Record { record: Record, dead: bool },
+    Scopes { decisions: Decisions, dead: bool },
     Usage(Counter, Leases),
 }
 
@@ -116,6 +122,60 @@ pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
     )
 }
 
+/// Resource, action, allow, expires_at.
+type DecisionIn = (Vec<u8>, Vec<u8>, bool, i64);
+
+#[derive(Encode)]
+struct ScopesOut<'a> {
+    label: LabelOut<'a>,
+    decisions: Vec<(&'a [u8], &'a [u8], bool, i64)>,
+    dead: bool,
+}
+
+#[derive(Decode)]
+struct ScopesIn {
+    label: LabelIn,
+    decisions: Vec<DecisionIn>,
+    dead: bool,
+}
+
+#[derive(Encode)]
+struct LabelOut<'a> {
+    namespace: &'a [u8],
+    id: &'a [u8],
+    user_id: &'a [u8],
+    tags: Vec<&'a [u8]>,
+}
+
+impl<'a> LabelOut<'a> {
+    fn of(label: &'a Label) -> Self {
+        let Owner { namespace, id, user_id } = label.owner();
+        Self { namespace, id, user_id, tags: label.caller_tags().collect() }
+    }
+}
+
+#[derive(Decode)]
+struct LabelIn {
+    namespace: Vec<u8>,
+    id: Vec<u8>,
+    user_id: Vec<u8>,
+    tags: Vec<Vec<u8>>,
+}
+
+impl LabelIn {
+    fn label(&self, kind: Kind) -> Result<Label, BadBytes> {
+        let Self { namespace, id, user_id, tags } = self;
+        Label::new(kind, &Owner { namespace, id, user_id }, &slices(tags))
+            .ok_or(BadBytes("namespace, ids or tags beyond their bounds"))
+    }
+}
+
+pub fn encode_scopes(decisions: &Decisions, dead: bool) -> Vec<u8> {
+    let all = decisions.iter().map(|d| (d.resource, d.action, d.allow, d.expires_at)).collect();
+    let label = LabelOut::of(decisions.label());
+    encode(SCOPES, VERSION, ScopesOut { label, decisions: all, dead })
+}
+
 pub fn encode_usage(counter: &Counter, leases: &Leases) -> Vec<u8> {
     let numbers: Numbers =
         (counter.pending(), counter.total(), counter.first_used_at(), counter.last_used_at());
@@ -143,12 +203,15 @@ pub fn decode(bytes: &[u8]) -> Result<Value, BadBytes> {
                 Record::absent(&slices(&tags)).ok_or(BadBytes("tags beyond their bounds"))?;
             Ok(Value::Record { record, dead })
         }
+        (SCOPES, VERSION) => decode_scopes(&decode_body(body)?),
         (USAGE, VERSION) => decode_usage(decode_body(body)?, Vec::new()),
         (USAGE, LEASED_VERSION) => {
             let (numbers, lines) = decode_body(body)?;
             decode_usage(numbers, lines)
         }
-        (RECORD | ABSENT | USAGE, _) => Err(BadBytes("written by a newer version of the module")),
+        (RECORD | ABSENT | SCOPES | USAGE, _) => {
+            Err(BadBytes("written by a newer version of the module"))
+        }
         _ => Err(BadBytes("unknown kind")),
     }
 }
@@ -167,6 +230,27 @@ fn decode_record(input: RecordIn) -> Result<Value, BadBytes> {
     let record = Record::new(&parts, &input.digests, &input.namespace, &slices(&input.tags))
         .ok_or(BadBytes("digests, namespace or tags beyond their bounds"))?;
     Ok(Value::Record { record, dead: input.dead })
+}
+
+fn decode_scopes(input: &ScopesIn) -> Result<Value, BadBytes> {
+    // Each of them is of one key.
+    if input.label.id.is_empty() {
+        return Err(BadBytes("namespace, ids or tags beyond their bounds"));
+    }
+    let label = input.label.label(Kind::Scopes)?;
+    let all: Vec<Decision> = input
+        .decisions
+        .iter()
+        .map(|(resource, action, allow, expires_at)| Decision {
+            resource,
+            action,
+            allow: *allow,
+            expires_at: *expires_at,
+        })
+        .collect();
+    Decisions::new(label, &all)
+        .map(|decisions| Value::Scopes { decisions, dead: input.dead })
+        .ok_or(BadBytes("decisions that no key has"))
 }
 
 fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
@@ -200,6 +284,15 @@ mod tests {
         Record::new(&parts, &[[1; 32], [2; 32]], b"acme:", &[b"x", b"\0\xff"]).unwrap()
     }
 
+    fn decisions() -> Decisions {
+        let owner = Owner { namespace: b"acme:", id: b"k", user_id: b"u" };
+        let label = Label::new(Kind::Scopes, &owner, &[b"x"]).unwrap();
+        let decision =
+            |resource, action, allow, expires_at| Decision { resource, action, allow, expires_at };
+        let all = [decision(b"users", b"read", true, 3), decision(b"r", b"a", false, 70_000)];
+        Decisions::new(label, &all).unwrap()
+    }
+
     fn counter() -> Counter {
         Counter::from_parts(1, 300, 70_000, 1 << 40).unwrap()
     }
@@ -228,6 +321,10 @@ mod tests {
         assert_eq!(encode_record(&record(), true), expected);
         let absent = Record::absent(&[b"x", b"\0\xff"]).unwrap();
         assert_eq!(encode_record(&absent, false), b"a\x01\x02\x01x\x02\0\xff\0");
+        assert_eq!(
+            encode_scopes(&decisions(), true),
+            b"s\x01\x05acme:\x01k\x01u\x01\x01x\x02\x05users\x04read\x01\x06\x01r\x01a\0\xfc\xe0\x22\x02\0\x01"
+        );
         let numbers =
             [&b"\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()]
                 .concat();
@@ -255,6 +352,10 @@ mod tests {
         let Ok(Value::Record { record, dead: true }) = decode(&absent) else { panic!("no absent") };
         assert!(record.is_absent());
         assert_eq!(encode_record(&record, true), absent);
+        let scopes = encode_scopes(&decisions(), true);
+        let Ok(Value::Scopes { decisions, dead: true }) = decode(&scopes) else { panic!("none") };
+        assert_eq!(decisions.check(b"users", b"read", 2), Some(true));
+        assert_eq!(encode_scopes(&decisions, true), scopes);
         for leases in [Leases::default(), leases(&[line(1, 10), line(2, 289)])] {
             let bytes = encode_usage(&counter(), &leases);
             assert!(matches!(
@@ -272,7 +373,7 @@ mod tests {
         let long = [&good[..], b"\0"].concat();
         assert_eq!(decode(&long).unwrap_err(), BadBytes("too long"));
         assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
-        for newer in [b"u\x03", b"r\x02", b"u\0"] {
+        for newer in [b"u\x03", b"r\x02", b"s\x02", b"u\0"] {
             let error = BadBytes("written by a newer version of the module");
             assert_eq!(decode(newer).unwrap_err(), error);
         }
@@ -293,6 +394,28 @@ mod tests {
         ] {
             assert_eq!(leased(bad).unwrap_err(), BadBytes("leases that no counter has"));
         }
+        let label = || LabelOut { namespace: b"", id: b"k", user_id: b"u", tags: vec![] };
+        let scopes = |label, decisions| {
+            decode(&encode(SCOPES, VERSION, ScopesOut { label, decisions, dead: false }))
+        };
+        let (one, long): (_, &[u8]) = ((&b"r"[..], &b"a"[..], true, 1), &[b'x'; 129]);
+        assert!(scopes(label(), vec![one]).is_ok());
+        for bad in [vec![], vec![one, one], vec![(b"", b"a", true, 1)], vec![(b"r", long, true, 1)]]
+        {
+            let error = BadBytes("decisions that no key has");
+            assert_eq!(scopes(label(), bad).unwrap_err(), error);
+        }
+        for bad in [
+            LabelOut { id: b"", ..label() },
+            LabelOut { user_id: b"", ..label() },
+            LabelOut { id: long, ..label() },
+            LabelOut { tags: vec![b""], ..label() },
+        ] {
+            let error = BadBytes("namespace, ids or tags beyond their bounds");
+            assert_eq!(scopes(bad, vec![one]).unwrap_err(), error);
+        }
+        let huge = b"s\x01\0\x01k\x01u\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
+        assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
         let huge = b"u\x02\0\0\0\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
         assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
         let huge = b"r\x01\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
@@ -307,7 +430,8 @@ mod tests {
         ) {
             let _ = decode(&noise);
             let counter = encode_usage(&counter(), &leases(&[line(1, 10), line(2, 20)]));
-            for mut bytes in [encode_record(&record(), false), counter] {
+            let scopes = encode_scopes(&decisions(), false);
+            for mut bytes in [encode_record(&record(), false), scopes, counter] {
                 let at = at % bytes.len();
                 bytes[at] = byte;
                 let _ = decode(&bytes);

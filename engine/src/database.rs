@@ -54,6 +54,8 @@ pub struct Totals {
     pub records: u64,
     /// Keys that say that there is no such API key.
     pub absent: u64,
+    /// Keys that hold scope decisions.
+    pub scopes: u64,
     pub counters: u64,
     pub pending: i128,
     pub leased: i128,
@@ -65,18 +67,20 @@ impl Totals {
         match kind {
             Kind::Record => &mut self.records,
             Kind::Absent => &mut self.absent,
+            Kind::Scopes => &mut self.scopes,
         }
     }
 
     /// Keys that hold an entry, live or dead.
     pub fn entries(&self) -> u64 {
-        self.records + self.absent
+        self.records + self.absent + self.scopes
     }
 
     pub fn plus(self, other: Self) -> Self {
         Self {
             records: self.records + other.records,
             absent: self.absent + other.absent,
+            scopes: self.scopes + other.scopes,
             counters: self.counters + other.counters,
             pending: self.pending + other.pending,
             leased: self.leased + other.leased,
@@ -350,7 +354,7 @@ mod tests {
         let nobody = Record::absent(&[]).unwrap();
         let absent = database.add_entry(b"absent", &nobody, false, &of);
         assert!(absent.is_some());
-        let totals = Totals { records: 2, absent: 1, counters: 2, pending: 5, leased: 0 };
+        let totals = Totals { records: 2, absent: 1, counters: 2, pending: 5, ..Totals::default() };
         assert_eq!(database.totals(), totals);
         database.remove_entry(b"absent", absent, Kind::Absent);
         assert_eq!(database.tag_count(), 3);

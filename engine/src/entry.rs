@@ -7,6 +7,7 @@ pub enum Kind {
     Record,
     /// A record's type holds it: there is no such API key.
     Absent,
+    Scopes,
 }
 
 impl Kind {
@@ -14,6 +15,7 @@ impl Kind {
         match self {
             Self::Record => "record",
             Self::Absent => "absent",
+            Self::Scopes => "scopes",
         }
     }
 }

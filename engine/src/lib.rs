@@ -8,6 +8,8 @@
 //! | [`sanitise`] | what is kept of a record's JSON |
 //! | [`entry`] | what records and all other entries have in common |
 //! | [`record`] | a record, as it is laid out |
+//! | [`decisions`] | scope decisions of an application |
+//! | [`label`] | whose an entry is that is no record, and its tags |
 //! | [`scope`] | when a scope grants a request |
 //! | [`digest`] | digests of secrets and their comparison |
 //! | [`verdict`] | VALIDATE's checks in their order |
@@ -27,10 +29,12 @@ pub mod announcement;
 pub mod buckets;
 pub mod codec;
 pub mod database;
+pub mod decisions;
 pub mod digest;
 pub mod entry;
 pub mod fence;
 pub mod health;
+pub mod label;
 pub mod lease;
 pub mod record;
 pub mod refusals;

@@ -48,7 +48,11 @@ const HEADER_BYTES: usize = 30;
 const AUTOMATIC_TAGS: usize = 3;
 
 fn each_automatic_tag(namespace: &[u8], id: &[u8], user_id: &[u8], each: &mut dyn FnMut(&[u8])) {
-    tags::each_automatic(namespace, &[(ID, id), (USER, user_id), (KIND, b"record")], each);
+    tags::each_automatic(
+        namespace,
+        &[(ID, id), (USER, user_id), (KIND, Kind::Record.name().as_bytes())],
+        each,
+    );
 }
 
 const NEVER: i64 = i64::MAX;

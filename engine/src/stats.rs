@@ -70,12 +70,17 @@ impl Stats {
         }
     }
 
-    /// A record was found, whatever was said of it.
-    pub fn count_hit(&mut self, verdict: Verdict, now: i64) {
+    /// Something else than a record was found.
+    pub fn count_found(&mut self, now: i64) {
         self.hits += 1;
         if let Some(second) = self.second(now) {
             second.hits += 1;
         }
+    }
+
+    /// A record was found, whatever was said of it.
+    pub fn count_hit(&mut self, verdict: Verdict, now: i64) {
+        self.count_found(now);
         match verdict {
             Verdict::Mismatch => self.mismatches += 1,
             Verdict::Disabled => self.disabled += 1,

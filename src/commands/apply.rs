@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::ffi::{Args, Ctx, Mode, Name};
 use crate::keyspace::{self, OpenKey, Slot};
-use crate::value::RecordValue;
+use crate::value::EntryValue;
 use apikey_engine::codec::{self, Value};
 use std::ffi::CStr;
 
@@ -58,10 +58,13 @@ pub fn store(
         return Err(Error::WRONG_TYPE);
     }
     let expires_at = expiry(&key);
+    let come = events::comes_dead(ctx);
     match value {
         Value::Record { record, dead } => {
-            let dead = dead || events::comes_dead(ctx);
-            key.store_entry(RecordValue::new(record, dead), expires_at)
+            key.store_entry(EntryValue::new(record, dead || come), expires_at)
+        }
+        Value::Scopes { decisions, dead } => {
+            key.store_entry(EntryValue::new(decisions, dead || come), expires_at)
         }
         Value::Usage(counter, leases) => key.store_usage(counter, leases, expires_at),
     }

@@ -196,10 +196,11 @@ impl Figures {
         ]
     }
 
-    fn contents(&self) -> [Field; 6] {
+    fn contents(&self) -> [Field; 7] {
         [
             (c"records", self.totals.records),
             (c"absent", self.totals.absent),
+            (c"scopes", self.totals.scopes),
             (c"usage_counters", self.totals.counters),
             (c"tags", self.tags),
             (c"reclaim_backlog", self.reclaim_backlog),

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod log;
 pub mod msetval;
 pub mod record;
+pub mod scopes;
 pub mod tags;
 pub mod tagscan;
 pub mod usage;
@@ -27,6 +28,8 @@ pub fn register(ctx: Ctx) -> Result<()> {
     commands.add::<msetval::MSetVal>()?;
     commands.add::<msetval::StoredMany>()?;
     commands.add::<record::Validate>()?;
+    commands.add::<scopes::SetScope>()?;
+    commands.add::<scopes::CheckScope>()?;
     commands.add::<record::TokenOf>()?;
     commands.add::<record::Inval>()?;
     commands.add::<tags::TagInval>()?;

@@ -165,7 +165,7 @@ impl Command for SetVal {
             )
             .optional(),
             options::TAGS.optional(),
-            Arg::string(c"namespace").after(c"NS").optional(),
+            options::NAMESPACE.optional(),
             Arg::string(c"token").after(c"TOKEN").optional(),
             Arg::one_of(c"condition", &[Arg::word(c"nx", c"NX"), Arg::word(c"xx", c"XX")])
                 .optional(),
@@ -369,7 +369,7 @@ fn scopes<'a>(args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
     })
 }
 
-fn reply_miss(ctx: Ctx, now: i64) {
+pub(super) fn reply_miss(ctx: Ctx, now: i64) {
     reply(ctx, "MISS", Some(token(ctx, now).text().as_bytes()));
 }
 
@@ -383,7 +383,7 @@ fn token(ctx: Ctx, now: i64) -> Token {
 }
 
 /// The form of every read of an entry: a code and what belongs to it.
-fn reply(ctx: Ctx, code: &str, payload: Option<&[u8]>) {
+pub(super) fn reply(ctx: Ctx, code: &str, payload: Option<&[u8]>) {
     ctx.reply_array(2);
     ctx.reply_bulk(code.as_bytes());
     match payload {

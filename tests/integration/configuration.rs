@@ -7,9 +7,11 @@ use crate::harness::*;
 const FIXED: &str = "fence-slots";
 
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 13] = [
+const NUMBERS: [(&str, i64, i64, i64); 15] = [
     ("validation-ttl", 300, 1, 31_536_000),
     ("absent-ttl", 30, 1, 31_536_000),
+    ("scope-ttl", 600, 1, 31_536_000),
+    ("max-decisions", 1024, 1, 4096),
     ("max-name-length", 100, 1, 65_536),
     ("max-record-bytes", 16_384, 64, 1_048_576),
     ("max-scopes", 64, 0, 4096),
@@ -32,9 +34,11 @@ const NAMES: [&str; 3] = ["extra-fields", "digest-field", "invalidation-channel"
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 20] = [
+const OTHERS: [(&str, &str); 22] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
+    ("scope-ttl", "8"),
+    ("max-decisions", "2"),
     ("max-name-length", "5"),
     ("max-record-bytes", "200"),
     ("max-scopes", "2"),
@@ -316,6 +320,8 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
     let defaults = [
         ("validation-ttl", "300"),
         ("absent-ttl", "30"),
+        ("scope-ttl", "600"),
+        ("max-decisions", "1024"),
         ("max-name-length", "100"),
         ("max-record-bytes", "16384"),
         ("max-scopes", "64"),

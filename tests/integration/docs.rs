@@ -38,10 +38,11 @@ enum Keys {
 
 const READS: &[&str] = &["RO", "access"];
 const OVERWRITES: &[&str] = &["OW", "update"];
+const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 26] = [
+const COMMANDS: [Is; 28] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -114,6 +115,34 @@ const COMMANDS: [Is; 26] = [
         args: "key:key [SECRET secret:string|DIGEST digest:string] \
                [SCOPE scope:string [SCOPE scope:string ...]]",
         complexity: "O(N*M)",
+    },
+    Is {
+        name: "apikey.setscope",
+        alias: None,
+        arity: -9,
+        flags: &["write", "denyoom"],
+        keys: Keys::One(MERGES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key id:string user_id:string resource:string action:string ALLOW|DENY \
+               TOKEN token:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time] \
+               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string]",
+        complexity: "O(N+M)",
+    },
+    Is {
+        name: "apikey.checkscope",
+        alias: None,
+        arity: 4,
+        flags: &["readonly", "fast"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key resource:string action:string",
+        complexity: "O(N)",
     },
     Is {
         name: "apikey.token",
@@ -516,6 +545,8 @@ fn command_getkeys_finds_the_keys() {
         ("APIKEY.STORED 1 a v b v", &["a", "b"], OVERWRITES),
         ("APIKEY.VALIDATE k SECRET s SCOPE x", &["k"], READS),
         ("APIKEY.TOKEN k", &["k"], READS),
+        ("APIKEY.SETSCOPE k i u r a ALLOW TOKEN 0", &["k"], MERGES),
+        ("APIKEY.CHECKSCOPE k r a", &["k"], READS),
         ("APIKEY.INVAL a", &["a"], DELETES),
         ("APIKEY.INVAL a b c", &["a", "b", "c"], DELETES),
         ("APIKEY.TAGS k", &["k"], READS),

@@ -20,6 +20,7 @@ impl Table {
         let mut c = server.client();
         c.fill("rec", &["shared", "tag"]);
         c.fill("other", &["shared"]);
+        c.decide("scp", "r a ALLOW", "TAGS 1 kinds");
         c.count("use", 5);
         c.count("full", i64::MAX);
         c.must("SET str value");
@@ -69,6 +70,7 @@ fn state(c: &mut Client) -> (String, Reply, Vec<Reply>) {
     let health = c.must("APIKEY.HEALTH");
     let counts = [
         "records",
+        "scopes",
         "usage_counters",
         "tags",
         "usage_pending",
@@ -110,6 +112,8 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("stored", vec!["", " 1 k"]),
         ("validate", vec![""]),
         ("token", vec!["", " k more"]),
+        ("setscope", vec!["", " k i u r a ALLOW TOKEN"]),
+        ("checkscope", vec!["", " k r", " k r a more"]),
         ("inval", vec![""]),
         ("taginval", vec![""]),
         ("tags", vec!["", " k more"]),
@@ -154,6 +158,9 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 XX", 6),
         ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 SECRET x", 6),
         ("APIKEY.MSETVAL 2 rec <record> new <record> DIGEST <digest> TOKEN 0", 6),
+        ("APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0 KEEPTTL", 9),
+        ("APIKEY.SETSCOPE scp i u r a ALLOW NX TOKEN 0", 7),
+        ("APIKEY.SETSCOPE scp i u r a ALLOW TRIM 1 1 TOKEN 0", 7),
         ("APIKEY.VALIDATE rec FOO", 2),
         ("APIKEY.VALIDATE rec the-secret", 2),
         ("APIKEY.VALIDATE rec SECRET s x", 4),
@@ -197,6 +204,8 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 TOKEN 0", "TOKEN"),
         ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 NX NX", "NX"),
         ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 EX 5 EX 5", "EX"),
+        ("APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0 TOKEN 0", "TOKEN"),
+        ("APIKEY.SETSCOPE scp i u r a DENY NS a NS b TOKEN 0", "NS"),
         ("APIKEY.VALIDATE rec SECRET a secret a", "SECRET"),
         ("APIKEY.VALIDATE rec DIGEST <digest> DIGEST <digest>", "DIGEST"),
         ("APIKEY.USAGE.INCR use BY 1 BY 1", "BY"),
@@ -346,6 +355,22 @@ fn texts_that_are_empty_or_too_long_get_the_bounds() {
             "APIKEY.SETVAL rec <record> TAGS 2 a <257>",
             "a tag of TAGS must be between 1 and 256 bytes",
         ),
+        ("APIKEY.SETSCOPE scp <> u r a ALLOW TOKEN 0", "id must be between 1 and 128 bytes"),
+        ("APIKEY.SETSCOPE scp <129> u r a ALLOW TOKEN 0", "id must be between 1 and 128 bytes"),
+        ("APIKEY.SETSCOPE scp i <> r a ALLOW TOKEN 0", "user_id must be between 1 and 128 bytes"),
+        (
+            "APIKEY.SETSCOPE scp i <129> r a ALLOW TOKEN 0",
+            "user_id must be between 1 and 128 bytes",
+        ),
+        ("APIKEY.SETSCOPE scp i u <> a ALLOW TOKEN 0", "resource must be between 1 and 128 bytes"),
+        ("APIKEY.SETSCOPE scp i u r <129> ALLOW TOKEN 0", "action must be between 1 and 128 bytes"),
+        ("APIKEY.SETSCOPE scp i u r a MAYBE TOKEN 0", "the decision must be ALLOW or DENY"),
+        (
+            "APIKEY.SETSCOPE scp i u r a ALLOW EX 5",
+            "TOKEN is required: what a reader did not find may have come since it looked",
+        ),
+        ("APIKEY.CHECKSCOPE scp <> a", "resource must be between 1 and 128 bytes"),
+        ("APIKEY.CHECKSCOPE scp r <129>", "action must be between 1 and 128 bytes"),
         ("APIKEY.TAGINVAL <>", "a tag must be between 1 and 256 bytes"),
         ("APIKEY.TAGINVAL shared <257>", "a tag must be between 1 and 256 bytes"),
         ("APIKEY.TAGCARD <>", "tag must be between 1 and 256 bytes"),
@@ -749,7 +774,24 @@ fn a_key_of_another_type_or_kind_is_refused() {
             t.wrong(&call, WRONG_TYPE);
         }
     }
-    for key in ["str", "list", "rec"] {
+    // Another kind is another type. A token that is refused does not hide that.
+    for (key, is_scopes) in
+        [("str", false), ("list", false), ("use", false), ("rec", false), ("scp", true)]
+    {
+        for (call, of_scopes) in [
+            ("SETVAL KEY <record>", false),
+            ("SETVAL KEY <record> TOKEN 0 NX", false),
+            ("SETABSENT KEY TOKEN 0", false),
+            ("VALIDATE KEY SCOPE x", false),
+            ("SETSCOPE KEY i u r a ALLOW TOKEN 0", true),
+            ("CHECKSCOPE KEY r a", true),
+        ] {
+            if of_scopes != is_scopes && (key != "rec" || of_scopes) {
+                t.wrong(&format!("APIKEY.{}", call.replace("KEY", key)), WRONG_TYPE);
+            }
+        }
+    }
+    for key in ["str", "list", "rec", "scp"] {
         for call in ["INCR", "GET", "TAKE"] {
             t.wrong(&format!("APIKEY.USAGE.{call} {key}"), WRONG_TYPE);
             t.wrong(&format!("APIKEY.USAGE{call} {key}"), WRONG_TYPE);
@@ -759,7 +801,9 @@ fn a_key_of_another_type_or_kind_is_refused() {
     for key in ["str", "list"] {
         t.wrong(&format!("APIKEY.DESCRIBE {key}"), WRONG_TYPE);
     }
-    for (key, name) in [("rec", "GET"), ("use", "GET"), ("rec", "LLEN"), ("use", "INCR")] {
+    for (key, name) in
+        [("rec", "GET"), ("scp", "GET"), ("use", "GET"), ("rec", "LLEN"), ("use", "INCR")]
+    {
         t.wrong(&format!("{name} {key}"), WRONG_TYPE);
     }
 }
@@ -863,6 +907,7 @@ fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     t.wrong("APIKEY.SETVAL new <record> NX", text);
     t.wrong("APIKEY.SETVAL new <record> TOKEN 0", text);
     t.wrong("APIKEY.MSETVAL 1 new <record> TOKEN 0", text);
+    t.wrong("APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0", text);
     t.wrong("APIKEY.USAGE.INCR use", text);
     t.wrong("APIKEY.USAGEINCR new", text);
     assert_eq!(t.c.code("rec"), "VALID");
@@ -888,6 +933,7 @@ fn a_replica_refuses_what_writes() {
         "APIKEY.SETVAL rec <record>",
         "APIKEY.SETVAL rec <record> TOKEN 0",
         "APIKEY.MSETVAL 1 rec <record> TOKEN 0",
+        "APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0",
         "APIKEY.INVAL rec",
         "APIKEY.TAGINVAL shared",
         "APIKEY.USAGE.INCR use",

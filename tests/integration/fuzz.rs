@@ -184,6 +184,20 @@ fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>
                 args.extend([b"TOKEN".to_vec(), token]);
             }
         }
+        "APIKEY.SETSCOPE" => {
+            args.push(rng.pick(&["k3", "decided"]).into());
+            args.push(rng.bytes(4));
+            args.push(rng.bytes(140));
+            args.extend([rng.bytes(3), rng.bytes(3)]);
+            args.push(rng.pick(&["ALLOW", "DENY"]).into());
+            args.extend([b"TOKEN".to_vec(), token.into()]);
+            if rng.one_in(2) {
+                args.extend([b"PX".to_vec(), rng.below(20).to_string().into()]);
+            }
+            if rng.one_in(3) {
+                args.extend([b"TAGS".to_vec(), b"1".to_vec(), rng.bytes(300)]);
+            }
+        }
         "APIKEY.TAGINVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| format!("t{}", rng.below(5)).into_bytes()));
         }

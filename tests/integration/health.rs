@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 31] = [
+const HEALTH: [&str; 32] = [
     "status",
     "reasons",
     "version",
@@ -22,6 +22,7 @@ const HEALTH: [&str; 31] = [
     "evicted_entries",
     "records",
     "absent",
+    "scopes",
     "usage_counters",
     "tags",
     "reclaim_backlog",
@@ -66,7 +67,7 @@ fn health_is_a_map_of_the_figures() {
     ] {
         assert_eq!(health.get(name), &value, "{name}");
     }
-    for name in &HEALTH[5..22] {
+    for name in &HEALTH[5..23] {
         if *name != "index_bytes" {
             assert_eq!(health.get(name), &int(0), "{name}");
         }

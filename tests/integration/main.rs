@@ -25,6 +25,7 @@ mod postgres;
 mod reclaim;
 mod records;
 mod replication;
+mod scopes;
 mod secrecy;
 mod setval;
 mod stress;

@@ -14,6 +14,7 @@ use crate::harness::*;
 
 const KEYS: [&str; 8] = ["k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"];
 const TAGS: [&str; 5] = ["t1", "t2", "t3", "t4", "t5"];
+const ACTIONS: [&str; 3] = ["a1", "a2", "a3"];
 const USERS: [&str; 3] = ["u1", "u2", "u3"];
 const DBS: usize = 3;
 
@@ -22,6 +23,7 @@ enum Value {
     Text,
     /// An entry with all its tags; dead ones are there and answer MISS.
     Entry {
+        what: What,
         tags: BTreeSet<String>,
         live: bool,
     },
@@ -32,7 +34,57 @@ enum Value {
     },
 }
 
+/// What an entry holds.
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    Record,
+    /// By action, what was decided of one resource.
+    Scopes(BTreeMap<String, String>),
+}
+
+impl What {
+    /// Its kind in DESCRIBE.
+    fn name(&self) -> &str {
+        match self {
+            What::Record => "record",
+            What::Scopes(_) => "scopes",
+        }
+    }
+
+    /// Its data type.
+    fn kind(&self) -> &str {
+        match self {
+            What::Record => "apikeyrec",
+            What::Scopes(_) => "apikeyscp",
+        }
+    }
+}
+
+/// What a command finds that stores an entry.
+enum Found {
+    /// Nothing, or an entry of its kind that is dead.
+    Nothing,
+    /// A live entry of its kind.
+    Live(What, BTreeSet<String>),
+    Other,
+    /// A dead entry of another kind, which may be gone at any time.
+    Open,
+}
+
 impl Value {
+    fn found(here: Option<Value>, kind: &str) -> Found {
+        match here {
+            None => Found::Nothing,
+            Some(Value::Entry { what, tags, live }) => match (what.kind() == kind, live) {
+                (true, false) => Found::Nothing,
+                (true, true) => Found::Live(what, tags),
+                (false, true) => Found::Other,
+                (false, false) => Found::Open,
+            },
+            Some(Value::Text | Value::Usage { .. }) => Found::Other,
+        }
+    }
+
     fn is_dead(&self) -> bool {
         matches!(self, Value::Entry { live: false, .. })
     }
@@ -96,6 +148,38 @@ impl Reclaim {
 }
 
 const WRONGTYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+
+/// A live entry, with the tags that the server says it has.
+#[track_caller]
+fn entry(client: &mut Client, key: &str, what: What) -> Value {
+    let tags = client.must(&format!("APIKEY.TAGS {key}"));
+    Value::Entry { what, tags: tags.items().iter().map(Reply::text).collect(), live: true }
+}
+
+/// Every live entry has tags of its own.
+#[track_caller]
+fn has_no_tags(client: &mut Client, key: &str) -> bool {
+    client.must(&format!("APIKEY.TAGS {key}")) == array([])
+}
+
+/// A dead entry: what it holds is not shown, nor its tags, so those that are expected will do.
+fn dead_as(expected: Option<&Value>, kind: &str) -> Value {
+    match expected {
+        Some(Value::Entry { what, tags, .. }) if what.kind() == kind => {
+            Value::Entry { what: what.clone(), tags: tags.clone(), live: false }
+        }
+        _ => Value::Entry { what: What::Record, tags: BTreeSet::new(), live: false },
+    }
+}
+
+/// What CHECKSCOPE says of each action, where it was decided.
+#[track_caller]
+fn decisions(client: &mut Client, key: &str) -> BTreeMap<String, String> {
+    let code = |action: &str| code_of(&client.must(&format!("APIKEY.CHECKSCOPE {key} r {action}")));
+    let codes = ACTIONS.map(code);
+    let all = ACTIONS.iter().zip(codes).filter(|(_, code)| code != "MISS");
+    all.map(|(action, code)| (action.to_string(), code)).collect()
+}
 
 /// A server and what it must hold.
 pub struct Model {
@@ -201,23 +285,19 @@ impl Model {
             client.select(db);
             for key in KEYS {
                 let got = match client.code(key).as_str() {
-                    "VALID" => {
-                        let tags = client.must(&format!("APIKEY.TAGS {key}"));
-                        let tags = tags.items().iter().map(Reply::text).collect();
-                        Some(Value::Entry { tags, live: true })
-                    }
+                    "VALID" => Some(entry(client, key, What::Record)),
                     "MISS" if !client.exists(key) => None,
-                    // The tags of a dead entry are not shown.
-                    "MISS" => match expected.get(key) {
-                        Some(Value::Entry { tags, .. }) => {
-                            Some(Value::Entry { tags: tags.clone(), live: false })
+                    "MISS" => Some(dead_as(expected.get(key), "apikeyrec")),
+                    WRONGTYPE => match client.must(&format!("TYPE {key}")).text().as_str() {
+                        "string" => Some(Value::Text),
+                        kind @ "apikeyscp" if has_no_tags(client, key) => {
+                            Some(dead_as(expected.get(key), kind))
                         }
-                        _ => Some(Value::Entry { tags: BTreeSet::new(), live: false }),
-                    },
-                    WRONGTYPE => {
-                        if client.must(&format!("TYPE {key}")) == simple("string") {
-                            Some(Value::Text)
-                        } else {
+                        "apikeyscp" => {
+                            let decisions = decisions(client, key);
+                            Some(entry(client, key, What::Scopes(decisions)))
+                        }
+                        _ => {
                             let (pending, leased, total) = client.counts(key);
                             // Which lines they are is seen when they come again.
                             let leases = match expected.get(key) {
@@ -230,7 +310,7 @@ impl Model {
                             };
                             Some(Value::Usage { pending, total, leases })
                         }
-                    }
+                    },
                     other => panic!("{key}: {other}"),
                 };
                 let expected = expected.get(key);
@@ -254,10 +334,11 @@ impl Model {
             Some(Value::Text) => assert_eq!(got, error(WRONGTYPE), "{key}"),
             Some(Value::Usage { .. }) => assert_eq!(got.get("kind"), &bulk("usage"), "{key}"),
             Some(Value::Entry { live: false, .. }) if !self.reclaim.held && got == nil() => {}
-            Some(Value::Entry { tags, live }) => {
-                assert_eq!(got.get("kind"), &bulk("record"), "{key}");
+            Some(Value::Entry { what, tags, live }) => {
+                assert_eq!(got.get("kind"), &bulk(what.name()), "{key}");
                 assert_eq!(got.get("live"), &int((*live).into()), "{key}");
-                assert_eq!(got.get("digests"), &int(1), "{key}");
+                let digests = int((*what == What::Record).into());
+                assert_eq!(got.get("digests"), &digests, "{key}");
                 let got: BTreeSet<String> =
                     got.get("tags").items().iter().map(Reply::text).collect();
                 assert_eq!(&got, tags, "{key}");
@@ -400,8 +481,9 @@ impl Model {
         let key = self.key();
         let here = self.dbs[self.db].get(&key).cloned();
         match self.rng.below(100) {
-            0..=19 => self.setval(key, here),
-            20..=21 => self.msetval(),
+            0..=14 => self.setval(key, here),
+            15..=16 => self.msetval(),
+            17..=21 => self.setscope(key, here),
             22 => self.tagcard(),
             23 => self.tagscan(),
             24..=25 => self.usage_lease(),
@@ -472,7 +554,11 @@ impl Model {
             line += &format!(" TAGS {number} {}", own.join(" "));
             tags.extend(own.iter().map(|t| t.to_string()));
         }
-        let live = matches!(here, Some(Value::Entry { live: true, .. }));
+        let found = Value::found(here, "apikeyrec");
+        if matches!(found, Found::Open) {
+            return;
+        }
+        let live = matches!(found, Found::Live(..));
         let token = self.token();
         if let Some((token, _)) = &token {
             line += &format!(" TOKEN {token}");
@@ -491,38 +577,71 @@ impl Model {
             3 => line += " EX 1000",
             _ => {}
         }
-        let expected = match here {
-            None | Some(Value::Entry { .. }) if stores => {
-                let stored = Value::Entry { tags: tags.clone(), live: true };
-                match token {
-                    None => self.touch([key.as_str()]),
-                    Some((_, given)) => {
-                        let names = tags.iter().chain([&key]);
-                        let last = names.filter_map(|name| self.touched.get(name)).max();
-                        let is_late = given < self.flushed || last.is_some_and(|&at| given < at);
-                        if is_late {
-                            self.say(line, Expected::Is(nil()));
-                            return;
-                        }
-                        if given < self.now {
-                            if self.say_either(line) == ok() {
-                                self.here().insert(key, stored);
-                            }
-                            return;
-                        }
-                    }
-                }
-                self.here().insert(key, stored);
-                ok()
+        if matches!(found, Found::Other) {
+            self.say(line, Expected::Is(error(WRONGTYPE)));
+        } else if stores {
+            self.fill(line, key, Value::Entry { what: What::Record, tags, live: true }, token);
+        } else {
+            // It may have taken a number all the same.
+            self.now += 1;
+            self.say(line, Expected::Is(nil()));
+        }
+    }
+
+    /// A decision under a token.
+    #[track_caller]
+    fn setscope(&mut self, key: String, here: Option<Value>) {
+        let Some((token, given)) = self.token() else { return };
+        let user = self.rng.pick(&USERS);
+        let (action, word) = (self.rng.pick(&ACTIONS), self.rng.pick(&["ALLOW", "DENY"]));
+        let own = self.rng.pick(&TAGS);
+        let line =
+            format!("APIKEY.SETSCOPE {key} id {user} r {action} {word} TAGS 1 {own} TOKEN {token}");
+        let of_user = format!("apikey:user:{user}");
+        let (mut decisions, mut tags) = match Value::found(here, "apikeyscp") {
+            Found::Open => return,
+            Found::Other => {
+                self.say(line, Expected::Is(error(WRONGTYPE)));
+                return;
             }
-            None | Some(Value::Entry { .. }) => {
-                // It may have taken a number all the same.
-                self.now += 1;
-                nil()
+            // Of another user, it begins anew.
+            Found::Live(What::Scopes(decisions), tags) if tags.contains(&of_user) => {
+                (decisions, tags)
             }
-            Some(Value::Text | Value::Usage { .. }) => error(WRONGTYPE),
+            _ => Default::default(),
         };
-        self.say(line, Expected::Is(expected));
+        decisions.insert(action.to_string(), word.to_string());
+        let automatic = ["apikey:id:id".to_string(), of_user, "apikey:kind:scopes".to_string()];
+        tags.extend(automatic);
+        tags.insert(own.to_string());
+        let what = What::Scopes(decisions);
+        self.fill(line, key, Value::Entry { what, tags, live: true }, Some((token, given)));
+    }
+
+    /// Says a fill that stores an entry unless its token is too late.
+    #[track_caller]
+    fn fill(&mut self, line: String, key: String, entry: Value, token: Option<(String, usize)>) {
+        let Value::Entry { tags, .. } = &entry else { return };
+        match token {
+            None => self.touch([key.as_str()]),
+            Some((_, given)) => {
+                let names = tags.iter().chain([&key]);
+                let last = names.filter_map(|name| self.touched.get(name)).max();
+                let is_late = given < self.flushed || last.is_some_and(|&at| given < at);
+                if is_late {
+                    self.say(line, Expected::Is(nil()));
+                    return;
+                }
+                if given < self.now {
+                    if self.say_either(line) == ok() {
+                        self.here().insert(key, entry);
+                    }
+                    return;
+                }
+            }
+        }
+        self.here().insert(key, entry);
+        self.say(line, Expected::Is(ok()));
     }
 
     /// Several keys under a token that has just been given, which all store, or with NX those that are free;
@@ -544,7 +663,12 @@ impl Model {
         }
         line += &format!(" TAGS 1 {own} TOKEN {token}{}", if if_absent { " NX" } else { "" });
         let here = self.here();
-        if keys.iter().any(|key| matches!(here.get(key), Some(Value::Text | Value::Usage { .. }))) {
+        let found = |key: &String| Value::found(here.get(key).cloned(), "apikeyrec");
+        let found: Vec<Found> = keys.iter().map(found).collect();
+        if found.iter().any(|found| matches!(found, Found::Open)) {
+            return;
+        }
+        if found.iter().any(|found| matches!(found, Found::Other)) {
             self.say(line, Expected::Is(error(WRONGTYPE)));
             return;
         }
@@ -559,7 +683,8 @@ impl Model {
         for key in keys {
             let live = matches!(here.get(&key), Some(Value::Entry { live: true, .. }));
             if !(if_absent && live) {
-                here.insert(key, Value::Entry { tags: tags.clone(), live: true });
+                let what = What::Record;
+                here.insert(key, Value::Entry { what, tags: tags.clone(), live: true });
                 stored += 1;
             }
         }

@@ -31,6 +31,14 @@ impl Client {
         assert_eq!(self.run(&line), super::ok(), "{line}");
     }
 
+    /// Caches a decision of key `id` of user `u1`, in the words `resource action ALLOW`.
+    #[track_caller]
+    pub fn decide(&mut self, key: &str, decision: &str, options: &str) {
+        let token = self.must(&format!("APIKEY.TOKEN {key}")).text();
+        let line = format!("APIKEY.SETSCOPE {key} id u1 {decision} TOKEN {token} {options}");
+        assert_eq!(self.cmd(args(&line)), super::ok(), "{line}");
+    }
+
     /// What VALIDATE with [`SECRET`] says of `key`: its code, or the error.
     #[track_caller]
     pub fn code(&mut self, key: &str) -> String {
@@ -177,6 +185,9 @@ pub fn populate(server: &Server) {
         "APIKEY.SETVAL kept {} SECRET {SECRET} TAGS 1 kept KEEPTTL",
         record("kept", "u4")
     ));
+    c.decide("decided", "users read ALLOW", "EX 5000 TAGS 1 kinds");
+    c.decide("decided", "users write DENY", "PX 4000000 TAGS 1 other");
+    c.decide("decided-ns", "files read ALLOW", "EX 5000 TAGS 1 kinds NS acme:");
     c.count("leased", 4);
     // The latest, of all that is pending.
     c.leases(&format!("{LONG} COUNT 1"));
@@ -219,6 +230,13 @@ pub fn answers(server: &Server) -> Vec<String> {
                     say(name, format!("{:?}", usage.get(name)));
                 }
                 continue;
+            }
+            for request in ["users read", "users write", "files read"] {
+                let mut args = vec![b"APIKEY.CHECKSCOPE".as_slice(), key];
+                args.extend(request.split(' ').map(str::as_bytes));
+                if kind == "apikeyscp" {
+                    say(request, code_of(&c.cmd(args)));
+                }
             }
             for more in [
                 "",

@@ -1,0 +1,175 @@
+//! What an entry other than a record carries beside what it holds: whose it is, and the caller's tags.
+//! In one allocation:
+//!
+//! ```text
+//! length of namespace, id and user_id, number of tags (a byte each) | namespace | id | user_id | tags
+//! ```
+
+use crate::entry::Kind;
+use crate::sanitise::MAX_ID_BYTES;
+use crate::tags::{self, ID, KIND, MAX_NAMESPACE_BYTES, USER};
+
+/// Whose an entry is: what its automatic tags are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    pub namespace: &'a [u8],
+    /// The id of the API key; empty where the entry is of no single one, and then no tag.
+    pub id: &'a [u8],
+    pub user_id: &'a [u8],
+}
+
+impl Owner<'_> {
+    fn is_within_bounds(&self) -> bool {
+        self.namespace.len() <= MAX_NAMESPACE_BYTES
+            && self.id.len() <= MAX_ID_BYTES
+            && (1..=MAX_ID_BYTES).contains(&self.user_id.len())
+    }
+
+    fn each_tag(&self, kind: Kind, each: &mut dyn FnMut(&[u8])) {
+        let by = [(ID, self.id), (USER, self.user_id), (KIND, kind.name().as_bytes())];
+        let from = usize::from(self.id.is_empty());
+        tags::each_automatic(self.namespace, by.get(from..).unwrap_or_default(), each);
+    }
+}
+
+/// See the top of this file.
+#[derive(Clone, Debug)]
+pub struct Label {
+    bytes: Box<[u8]>,
+}
+
+const HEADER_BYTES: usize = 4;
+
+impl Label {
+    /// Tags that occur twice, or that are automatic, are kept once. `None` where something is beyond its
+    /// bounds.
+    pub fn new(kind: Kind, owner: &Owner, caller_tags: &[&[u8]]) -> Option<Self> {
+        if !owner.is_within_bounds() {
+            return None;
+        }
+        let mut automatic = Vec::new();
+        owner.each_tag(kind, &mut |tag| automatic.push(tag.to_vec()));
+        let own = tags::own(caller_tags, &automatic)?;
+        let parts = [owner.namespace, owner.id, owner.user_id];
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + len + tags::stored_bytes(&own));
+        for part in parts {
+            bytes.push(u8::try_from(part.len()).ok()?);
+        }
+        bytes.push(u8::try_from(own.len()).ok()?);
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        tags::push(&own, &mut bytes)?;
+        Some(Self { bytes: bytes.into_boxed_slice() })
+    }
+
+    /// The owner, the number of the caller's tags, and their bytes.
+    fn parts(&self) -> Option<(Owner<'_>, u8, &[u8])> {
+        let (&[namespace, id, user_id, tags], rest) = self.bytes.split_first_chunk()?;
+        let (namespace, rest) = rest.split_at_checked(namespace.into())?;
+        let (id, rest) = rest.split_at_checked(id.into())?;
+        let (user_id, rest) = rest.split_at_checked(user_id.into())?;
+        Some((Owner { namespace, id, user_id }, tags, rest))
+    }
+
+    pub fn owner(&self) -> Owner<'_> {
+        let nobody = Owner { namespace: b"", id: b"", user_id: b"" };
+        self.parts().map_or(nobody, |(owner, ..)| owner)
+    }
+
+    /// The caller's tags, in their order.
+    pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
+        let (count, bytes) = self.parts().map_or((0, &b""[..]), |(_, count, bytes)| (count, bytes));
+        tags::stored(bytes, count)
+    }
+
+    /// Calls `each` with the automatic tags of an entry of this kind, then with the caller's.
+    pub fn each_tag(&self, kind: Kind, each: &mut dyn FnMut(&[u8])) {
+        self.owner().each_tag(kind, each);
+        self.caller_tags().for_each(each);
+    }
+
+    /// How many tags [`Label::each_tag`] names.
+    pub fn tag_count(&self) -> usize {
+        let automatic = if self.owner().id.is_empty() { 2 } else { 3 };
+        automatic + self.caller_tags().count()
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A label with the tags of both; `None` where their owners differ, or the tags are too many.
+    pub fn and(&self, kind: Kind, other: &Self) -> Option<Self> {
+        if self.owner() != other.owner() {
+            return None;
+        }
+        let mut tags: Vec<&[u8]> = self.caller_tags().collect();
+        for tag in other.caller_tags() {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        Self::new(kind, &self.owner(), &tags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tags::MAX_CALLER_TAGS;
+
+    const OWNER: Owner = Owner { namespace: b"acme:", id: b"k1", user_id: b"42" };
+
+    fn tags(label: &Label, kind: Kind) -> Vec<String> {
+        let mut tags = Vec::new();
+        label.each_tag(kind, &mut |tag| tags.push(String::from_utf8_lossy(tag).into_owned()));
+        assert_eq!(label.tag_count(), tags.len());
+        tags
+    }
+
+    #[test]
+    fn a_label_carries_automatic_tags_and_the_callers_once_each() {
+        let given: [&[u8]; 4] = [b"x", b"y", b"x", b"acme:apikey:user:42"];
+        let label = Label::new(Kind::Scopes, &OWNER, &given).unwrap();
+        assert_eq!(label.owner(), OWNER);
+        let all = ["acme:apikey:id:k1", "acme:apikey:user:42", "acme:apikey:kind:scopes", "x", "y"];
+        assert_eq!(tags(&label, Kind::Scopes), all);
+        let owner = Owner { namespace: b"", id: b"", ..OWNER };
+        let label = Label::new(Kind::Scopes, &owner, &[]).unwrap();
+        assert_eq!(tags(&label, Kind::Scopes), ["apikey:user:42", "apikey:kind:scopes"]);
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        for owner in [
+            Owner { namespace: &[b'n'; 101], ..OWNER },
+            Owner { id: &[b'i'; 129], ..OWNER },
+            Owner { user_id: &[b'u'; 129], ..OWNER },
+            Owner { user_id: b"", ..OWNER },
+        ] {
+            assert!(Label::new(Kind::Scopes, &owner, &[]).is_none());
+        }
+        assert!(Label::new(Kind::Scopes, &OWNER, &[&[b't'; 257]]).is_none());
+        assert!(Label::new(Kind::Scopes, &OWNER, &[b""]).is_none());
+        assert!(Label::new(Kind::Scopes, &OWNER, &vec![&b"t"[..]; MAX_CALLER_TAGS + 1]).is_none());
+    }
+
+    #[test]
+    fn two_labels_of_one_owner_become_one_while_their_tags_are_few_enough() {
+        let label = |owner: &Owner, from: u8, to: u8| {
+            let tags: Vec<[u8; 1]> = (from..to).map(|n| [n]).collect();
+            let tags: Vec<&[u8]> = tags.iter().map(|tag| &tag[..]).collect();
+            Label::new(Kind::Scopes, owner, &tags).unwrap()
+        };
+        let both = label(&OWNER, 0, 40).and(Kind::Scopes, &label(&OWNER, 20, 64)).unwrap();
+        assert!(both.caller_tags().eq((0..64).map(|n| [n]).collect::<Vec<_>>().iter()));
+        assert!(label(&OWNER, 0, 40).and(Kind::Scopes, &label(&OWNER, 20, 65)).is_none());
+        for other in [
+            Owner { namespace: b"", ..OWNER },
+            Owner { id: b"k2", ..OWNER },
+            Owner { user_id: b"43", ..OWNER },
+        ] {
+            assert!(label(&OWNER, 0, 1).and(Kind::Scopes, &label(&other, 0, 1)).is_none());
+        }
+    }
+}
