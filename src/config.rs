@@ -133,6 +133,7 @@ pub const MAX_LOG_LEN: i64 = 10_000;
 pub static VALIDATION_TTL: Number = Number::new(c"validation-ttl", 300, 1, YEAR_IN_SECONDS);
 pub static ABSENT_TTL: Number = Number::new(c"absent-ttl", 30, 1, YEAR_IN_SECONDS);
 pub static SCOPE_TTL: Number = Number::new(c"scope-ttl", 600, 1, YEAR_IN_SECONDS);
+pub static LIST_TTL: Number = Number::new(c"list-ttl", 1800, 1, YEAR_IN_SECONDS);
 pub static MAX_NAME_LENGTH: Number = Number::new(c"max-name-length", 100, 1, 65_536);
 pub static MAX_RECORD_BYTES: Number = Number::new(c"max-record-bytes", 16_384, 64, 1_048_576);
 pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
@@ -166,9 +167,10 @@ pub static DIGEST_FIELD: Names = Names::new(
 pub static INVALIDATION_CHANNEL: Names =
     Names::new(c"invalidation-channel", "channel", 1, (&[], ""));
 
-static NUMBERS: [&Number; 15] = [
+static NUMBERS: [&Number; 16] = [
     &ABSENT_TTL,
     &SCOPE_TTL,
+    &LIST_TTL,
     &MAX_DECISIONS,
     &SYNC_RECLAIM,
     &RECLAIM_BUDGET_US,

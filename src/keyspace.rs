@@ -9,7 +9,9 @@ use crate::ffi::{self, Ctx, Held, Key, Mode, Name, Notify};
 use crate::reclaim;
 use crate::state;
 use crate::types::{self, EntryKind};
-use crate::value::{AnyEntry, EntryValue, Life, Link, RecordValue, ScopesValue, UsageValue};
+use crate::value::{
+    AnyEntry, EntryValue, Life, Link, ListValue, RecordValue, ScopesValue, UsageValue,
+};
 use apikey_engine::lease::{Id, Lease, Leases, Terms};
 use apikey_engine::usage::Counter;
 
@@ -18,6 +20,7 @@ pub enum Slot<'k> {
     Empty,
     Record(&'k RecordValue),
     Scopes(&'k ScopesValue),
+    List(&'k ListValue),
     Usage(&'k UsageValue),
     /// Something that is not this module's.
     Foreign,
@@ -29,6 +32,7 @@ impl<'k> Slot<'k> {
         match self {
             Self::Record(value) => Some(value.any()),
             Self::Scopes(value) => Some(value.any()),
+            Self::List(value) => Some(value.any()),
             Self::Empty | Self::Usage(_) | Self::Foreign => None,
         }
     }
@@ -64,10 +68,12 @@ pub fn slot<'k>(key: &'k Key) -> Slot<'k> {
         Held::Value(of, value) => unsafe {
             if of == types::record() {
                 Slot::Record(&*value.cast())
-            } else if of == types::scopes() {
-                Slot::Scopes(&*value.cast())
             } else if of == types::usage() {
                 Slot::Usage(&*value.cast())
+            } else if of == types::scopes() {
+                Slot::Scopes(&*value.cast())
+            } else if of == types::list() {
+                Slot::List(&*value.cast())
             } else {
                 Slot::Foreign
             }

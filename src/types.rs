@@ -1,4 +1,4 @@
-//! The native data types `apikeyrec`, `apikeyscp` and `apikeyuse`: how the server saves, loads, copies and frees
+//! The native data types `apikeyrec`, `apikeyscp`, `apikeylst` and `apikeyuse`: how the server saves, loads, copies and frees
 //! their values.
 //!
 //! Version 3 of the methods, which all supported servers know. `unlink` sees every removal of one key
@@ -9,11 +9,12 @@ use crate::ffi::{log, Ctx, DataType, Digest, Io, Level, Name, Refused};
 use crate::guard;
 use crate::keyspace::Slot;
 use crate::state;
-use crate::value::{EntryValue, RecordValue, ScopesValue, UsageValue};
+use crate::value::{EntryValue, ListValue, RecordValue, ScopesValue, UsageValue};
 use apikey_engine::codec::{self, Value};
 use apikey_engine::decisions::Decisions;
 use apikey_engine::entry::Entry;
 use apikey_engine::lease::Leases;
+use apikey_engine::list::List;
 use apikey_engine::record::Record;
 use apikey_engine::usage::Counter;
 use redis_module::raw;
@@ -23,6 +24,7 @@ use std::sync::OnceLock;
 
 const RECORD_NAME: &CStr = c"apikeyrec";
 const SCOPES_NAME: &CStr = c"apikeyscp";
+const LIST_NAME: &CStr = c"apikeylst";
 const USAGE_NAME: &CStr = c"apikeyuse";
 
 /// The version of the encoding that the server keeps beside a value; the codec has its own.
@@ -30,6 +32,7 @@ const ENCODING: c_int = 1;
 
 static RECORD: OnceLock<DataType> = OnceLock::new();
 static SCOPES: OnceLock<DataType> = OnceLock::new();
+static LIST: OnceLock<DataType> = OnceLock::new();
 static USAGE: OnceLock<DataType> = OnceLock::new();
 
 /// The type of records. Called only when the module is loaded.
@@ -42,6 +45,11 @@ pub fn scopes() -> DataType {
     *SCOPES.get().unwrap_or_else(|| panic!("no data types before the load"))
 }
 
+/// The type of lists.
+pub fn list() -> DataType {
+    *LIST.get().unwrap_or_else(|| panic!("no data types before the load"))
+}
+
 /// The type of usage counters.
 pub fn usage() -> DataType {
     *USAGE.get().unwrap_or_else(|| panic!("no data types before the load"))
@@ -50,6 +58,7 @@ pub fn usage() -> DataType {
 pub fn create(ctx: Ctx) -> Result<(), Refused> {
     create_one::<RecordValue>(ctx, RECORD_NAME, &RECORD)?;
     create_one::<ScopesValue>(ctx, SCOPES_NAME, &SCOPES)?;
+    create_one::<ListValue>(ctx, LIST_NAME, &LIST)?;
     create_one::<UsageValue>(ctx, USAGE_NAME, &USAGE)
 }
 
@@ -127,6 +136,30 @@ impl EntryKind for Decisions {
 
     fn encode(&self, dead: bool) -> Vec<u8> {
         codec::encode_scopes(self, dead)
+    }
+}
+
+impl EntryKind for List {
+    fn data_type() -> DataType {
+        list()
+    }
+
+    fn of<'k>(slot: &Slot<'k>) -> Option<&'k ListValue> {
+        match slot {
+            Slot::List(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn decoded(value: Value) -> Option<(Self, bool)> {
+        match value {
+            Value::List { list, dead } => Some((list, dead)),
+            _ => None,
+        }
+    }
+
+    fn encode(&self, dead: bool) -> Vec<u8> {
+        codec::encode_list(self, dead)
     }
 }
 

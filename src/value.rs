@@ -7,6 +7,7 @@
 use apikey_engine::decisions::Decisions;
 use apikey_engine::entry::Entry;
 use apikey_engine::lease::Leases;
+use apikey_engine::list::List;
 use apikey_engine::record::Record;
 use apikey_engine::segments::Place;
 use apikey_engine::usage::Counter;
@@ -110,6 +111,9 @@ pub type RecordValue = EntryValue<Record>;
 
 /// What a key of the type `apikeyscp` holds.
 pub type ScopesValue = EntryValue<Decisions>;
+
+/// What a key of the type `apikeylst` holds.
+pub type ListValue = EntryValue<List>;
 
 /// Allocators round up: one more byte would cost 16.
 const _: () = assert!(size_of::<RecordValue>() <= 32);

@@ -2,7 +2,7 @@
 //! and in the replication stream. The only place that knows bincode.
 //!
 //! ```text
-//! kind (1 byte: 'r' record, 'a' absent, 's' scopes, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
+//! kind (1 byte: 'r' record, 'a' absent, 's' scopes, 'l' list, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
 //! ```
 //!
 //! The fields of each version, in their order (bincode's standard configuration: integers as varints
@@ -14,6 +14,7 @@
 //! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
 //! | `a` 1 | the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
+//! | `l` 1 | namespace, an empty id, user_id (bytes), the caller's tags (vector of bytes), sanitised records as a JSON array (string), dead (boolean) |
 //! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
 //! | `u` 2 | those, and leases (vector of: batch id, line id (arrays of 16 bytes), count, leased_at, deadline (signed)) |
 //!
@@ -27,6 +28,7 @@ use crate::digest::Digest;
 use crate::entry::Kind;
 use crate::label::{Label, Owner};
 use crate::lease::{Id, Lease, Leases, Terms};
+use crate::list::{List, Records, MAX_LIST_BYTES};
 use crate::record::Record;
 use crate::sanitise::{Limits, Parts, MAX_STORED_BYTES};
 use crate::tags::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
@@ -35,11 +37,15 @@ use bincode::{Decode, Encode};
 
 /// The most bytes that a value's encoding may have.
 pub const MAX_ENCODED_BYTES: usize =
-    MAX_STORED_BYTES + MAX_CALLER_TAGS * (MAX_TAG_BYTES + 9) + MAX_NAMESPACE_BYTES + 1024;
+    MAX_LIST_BYTES + MAX_CALLER_TAGS * (MAX_TAG_BYTES + 9) + MAX_NAMESPACE_BYTES + 1024;
+
+/// A list is the largest value.
+const _: () = assert!(MAX_STORED_BYTES <= MAX_LIST_BYTES);
 
 const RECORD: u8 = b'r';
 const ABSENT: u8 = b'a';
 const SCOPES: u8 = b's';
+const LIST: u8 = b'l';
 const USAGE: u8 = b'u';
 const VERSION: u8 = 1;
 
@@ -51,6 +57,7 @@ const LEASED_VERSION: u8 = 2;
 pub enum Value {
     Record { record: Record, dead: bool },
     Scopes { decisions: Decisions, dead: bool },
+    List { list: List, dead: bool },
     Usage(Counter, Leases),
 }
 
@@ -140,6 +147,20 @@ struct ScopesIn {
 }
 
 #[derive(Encode)]
+struct ListOut<'a> {
+    label: LabelOut<'a>,
+    json: &'a str,
+    dead: bool,
+}
+
+#[derive(Decode)]
+struct ListIn {
+    label: LabelIn,
+    json: String,
+    dead: bool,
+}
+
+#[derive(Encode)]
 struct LabelOut<'a> {
     namespace: &'a [u8],
     id: &'a [u8],
@@ -176,6 +197,11 @@ pub fn encode_scopes(decisions: &Decisions, dead: bool) -> Vec<u8> {
     encode(SCOPES, VERSION, ScopesOut { label, decisions: all, dead })
 }
 
+pub fn encode_list(list: &List, dead: bool) -> Vec<u8> {
+    let label = LabelOut::of(list.label());
+    encode(LIST, VERSION, ListOut { label, json: list.json(), dead })
+}
+
 pub fn encode_usage(counter: &Counter, leases: &Leases) -> Vec<u8> {
     let numbers: Numbers =
         (counter.pending(), counter.total(), counter.first_used_at(), counter.last_used_at());
@@ -204,12 +230,13 @@ pub fn decode(bytes: &[u8]) -> Result<Value, BadBytes> {
             Ok(Value::Record { record, dead })
         }
         (SCOPES, VERSION) => decode_scopes(&decode_body(body)?),
+        (LIST, VERSION) => decode_list(&decode_body(body)?),
         (USAGE, VERSION) => decode_usage(decode_body(body)?, Vec::new()),
         (USAGE, LEASED_VERSION) => {
             let (numbers, lines) = decode_body(body)?;
             decode_usage(numbers, lines)
         }
-        (RECORD | ABSENT | SCOPES | USAGE, _) => {
+        (RECORD | ABSENT | SCOPES | LIST | USAGE, _) => {
             Err(BadBytes("written by a newer version of the module"))
         }
         _ => Err(BadBytes("unknown kind")),
@@ -253,6 +280,17 @@ fn decode_scopes(input: &ScopesIn) -> Result<Value, BadBytes> {
         .ok_or(BadBytes("decisions that no key has"))
 }
 
+fn decode_list(input: &ListIn) -> Result<Value, BadBytes> {
+    // None is of one key alone.
+    if !input.label.id.is_empty() {
+        return Err(BadBytes("namespace, ids or tags beyond their bounds"));
+    }
+    let label = input.label.label(Kind::List)?;
+    let records = Records::sanitise(input.json.as_bytes(), &Limits::STORED)
+        .map_err(|_| BadBytes("no records"))?;
+    Ok(Value::List { list: List::new(label, records), dead: input.dead })
+}
+
 fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
     tags.iter().map(Vec::as_slice).collect()
 }
@@ -293,6 +331,12 @@ mod tests {
         Decisions::new(label, &all).unwrap()
     }
 
+    fn list() -> List {
+        let owner = Owner { namespace: b"", id: b"", user_id: b"u" };
+        let records = Records::sanitise(format!("[{JSON}]").as_bytes(), &Limits::STORED).unwrap();
+        List::new(Label::new(Kind::List, &owner, &[b"x"]).unwrap(), records)
+    }
+
     fn counter() -> Counter {
         Counter::from_parts(1, 300, 70_000, 1 << 40).unwrap()
     }
@@ -325,6 +369,8 @@ mod tests {
             encode_scopes(&decisions(), true),
             b"s\x01\x05acme:\x01k\x01u\x01\x01x\x02\x05users\x04read\x01\x06\x01r\x01a\0\xfc\xe0\x22\x02\0\x01"
         );
+        let expected = [&b"l\x01\0\0\x01u\x01\x01x\x3c["[..], JSON.as_bytes(), b"]\0"].concat();
+        assert_eq!(encode_list(&list(), false), expected);
         let numbers =
             [&b"\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()]
                 .concat();
@@ -356,6 +402,10 @@ mod tests {
         let Ok(Value::Scopes { decisions, dead: true }) = decode(&scopes) else { panic!("none") };
         assert_eq!(decisions.check(b"users", b"read", 2), Some(true));
         assert_eq!(encode_scopes(&decisions, true), scopes);
+        let bytes = encode_list(&list(), true);
+        let Ok(Value::List { list, dead: true }) = decode(&bytes) else { panic!("no list") };
+        assert!(list.page(0, 9).eq([JSON.as_bytes()]));
+        assert_eq!(encode_list(&list, true), bytes);
         for leases in [Leases::default(), leases(&[line(1, 10), line(2, 289)])] {
             let bytes = encode_usage(&counter(), &leases);
             assert!(matches!(
@@ -373,7 +423,7 @@ mod tests {
         let long = [&good[..], b"\0"].concat();
         assert_eq!(decode(&long).unwrap_err(), BadBytes("too long"));
         assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
-        for newer in [b"u\x03", b"r\x02", b"s\x02", b"u\0"] {
+        for newer in [b"u\x03", b"r\x02", b"s\x02", b"l\x02", b"u\0"] {
             let error = BadBytes("written by a newer version of the module");
             assert_eq!(decode(newer).unwrap_err(), error);
         }
@@ -416,6 +466,14 @@ mod tests {
         }
         let huge = b"s\x01\0\x01k\x01u\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
         assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
+        let list =
+            |label, json| decode(&encode(LIST, VERSION, ListOut { label, json, dead: false }));
+        let of_user = || LabelOut { id: b"", ..label() };
+        assert!(list(of_user(), "[]").is_ok());
+        assert!(list(label(), "[]").is_err(), "it is of one key");
+        for json in ["", "{}", "[{}]", "[1]"] {
+            assert_eq!(list(of_user(), json).unwrap_err(), BadBytes("no records"));
+        }
         let huge = b"u\x02\0\0\0\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
         assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
         let huge = b"r\x01\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
@@ -431,7 +489,8 @@ mod tests {
             let _ = decode(&noise);
             let counter = encode_usage(&counter(), &leases(&[line(1, 10), line(2, 20)]));
             let scopes = encode_scopes(&decisions(), false);
-            for mut bytes in [encode_record(&record(), false), scopes, counter] {
+            let list = encode_list(&list(), false);
+            for mut bytes in [encode_record(&record(), false), scopes, list, counter] {
                 let at = at % bytes.len();
                 bytes[at] = byte;
                 let _ = decode(&bytes);

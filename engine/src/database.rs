@@ -56,6 +56,8 @@ pub struct Totals {
     pub absent: u64,
     /// Keys that hold scope decisions.
     pub scopes: u64,
+    /// Keys that hold a list of records.
+    pub lists: u64,
     pub counters: u64,
     pub pending: i128,
     pub leased: i128,
@@ -68,12 +70,13 @@ impl Totals {
             Kind::Record => &mut self.records,
             Kind::Absent => &mut self.absent,
             Kind::Scopes => &mut self.scopes,
+            Kind::List => &mut self.lists,
         }
     }
 
     /// Keys that hold an entry, live or dead.
     pub fn entries(&self) -> u64 {
-        self.records + self.absent + self.scopes
+        self.records + self.absent + self.scopes + self.lists
     }
 
     pub fn plus(self, other: Self) -> Self {
@@ -81,6 +84,7 @@ impl Totals {
             records: self.records + other.records,
             absent: self.absent + other.absent,
             scopes: self.scopes + other.scopes,
+            lists: self.lists + other.lists,
             counters: self.counters + other.counters,
             pending: self.pending + other.pending,
             leased: self.leased + other.leased,

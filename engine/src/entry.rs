@@ -8,6 +8,7 @@ pub enum Kind {
     /// A record's type holds it: there is no such API key.
     Absent,
     Scopes,
+    List,
 }
 
 impl Kind {
@@ -16,6 +17,7 @@ impl Kind {
             Self::Record => "record",
             Self::Absent => "absent",
             Self::Scopes => "scopes",
+            Self::List => "list",
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | [`entry`] | what records and all other entries have in common |
 //! | [`record`] | a record, as it is laid out |
 //! | [`decisions`] | scope decisions of an application |
+//! | [`list`] | a list of a user's records |
 //! | [`label`] | whose an entry is that is no record, and its tags |
 //! | [`scope`] | when a scope grants a request |
 //! | [`digest`] | digests of secrets and their comparison |
@@ -36,6 +37,7 @@ pub mod fence;
 pub mod health;
 pub mod label;
 pub mod lease;
+pub mod list;
 pub mod record;
 pub mod refusals;
 pub mod sanitise;

@@ -66,6 +66,9 @@ pub fn store(
         Value::Scopes { decisions, dead } => {
             key.store_entry(EntryValue::new(decisions, dead || come), expires_at)
         }
+        Value::List { list, dead } => {
+            key.store_entry(EntryValue::new(list, dead || come), expires_at)
+        }
         Value::Usage(counter, leases) => key.store_usage(counter, leases, expires_at),
     }
 }

@@ -196,11 +196,12 @@ impl Figures {
         ]
     }
 
-    fn contents(&self) -> [Field; 7] {
+    fn contents(&self) -> [Field; 8] {
         [
             (c"records", self.totals.records),
             (c"absent", self.totals.absent),
             (c"scopes", self.totals.scopes),
+            (c"lists", self.totals.lists),
             (c"usage_counters", self.totals.counters),
             (c"tags", self.tags),
             (c"reclaim_backlog", self.reclaim_backlog),

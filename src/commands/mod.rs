@@ -9,6 +9,7 @@ pub mod describe;
 pub mod dropped;
 pub mod health;
 pub mod lease;
+pub mod list;
 pub mod log;
 pub mod msetval;
 pub mod record;
@@ -30,6 +31,8 @@ pub fn register(ctx: Ctx) -> Result<()> {
     commands.add::<record::Validate>()?;
     commands.add::<scopes::SetScope>()?;
     commands.add::<scopes::CheckScope>()?;
+    commands.add::<list::SetList>()?;
+    commands.add::<list::GetList>()?;
     commands.add::<record::TokenOf>()?;
     commands.add::<record::Inval>()?;
     commands.add::<tags::TagInval>()?;

@@ -12,6 +12,7 @@ use crate::state;
 use crate::value::EntryValue;
 use apikey_engine::decisions::{Decision, Decisions, MAX_DECISIONS, MAX_TEXT_BYTES};
 use apikey_engine::entry::Kind;
+use apikey_engine::fence::Token;
 use apikey_engine::label::{Label, Owner};
 use apikey_engine::sanitise::MAX_ID_BYTES;
 
@@ -80,7 +81,7 @@ impl Command for SetScope {
 struct Given<'a> {
     label: Label,
     decision: Decision<'a>,
-    token: apikey_engine::fence::Token,
+    token: Token,
     trim: Trim,
 }
 

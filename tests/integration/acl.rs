@@ -220,6 +220,8 @@ fn a_key_takes_the_permission_for_what_the_command_does_to_it() {
     for prefix in ["r", "w", "rw"] {
         admin.fill(&format!("{prefix}:k"), &[]);
         admin.count(&format!("{prefix}:u"), 1);
+        admin.decide(&format!("{prefix}:s"), "r a ALLOW", "");
+        admin.list(&format!("{prefix}:l"), &[], "");
     }
     let mut c = user(&server, "resetkeys %R~r:* %W~w:* %RW~rw:* +@all");
     const YES: bool = true;
@@ -233,6 +235,10 @@ fn a_key_takes_the_permission_for_what_the_command_does_to_it() {
         (format!("APIKEY.SETVAL <>:k {json} SECRET {SECRET}"), NO, YES),
         (format!("APIKEY.SETVAL <>:k {json} NX"), NO, YES),
         (format!("APIKEY.SETVAL <>:k {json} TOKEN 0"), NO, YES),
+        ("APIKEY.SETSCOPE <>:s i u r a ALLOW TOKEN 0".into(), NO, YES),
+        ("APIKEY.CHECKSCOPE <>:s r a".into(), YES, NO),
+        ("APIKEY.SETLIST <>:l u [] TOKEN 0".into(), NO, YES),
+        ("APIKEY.GETLIST <>:l".into(), YES, NO),
         ("APIKEY.INVAL <>:k".into(), NO, YES),
         ("APIKEY.INVAL rw:none <>:k".into(), NO, YES),
         ("APIKEY.USAGE.GET <>:u".into(), YES, NO),
@@ -290,6 +296,10 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
     assert_eq!(c.must("APIKEY.TAGSCAN tag 0"), array([bulk("0"), array([bulk("k")])]));
     assert_eq!(c.must("APIKEY.DESCRIBE k").get("kind"), &bulk("record"));
     assert_eq!(c.invalidate("tag"), 1);
+    c.decide("s", "r a ALLOW", "");
+    c.must("APIKEY.CHECKSCOPE s r a");
+    c.list("l", &[], "");
+    c.must("APIKEY.GETLIST l");
     let token = c.must("APIKEY.TOKEN k").text();
     let json = record("k", "u");
     assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &json, "TOKEN", &token]), ok());

@@ -7,10 +7,11 @@ use crate::harness::*;
 const FIXED: &str = "fence-slots";
 
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 15] = [
+const NUMBERS: [(&str, i64, i64, i64); 16] = [
     ("validation-ttl", 300, 1, 31_536_000),
     ("absent-ttl", 30, 1, 31_536_000),
     ("scope-ttl", 600, 1, 31_536_000),
+    ("list-ttl", 1800, 1, 31_536_000),
     ("max-decisions", 1024, 1, 4096),
     ("max-name-length", 100, 1, 65_536),
     ("max-record-bytes", 16_384, 64, 1_048_576),
@@ -34,10 +35,11 @@ const NAMES: [&str; 3] = ["extra-fields", "digest-field", "invalidation-channel"
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 22] = [
+const OTHERS: [(&str, &str); 23] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
+    ("list-ttl", "9"),
     ("max-decisions", "2"),
     ("max-name-length", "5"),
     ("max-record-bytes", "200"),
@@ -321,6 +323,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("validation-ttl", "300"),
         ("absent-ttl", "30"),
         ("scope-ttl", "600"),
+        ("list-ttl", "1800"),
         ("max-decisions", "1024"),
         ("max-name-length", "100"),
         ("max-record-bytes", "16384"),

@@ -42,7 +42,7 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 28] = [
+const COMMANDS: [Is; 30] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -142,6 +142,33 @@ const COMMANDS: [Is; 28] = [
         dangerous: false,
         tips: &[],
         args: "key:key resource:string action:string",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.setlist",
+        alias: None,
+        arity: -6,
+        flags: &["write", "denyoom"],
+        keys: Keys::One(OVERWRITES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key user_id:string records:string TOKEN token:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time] \
+               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string]",
+        complexity: "O(N+M)",
+    },
+    Is {
+        name: "apikey.getlist",
+        alias: None,
+        arity: -2,
+        flags: &["readonly"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key [OFFSET offset:integer] [LIMIT limit:integer]",
         complexity: "O(N)",
     },
     Is {
@@ -547,6 +574,8 @@ fn command_getkeys_finds_the_keys() {
         ("APIKEY.TOKEN k", &["k"], READS),
         ("APIKEY.SETSCOPE k i u r a ALLOW TOKEN 0", &["k"], MERGES),
         ("APIKEY.CHECKSCOPE k r a", &["k"], READS),
+        ("APIKEY.SETLIST k u [] TOKEN 0", &["k"], OVERWRITES),
+        ("APIKEY.GETLIST k OFFSET 5", &["k"], READS),
         ("APIKEY.INVAL a", &["a"], DELETES),
         ("APIKEY.INVAL a b c", &["a", "b", "c"], DELETES),
         ("APIKEY.TAGS k", &["k"], READS),

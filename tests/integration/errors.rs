@@ -21,6 +21,7 @@ impl Table {
         c.fill("rec", &["shared", "tag"]);
         c.fill("other", &["shared"]);
         c.decide("scp", "r a ALLOW", "TAGS 1 kinds");
+        c.list("lst", &[record("k", "u1")], "TAGS 1 kinds");
         c.count("use", 5);
         c.count("full", i64::MAX);
         c.must("SET str value");
@@ -71,6 +72,7 @@ fn state(c: &mut Client) -> (String, Reply, Vec<Reply>) {
     let counts = [
         "records",
         "scopes",
+        "lists",
         "usage_counters",
         "tags",
         "usage_pending",
@@ -113,6 +115,8 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("validate", vec![""]),
         ("token", vec!["", " k more"]),
         ("setscope", vec!["", " k i u r a ALLOW TOKEN"]),
+        ("setlist", vec!["", " k u [] TOKEN"]),
+        ("getlist", vec![""]),
         ("checkscope", vec!["", " k r", " k r a more"]),
         ("inval", vec![""]),
         ("taginval", vec![""]),
@@ -161,6 +165,9 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0 KEEPTTL", 9),
         ("APIKEY.SETSCOPE scp i u r a ALLOW NX TOKEN 0", 7),
         ("APIKEY.SETSCOPE scp i u r a ALLOW TRIM 1 1 TOKEN 0", 7),
+        ("APIKEY.SETLIST lst u [] TOKEN 0 XX", 6),
+        ("APIKEY.GETLIST lst 5", 2),
+        ("APIKEY.GETLIST lst OFFSET 1 2", 4),
         ("APIKEY.VALIDATE rec FOO", 2),
         ("APIKEY.VALIDATE rec the-secret", 2),
         ("APIKEY.VALIDATE rec SECRET s x", 4),
@@ -206,6 +213,8 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 EX 5 EX 5", "EX"),
         ("APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0 TOKEN 0", "TOKEN"),
         ("APIKEY.SETSCOPE scp i u r a DENY NS a NS b TOKEN 0", "NS"),
+        ("APIKEY.GETLIST lst LIMIT 1 limit 1", "LIMIT"),
+        ("APIKEY.GETLIST lst OFFSET 1 OFFSET 1", "OFFSET"),
         ("APIKEY.VALIDATE rec SECRET a secret a", "SECRET"),
         ("APIKEY.VALIDATE rec DIGEST <digest> DIGEST <digest>", "DIGEST"),
         ("APIKEY.USAGE.INCR use BY 1 BY 1", "BY"),
@@ -292,6 +301,8 @@ fn a_number_that_is_none_or_out_of_range_gets_the_range() {
         ("APIKEY.SETVAL rec <record> PXAT", "PXAT", 1, 100_000_000_000_000),
         ("APIKEY.SETVAL rec <record> TAGS", "TAGS count", 1, 16),
         ("APIKEY.MSETVAL 1 rec <record> TOKEN 0 EX", "EX", 1, 100_000_000_000),
+        ("APIKEY.GETLIST lst OFFSET", "OFFSET", 0, i64::MAX),
+        ("APIKEY.GETLIST lst LIMIT", "LIMIT", 0, i64::MAX),
         ("APIKEY.USAGE.INCR use BY", "BY", 1, i64::MAX),
         ("APIKEY.USAGEINCR new BY", "BY", 1, i64::MAX),
         ("APIKEY.USAGE.FLUSH COUNT", "COUNT", 1, 1_000_000),
@@ -371,6 +382,12 @@ fn texts_that_are_empty_or_too_long_get_the_bounds() {
         ),
         ("APIKEY.CHECKSCOPE scp <> a", "resource must be between 1 and 128 bytes"),
         ("APIKEY.CHECKSCOPE scp r <129>", "action must be between 1 and 128 bytes"),
+        ("APIKEY.SETLIST lst <> [] TOKEN 0", "user_id must be between 1 and 128 bytes"),
+        ("APIKEY.SETLIST lst <129> [] TOKEN 0", "user_id must be between 1 and 128 bytes"),
+        (
+            "APIKEY.SETLIST lst u [] EX 5",
+            "TOKEN is required: what a reader did not find may have come since it looked",
+        ),
         ("APIKEY.TAGINVAL <>", "a tag must be between 1 and 256 bytes"),
         ("APIKEY.TAGINVAL shared <257>", "a tag must be between 1 and 256 bytes"),
         ("APIKEY.TAGCARD <>", "tag must be between 1 and 256 bytes"),
@@ -775,23 +792,23 @@ fn a_key_of_another_type_or_kind_is_refused() {
         }
     }
     // Another kind is another type. A token that is refused does not hide that.
-    for (key, is_scopes) in
-        [("str", false), ("list", false), ("use", false), ("rec", false), ("scp", true)]
-    {
-        for (call, of_scopes) in [
-            ("SETVAL KEY <record>", false),
-            ("SETVAL KEY <record> TOKEN 0 NX", false),
-            ("SETABSENT KEY TOKEN 0", false),
-            ("VALIDATE KEY SCOPE x", false),
-            ("SETSCOPE KEY i u r a ALLOW TOKEN 0", true),
-            ("CHECKSCOPE KEY r a", true),
+    for key in ["str", "list", "use", "rec", "scp", "lst"] {
+        for (of, call) in [
+            ("rec", "SETVAL KEY <record>"),
+            ("rec", "SETVAL KEY <record> TOKEN 0 NX"),
+            ("rec", "SETABSENT KEY TOKEN 0"),
+            ("rec", "VALIDATE KEY SCOPE x"),
+            ("scp", "SETSCOPE KEY i u r a ALLOW TOKEN 0"),
+            ("scp", "CHECKSCOPE KEY r a"),
+            ("lst", "SETLIST KEY u [] TOKEN 0"),
+            ("lst", "GETLIST KEY"),
         ] {
-            if of_scopes != is_scopes && (key != "rec" || of_scopes) {
+            if of != key {
                 t.wrong(&format!("APIKEY.{}", call.replace("KEY", key)), WRONG_TYPE);
             }
         }
     }
-    for key in ["str", "list", "rec", "scp"] {
+    for key in ["str", "list", "rec", "scp", "lst"] {
         for call in ["INCR", "GET", "TAKE"] {
             t.wrong(&format!("APIKEY.USAGE.{call} {key}"), WRONG_TYPE);
             t.wrong(&format!("APIKEY.USAGE{call} {key}"), WRONG_TYPE);
@@ -801,9 +818,14 @@ fn a_key_of_another_type_or_kind_is_refused() {
     for key in ["str", "list"] {
         t.wrong(&format!("APIKEY.DESCRIBE {key}"), WRONG_TYPE);
     }
-    for (key, name) in
-        [("rec", "GET"), ("scp", "GET"), ("use", "GET"), ("rec", "LLEN"), ("use", "INCR")]
-    {
+    for (key, name) in [
+        ("rec", "GET"),
+        ("scp", "GET"),
+        ("lst", "LLEN"),
+        ("use", "GET"),
+        ("rec", "LLEN"),
+        ("use", "INCR"),
+    ] {
         t.wrong(&format!("{name} {key}"), WRONG_TYPE);
     }
 }
@@ -908,6 +930,7 @@ fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     t.wrong("APIKEY.SETVAL new <record> TOKEN 0", text);
     t.wrong("APIKEY.MSETVAL 1 new <record> TOKEN 0", text);
     t.wrong("APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0", text);
+    t.wrong("APIKEY.SETLIST lst u [] TOKEN 0", text);
     t.wrong("APIKEY.USAGE.INCR use", text);
     t.wrong("APIKEY.USAGEINCR new", text);
     assert_eq!(t.c.code("rec"), "VALID");
@@ -934,6 +957,7 @@ fn a_replica_refuses_what_writes() {
         "APIKEY.SETVAL rec <record> TOKEN 0",
         "APIKEY.MSETVAL 1 rec <record> TOKEN 0",
         "APIKEY.SETSCOPE scp i u r a ALLOW TOKEN 0",
+        "APIKEY.SETLIST lst u [] TOKEN 0",
         "APIKEY.INVAL rec",
         "APIKEY.TAGINVAL shared",
         "APIKEY.USAGE.INCR use",

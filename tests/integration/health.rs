@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 32] = [
+const HEALTH: [&str; 33] = [
     "status",
     "reasons",
     "version",
@@ -23,6 +23,7 @@ const HEALTH: [&str; 32] = [
     "records",
     "absent",
     "scopes",
+    "lists",
     "usage_counters",
     "tags",
     "reclaim_backlog",
@@ -67,7 +68,7 @@ fn health_is_a_map_of_the_figures() {
     ] {
         assert_eq!(health.get(name), &value, "{name}");
     }
-    for name in &HEALTH[5..23] {
+    for name in &HEALTH[5..24] {
         if *name != "index_bytes" {
             assert_eq!(health.get(name), &int(0), "{name}");
         }

@@ -17,6 +17,7 @@ mod harness_works;
 mod health;
 mod inside;
 mod leases;
+mod lists;
 mod log;
 mod msetval;
 mod ordinary_keys;

@@ -40,6 +40,8 @@ enum What {
     Record,
     /// By action, what was decided of one resource.
     Scopes(BTreeMap<String, String>),
+    /// How many records.
+    List(i64),
 }
 
 impl What {
@@ -48,6 +50,7 @@ impl What {
         match self {
             What::Record => "record",
             What::Scopes(_) => "scopes",
+            What::List(_) => "list",
         }
     }
 
@@ -56,6 +59,7 @@ impl What {
         match self {
             What::Record => "apikeyrec",
             What::Scopes(_) => "apikeyscp",
+            What::List(_) => "apikeylst",
         }
     }
 }
@@ -290,12 +294,17 @@ impl Model {
                     "MISS" => Some(dead_as(expected.get(key), "apikeyrec")),
                     WRONGTYPE => match client.must(&format!("TYPE {key}")).text().as_str() {
                         "string" => Some(Value::Text),
-                        kind @ "apikeyscp" if has_no_tags(client, key) => {
+                        kind @ ("apikeyscp" | "apikeylst") if has_no_tags(client, key) => {
                             Some(dead_as(expected.get(key), kind))
                         }
                         "apikeyscp" => {
                             let decisions = decisions(client, key);
                             Some(entry(client, key, What::Scopes(decisions)))
+                        }
+                        "apikeylst" => {
+                            let page = client.must(&format!("APIKEY.GETLIST {key}"));
+                            let number = page.items()[1].items()[0].int();
+                            Some(entry(client, key, What::List(number)))
                         }
                         _ => {
                             let (pending, leased, total) = client.counts(key);
@@ -481,9 +490,10 @@ impl Model {
         let key = self.key();
         let here = self.dbs[self.db].get(&key).cloned();
         match self.rng.below(100) {
-            0..=14 => self.setval(key, here),
-            15..=16 => self.msetval(),
-            17..=21 => self.setscope(key, here),
+            0..=13 => self.setval(key, here),
+            14..=15 => self.msetval(),
+            16..=19 => self.setscope(key, here),
+            20..=21 => self.setlist(key, here),
             22 => self.tagcard(),
             23 => self.tagscan(),
             24..=25 => self.usage_lease(),
@@ -616,6 +626,27 @@ impl Model {
         tags.insert(own.to_string());
         let what = What::Scopes(decisions);
         self.fill(line, key, Value::Entry { what, tags, live: true }, Some((token, given)));
+    }
+
+    /// A list under a token.
+    #[track_caller]
+    fn setlist(&mut self, key: String, here: Option<Value>) {
+        let Some((token, given)) = self.token() else { return };
+        let user = self.rng.pick(&USERS);
+        let own = self.rng.pick(&TAGS);
+        let number = self.rng.below(4);
+        let records = vec![record("id", user); number].join(",");
+        let line = format!("APIKEY.SETLIST {key} {user} [{records}] TOKEN {token} TAGS 1 {own}");
+        match Value::found(here, "apikeylst") {
+            Found::Open => {}
+            Found::Other => self.say(line, Expected::Is(error(WRONGTYPE))),
+            Found::Nothing | Found::Live(..) => {
+                let tags = [own, &format!("apikey:user:{user}"), "apikey:kind:list"];
+                let tags = tags.map(str::to_string).into();
+                let what = What::List(number as i64);
+                self.fill(line, key, Value::Entry { what, tags, live: true }, Some((token, given)));
+            }
+        }
     }
 
     /// Says a fill that stores an entry unless its token is too late.

@@ -29,7 +29,7 @@ fn assert_all_is_alive(server: &Server) {
     assert_eq!(c.invalidate("shared"), 4); // plain, none, binary, persisted
     assert_eq!(c.invalidate("apikey:user:u3"), 2);
     assert_eq!(c.invalidate("other"), 1);
-    assert_eq!(c.invalidate("kinds"), 1);
+    assert_eq!(c.invalidate("kinds"), 3); // decided-ns, listed, no-keys
     assert_eq!(c.flush_usage(), [("both".to_string(), i64::MAX - 7), ("pending".to_string(), 5)]);
     c.select(1);
     assert_eq!(c.invalidate("shared"), 1);
@@ -49,6 +49,7 @@ fn assert_only_counters_are_left(server: &Server) {
     for key in ["decided", "decided-ns"] {
         assert_eq!(code_of(&c.must(&format!("APIKEY.CHECKSCOPE {key} users read"))), "MISS");
     }
+    assert_eq!(code_of(&c.must("APIKEY.GETLIST listed")), "MISS");
     assert_eq!(c.invalidate("kinds"), 0);
     assert_eq!(c.invalidate("shared"), 0);
     assert_eq!(c.usage("pending"), (5, 5));
@@ -343,6 +344,7 @@ pub fn with_small_limits(builder: Builder) -> Builder {
         ("max-tags", "0"),
         ("validation-ttl", "1"),
         ("scope-ttl", "1"),
+        ("list-ttl", "1"),
         ("max-decisions", "1"),
     ]
     .into_iter()

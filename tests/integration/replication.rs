@@ -54,7 +54,7 @@ fn full_resync(primary: &[&str], replica: &[&str]) {
     for server in [&primary, &replica] {
         let mut c = server.client();
         assert_eq!(c.invalidate("old"), 0);
-        assert_eq!(c.invalidate("kinds"), 2); // decided, decided-ns
+        assert_eq!(c.invalidate("kinds"), 4); // decided, decided-ns, listed, no-keys
         assert_eq!(c.invalidate("shared"), 5); // rich, none, binary, persisted, later
         assert_eq!(
             c.flush_usage(),

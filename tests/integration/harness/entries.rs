@@ -39,6 +39,16 @@ impl Client {
         assert_eq!(self.cmd(args(&line)), super::ok(), "{line}");
     }
 
+    /// Caches a list of user `u1`.
+    #[track_caller]
+    pub fn list(&mut self, key: &str, records: &[String], options: &str) {
+        let token = self.must(&format!("APIKEY.TOKEN {key}")).text();
+        let records = format!("[{}]", records.join(","));
+        let mut call = vec!["APIKEY.SETLIST".to_string(), key.into(), "u1".into(), records];
+        call.extend(args(&format!("TOKEN {token} {options}")));
+        assert_eq!(self.cmd(&call), super::ok(), "{call:?}");
+    }
+
     /// What VALIDATE with [`SECRET`] says of `key`: its code, or the error.
     #[track_caller]
     pub fn code(&mut self, key: &str) -> String {
@@ -188,6 +198,9 @@ pub fn populate(server: &Server) {
     c.decide("decided", "users read ALLOW", "EX 5000 TAGS 1 kinds");
     c.decide("decided", "users write DENY", "PX 4000000 TAGS 1 other");
     c.decide("decided-ns", "files read ALLOW", "EX 5000 TAGS 1 kinds NS acme:");
+    let two = [record("a", "u1"), record("b", "u1").replace("true", "false")];
+    c.list("listed", &two, "EX 5000 TAGS 1 kinds");
+    c.list("no-keys", &[], "EX 5000 TAGS 1 kinds NS acme:");
     c.count("leased", 4);
     // The latest, of all that is pending.
     c.leases(&format!("{LONG} COUNT 1"));
@@ -237,6 +250,14 @@ pub fn answers(server: &Server) -> Vec<String> {
                 if kind == "apikeyscp" {
                     say(request, code_of(&c.cmd(args)));
                 }
+            }
+            if kind == "apikeylst" {
+                let page = c.cmd([b"APIKEY.GETLIST".as_slice(), key]);
+                let shown = match code_of(&page).as_str() {
+                    "HIT" => format!("{:?}", page.items()[1]),
+                    other => other.into(),
+                };
+                say("list", shown);
             }
             for more in [
                 "",
