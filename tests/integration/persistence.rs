@@ -329,8 +329,13 @@ pub fn fill_up_to_the_limits(server: &Server) {
         scopes.join(",")
     );
     let tags: Vec<String> = (0..16).map(|i| format!("tag{i}")).collect();
-    let line = format!("APIKEY.SETVAL large {record} SECRET {SECRET} TAGS 16 {}", tags.join(" "));
+    let tags = format!("TAGS 16 {}", tags.join(" "));
+    let line = format!("APIKEY.SETVAL large {record} SECRET {SECRET} {tags}");
     assert_eq!(c.run(&line), ok());
+    c.list("large-list", &[record.clone(), record], &tags);
+    for action in ["read", "write", "delete"] {
+        c.decide("large-scopes", &format!("r {action} ALLOW"), &tags);
+    }
     let valid = c.must(&format!("APIKEY.VALIDATE large SECRET {SECRET}"));
     assert!(valid.items()[1].text().contains(&plan));
 }
