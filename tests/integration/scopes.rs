@@ -123,14 +123,23 @@ fn decisions_die_with_their_key_their_user_and_every_tag_that_one_of_them_brough
 }
 
 #[test]
-fn a_revocation_of_the_key_kills_record_and_decisions() {
+fn one_invalidation_of_a_key_or_a_user_kills_all_that_is_known_of_it() {
     let server = Server::start();
     let mut c = server.client();
     let record = record("k1", "u1");
-    c.must(&format!("APIKEY.SETVAL r {record} SECRET {SECRET}"));
-    decide(&mut c, "s", "a x ALLOW", "");
-    assert_eq!(c.invalidate("apikey:id:k1"), 2);
-    assert_eq!((c.code("r"), check(&mut c, "s", "a x")), ("MISS".into(), "MISS".into()));
+    for (how, killed, list) in [
+        ("APIKEY.TAGINVAL apikey:id:k1", 2, "HIT"),
+        ("APIKEY.TAGINVAL apikey:user:u1", 3, "MISS"),
+        ("APIKEY.INVAL r s l", 3, "MISS"),
+    ] {
+        c.must(&format!("APIKEY.SETVAL r {record} SECRET {SECRET}"));
+        decide(&mut c, "s", "a x ALLOW", "");
+        c.list("l", std::slice::from_ref(&record), "");
+        assert_eq!(c.must(how), int(killed), "{how}");
+        assert_eq!((c.code("r"), check(&mut c, "s", "a x")), ("MISS".into(), "MISS".into()));
+        assert_eq!(code_of(&c.must("APIKEY.GETLIST l")), list, "{how}");
+        assert_exact(&server);
+    }
 }
 
 #[test]
