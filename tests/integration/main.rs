@@ -13,6 +13,7 @@ mod errors;
 mod exactness;
 mod failover;
 mod fuzz;
+mod guide;
 mod harness_works;
 mod health;
 mod inside;
