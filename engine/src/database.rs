@@ -136,7 +136,7 @@ impl Database {
         self.changes
     }
 
-    /// Tags that a live entry carries.
+    /// Tags that an entry carries, or a dead one that waits for reclaim.
     pub fn tag_count(&self) -> usize {
         let reserved =
             [DEAD, PENDING, WAITING].map(|tag| usize::from(self.index.last_member(tag).is_some()));
