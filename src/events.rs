@@ -140,6 +140,11 @@ unsafe extern "C" fn on_loading(
     guard::run("loading event", (), || {
         // SAFETY: the server's argument, valid for this call.
         let ctx = unsafe { Ctx::new(ctx) };
+        let has_ended = matches!(
+            subevent,
+            raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED
+        );
+        state::with(|state| state.is_loading = !has_ended);
         if subevent == raw::REDISMODULE_SUBEVENT_LOADING_ENDED && distrusts_what_it_loads(ctx) {
             reclaim::all_were_dropped(ctx);
         }

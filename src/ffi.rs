@@ -313,6 +313,23 @@ impl<'a> Ctx<'a> {
         };
     }
 
+    /// Replicates a command with a number, a string that the server has already and bytes as its arguments,
+    /// in place of the one that came.
+    pub fn replicate_value(self, command: &CStr, number: i64, same: Name, bytes: &[u8]) {
+        // SAFETY: the context is valid; "lsb" takes a long long, a string, and bytes with their length.
+        unsafe {
+            api!(RedisModule_Replicate(
+                self.raw,
+                command.as_ptr(),
+                c"lsb".as_ptr(),
+                number as c_longlong,
+                same.raw,
+                bytes.as_ptr(),
+                bytes.len(),
+            ))
+        };
+    }
+
     /// Publishes a message to all who subscribe to the channel, on this node, its replicas and the other
     /// nodes of a cluster.
     pub fn publish(self, channel: &[u8], message: &[u8]) {
@@ -773,19 +790,15 @@ impl Io<'_> {
     }
 
     /// The next byte string; `None` where the stream ends or is broken.
-    pub fn load(self) -> Option<Vec<u8>> {
+    pub fn load(self) -> Option<Loaded> {
         let mut len = 0;
-        // SAFETY: the stream is valid. The buffer is ours to free; it is copied, since the server's
-        // allocator gave it with no word about alignment or capacity.
-        unsafe {
+        // SAFETY: the stream is valid; the buffer, of that length, is ours to free.
+        let loaded = unsafe {
             let start = api!(RedisModule_LoadStringBuffer(self.raw, &mut len));
-            if start.is_null() {
-                return None;
-            }
-            let bytes = std::slice::from_raw_parts(start.cast::<u8>(), len).to_vec();
-            api!(RedisModule_Free(start.cast()));
-            (api!(RedisModule_IsIOError(self.raw)) == 0).then_some(bytes)
-        }
+            Loaded { start: NonNull::new(start)?, len }
+        };
+        // SAFETY: the stream is valid.
+        (unsafe { api!(RedisModule_IsIOError(self.raw)) } == 0).then_some(loaded)
     }
 
     /// Writes a command into the AOF that brings the stream's key back.
@@ -802,6 +815,26 @@ impl Io<'_> {
                 bytes.len(),
             ));
         }
+    }
+}
+
+/// A byte string of a stream's.
+pub struct Loaded {
+    start: NonNull<std::ffi::c_char>,
+    len: usize,
+}
+
+impl Loaded {
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: a buffer of that length, which nobody else has.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len) }
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // SAFETY: the server's allocator made it; freed once.
+        unsafe { api!(RedisModule_Free(self.start.as_ptr().cast())) };
     }
 }
 

@@ -10,7 +10,7 @@ use crate::reclaim;
 use crate::state;
 use crate::types::{self, EntryKind};
 use crate::value::{
-    AnyEntry, EntryValue, Life, Link, ListValue, RecordValue, ScopesValue, UsageValue,
+    AnyEntry, EntryValue, Life, Link, ListValue, RecordValue, ScopesValue, Thin, UsageValue,
 };
 use apikey_engine::lease::{Id, Lease, Leases, Terms};
 use apikey_engine::usage::Counter;
@@ -62,18 +62,18 @@ pub fn slot<'k>(key: &'k Key) -> Slot<'k> {
     match key.held() {
         Held::Nothing => Slot::Empty,
         Held::Other => Slot::Foreign,
-        // SAFETY: a value of our types was made by `into_raw` from a box of that type (in this
+        // SAFETY: a value of our types was made by `into_raw` from one of that type (in this
         // file, or when it was loaded or copied), and lives as long as its key holds it, which is at
         // least as long as nobody writes through the borrowed key. All references to it are shared.
         Held::Value(of, value) => unsafe {
             if of == types::record() {
-                Slot::Record(&*value.cast())
+                Slot::Record(Thin::borrow(value))
             } else if of == types::usage() {
-                Slot::Usage(&*value.cast())
+                Slot::Usage(Thin::borrow(value))
             } else if of == types::scopes() {
-                Slot::Scopes(&*value.cast())
+                Slot::Scopes(Thin::borrow(value))
             } else if of == types::list() {
-                Slot::List(&*value.cast())
+                Slot::List(Thin::borrow(value))
             } else {
                 Slot::Foreign
             }
@@ -87,7 +87,7 @@ impl<'a> OpenKey<'a> {
     }
 
     /// The entry of a kind under the name, dead or not; an error where something else is.
-    pub fn entry<E: EntryKind>(&self) -> Result<Option<&EntryValue<E>>> {
+    pub fn entry<E: EntryKind + ?Sized>(&self) -> Result<Option<&EntryValue<E>>> {
         match self.slot() {
             Slot::Empty => Ok(None),
             slot => E::of(&slot).map(Some).ok_or(Error::WRONG_TYPE),
@@ -95,7 +95,7 @@ impl<'a> OpenKey<'a> {
     }
 
     /// The entry of a kind under the name if it is alive; an error where something else is.
-    pub fn live<E: EntryKind>(&self) -> Result<Option<&EntryValue<E>>> {
+    pub fn live<E: EntryKind + ?Sized>(&self) -> Result<Option<&EntryValue<E>>> {
         Ok(self.entry()?.filter(|value: &&EntryValue<E>| !is_dead(&value.life)))
     }
 
@@ -124,11 +124,14 @@ impl<'a> OpenKey<'a> {
     }
 
     /// Stores an entry under the name, in place of what stood there, with its expiry.
-    pub fn store_entry<E: EntryKind>(
+    pub fn store_entry<E: EntryKind + ?Sized>(
         &mut self,
-        value: EntryValue<E>,
+        value: Box<EntryValue<E>>,
         expires_at: Option<i64>,
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        EntryValue<E>: Thin,
+    {
         let database = self.ctx.database();
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
@@ -138,12 +141,12 @@ impl<'a> OpenKey<'a> {
         }
         let replaced = self.slot().entry().and_then(|old| old.life.link.place());
         state::with(|state| state.replace(database, replaced));
-        let value = Box::into_raw(Box::new(value));
+        let value = value.into_raw();
         // SAFETY: the value is of the type; where the server refuses it, it is ours again.
         unsafe {
-            if let Err(refused) = self.key.set(E::data_type(), value.cast()) {
+            if let Err(refused) = self.key.set(E::data_type(), value) {
                 state::with(|state| state.replace(database, None));
-                drop(Box::from_raw(value));
+                drop(EntryValue::<E>::from_raw(value));
                 return Err(refused.into());
             }
         }
@@ -169,11 +172,11 @@ impl<'a> OpenKey<'a> {
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
         }
-        let value = Box::into_raw(Box::new(UsageValue::new(counter, leases)));
+        let value = UsageValue::new(counter, leases).into_raw();
         // SAFETY: as in `store_entry`.
         unsafe {
-            if let Err(refused) = self.key.set(types::usage(), value.cast()) {
-                drop(Box::from_raw(value));
+            if let Err(refused) = self.key.set(types::usage(), value) {
+                drop(UsageValue::from_raw(value));
                 return Err(refused.into());
             }
         }
@@ -262,8 +265,9 @@ fn unlink(ctx: Ctx, name: Name, at_most: Removed) -> Removed {
 
 /// An entry has come to a name.
 fn enter(ctx: Ctx, database: i32, name: Name, any: AnyEntry) {
+    let life = any.life;
     state::with(|state| state.add_entry(database, name.bytes(), any));
-    if any.life.is_stamped_dead() {
+    if life.is_stamped_dead() {
         reclaim::wake(ctx);
     }
 }

@@ -46,6 +46,8 @@ pub struct State {
     last_region: RegionId,
     era: Era,
     pub reclaim: Timer,
+    /// Whether the server loads an RDB or an AOF.
+    pub is_loading: bool,
 }
 
 /// A value that only the holder of the server's global lock reaches.
@@ -85,6 +87,7 @@ impl State {
             last_region: 0,
             era: 1,
             reclaim: Timer::default(),
+            is_loading: false,
         }
     }
 
@@ -163,11 +166,11 @@ impl State {
     }
 
     /// An entry has come to a name.
-    pub fn add_entry(&mut self, number: i32, name: &[u8], AnyEntry { entry, life }: AnyEntry) {
+    pub fn add_entry(&mut self, number: i32, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
         let of = self.fingerprints.clone();
         life.enter(self.era);
         let Some(region) = self.region_mut(number) else { return };
-        let place = region.database.add_entry(name, entry, life.is_stamped_dead(), &of);
+        let place = region.database.add_entry(name, &entry, life.is_stamped_dead(), &of);
         life.link.set(region.id, place);
         if place.is_none() {
             // No room: no invalidation would find it.
@@ -218,7 +221,7 @@ impl State {
     }
 
     /// An entry's key has gone; the value goes with it, or to another name, where it is dead.
-    pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life }: AnyEntry) {
+    pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
         if let Some(region) = self.by_id(life.link.region()) {
             region.database.remove_entry(name, life.link.place(), entry.kind());
         }

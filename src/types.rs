@@ -9,13 +9,13 @@ use crate::ffi::{log, Ctx, DataType, Digest, Io, Level, Name, Refused};
 use crate::guard;
 use crate::keyspace::Slot;
 use crate::state;
-use crate::value::{EntryValue, ListValue, RecordValue, ScopesValue, UsageValue};
-use apikey_engine::codec::{self, Value};
+use crate::value::{
+    AnyEntry, EntryValue, ListValue, RecordValue, ScopesValue, StoredRecord, Thin, UsageValue,
+};
+use apikey_engine::codec::{self, Origin, Value};
 use apikey_engine::decisions::Decisions;
-use apikey_engine::entry::Entry;
 use apikey_engine::lease::Leases;
 use apikey_engine::list::List;
-use apikey_engine::record::Record;
 use apikey_engine::usage::Counter;
 use redis_module::raw;
 use std::ffi::{c_int, c_void, CStr};
@@ -62,36 +62,44 @@ pub fn create(ctx: Ctx) -> Result<(), Refused> {
     create_one::<UsageValue>(ctx, USAGE_NAME, &USAGE)
 }
 
-fn create_one<K: Kind>(ctx: Ctx, name: &CStr, into: &OnceLock<DataType>) -> Result<(), Refused> {
+fn create_one<K: Kind + ?Sized>(
+    ctx: Ctx,
+    name: &CStr,
+    into: &OnceLock<DataType>,
+) -> Result<(), Refused> {
     let created = DataType::create(ctx, name, ENCODING, &mut methods::<K>())?;
     into.set(created).map_err(|_| Refused)
 }
 
 /// What the types do in their own ways.
-trait Kind: Sized {
-    fn decoded(value: Value) -> Option<Self>;
+trait Kind: Thin {
+    fn decoded(value: Value) -> Option<Box<Self>>;
     fn encode(&self) -> Vec<u8>;
-    fn copy(&self) -> Self;
+    fn copied(&self) -> Box<Self>;
     /// The key of this name has gone.
     fn unlink(&self, name: &[u8]);
     fn digest(&self, digest: Digest);
-    fn heap_bytes(&self) -> usize;
+    fn bytes(&self) -> usize;
 }
 
 /// A kind of entry: each has a type of its own.
-pub trait EntryKind: Entry + Clone {
+pub trait EntryKind {
     fn data_type() -> DataType;
 
     /// The value of this kind in a slot.
     fn of<'k>(slot: &Slot<'k>) -> Option<&'k EntryValue<Self>>;
 
-    /// An entry of this kind, and whether it is dead.
-    fn decoded(value: Value) -> Option<(Self, bool)>;
+    fn decoded(value: Value) -> Option<Box<EntryValue<Self>>>;
 
     fn encode(&self, dead: bool) -> Vec<u8>;
+
+    /// A copy. An entry lives only where it was stored: this one is dead.
+    fn copied(&self) -> Box<EntryValue<Self>>;
+
+    fn any(value: &EntryValue<Self>) -> AnyEntry<'_>;
 }
 
-impl EntryKind for Record {
+impl EntryKind for StoredRecord {
     fn data_type() -> DataType {
         record()
     }
@@ -103,15 +111,23 @@ impl EntryKind for Record {
         }
     }
 
-    fn decoded(value: Value) -> Option<(Self, bool)> {
+    fn decoded(value: Value) -> Option<Box<RecordValue>> {
         match value {
-            Value::Record { record, dead } => Some((record, dead)),
+            Value::Record { record, dead } => Some(RecordValue::of(&record, dead)),
             _ => None,
         }
     }
 
     fn encode(&self, dead: bool) -> Vec<u8> {
-        codec::encode_record(self, dead)
+        codec::encode_record(&self.record(), dead)
+    }
+
+    fn copied(&self) -> Box<RecordValue> {
+        RecordValue::of(&self.record(), true)
+    }
+
+    fn any(value: &RecordValue) -> AnyEntry<'_> {
+        value.any()
     }
 }
 
@@ -127,15 +143,23 @@ impl EntryKind for Decisions {
         }
     }
 
-    fn decoded(value: Value) -> Option<(Self, bool)> {
+    fn decoded(value: Value) -> Option<Box<ScopesValue>> {
         match value {
-            Value::Scopes { decisions, dead } => Some((decisions, dead)),
+            Value::Scopes { decisions, dead } => Some(EntryValue::new(decisions, dead)),
             _ => None,
         }
     }
 
     fn encode(&self, dead: bool) -> Vec<u8> {
         codec::encode_scopes(self, dead)
+    }
+
+    fn copied(&self) -> Box<ScopesValue> {
+        EntryValue::new(self.clone(), true)
+    }
+
+    fn any(value: &ScopesValue) -> AnyEntry<'_> {
+        value.any()
     }
 }
 
@@ -151,9 +175,9 @@ impl EntryKind for List {
         }
     }
 
-    fn decoded(value: Value) -> Option<(Self, bool)> {
+    fn decoded(value: Value) -> Option<Box<ListValue>> {
         match value {
-            Value::List { list, dead } => Some((list, dead)),
+            Value::List { list, dead } => Some(EntryValue::new(list, dead)),
             _ => None,
         }
     }
@@ -161,37 +185,47 @@ impl EntryKind for List {
     fn encode(&self, dead: bool) -> Vec<u8> {
         codec::encode_list(self, dead)
     }
+
+    fn copied(&self) -> Box<ListValue> {
+        EntryValue::new(self.clone(), true)
+    }
+
+    fn any(value: &ListValue) -> AnyEntry<'_> {
+        value.any()
+    }
 }
 
-impl<E: EntryKind> Kind for EntryValue<E> {
-    fn decoded(value: Value) -> Option<Self> {
-        E::decoded(value).map(|(entry, dead)| Self::new(entry, dead))
+impl<E: EntryKind + ?Sized> Kind for EntryValue<E>
+where
+    Self: Thin,
+{
+    fn decoded(value: Value) -> Option<Box<Self>> {
+        E::decoded(value)
     }
 
     fn encode(&self) -> Vec<u8> {
         self.entry.encode(state::with(|state| state.is_dead(&self.life)))
     }
 
-    fn copy(&self) -> Self {
-        // It lives only where it was stored.
-        Self::new(self.entry.clone(), true)
+    fn copied(&self) -> Box<Self> {
+        self.entry.copied()
     }
 
     fn unlink(&self, name: &[u8]) {
-        state::with(|state| state.remove_entry(name, self.any()));
+        state::with(|state| state.remove_entry(name, E::any(self)));
     }
 
     fn digest(&self, digest: Digest) {
         digest.add(&self.encode());
     }
 
-    fn heap_bytes(&self) -> usize {
-        self.entry.heap_bytes()
+    fn bytes(&self) -> usize {
+        E::any(self).bytes
     }
 }
 
 impl Kind for UsageValue {
-    fn decoded(value: Value) -> Option<Self> {
+    fn decoded(value: Value) -> Option<Box<Self>> {
         match value {
             Value::Usage(counter, leases) => Some(Self::new(counter, leases)),
             _ => None,
@@ -202,7 +236,7 @@ impl Kind for UsageValue {
         codec::encode_usage(&self.counter.get(), &state::with(|state| state.leases(self)))
     }
 
-    fn copy(&self) -> Self {
+    fn copied(&self) -> Box<Self> {
         // What was counted was counted once: the copy begins with nothing.
         Self::new(Counter::default(), Leases::default())
     }
@@ -226,12 +260,12 @@ impl Kind for UsageValue {
         }
     }
 
-    fn heap_bytes(&self) -> usize {
-        self.heap_bytes()
+    fn bytes(&self) -> usize {
+        self.bytes()
     }
 }
 
-fn methods<K: Kind>() -> raw::RedisModuleTypeMethods {
+fn methods<K: Kind + ?Sized>() -> raw::RedisModuleTypeMethods {
     raw::RedisModuleTypeMethods {
         version: 3,
         rdb_load: Some(rdb_load::<K>),
@@ -256,10 +290,10 @@ fn methods<K: Kind>() -> raw::RedisModuleTypeMethods {
 }
 
 // SAFETY, for all callbacks below: the server calls them with a stream, a digest, names that are
-// valid for the call, and with values that `into_raw` made of a box of K: methods::<K> is registered
+// valid for the call, and with values that `into_raw` made of a K: methods::<K> is registered
 // for the type of K alone. References to values are shared.
 
-unsafe extern "C" fn rdb_load<K: Kind>(
+unsafe extern "C" fn rdb_load<K: Kind + ?Sized>(
     io: *mut raw::RedisModuleIO,
     encoding: c_int,
 ) -> *mut c_void {
@@ -269,56 +303,64 @@ unsafe extern "C" fn rdb_load<K: Kind>(
             return null_mut();
         }
         let Some(bytes) = Io::new(io).load() else { return null_mut() };
-        let value = match codec::decode(&bytes) {
+        let origin =
+            if state::with(|state| state.is_loading) { Origin::Server } else { Origin::Anyone };
+        let value = match codec::decode(bytes.bytes(), origin) {
             Ok(value) => K::decoded(value),
             Err(bad) => {
                 log(Level::Warning, &format!("a value can't be loaded: {}", bad.0));
                 None
             }
         };
-        value.map_or(null_mut(), |value| Box::into_raw(Box::new(value)).cast())
+        value.map_or(null_mut(), K::into_raw)
     })
 }
 
-unsafe extern "C" fn rdb_save<K: Kind>(io: *mut raw::RedisModuleIO, value: *mut c_void) {
-    guard::run("rdb_save", (), || Io::new(io).save(&(*value.cast::<K>()).encode()));
+unsafe extern "C" fn rdb_save<K: Kind + ?Sized>(io: *mut raw::RedisModuleIO, value: *mut c_void) {
+    guard::run("rdb_save", (), || Io::new(io).save(&K::borrow(value).encode()));
 }
 
-unsafe extern "C" fn aof_rewrite<K: Kind>(
+unsafe extern "C" fn aof_rewrite<K: Kind + ?Sized>(
     io: *mut raw::RedisModuleIO,
     _key: *mut raw::RedisModuleString,
     value: *mut c_void,
 ) {
     guard::run("aof_rewrite", (), || {
         // The dead as well: their names are taken, which later commands of the AOF may rest on.
-        Io::new(io).emit(crate::commands::apply::NAME, &(*value.cast::<K>()).encode());
+        Io::new(io).emit(crate::commands::apply::NAME, &K::borrow(value).encode());
     });
 }
 
-unsafe extern "C" fn mem_usage<K: Kind>(value: *const c_void) -> usize {
-    guard::run("mem_usage", 0, || size_of::<K>() + (*value.cast::<K>()).heap_bytes())
+unsafe extern "C" fn mem_usage<K: Kind + ?Sized>(value: *const c_void) -> usize {
+    guard::run("mem_usage", 0, || K::borrow(value).bytes())
 }
 
-unsafe extern "C" fn digest<K: Kind>(digest: *mut raw::RedisModuleDigest, value: *mut c_void) {
+unsafe extern "C" fn digest<K: Kind + ?Sized>(
+    digest: *mut raw::RedisModuleDigest,
+    value: *mut c_void,
+) {
     guard::run("digest", (), || {
         let digest = Digest::new(digest);
-        (*value.cast::<K>()).digest(digest);
+        K::borrow(value).digest(digest);
         digest.end();
     });
 }
 
-unsafe extern "C" fn free<K: Kind>(value: *mut c_void) {
-    guard::run("free", (), || drop(Box::from_raw(value.cast::<K>())));
+unsafe extern "C" fn free<K: Kind + ?Sized>(value: *mut c_void) {
+    guard::run("free", (), || drop(K::from_raw(value)));
 }
 
-unsafe extern "C" fn unlink<K: Kind>(key: *mut raw::RedisModuleString, value: *const c_void) {
-    guard::run("unlink", (), || (*value.cast::<K>()).unlink(Name::new(key).bytes()));
+unsafe extern "C" fn unlink<K: Kind + ?Sized>(
+    key: *mut raw::RedisModuleString,
+    value: *const c_void,
+) {
+    guard::run("unlink", (), || K::borrow(value).unlink(Name::new(key).bytes()));
 }
 
-unsafe extern "C" fn copy<K: Kind>(
+unsafe extern "C" fn copy<K: Kind + ?Sized>(
     _from: *mut raw::RedisModuleString,
     _to: *mut raw::RedisModuleString,
     value: *const c_void,
 ) -> *mut c_void {
-    guard::run("copy", null_mut(), || Box::into_raw(Box::new((*value.cast::<K>()).copy())).cast())
+    guard::run("copy", null_mut(), || K::borrow(value).copied().into_raw())
 }

@@ -11,17 +11,20 @@
 //!
 //! | kind, version | fields |
 //! | --- | --- |
-//! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
+//! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean); read, no longer written |
+//! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record`]) |
 //! | `a` 1 | the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
 //! | `l` 1 | namespace, an empty id, user_id (bytes), the caller's tags (vector of bytes), sanitised records as a JSON array (string), dead (boolean) |
 //! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
 //! | `u` 2 | those, and leases (vector of: batch id, line id (arrays of 16 bytes), count, leased_at, deadline (signed)) |
 //!
-//! Everything else that a record holds is read from its JSON again, so that no bytes can say two
-//! things. Bytes come from backups and from RESTORE, so from anyone: what they ask to allocate is
-//! bounded by [`MAX_ENCODED_BYTES`], and nothing may be left over. A later version reads the earlier
-//! ones; rules for what is stored may be loosened, never tightened.
+//! Bytes come from RESTORE, so from anyone: what they ask to allocate is bounded by
+//! [`MAX_ENCODED_BYTES`], nothing may be left over, and all that a record holds beside its JSON is
+//! compared with what its JSON says, so that no bytes can say two things. What an RDB, an AOF or a
+//! primary gives was written by a server of ours, or checked by one: of a record in it
+//! ([`Origin::Server`]) only the lengths are checked. A later version reads the earlier ones; rules for
+//! what is stored may be loosened, never tightened.
 
 use crate::decisions::{Decision, Decisions};
 use crate::digest::Digest;
@@ -52,10 +55,21 @@ const VERSION: u8 = 1;
 /// Of a counter with leases.
 const LEASED_VERSION: u8 = 2;
 
+/// A record as it is laid out.
+const LAID_OUT_VERSION: u8 = 2;
+
+/// Who gives the bytes of a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Origin {
+    /// An RDB, an AOF or a primary.
+    Server,
+    Anyone,
+}
+
 /// A value, decoded.
 #[derive(Debug)]
-pub enum Value {
-    Record { record: Record, dead: bool },
+pub enum Value<'a> {
+    Record { record: Record<'a>, dead: bool },
     Scopes { decisions: Decisions, dead: bool },
     List { list: List, dead: bool },
     Usage(Counter, Leases),
@@ -64,15 +78,6 @@ pub enum Value {
 /// The bytes are not those of a value: a sentence that quotes nothing of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadBytes(pub &'static str);
-
-#[derive(Encode)]
-struct RecordOut<'a> {
-    json: &'a str,
-    digests: Vec<Digest>,
-    namespace: &'a [u8],
-    tags: Vec<&'a [u8]>,
-    dead: bool,
-}
 
 #[derive(Decode)]
 struct RecordIn {
@@ -112,21 +117,14 @@ struct AbsentIn {
 }
 
 pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
-    let tags = record.caller_tags().collect();
     if record.is_absent() {
+        let tags = record.caller_tags().collect();
         return encode(ABSENT, VERSION, AbsentOut { tags, dead });
     }
-    encode(
-        RECORD,
-        VERSION,
-        RecordOut {
-            json: std::str::from_utf8(record.json()).unwrap_or_default(),
-            digests: record.digests().as_chunks().0.to_vec(),
-            namespace: record.namespace(),
-            tags,
-            dead,
-        },
-    )
+    let mut bytes = Vec::with_capacity(3 + record.bytes().len());
+    bytes.extend_from_slice(&[RECORD, LAID_OUT_VERSION, u8::from(dead)]);
+    bytes.extend_from_slice(record.bytes());
+    bytes
 }
 
 /// Resource, action, allow, expires_at.
@@ -217,12 +215,13 @@ pub fn encode_usage(counter: &Counter, leases: &Leases) -> Vec<u8> {
 }
 
 /// Reads a value from the bytes of any version.
-pub fn decode(bytes: &[u8]) -> Result<Value, BadBytes> {
+pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
     let Some((&[kind, version], body)) = bytes.split_first_chunk() else {
         return Err(BadBytes("too short"));
     };
     match (kind, version) {
         (RECORD, VERSION) => decode_record(decode_body(body)?),
+        (RECORD, LAID_OUT_VERSION) => decode_laid_out(body, origin),
         (ABSENT, VERSION) => {
             let AbsentIn { tags, dead } = decode_body(body)?;
             let record =
@@ -251,7 +250,18 @@ fn decode_body<T: Decode<()>>(body: &[u8]) -> Result<T, BadBytes> {
     }
 }
 
-fn decode_record(input: RecordIn) -> Result<Value, BadBytes> {
+fn decode_laid_out(body: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
+    let Some((&dead @ (0 | 1), bytes)) = body.split_first() else {
+        return Err(BadBytes("not the fields of its kind"));
+    };
+    let record = Record::read(bytes).ok_or(BadBytes("not a record's parts"))?;
+    if origin == Origin::Anyone && !record.is_sound() {
+        return Err(BadBytes("no record"));
+    }
+    Ok(Value::Record { record, dead: dead == 1 })
+}
+
+fn decode_record(input: RecordIn) -> Result<Value<'static>, BadBytes> {
     let parts = Parts::sanitise(input.json.as_bytes(), &Limits::STORED)
         .map_err(|_| BadBytes("no record"))?;
     let record = Record::new(&parts, &input.digests, &input.namespace, &slices(&input.tags))
@@ -259,7 +269,7 @@ fn decode_record(input: RecordIn) -> Result<Value, BadBytes> {
     Ok(Value::Record { record, dead: input.dead })
 }
 
-fn decode_scopes(input: &ScopesIn) -> Result<Value, BadBytes> {
+fn decode_scopes(input: &ScopesIn) -> Result<Value<'static>, BadBytes> {
     // Each of them is of one key.
     if input.label.id.is_empty() {
         return Err(BadBytes("namespace, ids or tags beyond their bounds"));
@@ -280,7 +290,7 @@ fn decode_scopes(input: &ScopesIn) -> Result<Value, BadBytes> {
         .ok_or(BadBytes("decisions that no key has"))
 }
 
-fn decode_list(input: &ListIn) -> Result<Value, BadBytes> {
+fn decode_list(input: &ListIn) -> Result<Value<'static>, BadBytes> {
     // None is of one key alone.
     if !input.label.id.is_empty() {
         return Err(BadBytes("namespace, ids or tags beyond their bounds"));
@@ -295,7 +305,7 @@ fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
     tags.iter().map(Vec::as_slice).collect()
 }
 
-fn decode_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value, BadBytes> {
+fn decode_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value<'static>, BadBytes> {
     let (pending, total, first, last) = numbers;
     let counter = Counter::from_parts(pending, total, first, last)
         .ok_or(BadBytes("numbers that no counter has"))?;
@@ -315,9 +325,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn decode(bytes: &[u8]) -> Result<Value<'_>, BadBytes> {
+        super::decode(bytes, Origin::Anyone)
+    }
+
     const JSON: &str = r#"{"id":"k","user_id":"u","is_active":true,"scopes":["a:*"]}"#;
 
-    fn record() -> Record {
+    fn record() -> Record<'static> {
         let parts = Parts::sanitise(JSON.as_bytes(), &Limits::STORED).unwrap();
         Record::new(&parts, &[[1; 32], [2; 32]], b"acme:", &[b"x", b"\0\xff"]).unwrap()
     }
@@ -355,13 +369,18 @@ mod tests {
     /// What is written, byte by byte: never to be changed.
     #[test]
     fn the_bytes_of_each_version_stay_what_they_are() {
-        let mut expected = b"r\x01".to_vec();
-        expected.push(JSON.len() as u8);
-        expected.extend_from_slice(JSON.as_bytes());
-        expected.push(2);
-        expected.extend_from_slice(&[1; 32]);
-        expected.extend_from_slice(&[2; 32]);
-        expected.extend_from_slice(b"\x05acme:\x02\x01x\x02\0\xff\x01");
+        let scopes = b"t\x03\0a:*";
+        let fields = b"\x01\x01\0k\x11\x01\0u\x52\x4a";
+        let mut expected = b"r\x02\x01".to_vec();
+        expected.extend_from_slice(&i64::MAX.to_le_bytes());
+        for number in [JSON.len(), fields.len(), scopes.len()] {
+            expected.extend_from_slice(&(number as u32).to_le_bytes());
+        }
+        expected.extend_from_slice(b"\0\0\x02\x05\x02\x01");
+        expected.extend_from_slice(&[[1; 32], [2; 32]].concat());
+        expected.extend_from_slice(scopes);
+        expected.extend_from_slice(fields);
+        expected.extend_from_slice(b"acme:\x01\0x\x02\0\0\xff");
         assert_eq!(encode_record(&record(), true), expected);
         let absent = Record::absent(&[b"x", b"\0\xff"]).unwrap();
         assert_eq!(encode_record(&absent, false), b"a\x01\x02\x01x\x02\0\xff\0");
@@ -390,7 +409,7 @@ mod tests {
                 panic!("no record")
             };
             assert_eq!(was, dead);
-            assert_eq!(decoded.json(), JSON.as_bytes());
+            assert_eq!(decoded.json().as_slice(), JSON.as_bytes());
             assert!(decoded.grants(b"a:b"));
             assert_eq!(encode_record(&decoded, dead), bytes);
         }
@@ -415,15 +434,59 @@ mod tests {
     }
 
     #[test]
+    fn records_of_version_1_are_read() {
+        let mut bytes = b"r\x01".to_vec();
+        bytes.push(JSON.len() as u8);
+        bytes.extend_from_slice(JSON.as_bytes());
+        bytes.push(2);
+        bytes.extend_from_slice(&[[1; 32], [2; 32]].concat());
+        bytes.extend_from_slice(b"\x05acme:\x02\x01x\x02\0\xff\x01");
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "the first {len} bytes");
+        }
+        let Ok(Value::Record { record: decoded, dead: true }) = decode(&bytes) else {
+            panic!("no record")
+        };
+        assert_eq!(decoded.bytes(), record().bytes());
+        bytes.push(0);
+        assert_eq!(decode(&bytes).unwrap_err(), BadBytes("too long"));
+    }
+
+    #[test]
+    fn a_record_that_says_two_things_is_refused_from_anyone() {
+        let good = encode_record(&record(), false);
+        let mut refused = 0;
+        for at in 3..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            match decode(&bytes) {
+                // What no other part says: digests, namespace, tags, and what JSON leaves free.
+                Ok(Value::Record { record, .. }) => assert_eq!(record.bytes(), &bytes[3..]),
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => refused += 1,
+            }
+            // A server's are bounded all the same.
+            if let Ok(Value::Record { record, .. }) = super::decode(&bytes, Origin::Server) {
+                assert_eq!(record.bytes(), &bytes[3..]);
+                let _ = (record.json(), record.grants(b"a:b"));
+            }
+        }
+        // The header without its digests, and lengths and forms of scopes, fields and tags.
+        assert!(refused >= 26, "{refused}");
+        assert!(super::decode(&good, Origin::Server).is_ok());
+    }
+
+    #[test]
     fn other_bytes_are_refused() {
         let good = encode_record(&record(), false);
         for len in 0..good.len() {
             assert!(decode(&good[..len]).is_err(), "the first {len} bytes");
+            assert!(super::decode(&good[..len], Origin::Server).is_err(), "the first {len} bytes");
         }
         let long = [&good[..], b"\0"].concat();
-        assert_eq!(decode(&long).unwrap_err(), BadBytes("too long"));
+        assert_eq!(decode(&long).unwrap_err(), BadBytes("not a record's parts"));
         assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
-        for newer in [b"u\x03", b"r\x02", b"s\x02", b"l\x02", b"u\0"] {
+        for newer in [b"u\x03", b"r\x03", b"s\x02", b"l\x02", b"u\0"] {
             let error = BadBytes("written by a newer version of the module");
             assert_eq!(decode(newer).unwrap_err(), error);
         }
@@ -431,7 +494,8 @@ mod tests {
         assert_eq!(decode(&negative).unwrap_err(), BadBytes("numbers that no counter has"));
         let numbers: Numbers = (1, 300, 70_000, 1 << 40);
         let good: Line = ([1; 16], [9; 16], 10, 3, 70_000);
-        let leased = |lines: Vec<Line>| decode(&encode(USAGE, LEASED_VERSION, (numbers, lines)));
+        let leased =
+            |lines: Vec<Line>| decode(&encode(USAGE, LEASED_VERSION, (numbers, lines))).map(drop);
         assert!(leased(vec![good]).is_ok());
         for bad in [
             vec![([0; 16], good.1, 10, 3, 4)],
@@ -446,7 +510,7 @@ mod tests {
         }
         let label = || LabelOut { namespace: b"", id: b"k", user_id: b"u", tags: vec![] };
         let scopes = |label, decisions| {
-            decode(&encode(SCOPES, VERSION, ScopesOut { label, decisions, dead: false }))
+            decode(&encode(SCOPES, VERSION, ScopesOut { label, decisions, dead: false })).map(drop)
         };
         let (one, long): (_, &[u8]) = ((&b"r"[..], &b"a"[..], true, 1), &[b'x'; 129]);
         assert!(scopes(label(), vec![one]).is_ok());
@@ -466,8 +530,9 @@ mod tests {
         }
         let huge = b"s\x01\0\x01k\x01u\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
         assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
-        let list =
-            |label, json| decode(&encode(LIST, VERSION, ListOut { label, json, dead: false }));
+        let list = |label, json| {
+            decode(&encode(LIST, VERSION, ListOut { label, json, dead: false })).map(drop)
+        };
         let of_user = || LabelOut { id: b"", ..label() };
         assert!(list(of_user(), "[]").is_ok());
         assert!(list(label(), "[]").is_err(), "it is of one key");
@@ -487,6 +552,10 @@ mod tests {
             at in 0usize..150, byte: u8,
         ) {
             let _ = decode(&noise);
+            let laid_out = [b"r\x02\0", noise.as_slice()].concat();
+            for origin in [Origin::Server, Origin::Anyone] {
+                let _ = super::decode(&laid_out, origin);
+            }
             let counter = encode_usage(&counter(), &leases(&[line(1, 10), line(2, 20)]));
             let scopes = encode_scopes(&decisions(), false);
             let list = encode_list(&list(), false);
@@ -494,6 +563,9 @@ mod tests {
                 let at = at % bytes.len();
                 bytes[at] = byte;
                 let _ = decode(&bytes);
+                if let Ok(Value::Record { record, .. }) = super::decode(&bytes, Origin::Server) {
+                    let _ = (record.json(), record.grants(b"a:b"), record.is_sound());
+                }
             }
         }
     }

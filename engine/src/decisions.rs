@@ -141,6 +141,11 @@ impl Decisions {
     pub fn label(&self) -> &Label {
         &self.label
     }
+
+    /// Bytes that it holds beside its own size.
+    pub fn heap_bytes(&self) -> usize {
+        self.label.heap_bytes() + self.bytes.len()
+    }
 }
 
 impl Entry for Decisions {
@@ -154,10 +159,6 @@ impl Entry for Decisions {
 
     fn tag_count(&self) -> usize {
         self.label.tag_count()
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.label.heap_bytes() + self.bytes.len()
     }
 }
 

@@ -31,7 +31,4 @@ pub trait Entry {
 
     /// How many tags [`Entry::each_tag`] names.
     fn tag_count(&self) -> usize;
-
-    /// Bytes that the entry holds beside its own size.
-    fn heap_bytes(&self) -> usize;
 }

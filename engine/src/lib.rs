@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`sanitise`] | what is kept of a record's JSON |
 //! | [`entry`] | what records and all other entries have in common |
-//! | [`record`] | a record, as it is laid out |
+//! | [`record`], [`packed`] | a record, as it is laid out; its fields |
 //! | [`decisions`] | scope decisions of an application |
 //! | [`list`] | a list of a user's records |
 //! | [`label`] | whose an entry is that is no record, and its tags |
@@ -38,6 +38,7 @@ pub mod health;
 pub mod label;
 pub mod lease;
 pub mod list;
+pub mod packed;
 pub mod record;
 pub mod refusals;
 pub mod sanitise;

@@ -149,6 +149,11 @@ impl List {
             self.json().as_bytes().get(before as usize + 1..end as usize).unwrap_or_default()
         })
     }
+
+    /// Bytes that it holds beside its own size.
+    pub fn heap_bytes(&self) -> usize {
+        self.label.heap_bytes() + self.json().len() + size_of_val(&*self.records.ends)
+    }
 }
 
 impl Entry for List {
@@ -162,10 +167,6 @@ impl Entry for List {
 
     fn tag_count(&self) -> usize {
         self.label.tag_count()
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.label.heap_bytes() + self.json().len() + size_of_val(&*self.records.ends)
     }
 }
 

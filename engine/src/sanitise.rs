@@ -4,6 +4,7 @@
 //! client gets back what went in (also integers beyond 2^53).
 
 use crate::digest::{self, Digest};
+use crate::packed::Field;
 use crate::scope::{self, Scope};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
@@ -113,6 +114,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 #[derive(Debug)]
 pub struct Parts {
     pub(crate) json: String,
+    /// Where its fields stand.
+    pub(crate) fields: Vec<Field>,
     pub(crate) id: Text,
     pub(crate) user_id: Text,
     pub(crate) is_active: bool,
@@ -154,6 +157,7 @@ impl Parts {
         let (mut id, mut user_id, mut is_active) = (None, None, None);
         let (mut expires_at, mut scopes, mut digests) = (None, Vec::new(), Vec::new());
         let mut seen: Vec<&str> = Vec::with_capacity(KEPT_FIELDS.len());
+        let mut kept_fields: Vec<Field> = Vec::with_capacity(KEPT_FIELDS.len());
         for (name, value) in &fields {
             let name = name.as_ref();
             let is_digest = limits.digest_field == Some(name);
@@ -173,7 +177,9 @@ impl Parts {
                 continue;
             }
             json.push(if json.is_empty() { '{' } else { ',' });
+            let name_from = json.len();
             push_string(name, &mut json);
+            let name_end = json.len();
             json.push(':');
             let from = json.len();
             let text = value.get();
@@ -196,19 +202,26 @@ impl Parts {
                     let full = read_optional_string(name, text)?;
                     if let Some(cut) = full.as_deref().and_then(|n| cut(n, limits.max_name_bytes)) {
                         push_string(cut, &mut json);
-                        continue;
                     }
                 }
                 _ => check_free(name, text)?,
             }
-            json.push_str(text);
+            if json.len() == from {
+                json.push_str(text);
+            }
+            kept_fields.push(Field { name: name_from..name_end, value: from..json.len() });
         }
         let Some(id) = id else { return bad("id is missing") };
         let Some(user_id) = user_id else { return bad("user_id is missing") };
         let Some(is_active) = is_active else { return bad("is_active is missing") };
         json.push('}');
-        json.shrink_to_fit();
-        Ok(Self { json, id, user_id, is_active, expires_at, scopes, digests })
+        let fields = kept_fields;
+        Ok(Self { json, fields, id, user_id, is_active, expires_at, scopes, digests })
+    }
+
+    /// The sanitised record as JSON.
+    pub fn json(&self) -> &str {
+        &self.json
     }
 
     /// The digests that stood in the record's digest field.

@@ -70,7 +70,7 @@ mod tests {
     const OLD: Digest = [2; 32];
     const WRONG: Digest = [3; 32];
 
-    fn record(active: bool, expires_at: &str, scopes: &str, digests: &[Digest]) -> Record {
+    fn record(active: bool, expires_at: &str, scopes: &str, digests: &[Digest]) -> Record<'static> {
         let json = format!(
             r#"{{"id":"k","user_id":"u","is_active":{active},"expires_at":{expires_at},"scopes":{scopes}}}"#
         );

@@ -58,10 +58,8 @@ impl Command for SetAbsent {
             return Ok(());
         }
         let expires_at = options.expires_at(now, &config::ABSENT_TTL);
-        key.store_entry(RecordValue::new(record, events::comes_dead(ctx)), Some(expires_at))?;
-        if let Some(value) = key.entry::<Record>()? {
-            replicate(ctx, name, &value.entry, expires_at);
-        }
+        key.store_entry(RecordValue::of(&record, events::comes_dead(ctx)), Some(expires_at))?;
+        replicate(ctx, name, &record, expires_at);
         drop(key);
         ctx.notify(Notify::Module, c"apikey.setabsent", name);
         ctx.notify(Notify::Generic, c"expire", name);

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::ffi::{Args, Ctx, Mode, Name};
 use crate::keyspace::{self, OpenKey, Slot};
-use crate::value::EntryValue;
-use apikey_engine::codec::{self, Value};
+use crate::value::{EntryValue, RecordValue};
+use apikey_engine::codec::{self, Origin, Value};
 use std::ffi::CStr;
 
 /// As it is written into AOFs and the replication stream.
@@ -42,7 +42,7 @@ impl Command for Apply {
 }
 
 pub fn decode(bytes: Name) -> Result<Value> {
-    codec::decode(bytes.bytes())
+    codec::decode(bytes.bytes(), Origin::Server)
         .map_err(|bad| Error::err(format_args!("value must be one of this module's: {}", bad.0)))
 }
 
@@ -61,7 +61,7 @@ pub fn store(
     let come = events::comes_dead(ctx);
     match value {
         Value::Record { record, dead } => {
-            key.store_entry(EntryValue::new(record, dead || come), expires_at)
+            key.store_entry(RecordValue::of(&record, dead || come), expires_at)
         }
         Value::Scopes { decisions, dead } => {
             key.store_entry(EntryValue::new(decisions, dead || come), expires_at)

@@ -24,6 +24,7 @@ use crate::keyspace::{self, Slot};
 use crate::state;
 use crate::value::{AnyEntry, RegionId};
 use apikey_engine::database::{counter_tags_in_index, tags_in_index, Held, Totals};
+use apikey_engine::entry::Entry;
 use apikey_engine::lease::Id;
 use apikey_engine::segments::Place;
 use redis_module::raw;
@@ -308,10 +309,10 @@ impl Walk {
         self.keys += 1;
         let name = name.bytes();
         let (link, prints, needs_item) = match (slot.entry(), slot) {
-            (Some(AnyEntry { entry, life }), _) => {
+            (Some(AnyEntry { entry, life, .. }), _) => {
                 let mut prints = Vec::new();
                 state::with(|state| {
-                    tags_in_index(entry, life.is_stamped_dead(), &state.fingerprints, &mut prints);
+                    tags_in_index(&entry, life.is_stamped_dead(), &state.fingerprints, &mut prints);
                 });
                 *self.seen.of(entry.kind()) += 1;
                 (&life.link, prints, true)

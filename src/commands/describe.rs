@@ -4,8 +4,9 @@ use crate::command::{Arg, Command, Keys, Spec, READS};
 use crate::error::{Error, Result};
 use crate::ffi::{self, Args, Ctx, Mode};
 use crate::keyspace::{self, Slot};
-use crate::value::{AnyEntry, UsageValue};
+use crate::value::{AnyEntry, Content, UsageValue};
 use apikey_engine::digest::DIGEST_BYTES;
+use apikey_engine::entry::Entry;
 
 pub struct Describe;
 
@@ -29,7 +30,7 @@ impl Command for Describe {
         let key = keyspace::open(ctx, name, Mode::Look);
         let slot = key.slot();
         let description = match (slot.entry(), &slot) {
-            (Some(any), slot) => Description::of_entry(any, slot),
+            (Some(any), _) => Description::of_entry(any),
             (None, Slot::Usage(value)) => Description::of_usage(value),
             (None, Slot::Empty) => {
                 ctx.reply_nil();
@@ -55,16 +56,16 @@ struct Description {
 }
 
 impl Description {
-    fn of_entry(AnyEntry { entry, life }: AnyEntry, slot: &Slot) -> Self {
+    fn of_entry(AnyEntry { entry, life, bytes }: AnyEntry) -> Self {
         let mut tags = Vec::with_capacity(entry.tag_count());
         entry.each_tag(&mut |tag| tags.push(tag.to_vec()));
         Self {
             kind: entry.kind().name(),
             stored_at: life.stored_at(),
-            bytes: size_of_val(entry) + size_of_val(life) + entry.heap_bytes(),
+            bytes,
             tags,
-            digests: match slot {
-                Slot::Record(value) => value.entry.digests().len() / DIGEST_BYTES,
+            digests: match &entry {
+                Content::Record(record) => record.digests().len() / DIGEST_BYTES,
                 _ => 0,
             },
             is_live: !keyspace::is_dead(life),
@@ -76,7 +77,7 @@ impl Description {
         Self {
             kind: "usage",
             stored_at: Some(counter.first_used_at()).filter(|&at| at > 0),
-            bytes: size_of::<UsageValue>() + value.heap_bytes(),
+            bytes: value.bytes(),
             tags: Vec::new(),
             digests: 0,
             is_live: true,

@@ -1,7 +1,7 @@
 //! SETVAL, VALIDATE, TOKEN and INVAL: a key's record.
 
 use crate::command::{Arg, Command, Keys, Repeat, Spec, DELETES, OVERWRITES, READS};
-use crate::commands::log;
+use crate::commands::{apply, log, msetval};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::events;
@@ -11,8 +11,9 @@ use crate::keyspace::{self, OpenKey, Removed};
 use crate::options::{self, exclude, is, set_once, Call, Expiry, ExpiryOptions, Options};
 use crate::reclaim;
 use crate::state;
-use crate::value::RecordValue;
-use apikey_engine::digest::{self, Digest, DIGEST_BYTES};
+use crate::value::{RecordValue, StoredRecord};
+use apikey_engine::codec;
+use apikey_engine::digest::Digest;
 use apikey_engine::fence::Token;
 use apikey_engine::record::Record;
 use apikey_engine::refusals::told;
@@ -92,7 +93,7 @@ impl<'a> SetValOptions<'a> {
     }
 
     /// The record that is to be stored: what of it may be kept, with its digests and tags.
-    pub fn lay_out(&self, parts: &Parts) -> Result<Record> {
+    pub fn lay_out(&self, parts: &Parts) -> Result<Record<'static>> {
         let digests = match (self.digests.as_slice(), parts.digests()) {
             ([], own) => own,
             (given, []) => given,
@@ -124,7 +125,7 @@ impl<'a> SetValOptions<'a> {
 
 /// Whether a live record stands under a name, an absent one left out; an error where something else does.
 pub fn exists(key: &OpenKey) -> Result<bool> {
-    Ok(key.live::<Record>()?.is_some_and(|value| !value.entry.is_absent()))
+    Ok(key.live::<StoredRecord>()?.is_some_and(|value| !value.entry.record().is_absent()))
 }
 
 /// What of a client's record may be kept.
@@ -212,10 +213,8 @@ impl Command for SetVal {
             Expiry::Keep if exists || replayed => key.expires_at(),
             expiry => Some(expiry.at(now, &config::VALIDATION_TTL)),
         };
-        key.store_entry(RecordValue::new(record, events::comes_dead(ctx)), expires_at)?;
-        if let Some(value) = key.entry::<Record>()? {
-            replicate(ctx, name, json, &value.entry, expires_at);
-        }
+        key.store_entry(RecordValue::of(&record, events::comes_dead(ctx)), expires_at)?;
+        replicate(ctx, name, &record, expires_at);
         drop(key);
         notify_stored(ctx, name, expires_at.is_some());
         ctx.reply_simple(c"OK");
@@ -228,36 +227,14 @@ pub fn fills_are_stored() -> bool {
     config::ENABLED.get() && config::WRITES_ENABLED.get() && !reclaim::must_tell_of_drop()
 }
 
-/// Replicates what was stored, with every default spelled out and the digests of secrets.
-fn replicate(ctx: Ctx, name: Name, json: Name, record: &Record, expires_at: Option<i64>) {
-    let time = expires_at.map(|at| at.to_string());
-    let digests: Vec<_> = record.digests().chunks(DIGEST_BYTES).map(digest::to_hex).collect();
-    let tags: Vec<_> = record.caller_tags().collect();
-    let count = tags.len().to_string();
-
-    // The record as it came, where all of it was kept: then nothing is copied.
-    let mut same = vec![name];
-    let mut arguments: Vec<&[u8]> = Vec::with_capacity(16);
-    if json.bytes() == record.json() {
-        same.push(json);
-    } else {
-        arguments.push(record.json());
+/// Replicates what was stored: its bytes, which name digests and no secret, and the time of its expiry.
+fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
+    let bytes = codec::encode_record(record, false);
+    match expires_at {
+        Some(at) => ctx.replicate_value(msetval::STORED, at, name, &bytes),
+        // It keeps that the key has no expiry.
+        None => ctx.replicate(apply::NAME, &[name], &[&bytes]),
     }
-    match &time {
-        Some(time) => arguments.extend([b"PXAT", time.as_bytes()]),
-        None => arguments.push(b"KEEPTTL"),
-    }
-    for digest in &digests {
-        arguments.extend([b"DIGEST", digest.as_slice()]);
-    }
-    if !tags.is_empty() {
-        arguments.extend([b"TAGS", count.as_bytes()]);
-        arguments.extend(&tags);
-    }
-    if !record.namespace().is_empty() {
-        arguments.extend([b"NS", record.namespace()]);
-    }
-    ctx.replicate(SetVal::SPEC.name, &same, &arguments);
 }
 
 pub struct Validate;
@@ -333,13 +310,13 @@ impl Command for Validate {
             return Ok(());
         }
         let key = keyspace::open(ctx, name, Mode::Read);
-        let value = key.live::<Record>()?;
+        let value = key.live::<StoredRecord>()?;
         let Some(value) = value else {
             state::with(|state| state.stats.count_miss(now));
             reply_miss(ctx, now);
             return Ok(());
         };
-        let record = &value.entry;
+        let record = &value.entry.record();
         let verdict = judge(record, secret.or(digest).as_ref(), scopes(args), now);
         state::with(|state| state.stats.count_hit(verdict, now));
         if let Some((code, _)) = told(verdict) {
@@ -351,11 +328,11 @@ impl Command for Validate {
             log::note(ctx, name, verdict, scope, now);
             reply(ctx, code, scope);
         } else if verdict == Verdict::Valid {
-            reply(ctx, "VALID", Some(record.json()));
+            reply(ctx, "VALID", Some(&record.json()));
         } else {
             ctx.reply_array(3);
             ctx.reply_bulk(b"UNVERIFIED");
-            ctx.reply_bulk(record.json());
+            ctx.reply_bulk(&record.json());
             ctx.reply_bulk(token(ctx, now).text().as_bytes());
         }
         Ok(())

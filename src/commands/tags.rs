@@ -9,6 +9,7 @@ use crate::keyspace::{self, Removed};
 use crate::options;
 use crate::reclaim;
 use crate::state;
+use apikey_engine::entry::Entry;
 use apikey_engine::tag_index::Fingerprint;
 use std::borrow::Cow;
 

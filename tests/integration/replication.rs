@@ -1,6 +1,7 @@
 //! Agreement: a replica holds what its primary holds, however it got it, and so it does when promoted.
 
 use std::net::TcpListener;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::server::{kind, Stop};
 use crate::harness::streams::{find, Tap};
@@ -304,9 +305,15 @@ fn the_stream_names_times_and_digests_and_no_secret() {
         c.must("PUBLISH end of-the-command");
         let text = stream.until(b"of-the-command").to_ascii_lowercase();
         let has = |part: &str| find(&text, part.to_lowercase().as_bytes()).is_some();
-        assert!(has("\r\napikey.setval\r\n"), "{how}: {}", stream.text());
-        assert!(has("\r\nPXAT\r\n"), "{how}: {}", stream.text());
-        assert!(has(DIGEST), "{how}: {}", stream.text());
+        assert!(has("\r\napikey.stored\r\n"), "{how}: {}", stream.text());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        let day = &now.to_string()[..5];
+        let digest: Vec<u8> = (0..DIGEST.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&DIGEST[at..at + 2], 16).expect("hex digits"))
+            .collect();
+        assert!(has(&format!("\r\n$13\r\n{day}")), "{how}: {}", stream.text());
+        assert!(find(&text, &digest.to_ascii_lowercase()).is_some(), "{how}: {}", stream.text());
         for never in [SECRET, "\r\nSECRET\r\n", "\r\nEX\r\n", "\r\nKEEPTTL\r\n", "\r\nXX\r\n"] {
             assert!(!has(never), "{how} has {never}: {}", stream.text());
         }

@@ -66,7 +66,7 @@ impl Shown {
     }
 
     /// The record that an application would store of it.
-    pub fn record(self) -> Record {
+    pub fn record(self) -> Record<'static> {
         let team = Tag::team_of(self.row).name();
         let tags = [team.as_bytes()];
         let Some(user) = self.user else { return Record::absent(&tags).unwrap() };

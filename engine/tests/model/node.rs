@@ -128,7 +128,7 @@ pub enum Origin {
 
 #[derive(Clone, Debug)]
 struct Value {
-    record: Record,
+    record: Record<'static>,
     era: u32,
     /// Where the index has it.
     link: Option<(RegionId, Option<Place>)>,
@@ -533,11 +533,14 @@ impl Node {
     }
 
     fn decoded(&self, dump: &Dump) -> Value {
-        let Ok(Decoded::Record { record, dead }) = codec::decode(&dump.bytes) else {
+        let Ok(Decoded::Record { record, dead }) =
+            codec::decode(&dump.bytes, codec::Origin::Anyone)
+        else {
             panic!("the bytes of a record are read again");
         };
         let era = if dead { NEVER } else { self.era };
         let (shown, came) = (dump.shown, self.tick);
+        let record = record.into_owned();
         Value { record, era, link: None, shown, came, touched: true }
     }
 
