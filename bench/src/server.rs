@@ -38,6 +38,17 @@ impl Server {
         Server::start(&settings.server, &["--loadmodule".into(), module.into_os_string()])
     }
 
+    /// The same beside the module that is the floor.
+    pub fn with_floor(settings: &Settings) -> Result<Server> {
+        let mut extra = Vec::new();
+        for path in [&settings.module, &settings.floor] {
+            let path = fs::canonicalize(path)
+                .with_context(|| format!("no module at {}", path.display()))?;
+            extra.extend(["--loadmodule".into(), path.into_os_string()]);
+        }
+        Server::start(&settings.server, &extra)
+    }
+
     /// A server without it, as its users have it today.
     pub fn plain(settings: &Settings) -> Result<Server> {
         Server::start(&settings.server, &[])

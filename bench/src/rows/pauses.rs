@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Fill, FillString, Row};
+use super::{Fill, FillString, Row, Run};
 use crate::args::Settings;
 use crate::measure::Stat;
 use crate::pinger::{self, Longest};
@@ -23,8 +23,7 @@ use crate::workload::Workload;
 pub const ROW: Row = Row {
     name: "pauses",
     about: "longest wait of a PING during a fill, against a fill with strings",
-    slow: true,
-    run: measure,
+    run: Run::Lines(measure),
 };
 
 /// Milliseconds that the longest wait may lie above that of the strings.

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Context, Result};
 use redis::{Cmd, Connection, Pipeline, Value};
 
-use super::{Fill, FillTagged, Row};
+use super::{Fill, FillTagged, Row, Run};
 use crate::args::Settings;
 use crate::measure::{Stat, Which};
 use crate::pinger::{self, Longest};
@@ -41,8 +41,7 @@ use crate::workload::Workload;
 pub const ROW: Row = Row {
     name: "reclaim",
     about: "TAGINVAL and its reclaim against SSCAN + UNLINK in a script",
-    slow: true,
-    run: measure,
+    run: Run::Lines(measure),
 };
 
 /// Milliseconds that the command may take.
