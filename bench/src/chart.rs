@@ -1,6 +1,7 @@
 //! Curves that rows give beside their lines, and the SVG that they are drawn into: a panel for each
 //! row, one below the other.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{anyhow, ensure, Result};
@@ -107,14 +108,15 @@ where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
-    let first = chart.points().map(|&(x, _)| x as f64).fold(f64::INFINITY, f64::min);
-    let last = chart.points().map(|&(x, _)| x as f64).fold(0.0, f64::max);
+    let sizes: BTreeSet<u64> = chart.points().map(|&(x, _)| x).collect();
+    let sizes: Vec<f64> = sizes.into_iter().map(|x| x as f64).collect();
+    let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
     let mut context = ChartBuilder::on(area)
         .caption(&chart.title, (FONT, TITLE_SIZE))
         .margin(20)
         .x_label_area_size(50)
         .y_label_area_size(75)
-        .build_cartesian_2d((first / 1.3..last * 1.3).log_scale(), y)?;
+        .build_cartesian_2d((first / 1.3..last * 1.3).log_scale().with_key_points(sizes), y)?;
     context
         .configure_mesh()
         .x_desc(&chart.x)

@@ -7,7 +7,7 @@
 
 use anyhow::Result;
 
-use super::{Fill, Row, Run};
+use super::{Charted, Fill, Row, Run};
 use crate::args::Settings;
 use crate::chart::{Chart, Curve};
 use crate::measure::{Sides, Stat};
@@ -34,7 +34,7 @@ const GET: usize = 2;
 /// The sides; whatever has no number above is the script.
 const NAMES: [&str; 4] = ["VALIDATE", "floor", "GET", "EVALSHA"];
 
-fn measure(settings: &Settings) -> Result<(Vec<Line>, Chart)> {
+fn measure(settings: &Settings) -> Result<Charted> {
     let server = Server::with_floor(settings)?;
     let mut con = server.connect()?;
     let work = Workload::new(settings.growth_entries, 10);

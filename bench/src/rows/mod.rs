@@ -33,8 +33,10 @@ pub struct Row {
 pub enum Run {
     Lines(fn(&Settings) -> Result<Vec<Line>>),
     /// With curves that show how it grows.
-    Curves(fn(&Settings) -> Result<(Vec<Line>, Chart)>),
+    Curves(fn(&Settings) -> Result<Charted>),
 }
+
+pub type Charted = (Vec<Line>, Chart);
 
 pub const ROWS: &[Row] = &[
     validate::ROW,

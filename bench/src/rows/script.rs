@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::{Fill, Row, Run};
 use crate::args::Settings;
 use crate::counters::{Create, Of};
-use crate::measure::{Rounds, Which};
+use crate::measure::{Rounds, Sides};
 use crate::pipeline::{run, DEPTH};
 use crate::server::Server;
 use crate::table::Line;
@@ -39,25 +39,20 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let counts = Script::load(&mut con, stored, true)?;
     server.settle()?;
 
-    let checking = Rounds::run(settings.rounds, settings.calls, |turn| {
+    let sides = Sides::<4>::run(settings.rounds, settings.calls, |turn| {
         let calls = turn.fresh(settings.calls);
         match turn.which {
-            Which::Ours => run(&server, &mut con, &Validate(stored), calls, DEPTH),
-            Which::Alternative => run(&server, &mut con, &checks, calls, DEPTH),
-        }
-    })?;
-    let counting = Rounds::run(settings.rounds, settings.calls, |turn| {
-        let calls = turn.fresh(settings.calls);
-        match turn.which {
-            Which::Ours => run(&server, &mut con, &ValidateAndCount(stored), calls, DEPTH),
-            Which::Alternative => run(&server, &mut con, &counts, calls, DEPTH),
+            0 => run(&server, &mut con, &Validate(stored), calls, DEPTH),
+            1 => run(&server, &mut con, &checks, calls, DEPTH),
+            2 => run(&server, &mut con, &ValidateAndCount(stored), calls, DEPTH),
+            _ => run(&server, &mut con, &counts, calls, DEPTH),
         }
     })?;
     let line = |ours: &str, script: &str, rounds: &Rounds, goal| {
         Line::cpu("script", ours.into(), script.into(), rounds, goal)
     };
     Ok(vec![
-        line(Validate::WHAT, "EVALSHA: GET, decode, check", &checking, GOAL),
-        line(ValidateAndCount::WHAT, "EVALSHA: the same + INCR", &counting, COUNTING_GOAL),
+        line(Validate::WHAT, "EVALSHA: GET, decode, check", &sides.pair(0, 1), GOAL),
+        line(ValidateAndCount::WHAT, "EVALSHA: the same + INCR", &sides.pair(2, 3), COUNTING_GOAL),
     ])
 }
