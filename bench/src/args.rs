@@ -45,23 +45,27 @@ pub enum Request {
 /// The text of `--help`.
 pub fn help() -> String {
     let mut text = String::from(
-        "usage: apikey-bench [row...] [--quick] [--rounds N] [--entries N] [--runs N] [--json FILE] \
-         [--chart FILE]\n\n\
+        "usage: apikey-bench [row...] [--quick] [--rounds N] [--entries N] [--runs N]\n\
+         \x20                   [--json FILE] [--chart FILE]\n\n\
          rows (without any: all of them):\n",
     );
     for row in ROWS {
         text.push_str(&format!("  {:<10}{}\n", row.name, row.about));
     }
     text.push_str(
-        "\n--quick      small numbers of everything, for a look: under two minutes for all rows\n\
-         --rounds N   measure each side N times (5; 2 with --quick)\n\
-         --entries N  entries in the server (1,000,000; `growth`, `pauses`: 5,000,000; \
-         with --quick\n             50,000; `reclaim`: 10,000); `growth` and `reclaim` go up to N\n\
-         --runs N     fills of each kind in `pauses` and `reclaim` (5; 1 with --quick)\n\
-         --json FILE  write the figures for machines\n\
-         --chart FILE draw the curves of `growth` as an SVG\n\n\
-         environment: APIKEY_MODULE (target/release/libapikey.so), APIKEY_FLOOR_MODULE \
-         (libapikey_floor.so beside it),\nAPIKEY_SERVER_BIN (redis-server)\n",
+        "\n--quick       small numbers of everything: under two minutes for all rows\n\
+         --rounds N    measure each side N times (5; 3 with --quick)\n\
+         --entries N   entries in the server, or up to N, as below\n\
+         --runs N      fills of each kind in `pauses` and `reclaim` (5; 1 with --quick)\n\
+         --json FILE   write the figures for machines\n\
+         --chart FILE  draw the curves of `growth` as an SVG\n\n\
+         entries without --entries:            with --quick\n  \
+         most rows                1,000,000    50,000\n  \
+         `growth`    1,000 up to  5,000,000    100,000\n  \
+         `reclaim`   1,000 up to  1,000,000    10,000\n  \
+         `pauses`                 5,000,000    100,000\n\n\
+         environment: APIKEY_SERVER_BIN (redis-server), APIKEY_MODULE (target/release/libapikey.so),\n\
+         APIKEY_FLOOR_MODULE (libapikey_floor.so beside that)\n",
     );
     text
 }
@@ -90,12 +94,12 @@ pub fn parse() -> Result<Request> {
     let module = path("APIKEY_MODULE", "target/release/libapikey.so");
     Ok(Request::Run(Settings {
         rows: choose(&names)?,
-        rounds: rounds.unwrap_or(if quick { 2 } else { 5 }),
+        rounds: rounds.unwrap_or(if quick { 3 } else { 5 }),
         runs: runs.unwrap_or(if quick { 1 } else { 5 }),
-        calls: if quick { 20_000 } else { 300_000 },
+        calls: if quick { 30_000 } else { 300_000 },
         entries: entries.unwrap_or(if quick { 50_000 } else { 1_000_000 }),
-        growth_entries: entries.unwrap_or(if quick { 50_000 } else { 5_000_000 }),
-        pause_entries: entries.unwrap_or(if quick { 50_000 } else { 5_000_000 }),
+        growth_entries: entries.unwrap_or(if quick { 100_000 } else { 5_000_000 }),
+        pause_entries: entries.unwrap_or(if quick { 100_000 } else { 5_000_000 }),
         reclaim_entries: entries.unwrap_or(if quick { 10_000 } else { 1_000_000 }),
         json,
         chart,
