@@ -92,7 +92,12 @@ fn draw(backend: SVGBackend, about: &About, charts: &[Chart]) -> Result<()> {
     for (area, chart) in panels.split_evenly((charts.len(), 1)).iter().zip(charts) {
         let least = chart.points().map(|(_, y)| y.least).fold(f64::INFINITY, f64::min);
         let most = chart.points().map(|(_, y)| y.most).fold(0.0, f64::max);
-        ensure!(most.is_finite() && most > 0.0, "{:?} has no points to draw", chart.title);
+        let drawable = most.is_finite() && most > 0.0 && (least > 0.0 || !chart.log_y);
+        ensure!(
+            drawable,
+            "{:?} has no points to draw, or some that its axes have not",
+            chart.title
+        );
         if chart.log_y {
             panel(area, chart, (least / 2.0..most * 2.0).log_scale())?;
         } else {
