@@ -98,10 +98,11 @@ fn draw(backend: SVGBackend, about: &About, charts: &[Chart]) -> Result<()> {
             "{:?} has no points to draw, or some that its axes have not",
             chart.title
         );
+        // Room above the curves for the names.
         if chart.log_y {
-            panel(area, chart, (least / 2.0..most * 2.0).log_scale())?;
+            panel(area, chart, (least / 2.0..most * 8.0).log_scale())?;
         } else {
-            panel(area, chart, 0.0..most * 1.15)?;
+            panel(area, chart, 0.0..most * 1.35)?;
         }
     }
     root.present()?;
