@@ -87,15 +87,36 @@ impl Side for Compare {
         let [Value::BulkString(json), versions @ ..] = values.as_slice() else {
             return false;
         };
-        let Ok(entry) = serde_json::from_slice::<serde_json::Value>(json) else {
-            return false;
-        };
-        let Some(stored_under) = entry["versions"].as_array() else {
-            return false;
-        };
-        let is_current = |(version, now): (&serde_json::Value, &Value)| matches!(now, Value::BulkString(now) if now[..] == *version.to_string().as_bytes());
-        versions.len() == stored_under.len()
-            && stored_under.iter().zip(versions).all(is_current)
-            && grants(&entry, SCOPE, now_ms())
+        serde_json::from_slice(json)
+            .is_ok_and(|entry| is_current(&entry, versions) && grants(&entry, SCOPE, now_ms()))
+    }
+}
+
+/// Whether each tag still has the version that the entry was stored under.
+fn is_current(entry: &serde_json::Value, versions: &[Value]) -> bool {
+    let Some(stored) = entry["versions"].as_array() else {
+        return false;
+    };
+    let same = |(stored, now): (&serde_json::Value, &Value)| match now {
+        Value::BulkString(now) => *now == stored.to_string().into_bytes(),
+        _ => false,
+    };
+    stored.len() == versions.len() && stored.iter().zip(versions).all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_entry_is_current_until_one_of_its_versions_has_changed() {
+        let version = |version: &str| Value::BulkString(version.into());
+        let entry = json!({"versions": [7, 8]});
+        assert!(is_current(&entry, &[version("7"), version("8")]));
+        assert!(!is_current(&entry, &[version("7"), version("9")]));
+        assert!(!is_current(&entry, &[version("7")]));
+        assert!(!is_current(&entry, &[version("7"), Value::Nil]));
+        assert!(!is_current(&json!({}), &[]));
     }
 }
