@@ -5,6 +5,7 @@ mod drain;
 mod incr;
 mod memory;
 mod pauses;
+mod rdb;
 mod reclaim;
 mod setval;
 mod validate;
@@ -26,8 +27,16 @@ pub struct Row {
     pub run: fn(&Settings) -> Result<Vec<Line>>,
 }
 
-pub const ROWS: &[Row] =
-    &[validate::ROW, setval::ROW, memory::ROW, incr::ROW, drain::ROW, reclaim::ROW, pauses::ROW];
+pub const ROWS: &[Row] = &[
+    validate::ROW,
+    setval::ROW,
+    memory::ROW,
+    rdb::ROW,
+    incr::ROW,
+    drain::ROW,
+    reclaim::ROW,
+    pauses::ROW,
+];
 
 /// A new entry by our command. Its three tags are the automatic ones: id, user and kind.
 struct Fill(Workload);

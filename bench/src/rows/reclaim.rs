@@ -22,7 +22,6 @@
 //! Nobody cleans up the other tag sets of the killed entries: the script knows one tag, and to read the
 //! tags of each entry would cost it as much again.
 
-use std::collections::HashMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,7 @@ use crate::args::Settings;
 use crate::measure::{Stat, Which};
 use crate::pinger::{self, Longest};
 use crate::pipeline::{run, Side, DEPTH};
-use crate::server::{info, used_memory, Server};
+use crate::server::{dbsize, health, info, used_memory, Server};
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 
@@ -319,18 +318,6 @@ fn watch(con: &mut Connection, start: Instant, enough: u64) -> Result<(Duration,
 /// Keys and `used_memory`.
 fn look(con: &mut Connection) -> Result<(u64, u64)> {
     Ok((dbsize(con)?, used_memory(con)?))
-}
-
-fn dbsize(con: &mut Connection) -> Result<u64> {
-    Ok(redis::cmd("DBSIZE").query(con)?)
-}
-
-fn health(con: &mut Connection, field: &str) -> Result<u64> {
-    let health: HashMap<String, Value> = redis::cmd("APIKEY.HEALTH").query(con)?;
-    match health.get(field) {
-        Some(&Value::Int(number)) => Ok(u64::try_from(number)?),
-        other => anyhow::bail!("HEALTH has no number under {field}: {other:?}"),
-    }
 }
 
 /// How often the server ran a command, and how long that took by its own account.
