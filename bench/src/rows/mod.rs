@@ -7,6 +7,7 @@ mod memory;
 mod pauses;
 mod rdb;
 mod reclaim;
+mod replica;
 mod setval;
 mod validate;
 
@@ -32,6 +33,7 @@ pub const ROWS: &[Row] = &[
     setval::ROW,
     memory::ROW,
     rdb::ROW,
+    replica::ROW,
     incr::ROW,
     drain::ROW,
     reclaim::ROW,
