@@ -4,6 +4,7 @@
 mod drain;
 mod incr;
 mod memory;
+mod msetval;
 mod pauses;
 mod rdb;
 mod reclaim;
@@ -31,6 +32,7 @@ pub struct Row {
 pub const ROWS: &[Row] = &[
     validate::ROW,
     setval::ROW,
+    msetval::ROW,
     memory::ROW,
     rdb::ROW,
     replica::ROW,
