@@ -84,7 +84,7 @@ pub fn parse() -> Result<Request> {
         runs: runs.unwrap_or(if quick { 2 } else { 5 }),
         calls: if quick { 60_000 } else { 300_000 },
         entries: entries.unwrap_or(if quick { 100_000 } else { 1_000_000 }),
-        pause_entries: entries.unwrap_or(if quick { 300_000 } else { 3_000_000 }),
+        pause_entries: entries.unwrap_or(if quick { 300_000 } else { 5_000_000 }),
         reclaim_entries: entries.unwrap_or(if quick { 10_000 } else { 1_000_000 }),
         json,
         server: env::var_os("APIKEY_SERVER_BIN").unwrap_or("redis-server".into()).into(),

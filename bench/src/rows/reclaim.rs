@@ -31,7 +31,7 @@ use redis::{Cmd, Connection, Pipeline, Value};
 use super::{Fill, FillTagged, Row};
 use crate::args::Settings;
 use crate::measure::{Stat, Which};
-use crate::pinger::{self, Longest};
+use crate::pinger::{self, Waits};
 use crate::pipeline::{run, Side, DEPTH};
 use crate::server::{dbsize, health, info, used_memory, Server};
 use crate::table::{Figure, Judged, Line};
@@ -135,8 +135,8 @@ struct Killed {
     /// Milliseconds, as all times here.
     command: f64,
     seen: f64,
-    during: Longest,
-    without: Longest,
+    during: Waits,
+    without: Waits,
     /// Until nothing waits for reclaim. The script: until it ended, as also the next.
     gone: f64,
     /// Until memory is back; infinite where it did not come back in time.
@@ -157,8 +157,8 @@ impl std::fmt::Display for Killed {
             "command {:.3} ms, PING {:.2} ms, without {:.2} ms, held {:.2} ms, without {:.2} ms, \
              gone in {:.0} ms, memory in {:.0} ms, {:.2} us CPU",
             self.command,
-            millis(self.during.wait),
-            millis(self.without.wait),
+            millis(self.during.longest),
+            millis(self.without.longest),
             millis(self.during.held),
             millis(self.without.held),
             self.gone,
@@ -281,7 +281,7 @@ fn time_kill(
     command: &Cmd,
     entries: u64,
     enough: u64,
-) -> Result<(Longest, Took)> {
+) -> Result<(Waits, Took)> {
     pinger::during(server, PING_PAUSE, || {
         let start = Instant::now();
         let killed: u64 = command.query(con)?;
@@ -410,10 +410,10 @@ impl Runs {
     fn lines(&self, name: &str) -> Vec<Line> {
         let line =
             |what: &str, unit, goal, stats| line(format!("{name}: {what}"), unit, goal, stats);
-        let during = self.stats(|run| millis(run.during.wait));
-        let without = self.stats(|run| millis(run.without.wait));
+        let during = self.stats(|run| millis(run.during.longest));
+        let without = self.stats(|run| millis(run.without.longest));
         // The median of the longest less the median of the longest; the spread run by run.
-        let mut beyond = self.stats(|run| millis(run.during.wait) - millis(run.without.wait));
+        let mut beyond = self.stats(|run| millis(run.during.longest) - millis(run.without.longest));
         beyond.0.median = during.0.median - without.0.median;
         beyond.1.median = during.1.median - without.1.median;
         let memory_goal = self.stats(|run| run.memory_goal).0.median;
