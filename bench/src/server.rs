@@ -199,8 +199,8 @@ impl Server {
     /// Waits until the server has nothing left to do in the background: rehashing of its tables, a
     /// module's reclaim. It ticks faster meanwhile.
     pub fn settle(&self) -> Result<()> {
-        const STEP: Duration = Duration::from_millis(100);
-        const IDLE: Duration = Duration::from_millis(2);
+        const STEP: Duration = Duration::from_millis(50);
+        const IDLE: Duration = Duration::from_millis(1);
         let mut con = self.connect()?;
         let hz: Vec<String> = redis::cmd("CONFIG").arg(&["GET", "hz"]).query(&mut con)?;
         redis::cmd("CONFIG").arg(&["SET", "hz", "100"]).exec(&mut con)?;
