@@ -196,8 +196,8 @@ impl Server {
         Ok(Duration::from_secs_f64(seconds.parse()?))
     }
 
-    /// Waits until the server has nothing left to do in the background: rehashing of its tables, a
-    /// module's reclaim. It ticks faster meanwhile.
+    /// Waits until the server has nothing left to do in the background, in any of its threads: rehashing
+    /// of its tables, a module's reclaim, memory to free. It ticks faster meanwhile.
     pub fn settle(&self) -> Result<()> {
         const STEP: Duration = Duration::from_millis(50);
         const IDLE: Duration = Duration::from_millis(1);
@@ -205,10 +205,11 @@ impl Server {
         let hz: Vec<String> = redis::cmd("CONFIG").arg(&["GET", "hz"]).query(&mut con)?;
         redis::cmd("CONFIG").arg(&["SET", "hz", "100"]).exec(&mut con)?;
         let start = Instant::now();
-        let (mut quiet, mut before) = (0, self.cpu()?);
+        let clock = self.clock()?;
+        let (mut quiet, mut before) = (0, clock.now()?);
         while quiet < 3 && start.elapsed() < SETTLE_TIMEOUT {
             sleep(STEP);
-            let now = self.cpu()?;
+            let now = clock.now()?;
             quiet = if now - before < IDLE { quiet + 1 } else { 0 };
             before = now;
         }

@@ -5,10 +5,11 @@
 //! Nobody else is connected. The time goes from the command that kills until both servers have removed
 //! all, the command's own included; of UNLINK it includes that the server reads the names.
 
-use anyhow::{ensure, Result};
-use redis::Connection;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use redis::Connection;
 
 use super::{fill, killer, line, run_all, start, KEYS_PER_USER, RECLAIM_TIMEOUT};
 use crate::args::Settings;
