@@ -6,8 +6,11 @@ mod drain;
 mod growth;
 mod incr;
 mod memory;
+mod msetval;
 mod pauses;
+mod rdb;
 mod reclaim;
+mod replica;
 mod script;
 mod setval;
 mod validate;
@@ -45,7 +48,10 @@ pub const ROWS: &[Row] = &[
     versions::ROW,
     growth::ROW,
     setval::ROW,
+    msetval::ROW,
     memory::ROW,
+    rdb::ROW,
+    replica::ROW,
     incr::ROW,
     drain::ROW,
     reclaim::ROW,
