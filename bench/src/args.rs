@@ -58,7 +58,7 @@ pub fn help() -> String {
          --entries N   entries in the server, or up to N, as below\n\
          --runs N      fills of each kind in `pauses` and `reclaim` (5; 1 with --quick)\n\
          --json FILE   write the figures for machines\n\
-         --chart FILE  draw the curves of `growth` as an SVG\n\n\
+         --chart FILE  draw the curves of `growth` and `reclaim` as an SVG\n\n\
          entries without --entries:            with --quick\n  \
          most rows                1,000,000    50,000\n  \
          `growth`    1,000 up to  5,000,000    100,000\n  \

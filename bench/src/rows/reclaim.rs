@@ -28,12 +28,14 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, ensure, Context, Result};
 use redis::{Cmd, Connection, Pipeline, Value};
 
-use super::{Fill, FillTagged, Row, Run};
+use super::{Charted, Fill, FillTagged, Row, Run};
 use crate::args::Settings;
+use crate::chart::{Chart, Curve};
 use crate::measure::{Stat, Which};
 use crate::pinger::{self, Waits};
 use crate::pipeline::{run, Side, DEPTH};
 use crate::server::{dbsize, health, info, used_memory, Server};
+use crate::sizes::{self, short, SMALLEST};
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 
@@ -42,7 +44,7 @@ mod cpu;
 pub const ROW: Row = Row {
     name: "reclaim",
     about: "TAGINVAL and its reclaim against SSCAN + UNLINK in a script",
-    run: Run::Lines(measure),
+    run: Run::Curves(measure),
 };
 
 /// Milliseconds that the command may take.
@@ -54,7 +56,6 @@ const WAIT_GOAL: f64 = 2.0;
 /// Of the memory in use before the entries came, what may be in use beyond it afterwards.
 const MEMORY_GOAL: f64 = 0.05;
 
-const SMALLEST: u64 = 1_000;
 const KEYS_PER_USER: u64 = 10;
 const PING_PAUSE: Duration = Duration::from_micros(100);
 /// Between two looks at how far the reclaim is.
@@ -78,9 +79,9 @@ redis.call('UNLINK', KEYS[1])
 return killed
 ";
 
-fn measure(settings: &Settings) -> Result<Vec<Line>> {
+fn measure(settings: &Settings) -> Result<Charted> {
     let (mut lines, mut growth) = (Vec::new(), Vec::new());
-    for entries in sizes(settings.reclaim_entries) {
+    for entries in sizes::up_to(settings.reclaim_entries) {
         let name = short(entries);
         let mut runs = Runs(Vec::new());
         for number in 1..=settings.runs {
@@ -91,7 +92,7 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
             eprintln!("  {name}, run {number} of {}: {ours}; script {script}", settings.runs);
             runs.0.push((ours, script));
         }
-        growth.push((name.clone(), runs.stats(|run| run.command)));
+        growth.push((entries, runs.stats(|run| run.command)));
         lines.extend(runs.lines(&name));
         if entries == settings.reclaim_entries {
             lines.extend(cpu::lines(settings, entries, &name)?);
@@ -99,10 +100,10 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     }
     if let [(smallest, small), .., (largest, large)] = growth.as_slice() {
         let times = [large.0.median / small.0.median, large.1.median / small.1.median];
-        let what = format!("command, {largest} over {smallest}");
+        let what = format!("command, {} over {}", short(*largest), short(*smallest));
         lines.push(line(what, "x", Some(GROWTH_GOAL), times.map(Stat::one).into()));
     }
-    Ok(lines)
+    Ok((lines, chart(growth)))
 }
 
 /// A line of which ours is judged by itself.
@@ -118,17 +119,21 @@ fn line(what: String, unit: &'static str, goal: Option<f64>, (ours, script): (St
     }
 }
 
-/// Powers of ten up to `most`, and `most`.
-fn sizes(most: u64) -> Vec<u64> {
-    let tens = std::iter::successors(Some(SMALLEST), |size| size.checked_mul(10));
-    tens.take_while(|&size| size < most).chain([most]).collect()
-}
-
-fn short(count: u64) -> String {
-    match count {
-        n if n % 1_000_000 == 0 => format!("{}M", n / 1_000_000),
-        n if n % 1_000 == 0 => format!("{}k", n / 1_000),
-        n => n.to_string(),
+/// The command's time beside the script's.
+fn chart(growth: Vec<(u64, (Stat, Stat))>) -> Chart {
+    let curve = |name: &str, of: fn(&(Stat, Stat)) -> Stat| Curve {
+        name: name.into(),
+        points: growth.iter().map(|(entries, stats)| (*entries, of(stats))).collect(),
+    };
+    Chart {
+        title: "Invalidating a tag, by the number of its members".into(),
+        x: "members".into(),
+        y: "the server's time for the command, ms".into(),
+        log_y: true,
+        curves: vec![
+            curve("TAGINVAL", |stats| stats.0),
+            curve("SSCAN + UNLINK in a script", |stats| stats.1),
+        ],
     }
 }
 
@@ -402,22 +407,5 @@ impl Runs {
             line("dead names left", "", Some(0.0), self.stats(|run| run.names_left)),
             line("memory left", "MB", Some(memory_goal), self.stats(|run| run.memory_left)),
         ]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_ten_up_to_the_largest() {
-        assert_eq!(sizes(1_000_000), [1_000, 10_000, 100_000, 1_000_000]);
-        assert_eq!(sizes(1_000), [1_000]);
-        assert_eq!(sizes(25_000), [1_000, 10_000, 25_000]);
-    }
-
-    #[test]
-    fn counts_are_named_shortly() {
-        assert_eq!([1_000, 1_500, 2_000_000].map(short), ["1k", "1500", "2M"]);
     }
 }
