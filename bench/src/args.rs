@@ -20,16 +20,21 @@ pub struct Settings {
     pub runs: usize,
     /// Calls of each side in one round, for the rows that read what is there.
     pub calls: u64,
-    /// How many entries a server is filled with; `pauses` and `reclaim`, which goes up to it, have
-    /// numbers of their own.
+    /// How many entries a server is filled with; `growth` and `reclaim`, which go up to it, and `pauses`
+    /// have numbers of their own.
     pub entries: u64,
+    pub growth_entries: u64,
     pub pause_entries: u64,
     pub reclaim_entries: u64,
     pub json: Option<PathBuf>,
+    /// Where the curves are drawn.
+    pub chart: Option<PathBuf>,
     /// The server's program (APIKEY_SERVER_BIN).
     pub server: PathBuf,
     /// The module (APIKEY_MODULE).
     pub module: PathBuf,
+    /// The module that is the floor (APIKEY_FLOOR_MODULE); beside the other unless it says so.
+    pub floor: PathBuf,
 }
 
 pub enum Request {
@@ -40,28 +45,36 @@ pub enum Request {
 /// The text of `--help`.
 pub fn help() -> String {
     let mut text = String::from(
-        "usage: apikey-bench [row...] [--quick] [--rounds N] [--entries N] [--runs N] [--json FILE]\n\n\
-         rows (without any: all but the slow ones; `all` names every one):\n",
+        "usage: apikey-bench [row...] [--quick] [--rounds N] [--entries N] [--runs N]\n\
+         \x20                   [--json FILE] [--chart FILE]\n\n\
+         rows (without any: all of them):\n",
     );
     for row in ROWS {
-        let slow = if row.slow { " [slow]" } else { "" };
-        text.push_str(&format!("  {:<10}{}{slow}\n", row.name, row.about));
+        text.push_str(&format!("  {:<10}{}\n", row.name, row.about));
     }
     text.push_str(
-        "\n--quick      a tenth of the entries (`reclaim`: at most 10,000), fewer rounds\n\
-         --rounds N   measure each side N times (5; 3 with --quick)\n\
-         --entries N  entries in the server (1,000,000; `pauses`: 3,000,000; `reclaim`: at most N)\n\
-         --runs N     fills of each kind in `pauses` and `reclaim` (5; 2 with --quick)\n\
-         --json FILE  write the figures for machines\n\n\
-         environment: APIKEY_MODULE (target/release/libapikey.so), APIKEY_SERVER_BIN (redis-server)\n",
+        "\n--quick       small numbers of everything: under two minutes for all rows\n\
+         --rounds N    measure each side N times (5; 3 with --quick)\n\
+         --entries N   entries in the server, or up to N, as below\n\
+         --runs N      fills of each kind in `pauses` and `reclaim` (5; 1 with --quick)\n\
+         --json FILE   write the figures for machines\n\
+         --chart FILE  draw the curves of `growth` and `reclaim` as an SVG\n\n\
+         entries without --entries:            with --quick\n  \
+         most rows                1,000,000    50,000\n  \
+         `growth`    1,000 up to  5,000,000    100,000\n  \
+         `reclaim`   1,000 up to  1,000,000    10,000\n  \
+         `pauses`                 5,000,000    100,000\n\n\
+         environment: APIKEY_SERVER_BIN (redis-server), APIKEY_MODULE (target/release/libapikey.so),\n\
+         APIKEY_FLOOR_MODULE (libapikey_floor.so beside that)\n",
     );
     text
 }
 
 /// Reads the command line. An unknown row or option, or a number out of range, is an error.
 pub fn parse() -> Result<Request> {
-    let (mut names, mut all, mut quick) = (Vec::new(), false, false);
-    let (mut rounds, mut entries, mut runs, mut json) = (None, None, None, None);
+    let (mut names, mut quick) = (Vec::new(), false);
+    let (mut rounds, mut entries, mut runs) = (None, None, None);
+    let (mut json, mut chart) = (None, None);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -73,28 +86,47 @@ pub fn parse() -> Result<Request> {
                 entries = Some(number("--entries", parser.value()?, 1_000, 9_999_999)?)
             }
             Long("json") => json = Some(PathBuf::from(parser.value()?)),
-            Value(name) if name == "all" => all = true,
+            Long("chart") => chart = Some(svg(parser.value()?.into())?),
             Value(name) => names.push(name.string()?),
             _ => return Err(arg.unexpected().into()),
         }
     }
+    let module = path("APIKEY_MODULE", "target/release/libapikey.so");
     Ok(Request::Run(Settings {
-        rows: choose(&names, all)?,
+        rows: choose(&names)?,
         rounds: rounds.unwrap_or(if quick { 3 } else { 5 }),
-        runs: runs.unwrap_or(if quick { 2 } else { 5 }),
-        calls: if quick { 60_000 } else { 300_000 },
-        entries: entries.unwrap_or(if quick { 100_000 } else { 1_000_000 }),
-        pause_entries: entries.unwrap_or(if quick { 300_000 } else { 3_000_000 }),
+        runs: runs.unwrap_or(if quick { 1 } else { 5 }),
+        calls: if quick { 30_000 } else { 300_000 },
+        entries: entries.unwrap_or(if quick { 50_000 } else { 1_000_000 }),
+        growth_entries: entries.unwrap_or(if quick { 100_000 } else { 5_000_000 }),
+        pause_entries: entries.unwrap_or(if quick { 100_000 } else { 5_000_000 }),
         reclaim_entries: entries.unwrap_or(if quick { 10_000 } else { 1_000_000 }),
         json,
-        server: env::var_os("APIKEY_SERVER_BIN").unwrap_or("redis-server".into()).into(),
-        module: env::var_os("APIKEY_MODULE").unwrap_or("target/release/libapikey.so".into()).into(),
+        chart,
+        server: path("APIKEY_SERVER_BIN", "redis-server"),
+        floor: match env::var_os("APIKEY_FLOOR_MODULE") {
+            Some(path) => path.into(),
+            None => module.with_file_name("libapikey_floor.so"),
+        },
+        module,
     }))
 }
 
-fn choose(names: &[String], all: bool) -> Result<Vec<&'static Row>> {
+/// A path that the environment may name.
+fn path(variable: &str, default: &str) -> PathBuf {
+    env::var_os(variable).unwrap_or(default.into()).into()
+}
+
+/// A name that does not promise a picture of another kind.
+fn svg(path: PathBuf) -> Result<PathBuf> {
+    let other = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg"));
+    ensure!(other.is_none(), "--chart writes an SVG: {} is named for another", path.display());
+    Ok(path)
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
     if names.is_empty() {
-        return Ok(ROWS.iter().filter(|row| all || !row.slow).collect());
+        return Ok(ROWS.iter().collect());
     }
     let mut rows = Vec::new();
     for name in names {

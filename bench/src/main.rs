@@ -5,22 +5,30 @@
 //! rounds (`measure.rs`), and gives the median and the spread. Cost is the CPU time of the server's main
 //! thread, which holds on a machine that others use too; throughput stands beside it. Every reply is
 //! looked at (`pipeline.rs`), so that a benchmark of errors is impossible. `table.rs` prints what came
-//! out and writes it for machines.
+//! out and writes it for machines; `chart.rs` draws how it grows.
+//!
+//! What several rows share: the ways to verify a key (`verify/`), usage counters (`counters.rs`), and
+//! the sizes that something grows through (`sizes.rs`).
 //!
 //! It says `ok` or `over` and always exits with 0 when it could measure: it is not a test.
 
 mod args;
+mod chart;
+mod counters;
 mod measure;
 mod pinger;
 mod pipeline;
 mod rows;
 mod server;
+mod sizes;
 mod table;
+mod verify;
 mod workload;
 
 use std::process::ExitCode;
 
 use args::Request;
+use rows::Run;
 
 fn main() -> ExitCode {
     match run() {
@@ -41,14 +49,28 @@ fn run() -> anyhow::Result<()> {
         Request::Run(settings) => settings,
     };
     let about = server::describe(&settings)?;
-    let mut lines = Vec::new();
+    let (mut lines, mut charts) = (Vec::new(), Vec::new());
     for row in &settings.rows {
         eprintln!("{}: {}", row.name, row.about);
-        lines.extend((row.run)(&settings)?);
+        match row.run {
+            Run::Lines(measure) => lines.extend(measure(&settings)?),
+            Run::Curves(measure) => {
+                let (measured, chart) = measure(&settings)?;
+                lines.extend(measured);
+                charts.push(chart);
+            }
+        }
     }
     print!("{}", table::text(&about, &lines));
     if let Some(path) = &settings.json {
-        table::write_json(path, &about, &settings, &lines)?;
+        table::write_json(path, &about, &settings, &lines, &charts)?;
+    }
+    match &settings.chart {
+        Some(path) if charts.is_empty() => {
+            eprintln!("no row that ran has curves: {} is not written", path.display());
+        }
+        Some(path) => chart::write(path, &about, &charts)?,
+        None => {}
     }
     Ok(())
 }

@@ -1,17 +1,19 @@
 //! Servers of our own: started on a free loopback port in a temporary directory, killed when dropped
 //! (also by a panic, and by the kernel if this process is killed), and asked for CPU time and memory.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use redis::Connection;
+use redis::{Connection, Value};
 use tempfile::TempDir;
 
 use crate::args::Settings;
@@ -23,19 +25,41 @@ const START_TRIES: usize = 5;
 /// A rehash in the background of the largest table here takes a fraction of it.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running server, alone in its directory: no snapshots, no append-only file, no limit on memory.
+/// A running server, alone in its directory: no snapshots of its own accord, no append-only file, no
+/// limit on memory.
 pub struct Server {
     child: Child,
     port: u16,
     dir: TempDir,
+    program: OsString,
+    /// Arguments beside those that every server here gets.
+    extra: Vec<OsString>,
 }
 
 impl Server {
     /// A server with the module loaded.
     pub fn with_module(settings: &Settings) -> Result<Server> {
+        Server::with_module_set(settings, &[])
+    }
+
+    /// The same with settings of the module: name, value, name, value ..
+    pub fn with_module_set(settings: &Settings, module_settings: &[&str]) -> Result<Server> {
         let module = fs::canonicalize(&settings.module)
             .with_context(|| format!("no module at {}", settings.module.display()))?;
-        Server::start(&settings.server, &["--loadmodule".into(), module.into_os_string()])
+        let mut extra = vec!["--loadmodule".into(), module.into_os_string()];
+        extra.extend(module_settings.iter().map(OsString::from));
+        Server::start(&settings.server, &extra)
+    }
+
+    /// The same beside the module that is the floor.
+    pub fn with_floor(settings: &Settings) -> Result<Server> {
+        let mut extra = Vec::new();
+        for path in [&settings.module, &settings.floor] {
+            let path = fs::canonicalize(path)
+                .with_context(|| format!("no module at {}", path.display()))?;
+            extra.extend(["--loadmodule".into(), path.into_os_string()]);
+        }
+        Server::start(&settings.server, &extra)
     }
 
     /// A server without it, as its users have it today.
@@ -58,28 +82,31 @@ impl Server {
     fn start_once(program: &OsStr, extra: &[OsString]) -> Result<Server> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let dir = TempDir::with_prefix("apikey-bench-")?;
-        let mut command = Command::new(program);
-        command
-            .current_dir(dir.path())
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--save", "", "--appendonly", "no", "--logfile", "server.log"])
-            .args(extra)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        // SAFETY: prctl is async-signal-safe and touches nothing but the new process' own setting.
-        unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            });
-        }
-        let child = command
-            .spawn()
-            .with_context(|| format!("could not start {}", program.to_string_lossy()))?;
-        let mut server = Server { child, port, dir };
+        let child = spawn(program, port, dir.path(), extra)?;
+        let (program, extra) = (program.to_owned(), extra.to_owned());
+        let mut server = Server { child, port, dir, program, extra };
         server.wait_until_up()?;
         Ok(server)
+    }
+
+    /// Kills the server and starts it again over what it has saved, with a log of its own. Returns when
+    /// it has loaded that.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        fs::remove_file(self.log_path())?;
+        self.child = spawn(&self.program, self.port, self.dir.path(), &self.extra)?;
+        self.wait_until_up()?;
+        let mut con = self.connect()?;
+        let start = Instant::now();
+        while info(&mut con, "persistence", "loading")? != "0" {
+            ensure!(
+                start.elapsed() < REPLY_TIMEOUT,
+                "it was still loading after {REPLY_TIMEOUT:?}"
+            );
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Until it answers, and it is ours that answers; an early exit gives the end of its log.
@@ -102,8 +129,12 @@ impl Server {
         bail!("the server did not answer in {START_TIMEOUT:?}:\n{}", self.log_end())
     }
 
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
     fn log_end(&self) -> String {
-        let log = fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default();
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
@@ -158,19 +189,38 @@ impl Server {
         used_memory(&mut self.connect()?)
     }
 
-    /// Waits until the server has nothing left to do in the background: rehashing of its tables, a
-    /// module's reclaim. It ticks faster meanwhile.
+    /// Saves everything, for [`Server::restart`]. Returns the bytes of the dump file.
+    pub fn save(&self) -> Result<u64> {
+        let mut con = self.connect()?;
+        redis::cmd("SAVE").exec(&mut con)?;
+        let name: Vec<String> = redis::cmd("CONFIG").arg(&["GET", "dbfilename"]).query(&mut con)?;
+        Ok(fs::metadata(self.dir.path().join(&name[1]))?.len())
+    }
+
+    /// How long the load of [`Server::restart`] took, as the server's log has it: to the millisecond.
+    pub fn load_time(&self) -> Result<Duration> {
+        let log = fs::read_to_string(self.log_path())?;
+        let seconds = log
+            .lines()
+            .find_map(|line| line.split_once("DB loaded from disk: ")?.1.strip_suffix(" seconds"))
+            .context("the log tells of no load from disk")?;
+        Ok(Duration::from_secs_f64(seconds.parse()?))
+    }
+
+    /// Waits until the server has nothing left to do in the background, in any of its threads: rehashing
+    /// of its tables, a module's reclaim, memory to free. It ticks faster meanwhile.
     pub fn settle(&self) -> Result<()> {
-        const STEP: Duration = Duration::from_millis(100);
-        const IDLE: Duration = Duration::from_millis(2);
+        const STEP: Duration = Duration::from_millis(50);
+        const IDLE: Duration = Duration::from_millis(1);
         let mut con = self.connect()?;
         let hz: Vec<String> = redis::cmd("CONFIG").arg(&["GET", "hz"]).query(&mut con)?;
         redis::cmd("CONFIG").arg(&["SET", "hz", "100"]).exec(&mut con)?;
         let start = Instant::now();
-        let (mut quiet, mut before) = (0, self.cpu()?);
+        let clock = self.clock()?;
+        let (mut quiet, mut before) = (0, clock.now()?);
         while quiet < 3 && start.elapsed() < SETTLE_TIMEOUT {
             sleep(STEP);
-            let now = self.cpu()?;
+            let now = clock.now()?;
             quiet = if now - before < IDLE { quiet + 1 } else { 0 };
             before = now;
         }
@@ -191,6 +241,26 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(program: &OsStr, port: u16, dir: &Path, extra: &[OsString]) -> Result<Child> {
+    let mut command = Command::new(program);
+    command
+        .current_dir(dir)
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--save", "", "--appendonly", "no", "--logfile", "server.log"])
+        .args(extra)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // SAFETY: prctl is async-signal-safe and touches nothing but the new process' own setting.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    command.spawn().with_context(|| format!("could not start {}", program.to_string_lossy()))
 }
 
 /// See [`Server::clock`].
@@ -220,6 +290,20 @@ pub fn info(con: &mut Connection, section: &str, field: &str) -> Result<String> 
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
         .map(|value| value.trim().to_string())
         .with_context(|| format!("INFO {section} has no {field}"))
+}
+
+/// How many keys the selected database has.
+pub fn dbsize(con: &mut Connection) -> Result<u64> {
+    Ok(redis::cmd("DBSIZE").query(con)?)
+}
+
+/// One number of APIKEY.HEALTH.
+pub fn health(con: &mut Connection, field: &str) -> Result<u64> {
+    let health: HashMap<String, Value> = redis::cmd("APIKEY.HEALTH").query(con)?;
+    match health.get(field) {
+        Some(&Value::Int(number)) => Ok(u64::try_from(number)?),
+        other => bail!("HEALTH has no number under {field}: {other:?}"),
+    }
 }
 
 /// What the figures were measured on.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
 use crate::args::Settings;
+use crate::chart::Chart;
 use crate::measure::{Rounds, Stat};
 use crate::server::About;
 
@@ -42,7 +43,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line of CPU time per call, out of rounds.
+    /// A line of CPU time per call, out of rounds, with the most that the ratio may be.
     pub fn cpu(
         row: &'static str,
         ours: String,
@@ -50,6 +51,11 @@ impl Line {
         rounds: &Rounds,
         goal: f64,
     ) -> Line {
+        Line { goal: Some(goal), ..Line::beside(row, ours, alternative, rounds) }
+    }
+
+    /// The same to compare with, without a goal.
+    pub fn beside(row: &'static str, ours: String, alternative: String, rounds: &Rounds) -> Line {
         let (ours_rate, alternative_rate) = rounds.per_second();
         Line {
             row,
@@ -62,7 +68,7 @@ impl Line {
             },
             judged: Judged::Ratio,
             result: rounds.ratio(),
-            goal: Some(goal),
+            goal: None,
         }
     }
 
@@ -175,13 +181,20 @@ pub fn text(about: &About, lines: &[Line]) -> String {
 }
 
 /// The same for machines, every figure in full.
-pub fn write_json(path: &Path, about: &About, settings: &Settings, lines: &[Line]) -> Result<()> {
+pub fn write_json(
+    path: &Path,
+    about: &About,
+    settings: &Settings,
+    lines: &[Line],
+    charts: &[Chart],
+) -> Result<()> {
     let all = json!({
         "server": about.server,
         "machine": about.machine,
         "rounds": settings.rounds,
         "entries": settings.entries,
         "lines": lines.iter().map(Line::json).collect::<Vec<_>>(),
+        "charts": charts.iter().map(Chart::json).collect::<Vec<_>>(),
     });
     fs::write(path, format!("{all:#}\n")).with_context(|| path.display().to_string())
 }

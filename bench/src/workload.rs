@@ -30,6 +30,21 @@ impl Workload {
         format!("string:{{ak_live_{}}}", prefix(i))
     }
 
+    /// Where the floor's module keeps the same bytes; as long as the others.
+    pub fn floor_key(&self, i: u64) -> String {
+        format!("native:{{ak_live_{}}}", prefix(i))
+    }
+
+    /// Where a script keeps what it verifies; as long as the others.
+    pub fn script_key(&self, i: u64) -> String {
+        format!("script:{{ak_live_{}}}", prefix(i))
+    }
+
+    /// The usage counter that belongs to a key of any kind.
+    pub fn usage_key(key: &str) -> String {
+        format!("{key}:usage")
+    }
+
     /// The record, sanitised, as JSON.
     pub fn record(&self, i: u64) -> String {
         format!(
@@ -60,6 +75,13 @@ impl Workload {
             format!("apikey:user:{}", self.user_id(i)),
             "apikey:kind:record".into(),
         ]
+    }
+
+    /// The record with one more field at its end, whose value is JSON already.
+    pub fn record_with(&self, i: u64, field: &str, value: &str) -> String {
+        let mut record = self.record(i);
+        record.pop();
+        format!("{record},\"{field}\":{value}}}")
     }
 
     fn id(&self, i: u64) -> String {
@@ -117,6 +139,22 @@ mod tests {
         let ids: HashSet<String> = (0..100_000).map(|i| work.id(i)).collect();
         let lengths: HashSet<usize> = (0..100_000).map(|i| work.record(i).len()).collect();
         assert_eq!((keys.len(), ids.len(), lengths), (100_000, 100_000, HashSet::from([290])));
+    }
+
+    #[test]
+    fn keys_of_all_kinds_are_equally_long() {
+        let work = Workload::new(1_000, 10);
+        let keys = [work.key(7), work.string_key(7), work.floor_key(7), work.script_key(7)];
+        assert!(keys.iter().all(|key| key.len() == keys[0].len()), "{keys:?}");
+        assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn a_record_with_another_field_is_json() {
+        let record = Workload::new(1_000, 10).record_with(7, "versions", "[1,2]");
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(record["versions"], serde_json::json!([1, 2]));
+        assert_eq!(record["key_prefix"], format!("ak_live_{}", prefix(7)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::{ensure, Result};
 use redis::{Cmd, Connection, Pipeline, Value};
 use std::time::Instant;
 
-use super::Row;
+use super::{Row, Run};
 use crate::args::Settings;
 use crate::measure::{Rounds, Which};
 use crate::pipeline::{run, Cost, Side, DEPTH};
@@ -20,8 +20,7 @@ use crate::table::Line;
 pub const ROW: Row = Row {
     name: "drain",
     about: "LEASE + ACK of pending counts against SCAN + GETDEL in a script",
-    slow: false,
-    run: measure,
+    run: Run::Lines(measure),
 };
 
 /// Counters with something pending.

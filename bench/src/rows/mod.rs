@@ -1,18 +1,26 @@
 //! The rows, one file each, and the commands that several of them share. A new row is a file that ends
 //! in a [`Row`], and its line in [`ROWS`].
 
+mod client;
 mod drain;
+mod growth;
 mod incr;
 mod memory;
+mod msetval;
 mod pauses;
+mod rdb;
 mod reclaim;
+mod replica;
+mod script;
 mod setval;
 mod validate;
+mod versions;
 
 use anyhow::Result;
 use redis::{Pipeline, Value};
 
 use crate::args::Settings;
+use crate::chart::Chart;
 use crate::pipeline::Side;
 use crate::table::Line;
 use crate::workload::{Workload, TTL};
@@ -21,13 +29,34 @@ use crate::workload::{Workload, TTL};
 pub struct Row {
     pub name: &'static str,
     pub about: &'static str,
-    /// Takes minutes: run only when asked for by name.
-    pub slow: bool,
-    pub run: fn(&Settings) -> Result<Vec<Line>>,
+    pub run: Run,
 }
 
-pub const ROWS: &[Row] =
-    &[validate::ROW, setval::ROW, memory::ROW, incr::ROW, drain::ROW, reclaim::ROW, pauses::ROW];
+/// How a row is measured.
+pub enum Run {
+    Lines(fn(&Settings) -> Result<Vec<Line>>),
+    /// With curves that show how it grows.
+    Curves(fn(&Settings) -> Result<Charted>),
+}
+
+pub type Charted = (Vec<Line>, Chart);
+
+pub const ROWS: &[Row] = &[
+    validate::ROW,
+    script::ROW,
+    client::ROW,
+    versions::ROW,
+    growth::ROW,
+    setval::ROW,
+    msetval::ROW,
+    memory::ROW,
+    rdb::ROW,
+    replica::ROW,
+    incr::ROW,
+    drain::ROW,
+    reclaim::ROW,
+    pauses::ROW,
+];
 
 /// A new entry by our command. Its three tags are the automatic ones: id, user and kind.
 struct Fill(Workload);

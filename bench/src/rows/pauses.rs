@@ -1,20 +1,21 @@
 //! The longest that another client waits while a server is filled: with entries, and with as many
 //! strings.
 //!
-//! One client fills a new server; another sends PING after PING for the whole fill and keeps the
-//! longest wait (`pinger.rs`). What is judged is the median of the longest waits; a second line gives
-//! the most CPU time that the server used within one PING. Every entry has two unique tags (id and
-//! user), so the tag table grows twice as fast as the keyspace. Pipelines are short, so that a PING
-//! does not stand behind a long one.
+//! One client fills a new server; another sends PING after PING for the whole fill (`pinger.rs`). What
+//! is judged is the median of the longest waits beyond that of the strings: what the server's own
+//! tables cost is in both. The longest of a fill depends on what else the machine did, so two lines
+//! more give what all but one of ten thousand waits stay within and the most CPU time that the server
+//! used within one PING. Every entry has two unique tags (id and user), so the tag table grows twice as
+//! fast as the keyspace. Pipelines are short, so that a PING does not stand behind a long one.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Fill, FillString, Row};
+use super::{Fill, FillString, Row, Run};
 use crate::args::Settings;
 use crate::measure::Stat;
-use crate::pinger::{self, Longest};
+use crate::pinger::{self, Waits};
 use crate::pipeline::{run, Side};
 use crate::server::Server;
 use crate::table::{Figure, Judged, Line};
@@ -23,12 +24,11 @@ use crate::workload::Workload;
 pub const ROW: Row = Row {
     name: "pauses",
     about: "longest wait of a PING during a fill, against a fill with strings",
-    slow: true,
-    run: measure,
+    run: Run::Lines(measure),
 };
 
 /// Milliseconds that the longest wait may lie above that of the strings.
-const GOAL: f64 = 5.0;
+const GOAL: f64 = 2.0;
 const PIPELINE: u64 = 32;
 
 fn measure(settings: &Settings) -> Result<Vec<Line>> {
@@ -40,28 +40,27 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
         let strings = fill(Server::plain(settings)?, &FillString(work), entries)?;
         eprintln!(
             "  run {number} of {}: wait {:?}, strings {:?}; held {:?}, strings {:?}",
-            settings.runs, ours.wait, strings.wait, ours.held, strings.held
+            settings.runs, ours.longest, strings.longest, ours.held, strings.held
         );
         fills.push((ours, strings));
     }
+    let line = |what: &str, of: fn(&Waits) -> Duration, goal| {
+        line(&fills, format!("{what}, {entries} entries"), of, goal)
+    };
     Ok(vec![
-        line(
-            &fills,
-            format!("longest PING, {entries} entries"),
-            |longest| longest.wait,
-            Some(GOAL),
-        ),
-        line(&fills, "most server CPU in a PING".into(), |longest| longest.held, None),
+        line("longest PING", |waits| waits.longest, Some(GOAL)),
+        line("99.99% of PINGs", |waits| waits.most, None),
+        line("most server CPU in a PING", |waits| waits.held, None),
     ])
 }
 
 fn line(
-    fills: &[(Longest, Longest)],
+    fills: &[(Waits, Waits)],
     what: String,
-    of: impl Fn(&Longest) -> Duration,
+    of: fn(&Waits) -> Duration,
     goal: Option<f64>,
 ) -> Line {
-    let millis = |longest: &Longest| of(longest).as_secs_f64() * 1e3;
+    let millis = |waits: &Waits| of(waits).as_secs_f64() * 1e3;
     let ours = Stat::of(fills.iter().map(|(ours, _)| millis(ours)).collect());
     let strings = Stat::of(fills.iter().map(|(_, strings)| millis(strings)).collect());
     let differences = fills.iter().map(|(ours, strings)| millis(ours) - millis(strings)).collect();
@@ -77,10 +76,10 @@ fn line(
 }
 
 /// Fills the server with `side` while another client PINGs it.
-fn fill<S: Side>(server: Server, side: &S, entries: u64) -> Result<Longest> {
+fn fill<S: Side>(server: Server, side: &S, entries: u64) -> Result<Waits> {
     let mut con = server.connect()?;
-    let (longest, _) = pinger::during(&server, Duration::ZERO, || {
+    let (waits, _) = pinger::during(&server, Duration::ZERO, || {
         run(&server, &mut con, side, 0..entries, PIPELINE)
     })?;
-    Ok(longest)
+    Ok(waits)
 }

@@ -17,32 +17,34 @@
 //! | until memory is back | the same until `used_memory` is within 5% of what it was before the entries came, for which the server has to shrink its own tables; the script never gets there, so it is the time until its reply |
 //! | keys left, dead names left | DBSIZE; names of killed entries in tag sets or in our index |
 //! | memory left | what `used_memory` lies above its level before the entries, when the server has settled |
-//! | reclaim with a replica | CPU time of the main thread per entry, the command's included, with a replica attached, in a run of its own without PINGs |
+//! | reclaim with a replica | CPU time of the main thread per entry, of the largest tag, in a run of its own (`reclaim/cpu.rs`) |
 //!
 //! Nobody cleans up the other tag sets of the killed entries: the script knows one tag, and to read the
 //! tags of each entry would cost it as much again.
 
-use std::collections::HashMap;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use redis::{Cmd, Connection, Pipeline, Value};
 
-use super::{Fill, FillTagged, Row};
+use super::{Charted, Fill, FillTagged, Row, Run};
 use crate::args::Settings;
+use crate::chart::{Chart, Curve};
 use crate::measure::{Stat, Which};
-use crate::pinger::{self, Longest};
+use crate::pinger::{self, Waits};
 use crate::pipeline::{run, Side, DEPTH};
-use crate::server::{info, used_memory, Server};
+use crate::server::{dbsize, health, info, used_memory, Server};
+use crate::sizes::{self, short, SMALLEST};
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
+
+mod cpu;
 
 pub const ROW: Row = Row {
     name: "reclaim",
     about: "TAGINVAL and its reclaim against SSCAN + UNLINK in a script",
-    slow: true,
-    run: measure,
+    run: Run::Curves(measure),
 };
 
 /// Milliseconds that the command may take.
@@ -53,10 +55,7 @@ const GROWTH_GOAL: f64 = 2.0;
 const WAIT_GOAL: f64 = 2.0;
 /// Of the memory in use before the entries came, what may be in use beyond it afterwards.
 const MEMORY_GOAL: f64 = 0.05;
-/// CPU per entry, over that of the script.
-const CPU_GOAL: f64 = 0.25;
 
-const SMALLEST: u64 = 1_000;
 const KEYS_PER_USER: u64 = 10;
 const PING_PAUSE: Duration = Duration::from_micros(100);
 /// Between two looks at how far the reclaim is.
@@ -80,9 +79,9 @@ redis.call('UNLINK', KEYS[1])
 return killed
 ";
 
-fn measure(settings: &Settings) -> Result<Vec<Line>> {
+fn measure(settings: &Settings) -> Result<Charted> {
     let (mut lines, mut growth) = (Vec::new(), Vec::new());
-    for entries in sizes(settings.reclaim_entries) {
+    for entries in sizes::up_to(settings.reclaim_entries) {
         let name = short(entries);
         let mut runs = Runs(Vec::new());
         for number in 1..=settings.runs {
@@ -93,15 +92,18 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
             eprintln!("  {name}, run {number} of {}: {ours}; script {script}", settings.runs);
             runs.0.push((ours, script));
         }
-        growth.push((name.clone(), runs.stats(|run| run.command)));
+        growth.push((entries, runs.stats(|run| run.command)));
         lines.extend(runs.lines(&name));
+        if entries == settings.reclaim_entries {
+            lines.extend(cpu::lines(settings, entries, &name)?);
+        }
     }
     if let [(smallest, small), .., (largest, large)] = growth.as_slice() {
         let times = [large.0.median / small.0.median, large.1.median / small.1.median];
-        let what = format!("command, {largest} over {smallest}");
+        let what = format!("command, {} over {}", short(*largest), short(*smallest));
         lines.push(line(what, "x", Some(GROWTH_GOAL), times.map(Stat::one).into()));
     }
-    Ok(lines)
+    Ok((lines, chart(growth)))
 }
 
 /// A line of which ours is judged by itself.
@@ -117,17 +119,21 @@ fn line(what: String, unit: &'static str, goal: Option<f64>, (ours, script): (St
     }
 }
 
-/// Powers of ten up to `most`, and `most`.
-fn sizes(most: u64) -> Vec<u64> {
-    let tens = std::iter::successors(Some(SMALLEST), |size| size.checked_mul(10));
-    tens.take_while(|&size| size < most).chain([most]).collect()
-}
-
-fn short(count: u64) -> String {
-    match count {
-        n if n % 1_000_000 == 0 => format!("{}M", n / 1_000_000),
-        n if n % 1_000 == 0 => format!("{}k", n / 1_000),
-        n => n.to_string(),
+/// The command's time beside the script's.
+fn chart(growth: Vec<(u64, (Stat, Stat))>) -> Chart {
+    let curve = |name: &str, of: fn(&(Stat, Stat)) -> Stat| Curve {
+        name: name.into(),
+        points: growth.iter().map(|(entries, stats)| (*entries, of(stats))).collect(),
+    };
+    Chart {
+        title: "Invalidating a tag, by the number of its members".into(),
+        x: "members".into(),
+        y: "the server's time for the command, ms".into(),
+        log_y: true,
+        curves: vec![
+            curve("TAGINVAL", |stats| stats.0),
+            curve("SSCAN + UNLINK in a script", |stats| stats.1),
+        ],
     }
 }
 
@@ -136,8 +142,8 @@ struct Killed {
     /// Milliseconds, as all times here.
     command: f64,
     seen: f64,
-    during: Longest,
-    without: Longest,
+    during: Waits,
+    without: Waits,
     /// Until nothing waits for reclaim. The script: until it ended, as also the next.
     gone: f64,
     /// Until memory is back; infinite where it did not come back in time.
@@ -147,8 +153,6 @@ struct Killed {
     /// Megabytes, and how many there may be.
     memory_left: f64,
     memory_goal: f64,
-    /// Microseconds of the main thread per entry.
-    cpu: f64,
 }
 
 impl std::fmt::Display for Killed {
@@ -156,15 +160,14 @@ impl std::fmt::Display for Killed {
         write!(
             f,
             "command {:.3} ms, PING {:.2} ms, without {:.2} ms, held {:.2} ms, without {:.2} ms, \
-             gone in {:.0} ms, memory in {:.0} ms, {:.2} us CPU",
+             gone in {:.0} ms, memory in {:.0} ms",
             self.command,
-            millis(self.during.wait),
-            millis(self.without.wait),
+            millis(self.during.longest),
+            millis(self.without.longest),
             millis(self.during.held),
             millis(self.without.held),
             self.gone,
             self.back,
-            self.cpu,
         )
     }
 }
@@ -181,12 +184,22 @@ fn start(settings: &Settings, which: Which) -> Result<Server> {
 }
 
 fn fill(server: &Server, which: Which, work: Workload, entries: u64) -> Result<()> {
-    let mut con = server.connect()?;
     match which {
-        Which::Ours => run(server, &mut con, &Fill(work), 0..entries, DEPTH)?,
-        Which::Alternative => run(server, &mut con, &FillTagged(work), 0..entries, DEPTH)?,
-    };
-    Ok(())
+        Which::Ours => run_all(server, &Fill(work), entries),
+        Which::Alternative => run_all(server, &FillTagged(work), entries),
+    }
+}
+
+/// Runs the calls up to `entries` over two connections, so that the server has work while one of them
+/// builds a pipeline.
+fn run_all<S: Side + Sync>(server: &Server, side: &S, entries: u64) -> Result<()> {
+    let half = |calls| run(server, &mut server.connect()?, side, calls, DEPTH);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| half(0..entries / 2));
+        half(entries / 2..entries)?;
+        other.join().map_err(|_| anyhow!("a filling thread panicked"))??;
+        Ok(())
+    })
 }
 
 /// The command that kills all entries by the tag that they share, and its name in commandstats.
@@ -258,7 +271,6 @@ fn kill(settings: &Settings, which: Which, entries: u64) -> Result<Killed> {
         names_left: names_left as f64,
         memory_left: memory_left as f64 / 1e6,
         memory_goal: memory_goal / 1e6,
-        cpu: cpu(settings, which, entries)?,
     })
 }
 
@@ -282,7 +294,7 @@ fn time_kill(
     command: &Cmd,
     entries: u64,
     enough: u64,
-) -> Result<(Longest, Took)> {
+) -> Result<(Waits, Took)> {
     pinger::during(server, PING_PAUSE, || {
         let start = Instant::now();
         let killed: u64 = command.query(con)?;
@@ -321,18 +333,6 @@ fn look(con: &mut Connection) -> Result<(u64, u64)> {
     Ok((dbsize(con)?, used_memory(con)?))
 }
 
-fn dbsize(con: &mut Connection) -> Result<u64> {
-    Ok(redis::cmd("DBSIZE").query(con)?)
-}
-
-fn health(con: &mut Connection, field: &str) -> Result<u64> {
-    let health: HashMap<String, Value> = redis::cmd("APIKEY.HEALTH").query(con)?;
-    match health.get(field) {
-        Some(&Value::Int(number)) => Ok(u64::try_from(number)?),
-        other => anyhow::bail!("HEALTH has no number under {field}: {other:?}"),
-    }
-}
-
 /// How often the server ran a command, and how long that took by its own account.
 fn server_time(con: &mut Connection, stat: &str) -> Result<(u64, Duration)> {
     let stats = info(con, "commandstats", stat)?;
@@ -349,7 +349,7 @@ fn names_left(server: &Server, which: Which, work: Workload, entries: u64) -> Re
     match which {
         Which::Ours => Ok(health(&mut con, "records")? + health(&mut con, "tags")?),
         Which::Alternative => {
-            run(server, &mut con, &Stale(work), 0..entries, DEPTH)?;
+            run_all(server, &Stale(work), entries)?;
             Ok(2 * entries)
         }
     }
@@ -373,42 +373,6 @@ impl Side for Stale {
     }
 }
 
-/// Microseconds of the main thread per entry, until both it and a replica have all of them gone.
-fn cpu(settings: &Settings, which: Which, entries: u64) -> Result<f64> {
-    const LOOK_PAUSE: Duration = Duration::from_millis(20);
-    let work = Workload::new(entries, KEYS_PER_USER);
-    let (server, replica) = (start(settings, which)?, start(settings, which)?);
-    replica.follow(&server)?;
-    let (mut con, mut replica_con) = (server.connect()?, replica.connect()?);
-    let (command, _) = killer(&mut con, which, work)?;
-    fill(&server, which, work, entries)?;
-    let full = dbsize(&mut con)?;
-    // Whoever carried the tag, and on the script's side its set.
-    let left = match which {
-        Which::Ours => full - entries,
-        Which::Alternative => full - entries - 1,
-    };
-    wait_for_keys(&mut replica_con, full, LOOK_PAUSE)?;
-    replica.settle()?;
-    server.settle()?;
-
-    let before = server.cpu()?;
-    let killed: u64 = command.query(&mut con)?;
-    ensure!(killed == entries, "it killed {killed} of {entries} entries");
-    wait_for_keys(&mut con, left, LOOK_PAUSE)?;
-    wait_for_keys(&mut replica_con, left, LOOK_PAUSE)?;
-    Ok((server.cpu()? - before).as_secs_f64() * 1e6 / entries as f64)
-}
-
-fn wait_for_keys(con: &mut Connection, keys: u64, pause: Duration) -> Result<()> {
-    let start = Instant::now();
-    while dbsize(con)? != keys {
-        ensure!(start.elapsed() < RECLAIM_TIMEOUT, "there are not {keys} keys");
-        sleep(pause);
-    }
-    Ok(())
-}
-
 /// Both sides, run by run, of one size.
 struct Runs(Vec<(Killed, Killed)>);
 
@@ -423,14 +387,13 @@ impl Runs {
     fn lines(&self, name: &str) -> Vec<Line> {
         let line =
             |what: &str, unit, goal, stats| line(format!("{name}: {what}"), unit, goal, stats);
-        let during = self.stats(|run| millis(run.during.wait));
-        let without = self.stats(|run| millis(run.without.wait));
+        let during = self.stats(|run| millis(run.during.longest));
+        let without = self.stats(|run| millis(run.without.longest));
         // The median of the longest less the median of the longest; the spread run by run.
-        let mut beyond = self.stats(|run| millis(run.during.wait) - millis(run.without.wait));
+        let mut beyond = self.stats(|run| millis(run.during.longest) - millis(run.without.longest));
         beyond.0.median = during.0.median - without.0.median;
         beyond.1.median = during.1.median - without.1.median;
         let memory_goal = self.stats(|run| run.memory_goal).0.median;
-        let cpu_ratios = self.0.iter().map(|(ours, script)| ours.cpu / script.cpu).collect();
         vec![
             line("command", "ms", Some(COMMAND_GOAL), self.stats(|run| run.command)),
             line("seen by its caller", "ms", None, self.stats(|run| run.seen)),
@@ -443,33 +406,6 @@ impl Runs {
             line("keys left", "", Some(0.0), self.stats(|run| run.keys_left)),
             line("dead names left", "", Some(0.0), self.stats(|run| run.names_left)),
             line("memory left", "MB", Some(memory_goal), self.stats(|run| run.memory_left)),
-            Line {
-                judged: Judged::Ratio,
-                result: Stat::of(cpu_ratios),
-                ..line(
-                    "reclaim with a replica",
-                    "us CPU",
-                    Some(CPU_GOAL),
-                    self.stats(|run| run.cpu),
-                )
-            },
         ]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_ten_up_to_the_largest() {
-        assert_eq!(sizes(1_000_000), [1_000, 10_000, 100_000, 1_000_000]);
-        assert_eq!(sizes(1_000), [1_000]);
-        assert_eq!(sizes(25_000), [1_000, 10_000, 25_000]);
-    }
-
-    #[test]
-    fn counts_are_named_shortly() {
-        assert_eq!([1_000, 1_500, 2_000_000].map(short), ["1k", "1500", "2M"]);
     }
 }

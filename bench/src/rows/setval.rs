@@ -8,7 +8,7 @@
 
 use anyhow::Result;
 
-use super::{Fill, FillTagged, Row};
+use super::{Fill, FillTagged, Row, Run};
 use crate::args::Settings;
 use crate::measure::{Rounds, Turn, Which};
 use crate::pipeline::{run, DEPTH};
@@ -19,11 +19,10 @@ use crate::workload::Workload;
 pub const ROW: Row = Row {
     name: "setval",
     about: "SETVAL of new entries with 3 tags against SET EX + 3 SADD",
-    slow: false,
-    run: measure,
+    run: Run::Lines(measure),
 };
 
-const GOAL: f64 = 1.0;
+const GOAL: f64 = 0.7;
 
 fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let (ours, theirs) = (Server::with_module(settings)?, Server::with_module(settings)?);
