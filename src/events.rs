@@ -35,7 +35,7 @@ pub fn subscribe(ctx: Ctx) -> Result<(), Refused> {
 /// invalidation of its primary's, whose stream goes on from there; after any other start the operator
 /// says so.
 pub fn comes_dead(ctx: Ctx) -> bool {
-    ctx.is_loading() && distrusts_what_it_loads(ctx)
+    state::with(|state| state.is_loading) && distrusts_what_it_loads(ctx)
 }
 
 fn distrusts_what_it_loads(ctx: Ctx) -> bool {

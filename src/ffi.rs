@@ -153,10 +153,6 @@ impl<'a> Ctx<'a> {
             != 0
     }
 
-    pub fn is_loading(self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_LOADING != 0
-    }
-
     pub fn is_replica(self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
     }

@@ -5,7 +5,7 @@
 //! file stores it, and on the server's word that it has come by itself ([`arrived`]).
 
 use crate::error::{Error, Result};
-use crate::ffi::{self, Ctx, Held, Key, Mode, Name, Notify};
+use crate::ffi::{Ctx, Held, Key, Mode, Name, Notify};
 use crate::reclaim;
 use crate::state;
 use crate::types::{self, EntryKind};
@@ -128,6 +128,7 @@ impl<'a> OpenKey<'a> {
         &mut self,
         value: Box<EntryValue<E>>,
         expires_at: Option<i64>,
+        now: i64,
     ) -> Result<()>
     where
         EntryValue<E>: Thin,
@@ -136,8 +137,8 @@ impl<'a> OpenKey<'a> {
         if !state::with(|state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
         }
-        if !self.ctx.is_loading() {
-            value.life.stored(ffi::now());
+        if !state::with(|state| state.is_loading) {
+            value.life.stored(now);
         }
         let replaced = self.slot().entry().and_then(|old| old.life.link.place());
         state::with(|state| state.replace(database, replaced));

@@ -32,6 +32,8 @@ pub type Json = SmallVec<[u8; 1024]>;
 /// Where a field stands in the JSON of its record.
 #[derive(Clone, Debug)]
 pub struct Field {
+    /// In [`KEPT_FIELDS`], if it is one of them.
+    pub number: Option<u8>,
     /// With its quotes.
     pub name: Range<usize>,
     pub value: Range<usize>,
@@ -51,6 +53,12 @@ pub const USER_ID: u8 = 1;
 const OTHER: u8 = 15;
 
 const _: () = assert!(KEPT_FIELDS.len() <= OTHER as usize);
+
+/// The name of a kept field as JSON has it, and a colon.
+pub fn name(number: u8) -> &'static str {
+    let before = BEFORE.get(usize::from(number)).copied().unwrap_or_default();
+    before.get(1..before.len().saturating_sub(1)).unwrap_or_default()
+}
 
 /// What stands before the value of a field, if it is a string; if not, without the last quote.
 const BEFORE: [&str; KEPT_FIELDS.len()] = [
@@ -120,17 +128,13 @@ const SIZES: [(usize, usize); PATTERNS.len()] = {
 
 /// Appends fields, packed; `None` where one is not where it is said to be.
 pub fn push(json: &str, fields: &[Field], known: Known, out: &mut Vec<u8>) -> Option<()> {
-    for Field { name, value } in fields {
-        let (name, value) = (json.get(name.clone())?, json.get(value.clone())?);
-        let plain = name.strip_prefix('"')?.strip_suffix('"')?;
-        let number = KEPT_FIELDS.iter().position(|kept| *kept == plain);
-        let name_bits = number.map_or(OTHER, |number| number as u8) << 4;
+    for Field { number, name, value } in fields {
         let at = out.len();
-        out.push(name_bits);
+        out.push(number.unwrap_or(OTHER) << 4);
         if number.is_none() {
-            push_text(name, out)?;
+            push_text(json.get(name.clone())?, out)?;
         }
-        let form = push_value(value, known, out)?;
+        let form = push_value(json.get(value.clone())?, known, out)?;
         *out.get_mut(at)? |= form;
     }
     Some(())
@@ -149,8 +153,9 @@ fn push_value(value: &str, known: Known, out: &mut Vec<u8>) -> Option<u8> {
             }
         }
         [b'"', text @ .., b'"'] => {
-            for (form, pattern) in (FIRST_PATTERN..).zip(PATTERNS) {
-                if push_pattern(text, pattern, out) {
+            for (form, (pattern, (bytes, len))) in (FIRST_PATTERN..).zip(PATTERNS.iter().zip(SIZES))
+            {
+                if text.len() == len && push_pattern(text, pattern, bytes, out) {
                     return Some(form);
                 }
             }
@@ -179,11 +184,8 @@ fn push_text(text: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Appends the digits of a text, if it is of the pattern.
-fn push_pattern(mut text: &[u8], pattern: Pattern, out: &mut Vec<u8>) -> bool {
-    if text.len() != text_len(pattern) {
-        return false;
-    }
+/// Appends the digits of a text, two to each of so many bytes, if it is of the pattern.
+fn push_pattern(mut text: &[u8], pattern: Pattern, bytes: usize, out: &mut Vec<u8>) -> bool {
     let mut digits = [b'0'; MAX_DIGITS];
     let mut free = digits.as_mut_slice();
     for (count, separator) in pattern {
@@ -195,17 +197,16 @@ fn push_pattern(mut text: &[u8], pattern: Pattern, out: &mut Vec<u8>) -> bool {
         to.copy_from_slice(group);
         (free, text) = (behind, rest);
     }
-    let len = self::digits(pattern).next_multiple_of(2);
-    let Some(digits) = digits.get(..len) else { return false };
+    let Some(digits) = digits.get(..2 * bytes) else { return false };
     if !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
         return false;
     }
-    let mut bytes = [0; MAX_DIGITS / 2];
-    let Some(bytes) = bytes.get_mut(..len / 2) else { return false };
-    if const_hex::decode_to_slice(digits, bytes).is_err() {
+    let mut packed = [0; MAX_DIGITS / 2];
+    let Some(packed) = packed.get_mut(..bytes) else { return false };
+    if const_hex::decode_to_slice(digits, packed).is_err() {
         return false;
     }
-    out.extend_from_slice(bytes);
+    out.extend_from_slice(packed);
     true
 }
 

@@ -96,19 +96,40 @@ impl Header {
         }
     }
 
-    fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.expires_at.to_le_bytes());
-        for number in [self.json_len, self.fields_len, self.scopes_len] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        bytes.extend_from_slice(&[
-            self.id_len,
-            self.user_id_len,
-            self.digests,
-            self.namespace_len,
-            self.tags,
-            self.state,
-        ]);
+    fn bytes(&self) -> [u8; HEADER_BYTES] {
+        let [e0, e1, e2, e3, e4, e5, e6, e7] = self.expires_at.to_le_bytes();
+        let [j0, j1, j2, j3] = self.json_len.to_le_bytes();
+        let [f0, f1, f2, f3] = self.fields_len.to_le_bytes();
+        let [s0, s1, s2, s3] = self.scopes_len.to_le_bytes();
+        let Self { id_len, user_id_len, digests, namespace_len, tags, state, .. } = *self;
+        [
+            e0,
+            e1,
+            e2,
+            e3,
+            e4,
+            e5,
+            e6,
+            e7,
+            j0,
+            j1,
+            j2,
+            j3,
+            f0,
+            f1,
+            f2,
+            f3,
+            s0,
+            s1,
+            s2,
+            s3,
+            id_len,
+            user_id_len,
+            digests,
+            namespace_len,
+            tags,
+            state,
+        ]
     }
 
     fn digests(&self) -> Range<usize> {
@@ -174,7 +195,7 @@ impl Record<'static> {
         let mut bytes = Vec::with_capacity(
             header.namespace().end + parts.json.len() + tags::stored_bytes(&own_tags),
         );
-        header.write(&mut bytes);
+        bytes.extend_from_slice(&[0; HEADER_BYTES]);
         bytes.extend_from_slice(digests.as_flattened());
         bytes.extend_from_slice(&parts.scopes);
         let from = bytes.len();
@@ -188,9 +209,7 @@ impl Record<'static> {
                 bytes.extend_from_slice(own.as_bytes());
             }
         }
-        let mut front = Vec::with_capacity(HEADER_BYTES);
-        header.write(&mut front);
-        bytes.get_mut(..HEADER_BYTES)?.copy_from_slice(&front);
+        *bytes.first_chunk_mut()? = header.bytes();
         Some(Self { bytes: Cow::Owned(bytes), header })
     }
 
@@ -200,7 +219,7 @@ impl Record<'static> {
         let own = tags::own(caller_tags, &[])?;
         let header = Header { tags: u8::try_from(own.len()).ok()?, state: ABSENT, ..Header::NONE };
         let mut bytes = Vec::with_capacity(HEADER_BYTES + tags::stored_bytes(&own));
-        header.write(&mut bytes);
+        bytes.extend_from_slice(&header.bytes());
         tags::push(&own, &mut bytes)?;
         Some(Self { bytes: Cow::Owned(bytes), header })
     }

@@ -4,7 +4,7 @@
 //! client gets back what went in (also integers beyond 2^53).
 
 use crate::digest::{self, Digest};
-use crate::packed::Field;
+use crate::packed::{self, Field};
 use crate::scope::{self, Scope};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
@@ -156,31 +156,40 @@ impl Parts {
         let mut json = String::with_capacity(input.len());
         let (mut id, mut user_id, mut is_active) = (None, None, None);
         let (mut expires_at, mut scopes, mut digests) = (None, Vec::new(), Vec::new());
-        let mut seen: Vec<&str> = Vec::with_capacity(KEPT_FIELDS.len());
+        let (mut seen, mut others): (u16, Vec<&str>) = (0, Vec::new());
         let mut kept_fields: Vec<Field> = Vec::with_capacity(KEPT_FIELDS.len());
         for (name, value) in &fields {
             let name = name.as_ref();
             let is_digest = limits.digest_field == Some(name);
-            let kept = !is_digest && keeps(name, limits.extra_fields);
-            if !kept && !is_digest {
+            let number = (0..).zip(KEPT_FIELDS).find(|(_, kept)| *kept == name).map(|(n, _)| n);
+            if !is_digest && number.is_none() && !keeps(name, limits.extra_fields) {
                 continue;
             }
-            if seen.contains(&name) {
+            let bit = number.map_or(0, |number| 1 << number);
+            if seen & bit != 0 || others.contains(&name) {
                 return bad(format!("{name} is given twice"));
             }
-            if seen.len() == MAX_FIELDS {
+            if kept_fields.len() == MAX_FIELDS {
                 return bad(format!("record must have at most {MAX_FIELDS} fields that are kept"));
             }
-            seen.push(name);
+            seen |= bit;
+            if number.is_none() {
+                others.push(name);
+            }
             if is_digest {
                 digests = read_digests(name, value)?;
                 continue;
             }
             json.push(if json.is_empty() { '{' } else { ',' });
             let name_from = json.len();
-            push_string(name, &mut json);
-            let name_end = json.len();
-            json.push(':');
+            match number {
+                Some(number) => json.push_str(packed::name(number)),
+                None => {
+                    push_string(name, &mut json);
+                    json.push(':');
+                }
+            }
+            let name_end = json.len() - 1;
             let from = json.len();
             let text = value.get();
             match name {
@@ -209,7 +218,8 @@ impl Parts {
             if json.len() == from {
                 json.push_str(text);
             }
-            kept_fields.push(Field { name: name_from..name_end, value: from..json.len() });
+            let value = from..json.len();
+            kept_fields.push(Field { number, name: name_from..name_end, value });
         }
         let Some(id) = id else { return bad("id is missing") };
         let Some(user_id) = user_id else { return bad("user_id is missing") };
@@ -240,12 +250,12 @@ impl Parts {
     }
 }
 
+/// Whether a field beside [`KEPT_FIELDS`] is kept.
 fn keeps(name: &str, extra: ExtraFields) -> bool {
-    KEPT_FIELDS.contains(&name)
-        || match extra {
-            ExtraFields::Named(names) => names.iter().any(|extra| extra == name),
-            ExtraFields::All => true,
-        }
+    match extra {
+        ExtraFields::Named(names) => names.iter().any(|extra| extra == name),
+        ExtraFields::All => true,
+    }
 }
 
 /// The longest beginning of `name` within `max` bytes that ends between two characters; `None` when

@@ -12,6 +12,7 @@
 use crate::packed::Json;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The most bytes that a scope, a resource or an action may have.
@@ -19,27 +20,31 @@ pub const MAX_SCOPE_BYTES: usize = 1024;
 
 /// A scope as a record gives it.
 #[derive(Debug, PartialEq)]
-pub enum Scope {
-    Text(String),
+pub enum Scope<'a> {
+    Text(Cow<'a, str>),
     Object { resource: String, actions: Vec<String> },
 }
 
-impl<'de> Deserialize<'de> for Scope {
+impl<'de: 'a, 'a> Deserialize<'de> for Scope<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct ScopeVisitor;
 
         impl<'de> Visitor<'de> for ScopeVisitor {
-            type Value = Scope;
+            type Value = Scope<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a string or an object with resource and actions")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Scope, E> {
-                Ok(Scope::Text(text.to_owned()))
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Scope<'de>, E> {
+                Ok(Scope::Text(Cow::Borrowed(text)))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scope, A::Error> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Scope<'de>, E> {
+                Ok(Scope::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scope<'de>, A::Error> {
                 let (mut resource, mut actions) = (None, None);
                 while let Some(name) = map.next_key::<String>()? {
                     let twice = match name.as_str() {
@@ -269,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_scope_that_is_too_long_is_refused() {
-        assert!(push(&Scope::Text("x".repeat(MAX_SCOPE_BYTES)), &mut Vec::new()));
-        assert!(!push(&Scope::Text("x".repeat(MAX_SCOPE_BYTES + 1)), &mut Vec::new()));
+        assert!(push(&Scope::Text("x".repeat(MAX_SCOPE_BYTES).into()), &mut Vec::new()));
+        assert!(!push(&Scope::Text("x".repeat(MAX_SCOPE_BYTES + 1).into()), &mut Vec::new()));
     }
 }

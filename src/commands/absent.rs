@@ -58,7 +58,7 @@ impl Command for SetAbsent {
             return Ok(());
         }
         let expires_at = options.expires_at(now, &config::ABSENT_TTL);
-        key.store_entry(RecordValue::of(&record, events::comes_dead(ctx)), Some(expires_at))?;
+        key.store_entry(RecordValue::of(&record, events::comes_dead(ctx)), Some(expires_at), now)?;
         replicate(ctx, name, &record, expires_at);
         drop(key);
         ctx.notify(Notify::Module, c"apikey.setabsent", name);

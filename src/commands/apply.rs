@@ -3,7 +3,7 @@
 use crate::command::{must_be_replayed, Arg, Command, Keys, Spec, OVERWRITES};
 use crate::error::{Error, Result};
 use crate::events;
-use crate::ffi::{Args, Ctx, Mode, Name};
+use crate::ffi::{self, Args, Ctx, Mode, Name};
 use crate::keyspace::{self, OpenKey, Slot};
 use crate::value::{EntryValue, RecordValue};
 use apikey_engine::codec::{self, Origin, Value};
@@ -59,15 +59,16 @@ pub fn store(
     }
     let expires_at = expiry(&key);
     let come = events::comes_dead(ctx);
+    let now = ffi::now();
     match value {
         Value::Record { record, dead } => {
-            key.store_entry(RecordValue::of(&record, dead || come), expires_at)
+            key.store_entry(RecordValue::of(&record, dead || come), expires_at, now)
         }
         Value::Scopes { decisions, dead } => {
-            key.store_entry(EntryValue::new(decisions, dead || come), expires_at)
+            key.store_entry(EntryValue::new(decisions, dead || come), expires_at, now)
         }
         Value::List { list, dead } => {
-            key.store_entry(EntryValue::new(list, dead || come), expires_at)
+            key.store_entry(EntryValue::new(list, dead || come), expires_at, now)
         }
         Value::Usage(counter, leases) => key.store_usage(counter, leases, expires_at),
     }

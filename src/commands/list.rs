@@ -66,7 +66,7 @@ impl Command for SetList {
             return Ok(());
         }
         let expires_at = fill.expires_at(now, &config::LIST_TTL);
-        key.store_entry(EntryValue::new(list, events::comes_dead(ctx)), Some(expires_at))?;
+        key.store_entry(EntryValue::new(list, events::comes_dead(ctx)), Some(expires_at), now)?;
         if let Some(value) = key.entry::<List>()? {
             let list = &value.entry;
             let tags = list.label().caller_tags();

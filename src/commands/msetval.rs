@@ -134,7 +134,7 @@ impl<'a> Stored<'a> {
             return Ok(());
         }
         let value = codec::encode_record(&record, false);
-        key.store_entry(RecordValue::of(&record, false), Some(self.expires_at))?;
+        key.store_entry(RecordValue::of(&record, false), Some(self.expires_at), call.now)?;
         drop(key);
         record::notify_stored(ctx, name, true);
         self.words.extend([Word::Key(name), Word::Value(value)]);

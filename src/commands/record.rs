@@ -213,7 +213,7 @@ impl Command for SetVal {
             Expiry::Keep if exists || replayed => key.expires_at(),
             expiry => Some(expiry.at(now, &config::VALIDATION_TTL)),
         };
-        key.store_entry(RecordValue::of(&record, events::comes_dead(ctx)), expires_at)?;
+        key.store_entry(RecordValue::of(&record, events::comes_dead(ctx)), expires_at, now)?;
         replicate(ctx, name, &record, expires_at);
         drop(key);
         notify_stored(ctx, name, expires_at.is_some());

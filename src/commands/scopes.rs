@@ -67,7 +67,11 @@ impl Command for SetScope {
             return Ok(());
         }
         let expires_at = decisions.expires_at();
-        key.store_entry(EntryValue::new(decisions, events::comes_dead(ctx)), Some(expires_at))?;
+        key.store_entry(
+            EntryValue::new(decisions, events::comes_dead(ctx)),
+            Some(expires_at),
+            now,
+        )?;
         given.replicate(ctx, args);
         drop(key);
         ctx.notify(Notify::Module, c"apikey.setscope", name);
