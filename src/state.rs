@@ -16,6 +16,7 @@ use apikey_engine::database::{tags_in_index, Database, Held, Totals};
 use apikey_engine::entry::Entry;
 use apikey_engine::fence::{Fence, Token};
 use apikey_engine::lease::{Id, Ids, Leases, Terms};
+use apikey_engine::record::Record;
 use apikey_engine::refusals::Refusals;
 use apikey_engine::segments::Place;
 use apikey_engine::stats::Stats;
@@ -48,6 +49,7 @@ pub struct State {
     pub reclaim: Timer,
     /// Whether the server loads an RDB or an AOF.
     pub is_loading: bool,
+    scratch: Vec<u8>,
 }
 
 /// A value that only the holder of the server's global lock reaches.
@@ -88,7 +90,20 @@ impl State {
             era: 1,
             reclaim: Timer::default(),
             is_loading: false,
+            scratch: Vec::new(),
         }
+    }
+
+    /// Lends a record's JSON, which stands in memory that is used again.
+    pub fn with_json<T>(&mut self, record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
+        const KEPT: usize = 64 << 10;
+        self.scratch.clear();
+        record.write_json(&mut self.scratch);
+        let result = body(&self.scratch);
+        if self.scratch.capacity() > KEPT {
+            self.scratch = Vec::new();
+        }
+        result
     }
 
     pub fn region(&self, number: i32) -> Option<&Region> {

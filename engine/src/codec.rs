@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn the_bytes_of_each_version_stay_what_they_are() {
         let scopes = b"t\x03\0a:*";
-        let fields = b"\x01\x01\0k\x11\x01\0u\x52\x4a";
+        let fields = b"\x01\x01k\x11\x01u\x52\x40\x07[\"a:*\"]";
         let mut expected = b"r\x02\x01".to_vec();
         expected.extend_from_slice(&i64::MAX.to_le_bytes());
         for number in [JSON.len(), fields.len(), scopes.len()] {

@@ -11,7 +11,7 @@
 
 use crate::digest::{Digest, DIGEST_BYTES};
 use crate::entry::{Entry, Kind};
-use crate::packed::{self, Json, Known};
+use crate::packed::{self, Id};
 use crate::sanitise::{Limits, Parts, Text, MAX_STORED_BYTES};
 use crate::scope;
 use crate::tags::{self, ID, KIND, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER};
@@ -199,8 +199,7 @@ impl Record<'static> {
         bytes.extend_from_slice(digests.as_flattened());
         bytes.extend_from_slice(&parts.scopes);
         let from = bytes.len();
-        let known = Known { expires_at: header.expires_at, scopes: &parts.scopes };
-        packed::push(&parts.json, &parts.fields, known, &mut bytes)?;
+        packed::push(&parts.json, &parts.fields, &mut bytes)?;
         header.fields_len = u32::try_from(bytes.len() - from).ok()?;
         bytes.extend_from_slice(namespace);
         tags::push(&own_tags, &mut bytes)?;
@@ -280,18 +279,18 @@ impl<'a> Record<'a> {
     }
 
     /// The sanitised record as JSON; nothing for an absent one.
-    pub fn json(&self) -> Json {
-        let mut json = Json::new();
-        if !self.is_absent() {
-            json.reserve(self.header.json_len as usize);
-            packed::write_json(self.slice(self.header.fields()), self.known(), &mut json);
-        }
+    pub fn json(&self) -> Vec<u8> {
+        let mut json = Vec::new();
+        self.write_json(&mut json);
         json
     }
 
-    fn known(&self) -> Known<'_> {
-        let scopes = self.slice(self.header.scopes());
-        Known { expires_at: self.header.expires_at, scopes }
+    /// Appends what [`Record::json`] is.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        if !self.is_absent() {
+            out.reserve(self.header.json_len as usize + packed::SPARE);
+            packed::write_json(self.slice(self.header.fields()), out);
+        }
     }
 
     /// The stored digests, one behind the other.
@@ -334,12 +333,12 @@ impl<'a> Record<'a> {
     }
 
     /// What an id says; `escaped` is where it stands if the fields have it escaped.
-    fn id(&self, name: u8, escaped: Range<usize>) -> Json {
+    fn id(&self, name: u8, escaped: Range<usize>) -> Id {
         if !escaped.is_empty() {
-            return Json::from_slice(self.slice(escaped));
+            return Id::from_slice(self.slice(escaped));
         }
-        let mut id = Json::new();
-        packed::write_id(self.slice(self.header.fields()), name, self.known(), &mut id);
+        let mut id = Id::new();
+        packed::write_id(self.slice(self.header.fields()), name, &mut id);
         id
     }
 

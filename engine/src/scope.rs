@@ -9,7 +9,6 @@
 //! `o`), for an object the number of its actions, then the texts, each behind its length. Numbers
 //! have two bytes, the lower first. [`push`] writes them, [`grant`] reads them.
 
-use crate::packed::Json;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -99,22 +98,6 @@ pub fn push(scope: &Scope, bytes: &mut Vec<u8>) -> bool {
             push_text(resource, bytes) && actions.iter().all(|action| push_text(action, bytes))
         }
     }
-}
-
-/// Appends the JSON array of scopes that are texts of plain characters, as `bytes` (made by [`push`])
-/// have them; false where one is none.
-pub fn write_array(mut bytes: &[u8], out: &mut Json) -> bool {
-    out.push(b'[');
-    let mut is_first = true;
-    while let Some((&TEXT, rest)) = bytes.split_first() {
-        bytes = rest;
-        out.extend_from_slice(if is_first { b"\"" } else { b",\"" });
-        out.extend_from_slice(next_text(&mut bytes));
-        out.push(b'"');
-        is_first = false;
-    }
-    out.push(b']');
-    bytes.is_empty()
 }
 
 /// Whether the scopes in `bytes` (made by [`push`]) grant the request.

@@ -19,6 +19,7 @@ use apikey_engine::record::Record;
 use apikey_engine::refusals::told;
 use apikey_engine::sanitise::{BadRecord, Limits, Parts};
 use apikey_engine::verdict::{judge, Verdict};
+use smallvec::SmallVec;
 
 pub struct SetVal;
 
@@ -275,7 +276,8 @@ impl Command for Validate {
         options::redact_secrets(ctx, args);
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let mut options = Options::new(args, 2);
-        let (mut secret, mut digest, mut requests) = (None, None, 0);
+        let (mut secret, mut digest) = (None, None);
+        let mut requests = SmallVec::<[&[u8]; 4]>::new();
         while let Some(option) = options.next_name() {
             if is(option, "SECRET") {
                 let value = options::secret(options.value("SECRET")?)?;
@@ -287,12 +289,12 @@ impl Command for Validate {
                         "SCOPE must be between 1 and {MAX_REQUEST_BYTES} bytes"
                     )));
                 }
-                if requests == MAX_REQUESTS {
+                if requests.len() == MAX_REQUESTS {
                     return Err(Error::err(format_args!(
                         "SCOPE is given more than {MAX_REQUESTS} times"
                     )));
                 }
-                requests += 1;
+                requests.push(scope);
             } else if is(option, "DIGEST") {
                 let value = options::digest(options.value("DIGEST")?)?;
                 set_once(&mut digest, "DIGEST", value)?;
@@ -317,33 +319,28 @@ impl Command for Validate {
             return Ok(());
         };
         let record = &value.entry.record();
-        let verdict = judge(record, secret.or(digest).as_ref(), scopes(args), now);
+        let verdict = judge(record, secret.or(digest).as_ref(), requests.iter().copied(), now);
         state::with(|state| state.stats.count_hit(verdict, now));
         if let Some((code, _)) = told(verdict) {
             let scope = match verdict {
-                Verdict::Forbidden(number) => scopes(args).nth(number),
+                Verdict::Forbidden(number) => requests.get(number).copied(),
                 _ => None,
             };
             drop(key);
             log::note(ctx, name, verdict, scope, now);
             reply(ctx, code, scope);
         } else if verdict == Verdict::Valid {
-            reply(ctx, "VALID", Some(&record.json()));
+            state::with(|state| {
+                state.with_json(record, |json| reply(ctx, "VALID", Some(json)));
+            });
         } else {
             ctx.reply_array(3);
             ctx.reply_bulk(b"UNVERIFIED");
-            ctx.reply_bulk(&record.json());
+            state::with(|state| state.with_json(record, |json| ctx.reply_bulk(json)));
             ctx.reply_bulk(token(ctx, now).text().as_bytes());
         }
         Ok(())
     }
-}
-
-/// The requested scopes of a call that was parsed: each of its options has one value.
-fn scopes<'a>(args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
-    (2..args.len()).step_by(2).filter_map(move |at| {
-        is(args.get(at)?.bytes(), "SCOPE").then(|| args.get(at + 1).map(Name::bytes))?
-    })
 }
 
 pub(super) fn reply_miss(ctx: Ctx, now: i64) {
