@@ -8,7 +8,7 @@
 //! tag's list; a tag's list holds the places of its items. So an item leaves each list in constant
 //! time: the list's last member moves into its position and is told so. A tag with one member, as
 //! `apikey:id:..` always has, holds it in itself and has no list. Tags are found by a hash table that
-//! grows by one bucket at a time ([`crate::buckets`]).
+//! grows by one page at a time ([`crate::buckets`]).
 //!
 //! **Fingerprints.** The index does not keep the names of tags: nobody asks it for them, entries
 //! know their own. It knows a tag by 128 bits of SipHash under a key that is drawn at each start and
@@ -176,8 +176,6 @@ pub struct CondemnedWalk {
 #[derive(Debug)]
 struct Tag {
     fingerprint: Fingerprint,
-    /// The next tag of the same bucket.
-    next: Place,
     members: Members,
 }
 
@@ -414,14 +412,9 @@ impl TagIndex {
     }
 
     fn find(&self, fingerprint: Fingerprint) -> Option<Place> {
-        let mut place = self.buckets.head(self.buckets.of(fingerprint.hash()));
-        loop {
-            let tag = self.tags.get(place)?;
-            if tag.fingerprint == fingerprint {
-                return Some(place);
-            }
-            place = tag.next;
-        }
+        self.buckets.find(fingerprint.hash(), |place| {
+            self.tags.get(place).is_some_and(|tag| tag.fingerprint == fingerprint)
+        })
     }
 
     fn join(&mut self, fingerprint: Fingerprint, item: Place) -> Option<Membership> {
@@ -520,61 +513,14 @@ impl TagIndex {
     }
 
     fn add_tag(&mut self, fingerprint: Fingerprint, item: Place) -> Option<Place> {
-        if self.tags.len() >= self.buckets.count() {
-            if let Some(buddy) = self.buckets.grow() {
-                let chain = self.buckets.head(buddy);
-                self.buckets.set_head(buddy, NOWHERE);
-                self.link_chain(chain);
-            }
-        }
-        let place =
-            self.tags.insert(Tag { fingerprint, next: NOWHERE, members: Members::One(item) })?;
-        self.link(place);
+        let place = self.tags.insert(Tag { fingerprint, members: Members::One(item) })?;
+        self.buckets.insert(fingerprint.hash(), place);
         Some(place)
     }
 
-    /// Puts a tag at the head of its bucket and returns the tag that it was linked to before.
-    fn link(&mut self, place: Place) -> Place {
-        let Some(tag) = self.tags.get_mut(place) else { return NOWHERE };
-        let bucket = self.buckets.of(tag.fingerprint.hash());
-        let followed_by = std::mem::replace(&mut tag.next, self.buckets.head(bucket));
-        self.buckets.set_head(bucket, place);
-        followed_by
-    }
-
-    fn link_chain(&mut self, mut place: Place) {
-        while place != NOWHERE {
-            place = self.link(place);
-        }
-    }
-
     fn remove_tag(&mut self, place: Place) {
-        let Some(tag) = self.tags.remove(place) else { return };
-        let bucket = self.buckets.of(tag.fingerprint.hash());
-        let mut before = self.buckets.head(bucket);
-        if before == place {
-            self.buckets.set_head(bucket, tag.next);
-        } else {
-            while let Some(other) = self.tags.get_mut(before) {
-                if other.next == place {
-                    other.next = tag.next;
-                    break;
-                }
-                before = other.next;
-            }
-        }
-        // Two steps a removal catch up with a load that falls by half of a bucket.
-        for _ in 0..2 {
-            if self.buckets.count() <= 2 * self.tags.len() {
-                break;
-            }
-            match self.buckets.shrink() {
-                Some((chain, _)) => self.link_chain(chain),
-                None => break,
-            }
-        }
-        if self.tags.is_empty() {
-            self.buckets = Buckets::default();
+        if let Some(tag) = self.tags.remove(place) {
+            self.buckets.remove(tag.fingerprint.hash(), place);
         }
     }
 
