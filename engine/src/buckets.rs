@@ -173,6 +173,13 @@ impl Buckets {
         }
     }
 
+    /// Reads where a search for this hash begins, for [`TagIndex`](crate::tag_index::TagIndex) to have it
+    /// in the cache.
+    pub fn touch(&self, hash: u32) -> u32 {
+        let page = self.pages.get(self.page_of(hash));
+        page.and_then(|page| page.slots.get(page.home(hash))).map_or(0, |entry| entry.hash)
+    }
+
     /// A place with this hash that `is` the one.
     pub fn find(&self, hash: u32, is: impl FnMut(Place) -> bool) -> Option<Place> {
         let page = self.pages.get(self.page_of(hash))?;

@@ -52,6 +52,7 @@ use crate::buckets::Buckets;
 use crate::segments::{Place, Segments, Slab};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
+use std::hint::black_box;
 use std::ops::Range;
 
 /// A tag, as the index knows it.
@@ -301,6 +302,7 @@ impl TagIndex {
         if !self.has_room() || tags.len() > MAX_ITEM_TAGS {
             return None;
         }
+        self.touch(tags.iter().copied());
         let place = self.items.insert(Item { packed: Box::default() })?;
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
@@ -365,6 +367,7 @@ impl TagIndex {
     pub fn remove(&mut self, place: Place) -> bool {
         let Some(item) = self.items.remove(place) else { return false };
         self.owned_bytes -= item.packed.len();
+        self.touch(item.own());
         for membership in item.memberships() {
             self.leave(membership);
         }
@@ -483,6 +486,12 @@ impl TagIndex {
         let start = end.saturating_sub(most).max(condemned);
         let next = if start > condemned { start as u64 } else { 0 };
         (start.min(end)..end, next)
+    }
+
+    /// Reads the tags' beginnings in the hash table one right after the other, so that the processor waits
+    /// for them together and not for each in its turn.
+    fn touch(&self, tags: impl Iterator<Item = Fingerprint>) {
+        black_box(tags.fold(0, |seen, tag| seen ^ self.buckets.touch(tag.hash())));
     }
 
     fn find(&self, fingerprint: Fingerprint) -> Option<Owner> {
