@@ -2,77 +2,112 @@
 //!
 //! A `Vec` of two million elements stalls the server for 40 ms when it grows, because it moves all
 //! of them. [`Segments`] keeps its elements in segments of [`SEGMENT`]: growing allocates one
-//! segment and moves nothing (only the first segment grows by doubling, so that a short sequence is
-//! small). [`Slab`] hands out places whose number stays the same until they are freed, in blocks of a
+//! segment and moves nothing (only the first segment grows by a half of itself, so that a short sequence
+//! is small). [`Slab`] hands out places whose number stays the same until they are freed, in blocks of a
 //! few, and frees a block with its last value, so that memory follows what lives.
 
 /// Elements in one segment.
 pub const SEGMENT: usize = 1024;
 
-/// A vector in segments: push, pop and access by position in constant time.
+/// The least by which a first segment grows: what fills the least allocation with numbers of 4 bytes.
+const MIN_STEP: usize = 4;
+
+/// A vector in segments: push, pop and access by position in constant time. A short one is a single
+/// allocation.
 #[derive(Debug)]
 pub struct Segments<T> {
+    first: Vec<T>,
+    /// What follows a first one that is full; none of them is empty.
+    rest: Option<Box<Rest<T>>>,
+}
+
+#[derive(Debug)]
+struct Rest<T> {
     segments: Vec<Vec<T>>,
 }
 
 impl<T> Default for Segments<T> {
     fn default() -> Self {
-        Self { segments: Vec::new() }
+        Self { first: Vec::new(), rest: None }
     }
 }
 
 impl<T> Segments<T> {
     pub fn len(&self) -> usize {
-        match self.segments.last() {
-            None => 0,
-            Some(last) => (self.segments.len() - 1) * SEGMENT + last.len(),
+        match self.rest.as_ref().and_then(|rest| Some((rest.segments.len(), rest.segments.last()?)))
+        {
+            None => self.first.len(),
+            Some((count, last)) => count * SEGMENT + last.len(),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.first.is_empty()
     }
 
     pub fn get(&self, at: usize) -> Option<&T> {
-        self.segments.get(at / SEGMENT)?.get(at % SEGMENT)
+        match (at / SEGMENT).checked_sub(1) {
+            None => self.first.get(at),
+            Some(nth) => self.rest.as_ref()?.segments.get(nth)?.get(at % SEGMENT),
+        }
     }
 
     pub fn get_mut(&mut self, at: usize) -> Option<&mut T> {
-        self.segments.get_mut(at / SEGMENT)?.get_mut(at % SEGMENT)
+        match (at / SEGMENT).checked_sub(1) {
+            None => self.first.get_mut(at),
+            Some(nth) => self.rest.as_mut()?.segments.get_mut(nth)?.get_mut(at % SEGMENT),
+        }
     }
 
     pub fn push(&mut self, value: T) {
-        match self.segments.last_mut() {
+        if self.first.len() < SEGMENT {
+            if self.first.len() == self.first.capacity() {
+                let more = (self.first.len() / 2).max(MIN_STEP);
+                self.first.reserve_exact(more.min(SEGMENT - self.first.len()));
+            }
+            self.first.push(value);
+            return;
+        }
+        let rest = self.rest.get_or_insert_with(|| Box::new(Rest { segments: Vec::new() }));
+        match rest.segments.last_mut() {
             Some(last) if last.len() < SEGMENT => last.push(value),
-            Some(_) => {
+            _ => {
                 let mut segment = Vec::with_capacity(SEGMENT);
                 segment.push(value);
-                self.segments.push(segment);
+                rest.segments.push(segment);
             }
-            None => self.segments.push(vec![value]),
         }
     }
 
     pub fn pop(&mut self) -> Option<T> {
-        let is_first = self.segments.len() == 1;
-        let last = self.segments.last_mut()?;
-        let value = last.pop();
-        if last.is_empty() {
-            self.segments.pop();
-            if is_first {
-                *self = Self::default();
+        if let Some(rest) = &mut self.rest {
+            let last = rest.segments.last_mut()?;
+            let value = last.pop();
+            if last.is_empty() {
+                rest.segments.pop();
             }
-        } else if is_first && last.len() <= last.capacity() / 4 {
-            last.shrink_to(last.capacity() / 2);
+            if rest.segments.is_empty() {
+                self.rest = None;
+            }
+            return value;
+        }
+        let value = self.first.pop();
+        if self.first.is_empty() {
+            self.first = Vec::new();
+        } else if self.first.len() <= self.first.capacity() / 4 {
+            self.first.shrink_to(self.first.capacity() / 2);
         }
         value
     }
 
     /// Bytes of the segments themselves, without what the elements own.
     pub fn bytes(&self) -> usize {
-        let full = self.segments.len().saturating_sub(1) * SEGMENT;
-        let last = self.segments.last().map_or(0, Vec::capacity);
-        (full + last) * size_of::<T>() + self.segments.capacity() * size_of::<Vec<T>>()
+        let rest = self.rest.as_ref().map_or(0, |rest| {
+            size_of::<Rest<T>>()
+                + rest.segments.len() * SEGMENT * size_of::<T>()
+                + rest.segments.capacity() * size_of::<Vec<T>>()
+        });
+        self.first.capacity() * size_of::<T>() + rest
     }
 }
 

@@ -6,9 +6,12 @@
 //! **Representation.** Items and tags stand in slabs and are known by their place. An item holds, in
 //! one allocation, its name and for each of its tags the tag's place and its own position in that
 //! tag's list; a tag's list holds the places of its items. So an item leaves each list in constant
-//! time: the list's last member moves into its position and is told so. A tag with one member, as
-//! `apikey:id:..` always has, holds it in itself and has no list. Tags are found by a hash table that
-//! grows by one bucket at a time ([`crate::buckets`]).
+//! time: the list's last member moves into its position and is told so. Tags are found by a hash table
+//! that grows by one page at a time ([`crate::buckets`]).
+//!
+//! **Own tags.** Most tags have one member for ever, as `apikey:id:..` does. Such a tag has no place and no
+//! list: its item holds its fingerprint, and the hash table has the item in its stead. It gets a place
+//! when another item joins it or when it is condemned, and keeps it until its last member leaves.
 //!
 //! **Fingerprints.** The index does not keep the names of tags: nobody asks it for them, entries
 //! know their own. It knows a tag by 128 bits of SipHash under a key that is drawn at each start and
@@ -39,16 +42,17 @@
 //!
 //! **Cost.** Every operation on an item is linear in its own tags, of which a tag has no say. No table
 //! is ever moved or freed as a whole (dropping the index is the one exception: drop a large one on
-//! another thread). For an entry with a 25-byte name and 3 tags of which one is its own: about 120
+//! another thread). For an entry with a 25-byte name and 3 tags of which one is its own: about 100
 //! bytes.
 //!
 //! **What it does not do.** It does not know whether an item's key exists; its owner says when one
 //! comes and goes.
 
 use crate::buckets::Buckets;
-use crate::segments::{Place, Segments, Slab, NOWHERE};
+use crate::segments::{Place, Segments, Slab};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
+use std::hint::black_box;
 use std::ops::Range;
 
 /// A tag, as the index knows it.
@@ -101,63 +105,136 @@ struct Membership {
 
 const MEMBERSHIP_BYTES: usize = 8;
 
-/// A name and its memberships: `[count][tag, position]..[name]`, numbers with the lower byte first.
+const FINGERPRINT_BYTES: usize = 16;
+
+/// A name and its tags: `[count][own count][tag, position]..[own fingerprint]..[name]`, numbers with
+/// the lower byte first.
 #[derive(Debug)]
 struct Item {
     packed: Box<[u8]>,
 }
 
 impl Item {
-    fn new(name: &[u8], memberships: &[Membership]) -> Option<Self> {
-        let mut packed = Vec::with_capacity(1 + memberships.len() * MEMBERSHIP_BYTES + name.len());
-        packed.push(u8::try_from(memberships.len()).ok()?);
-        for membership in memberships {
+    fn new(name: &[u8], tags: &ItemTags) -> Option<Self> {
+        let tag_bytes = tags.shared.len() * MEMBERSHIP_BYTES + tags.own.len() * FINGERPRINT_BYTES;
+        let mut packed = Vec::with_capacity(2 + tag_bytes + name.len());
+        packed.push(u8::try_from(tags.shared.len()).ok()?);
+        packed.push(u8::try_from(tags.own.len()).ok()?);
+        for membership in &tags.shared {
             packed.extend_from_slice(&membership.tag.to_le_bytes());
             packed.extend_from_slice(&membership.position.to_le_bytes());
+        }
+        for part in tags.own.iter().flat_map(|fingerprint| fingerprint.0) {
+            packed.extend_from_slice(&part.to_le_bytes());
         }
         packed.extend_from_slice(name);
         Some(Self { packed: packed.into_boxed_slice() })
     }
 
-    fn count(&self) -> usize {
-        self.packed.first().copied().map_or(0, usize::from)
+    /// The bytes of the memberships, of the own fingerprints, and the name.
+    fn parts(&self) -> (&[[u8; MEMBERSHIP_BYTES]], &[[u8; FINGERPRINT_BYTES]], &[u8]) {
+        let split = || {
+            let (&[shared, own], rest) = self.packed.split_first_chunk()?;
+            let (shared, rest) = rest.split_at_checked(usize::from(shared) * MEMBERSHIP_BYTES)?;
+            let (own, name) = rest.split_at_checked(usize::from(own) * FINGERPRINT_BYTES)?;
+            Some((shared.as_chunks().0, own.as_chunks().0, name))
+        };
+        split().unwrap_or_default()
     }
 
     fn name(&self) -> &[u8] {
-        self.packed.get(1 + self.count() * MEMBERSHIP_BYTES..).unwrap_or_default()
+        self.parts().2
     }
 
     fn memberships(&self) -> impl Iterator<Item = Membership> + '_ {
-        let bytes = self.packed.get(1..1 + self.count() * MEMBERSHIP_BYTES).unwrap_or_default();
-        let (pairs, _) = bytes.as_chunks::<MEMBERSHIP_BYTES>();
-        pairs.iter().map(|&[a, b, c, d, e, f, g, h]| Membership {
+        self.parts().0.iter().map(|&[a, b, c, d, e, f, g, h]| Membership {
             tag: u32::from_le_bytes([a, b, c, d]),
             position: u32::from_le_bytes([e, f, g, h]),
         })
+    }
+
+    fn own(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.parts().1.iter().map(|bytes| {
+            let mut parts = [0; 4];
+            for (part, &bytes) in parts.iter_mut().zip(bytes.as_chunks().0) {
+                *part = u32::from_le_bytes(bytes);
+            }
+            Fingerprint(parts)
+        })
+    }
+
+    fn tags(&self) -> ItemTags {
+        ItemTags { shared: self.memberships().collect(), own: self.own().collect() }
     }
 
     fn set_position(&mut self, tag: Place, position: u32) {
         let Some(nth) = self.memberships().position(|membership| membership.tag == tag) else {
             return;
         };
-        let at = 1 + nth * MEMBERSHIP_BYTES + size_of::<Place>();
+        let at = 2 + nth * MEMBERSHIP_BYTES + size_of::<Place>();
         if let Some(bytes) = self.packed.get_mut(at..at + size_of::<u32>()) {
             bytes.copy_from_slice(&position.to_le_bytes());
         }
     }
 }
 
-#[derive(Debug)]
-enum Members {
-    /// One that is not condemned.
-    One(Place),
-    /// The place of the list.
-    Many(Place),
+/// The tags of an item, each once.
+#[derive(Debug, Default)]
+struct ItemTags {
+    shared: Vec<Membership>,
+    own: Vec<Fingerprint>,
 }
 
-/// The members of a tag, the condemned ones first.
-#[derive(Debug, Default)]
-struct List {
+impl ItemTags {
+    fn clear(&mut self) {
+        self.shared.clear();
+        self.own.clear();
+    }
+
+    fn len(&self) -> usize {
+        self.shared.len() + self.own.len()
+    }
+
+    /// Whether the tag that `owner` stands for is among them.
+    fn has(&self, owner: Owner, fingerprint: Fingerprint) -> bool {
+        match owner {
+            Owner::Tag(place) => self.shared.iter().any(|membership| membership.tag == place),
+            Owner::Item(_) => self.own.contains(&fingerprint),
+        }
+    }
+}
+
+/// Who has the members of a tag: the tag at a place, or the one item whose own it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Tag(Place),
+    Item(Place),
+}
+
+/// Places of items and of tags are below: in the hash table it tells them apart.
+const ITEM: Place = 1 << 31;
+
+impl Owner {
+    fn of(place: Place) -> Self {
+        if place & ITEM == 0 {
+            Self::Tag(place)
+        } else {
+            Self::Item(place & !ITEM)
+        }
+    }
+
+    fn to_place(self) -> Place {
+        match self {
+            Self::Tag(place) => place,
+            Self::Item(place) => place | ITEM,
+        }
+    }
+}
+
+/// A tag that has a list of its members, the condemned ones first.
+#[derive(Debug)]
+struct Tag {
+    fingerprint: Fingerprint,
     members: Segments<Place>,
     /// How many are condemned.
     condemned: u32,
@@ -173,20 +250,12 @@ pub struct CondemnedWalk {
     members: usize,
 }
 
-#[derive(Debug)]
-struct Tag {
-    fingerprint: Fingerprint,
-    /// The next tag of the same bucket.
-    next: Place,
-    members: Members,
-}
-
 /// See the top of this file.
 #[derive(Debug, Default)]
 pub struct TagIndex {
     items: Slab<Item>,
     tags: Slab<Tag>,
-    lists: Slab<List>,
+    /// All tags, by the place of their [`Owner`].
     buckets: Buckets,
     /// The tags that have condemned members.
     queue: Segments<Place>,
@@ -194,6 +263,8 @@ pub struct TagIndex {
     condemned: usize,
     /// Bytes of all items' allocations and of all lists.
     owned_bytes: usize,
+    /// Reused for the tags of an item that comes.
+    joined: ItemTags,
 }
 
 /// The most tags that an item can carry.
@@ -211,23 +282,22 @@ impl TagIndex {
 
     /// Tags that have a member.
     pub fn tag_count(&self) -> usize {
-        self.tags.len()
+        self.buckets.len()
     }
 
     /// Bytes that the index has allocated.
     pub fn bytes(&self) -> usize {
         self.items.bytes()
             + self.tags.bytes()
-            + self.lists.bytes()
             + self.buckets.bytes()
             + self.queue.bytes()
             + self.owned_bytes
     }
 
-    /// Whether another item, with as many tags as one can carry, finds room (there are four thousand
+    /// Whether another item, with as many tags as one can carry, finds room (there are two thousand
     /// million places).
     pub fn has_room(&self) -> bool {
-        self.items.has_room() && self.tags.len() + MAX_ITEM_TAGS + 2048 < NOWHERE as usize
+        self.items.end().max(self.tags.end()) + MAX_ITEM_TAGS + 2048 < ITEM as usize
     }
 
     /// Adds an item; a tag given twice counts once. `None` when there is no room
@@ -236,16 +306,19 @@ impl TagIndex {
         if !self.has_room() || tags.len() > MAX_ITEM_TAGS {
             return None;
         }
+        self.touch(tags.iter().copied());
         let place = self.items.insert(Item { packed: Box::default() })?;
-        let mut memberships = Vec::with_capacity(tags.len());
-        for (nth, &fingerprint) in tags.iter().enumerate() {
-            if tags.iter().take(nth).all(|&other| other != fingerprint) {
-                memberships.push(self.join(fingerprint, place)?);
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.clear();
+        for fingerprint in distinct(tags) {
+            match self.find(fingerprint) {
+                None => self.own(fingerprint, place, &mut joined),
+                Some(owner) => joined.shared.push(self.join(owner, fingerprint, place)?),
             }
         }
-        let item = Item::new(name, &memberships)?;
-        self.owned_bytes += item.packed.len();
-        *self.items.get_mut(place)? = item;
+        let item = Item::new(name, &joined)?;
+        self.joined = joined;
+        self.put(place, item)?;
         Some(place)
     }
 
@@ -253,43 +326,67 @@ impl TagIndex {
     /// position, unless it was condemned: then it leaves and comes anew. Returns its place from now on;
     /// `None`, and it is gone, as [`TagIndex::insert`].
     pub fn replace(&mut self, place: Place, tags: &[Fingerprint]) -> Option<Place> {
-        let item = self.items.get(place)?;
-        let name = item.name().to_vec();
         if self.is_condemned(place) || !self.has_room() || tags.len() > MAX_ITEM_TAGS {
+            let name = self.name(place)?.to_vec();
             self.remove(place);
             return self.insert(&name, tags);
         }
-        let before: Vec<Membership> = item.memberships().collect();
-        let mut after = Vec::with_capacity(tags.len());
-        for (nth, &fingerprint) in tags.iter().enumerate() {
-            if tags.iter().take(nth).all(|&other| other != fingerprint) {
-                let tag = self.find(fingerprint);
-                let kept = before.iter().find(|membership| Some(membership.tag) == tag);
-                after.push(match kept {
-                    Some(&membership) => membership,
-                    None => self.join(fingerprint, place)?,
-                });
+        let before = self.items.get(place)?.tags();
+        let mut after = std::mem::take(&mut self.joined);
+        after.clear();
+        self.touch(tags.iter().copied());
+        let mut all_kept = true;
+        for fingerprint in distinct(tags) {
+            let owner = self.find(fingerprint);
+            match owner.filter(|&owner| before.has(owner, fingerprint)) {
+                Some(Owner::Item(_)) => after.own.push(fingerprint),
+                Some(Owner::Tag(tag)) => {
+                    after.shared.extend(before.shared.iter().filter(|kept| kept.tag == tag));
+                }
+                None => {
+                    all_kept = false;
+                    match owner {
+                        None => self.own(fingerprint, place, &mut after),
+                        Some(owner) => after.shared.push(self.join(owner, fingerprint, place)?),
+                    }
+                }
             }
         }
-        for &left in &before {
-            if after.iter().all(|membership| membership.tag != left.tag) {
-                self.leave(left);
+        if !all_kept || after.len() != before.len() {
+            for &left in &before.shared {
+                if after.shared.iter().all(|membership| membership.tag != left.tag) {
+                    self.leave(left);
+                }
             }
+            for left in before.own.iter().filter(|left| !after.own.contains(left)) {
+                self.buckets.remove(left.hash(), Owner::Item(place).to_place());
+            }
+            let item = Item::new(self.name(place)?, &after)?;
+            self.put(place, item)?;
         }
-        let new = Item::new(&name, &after)?;
-        let item = self.items.get_mut(place)?;
-        self.owned_bytes += new.packed.len();
-        self.owned_bytes -= item.packed.len();
-        *item = new;
+        self.joined = after;
         Some(place)
+    }
+
+    /// Puts an item in the stead of the one at `place`.
+    fn put(&mut self, place: Place, item: Item) -> Option<()> {
+        let before = self.items.get_mut(place)?;
+        self.owned_bytes += item.packed.len();
+        self.owned_bytes -= before.packed.len();
+        *before = item;
+        Some(())
     }
 
     /// Takes an item away and returns whether it was there.
     pub fn remove(&mut self, place: Place) -> bool {
         let Some(item) = self.items.remove(place) else { return false };
         self.owned_bytes -= item.packed.len();
+        self.touch(item.own());
         for membership in item.memberships() {
             self.leave(membership);
+        }
+        for fingerprint in item.own() {
+            self.buckets.remove(fingerprint.hash(), Owner::Item(place).to_place());
         }
         true
     }
@@ -300,24 +397,23 @@ impl TagIndex {
 
     /// How many members a tag has.
     pub fn member_count(&self, tag: Fingerprint) -> usize {
-        match self.find(tag).and_then(|place| self.tags.get(place)).map(|tag| &tag.members) {
+        match self.find(tag) {
             None => 0,
-            Some(Members::One(_)) => 1,
-            Some(Members::Many(list)) => self.lists.get(*list).map_or(0, |list| list.members.len()),
+            Some(Owner::Item(_)) => 1,
+            Some(Owner::Tag(place)) => self.tags.get(place).map_or(0, |tag| tag.members.len()),
         }
     }
 
     /// How many members of a tag are condemned.
     pub fn condemned_count(&self, tag: Fingerprint) -> usize {
-        let tag = self.find(tag).and_then(|place| self.tags.get(place));
-        tag.map_or(0, |tag| self.condemned_of(tag))
+        match self.find(tag) {
+            Some(Owner::Tag(place)) => self.condemned_of(place),
+            Some(Owner::Item(_)) | None => 0,
+        }
     }
 
-    fn condemned_of(&self, tag: &Tag) -> usize {
-        match tag.members {
-            Members::One(_) => 0,
-            Members::Many(list) => self.lists.get(list).map_or(0, |list| list.condemned as usize),
-        }
+    fn condemned_of(&self, tag: Place) -> usize {
+        self.tags.get(tag).map_or(0, |tag| tag.condemned as usize)
     }
 
     /// Condemned members of all tags; an item that is one in several counts as often.
@@ -327,14 +423,13 @@ impl TagIndex {
 
     /// Condemns the members that a tag has, and returns how many were not condemned before.
     pub fn condemn(&mut self, tag: Fingerprint) -> usize {
-        let Some(place) = self.find(tag) else { return 0 };
-        let Some(list) = self.list_of(place).and_then(|list| self.lists.get_mut(list)) else {
-            return 0;
-        };
-        let Ok(all) = u32::try_from(list.members.len()) else { return 0 };
-        let before = std::mem::replace(&mut list.condemned, all);
+        let Some(owner) = self.find(tag) else { return 0 };
+        let Some(place) = self.list(owner, tag) else { return 0 };
+        let Some(tag) = self.tags.get_mut(place) else { return 0 };
+        let Ok(all) = u32::try_from(tag.members.len()) else { return 0 };
+        let before = std::mem::replace(&mut tag.condemned, all);
         if before == 0 {
-            list.queued_at = self.queue.len() as u32;
+            tag.queued_at = self.queue.len() as u32;
             self.queue.push(place);
         }
         let more = (all - before) as usize;
@@ -347,9 +442,7 @@ impl TagIndex {
         self.condemned > 0
             && self.items.get(place).is_some_and(|item| {
                 item.memberships().any(|membership| {
-                    self.tags
-                        .get(membership.tag)
-                        .is_some_and(|tag| (membership.position as usize) < self.condemned_of(tag))
+                    (membership.position as usize) < self.condemned_of(membership.tag)
                 })
             })
     }
@@ -368,20 +461,20 @@ impl TagIndex {
                 walk.members = usize::MAX;
             }
             let tag = self.queue.get(walk.tags).and_then(|&place| self.tags.get(place));
-            walk.members = walk.members.min(tag.map_or(0, |tag| self.condemned_of(tag)));
+            walk.members = walk.members.min(tag.map_or(0, |tag| tag.condemned as usize));
             if let (Some(tag), Some(position)) = (tag, walk.members.checked_sub(1)) {
                 walk.members = position;
-                return self.member_at(tag, position);
+                return tag.members.get(position).copied();
             }
         }
     }
 
     /// The member of a tag that joined it last, unless others have left since.
     pub fn last_member(&self, tag: Fingerprint) -> Option<Place> {
-        match self.tags.get(self.find(tag)?)?.members {
-            Members::One(place) => Some(place),
-            Members::Many(list) => {
-                let members = &self.lists.get(list)?.members;
+        match self.find(tag)? {
+            Owner::Item(place) => Some(place),
+            Owner::Tag(place) => {
+                let members = &self.tags.get(place)?.members;
                 members.get(members.len().checked_sub(1)?).copied()
             }
         }
@@ -389,7 +482,10 @@ impl TagIndex {
 
     /// The member of a tag at a position of its list.
     pub fn member(&self, tag: Fingerprint, position: usize) -> Option<Place> {
-        self.member_at(self.tags.get(self.find(tag)?)?, position)
+        match self.find(tag)? {
+            Owner::Item(place) => (position == 0).then_some(place),
+            Owner::Tag(place) => self.tags.get(place)?.members.get(position).copied(),
+        }
     }
 
     /// The positions of a tag's list, at most `most`, that a walk visits next, from the last of them to the
@@ -406,60 +502,62 @@ impl TagIndex {
         (start.min(end)..end, next)
     }
 
-    fn member_at(&self, tag: &Tag, position: usize) -> Option<Place> {
-        match tag.members {
-            Members::One(place) => (position == 0).then_some(place),
-            Members::Many(list) => self.lists.get(list)?.members.get(position).copied(),
-        }
+    /// Reads the tags' beginnings in the hash table one right after the other, so that the processor waits
+    /// for them together and not for each in its turn.
+    fn touch(&self, tags: impl Iterator<Item = Fingerprint>) {
+        black_box(tags.fold(0, |seen, tag| seen ^ self.buckets.touch(tag.hash())));
     }
 
-    fn find(&self, fingerprint: Fingerprint) -> Option<Place> {
-        let mut place = self.buckets.head(self.buckets.of(fingerprint.hash()));
-        loop {
-            let tag = self.tags.get(place)?;
-            if tag.fingerprint == fingerprint {
-                return Some(place);
+    fn find(&self, fingerprint: Fingerprint) -> Option<Owner> {
+        let is = |place| match Owner::of(place) {
+            Owner::Tag(place) => {
+                self.tags.get(place).is_some_and(|tag| tag.fingerprint == fingerprint)
             }
-            place = tag.next;
-        }
+            Owner::Item(place) => {
+                self.items.get(place).is_some_and(|item| item.own().any(|own| own == fingerprint))
+            }
+        };
+        self.buckets.find(fingerprint.hash(), is).map(Owner::of)
     }
 
-    fn join(&mut self, fingerprint: Fingerprint, item: Place) -> Option<Membership> {
-        let Some(tag) = self.find(fingerprint) else {
-            return Some(Membership { tag: self.add_tag(fingerprint, item)?, position: 0 });
-        };
-        let list = self.list_of(tag)?;
-        let members = &mut self.lists.get_mut(list)?.members;
+    /// Makes a tag that is not there yet an item's own; the item is yet to be told.
+    fn own(&mut self, fingerprint: Fingerprint, item: Place, tags: &mut ItemTags) {
+        self.buckets.insert(fingerprint.hash(), Owner::Item(item).to_place());
+        tags.own.push(fingerprint);
+    }
+
+    fn join(&mut self, owner: Owner, tag: Fingerprint, item: Place) -> Option<Membership> {
+        let place = self.list(owner, tag)?;
+        let members = &mut self.tags.get_mut(place)?.members;
         let before = members.bytes();
         members.push(item);
         self.owned_bytes += members.bytes() - before;
-        Some(Membership { tag, position: u32::try_from(members.len() - 1).ok()? })
+        Some(Membership { tag: place, position: u32::try_from(members.len() - 1).ok()? })
     }
 
-    /// The place of a tag's list, made where there is none.
-    fn list_of(&mut self, tag: Place) -> Option<Place> {
-        let members = &mut self.tags.get_mut(tag)?.members;
-        Some(match *members {
-            Members::Many(list) => list,
-            Members::One(only) => {
-                let mut list = List::default();
-                list.members.push(only);
-                self.owned_bytes += list.members.bytes();
-                let list = self.lists.insert(list)?;
-                *members = Members::Many(list);
-                list
-            }
-        })
+    /// The place of the tag with its list; an item's own gets them.
+    fn list(&mut self, owner: Owner, fingerprint: Fingerprint) -> Option<Place> {
+        let item = match owner {
+            Owner::Tag(place) => return Some(place),
+            Owner::Item(item) => item,
+        };
+        let mut members = Segments::default();
+        members.push(item);
+        self.owned_bytes += members.bytes();
+        let place = self.tags.insert(Tag { fingerprint, members, condemned: 0, queued_at: 0 })?;
+        self.buckets.exchange(fingerprint.hash(), owner.to_place(), Owner::Tag(place).to_place());
+        let before = self.items.get(item)?;
+        let mut tags = before.tags();
+        tags.own.retain(|&own| own != fingerprint);
+        tags.shared.push(Membership { tag: place, position: 0 });
+        let now = Item::new(before.name(), &tags)?;
+        self.put(item, now)?;
+        Some(place)
     }
 
     fn leave(&mut self, Membership { tag: place, position }: Membership) {
         let Some(tag) = self.tags.get_mut(place) else { return };
-        let Members::Many(list_place) = tag.members else {
-            self.remove_tag(place);
-            return;
-        };
-        let Some(list) = self.lists.get_mut(list_place) else { return };
-        let members = &mut list.members;
+        let members = &mut tag.members;
         let mut hole = position;
         // Puts a member into the hole.
         let mut fill = |members: &mut Segments<Place>, hole: u32, member: Place| {
@@ -470,15 +568,15 @@ impl TagIndex {
                 item.set_position(place, hole);
             }
         };
-        let was_condemned = position < list.condemned;
+        let was_condemned = position < tag.condemned;
         if was_condemned {
             self.condemned -= 1;
-            list.condemned -= 1;
-            match members.get(list.condemned as usize) {
-                Some(&last) if hole != list.condemned => fill(members, hole, last),
+            tag.condemned -= 1;
+            match members.get(tag.condemned as usize) {
+                Some(&last) if hole != tag.condemned => fill(members, hole, last),
                 _ => {}
             }
-            hole = list.condemned;
+            hole = tag.condemned;
         }
         let before = members.bytes();
         let last = members.pop();
@@ -487,25 +585,15 @@ impl TagIndex {
             fill(members, hole, last);
         }
 
-        if list.condemned > 0 {
-            return;
-        }
-        let (left, only, queued_at) = (members.len(), members.get(0).copied(), list.queued_at);
-        let bytes = members.bytes();
-        if was_condemned {
+        let (is_empty, condemned, queued_at) = (members.is_empty(), tag.condemned, tag.queued_at);
+        if was_condemned && condemned == 0 {
             self.leave_queue(queued_at);
         }
-        match only {
-            Some(only) if left == 1 => {
-                if let Some(tag) = self.tags.get_mut(place) {
-                    tag.members = Members::One(only);
-                }
+        if is_empty {
+            if let Some(tag) = self.tags.remove(place) {
+                self.buckets.remove(tag.fingerprint.hash(), Owner::Tag(place).to_place());
             }
-            Some(_) => return,
-            None => self.remove_tag(place),
         }
-        self.owned_bytes -= bytes;
-        self.lists.remove(list_place);
     }
 
     /// The tag at this position of the queue has no condemned member any more.
@@ -513,68 +601,8 @@ impl TagIndex {
         let Some(last) = self.queue.pop() else { return };
         let Some(hole) = self.queue.get_mut(position as usize) else { return };
         *hole = last;
-        let Some(Tag { members: Members::Many(list), .. }) = self.tags.get(last) else { return };
-        if let Some(list) = self.lists.get_mut(*list) {
-            list.queued_at = position;
-        }
-    }
-
-    fn add_tag(&mut self, fingerprint: Fingerprint, item: Place) -> Option<Place> {
-        if self.tags.len() >= self.buckets.count() {
-            if let Some(buddy) = self.buckets.grow() {
-                let chain = self.buckets.head(buddy);
-                self.buckets.set_head(buddy, NOWHERE);
-                self.link_chain(chain);
-            }
-        }
-        let place =
-            self.tags.insert(Tag { fingerprint, next: NOWHERE, members: Members::One(item) })?;
-        self.link(place);
-        Some(place)
-    }
-
-    /// Puts a tag at the head of its bucket and returns the tag that it was linked to before.
-    fn link(&mut self, place: Place) -> Place {
-        let Some(tag) = self.tags.get_mut(place) else { return NOWHERE };
-        let bucket = self.buckets.of(tag.fingerprint.hash());
-        let followed_by = std::mem::replace(&mut tag.next, self.buckets.head(bucket));
-        self.buckets.set_head(bucket, place);
-        followed_by
-    }
-
-    fn link_chain(&mut self, mut place: Place) {
-        while place != NOWHERE {
-            place = self.link(place);
-        }
-    }
-
-    fn remove_tag(&mut self, place: Place) {
-        let Some(tag) = self.tags.remove(place) else { return };
-        let bucket = self.buckets.of(tag.fingerprint.hash());
-        let mut before = self.buckets.head(bucket);
-        if before == place {
-            self.buckets.set_head(bucket, tag.next);
-        } else {
-            while let Some(other) = self.tags.get_mut(before) {
-                if other.next == place {
-                    other.next = tag.next;
-                    break;
-                }
-                before = other.next;
-            }
-        }
-        // Two steps a removal catch up with a load that falls by half of a bucket.
-        for _ in 0..2 {
-            if self.buckets.count() <= 2 * self.tags.len() {
-                break;
-            }
-            match self.buckets.shrink() {
-                Some((chain, _)) => self.link_chain(chain),
-                None => break,
-            }
-        }
-        if self.tags.is_empty() {
-            self.buckets = Buckets::default();
+        if let Some(tag) = self.tags.get_mut(last) {
+            tag.queued_at = position;
         }
     }
 
@@ -583,7 +611,7 @@ impl TagIndex {
         self.items.end()
     }
 
-    /// One more than the highest place of a tag; for walks.
+    /// One more than the highest place of a tag that has one; for walks.
     pub fn tags_end(&self) -> usize {
         self.tags.end()
     }
@@ -600,20 +628,28 @@ impl TagIndex {
         if item.name() != name {
             return Err("the index has it under another name".into());
         }
-        for fingerprint in tags {
-            let found = self.find(*fingerprint);
-            if !item.memberships().any(|membership| Some(membership.tag) == found) {
+        let item_tags = item.tags();
+        for &fingerprint in tags {
+            let found = self.find(fingerprint);
+            if !found.is_some_and(|owner| item_tags.has(owner, fingerprint)) {
                 return Err("the index misses a tag of it".into());
             }
         }
-        for membership in item.memberships() {
-            let tag = self.tags.get(membership.tag).ok_or("it is in a tag that is gone")?;
-            if !tags.contains(&tag.fingerprint) {
-                return Err("the index has a tag of it that it does not carry".into());
+        let mut all = item_tags.own;
+        for own in &all {
+            if self.find(*own) != Some(Owner::Item(place)) {
+                return Err("a tag of its own is not found by its fingerprint".into());
             }
-            if self.member_at(tag, membership.position as usize) != Some(place) {
+        }
+        for membership in item_tags.shared {
+            let tag = self.tags.get(membership.tag).ok_or("it is in a tag that is gone")?;
+            if tag.members.get(membership.position as usize) != Some(&place) {
                 return Err("a tag of it has something else at its position".into());
             }
+            all.push(tag.fingerprint);
+        }
+        if all.iter().any(|fingerprint| !tags.contains(fingerprint)) {
+            return Err("the index has a tag of it that it does not carry".into());
         }
         Ok(())
     }
@@ -626,7 +662,7 @@ impl TagIndex {
         let mut seen = 0;
         while seen < budget {
             let position = from + seen;
-            let Some(member) = self.member_at(tag, position) else { break };
+            let Some(&member) = tag.members.get(position) else { break };
             let says_so = self.items.get(member).is_some_and(|item| {
                 item.memberships().any(|m| m.tag == place && m.position as usize == position)
             });
@@ -635,7 +671,7 @@ impl TagIndex {
             }
             seen += 1;
         }
-        if self.find(tag.fingerprint) != Some(place) {
+        if self.find(tag.fingerprint) != Some(Owner::Tag(place)) {
             wrong.push(format!("tag {place} is not found by its fingerprint"));
         }
         if let Some(what) = self.check_condemned(place, tag) {
@@ -645,17 +681,23 @@ impl TagIndex {
     }
 
     fn check_condemned(&self, place: Place, tag: &Tag) -> Option<&'static str> {
-        let Members::Many(list) = tag.members else { return None };
-        let Some(list) = self.lists.get(list) else { return Some("has lost its list") };
-        let queued = self.queue.get(list.queued_at as usize) == Some(&place);
-        if list.condemned as usize > list.members.len() {
+        let queued = self.queue.get(tag.queued_at as usize) == Some(&place);
+        if tag.members.is_empty() {
+            Some("has no member")
+        } else if tag.condemned as usize > tag.members.len() {
             Some("has more condemned members than members")
-        } else if list.condemned > 0 && !queued {
+        } else if tag.condemned > 0 && !queued {
             Some("has condemned members and is not in the queue")
         } else {
             None
         }
     }
+}
+
+/// The fingerprints without those that were there before.
+fn distinct(tags: &[Fingerprint]) -> impl Iterator<Item = Fingerprint> + '_ {
+    let is_first = |&(nth, tag): &(usize, &Fingerprint)| !tags.iter().take(nth).any(|t| t == tag);
+    tags.iter().enumerate().filter(is_first).map(|(_, &tag)| tag)
 }
 
 #[cfg(test)]
@@ -670,6 +712,14 @@ mod tests {
     }
 
     fn assert_consistent(index: &TagIndex) {
+        let mut own = 0;
+        for place in 0..index.items_end() as Place {
+            for fingerprint in index.items.get(place).iter().flat_map(|item| item.own()) {
+                assert_eq!(index.find(fingerprint), Some(Owner::Item(place)));
+                own += 1;
+            }
+        }
+        assert_eq!(index.tag_count(), own + index.tags.len());
         for place in 0..index.tags_end() as Place {
             let (_, wrong) = index.check_tag(place, 0, usize::MAX);
             assert_eq!(wrong, Vec::<String>::new());
@@ -712,7 +762,7 @@ mod tests {
             })
             .collect();
         let each = (index.bytes() - before) / places.len();
-        assert!(each <= 120, "{each} bytes for an item");
+        assert!(each <= 95, "{each} bytes for an item");
         for &place in places.iter().skip(100) {
             index.remove(place);
         }
@@ -756,16 +806,25 @@ mod tests {
         let (mut index, of) = (TagIndex::default(), fingerprints());
         let (a, b) = (of.of(b"a"), of.of(b"b"));
         let place = index.insert(b"key", &[a]).unwrap();
-        assert_eq!(index.check_item(place, b"key", &[a]), Ok(()));
-        assert!(index.check_item(place, b"key", &[a, b]).is_err());
-        assert!(index.check_item(place, b"key", &[]).is_err());
+        for own in [true, false] {
+            assert_eq!(index.check_item(place, b"key", &[a]), Ok(()));
+            assert!(index.check_item(place, b"key", &[a, b]).is_err());
+            assert!(index.check_item(place, b"key", &[]).is_err());
+            if own {
+                let hash = a.hash();
+                assert!(index.buckets.remove(hash, Owner::Item(place).to_place()));
+                assert!(index.check_item(place, b"key", &[a]).is_err());
+                index.buckets.insert(hash, Owner::Item(place).to_place());
+                index.insert(b"second", &[a]).unwrap();
+            }
+        }
         assert!(index.check_item(place, b"other", &[a]).is_err());
-        assert!(index.check_item(place + 1, b"key", &[a]).is_err());
-        let tag = index.find(a).unwrap();
+        assert!(index.check_item(place + 2, b"key", &[a]).is_err());
+        let Some(Owner::Tag(tag)) = index.find(a) else { panic!("it has a place") };
         index.items.get_mut(place).unwrap().set_position(tag, 9);
         assert!(index.check_item(place, b"key", &[a]).is_err());
-        let (seen, wrong) = index.check_tag(index.find(a).unwrap(), 0, 10);
-        assert_eq!((seen, wrong.len()), (1, 1));
+        let (seen, wrong) = index.check_tag(tag, 0, 10);
+        assert_eq!((seen, wrong.len()), (2, 1));
     }
 
     #[test]
@@ -847,8 +906,9 @@ mod tests {
                 });
             }
             let live = |index: &TagIndex, items: &HashMap<u8, Place>| -> BTreeSet<u8> {
-                let carries = |place: Place| index.items.get(place).unwrap().memberships()
-                    .any(|m| index.tags.get(m.tag).unwrap().fingerprint == walked);
+                let carries = |place: Place| index
+                    .find(walked)
+                    .is_some_and(|owner| index.items.get(place).unwrap().tags().has(owner, walked));
                 items.iter()
                     .filter(|(_, &place)| carries(place) && !index.is_condemned(place))
                     .map(|(&name, _)| name)
