@@ -16,7 +16,7 @@
 //! | [`verdict`] | VALIDATE's checks in their order |
 //! | [`tags`] | names of tags and their bounds |
 //! | [`tag_index`] | which names carry which tags; knows nothing of API keys |
-//! | [`buckets`], [`segments`] | tables that grow a bucket, or a segment, at a time |
+//! | [`buckets`], [`segments`] | tables that grow a page, or a segment, at a time |
 //! | [`database`] | the index, pending counters and totals of one database |
 //! | [`announcement`] | the message that tells other caches of an invalidation |
 //! | [`fence`] | tokens, and when a fill is too late |

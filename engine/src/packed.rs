@@ -89,7 +89,7 @@ fn push_value(value: &[u8], out: &mut Vec<u8>) -> Option<u8> {
         b"false" => return Some(FALSE),
         b"null" => return Some(NULL),
         [b'"', text @ .., b'"'] => {
-            if let Some(uuid) = text.as_array().and_then(uuid_bytes) {
+            if let Some(uuid) = <&[u8; UUID_CHARS]>::try_from(text).ok().and_then(uuid_bytes) {
                 out.extend_from_slice(&uuid);
                 return Some(UUID);
             }
