@@ -12,32 +12,39 @@ use apikey_engine::announcement::{message, What};
 /// Entries that carry these tags were invalidated.
 pub fn of_tags(ctx: Ctx, tags: &[Name]) {
     raise(tags);
-    let names: Vec<_> = tags.iter().map(|tag| tag.bytes()).collect();
-    announce(ctx, Some(ctx.database()), What::Tags(&names));
+    announce(ctx, |tell| {
+        let names: Vec<_> = tags.iter().map(|tag| tag.bytes()).collect();
+        tell(Some(ctx.database()), What::Tags(&names));
+    });
 }
 
 /// These keys were invalidated, or written by one who knows.
 pub fn of_keys(ctx: Ctx, keys: &[Name]) {
     raise(keys);
-    let names: Vec<_> = keys.iter().map(|key| key.bytes()).collect();
-    announce(ctx, Some(ctx.database()), What::Keys(&names));
+    announce(ctx, |tell| {
+        let names: Vec<_> = keys.iter().map(|key| key.bytes()).collect();
+        tell(Some(ctx.database()), What::Keys(&names));
+    });
 }
 
 /// A database was emptied; all of them for -1.
 pub fn of_database(ctx: Ctx, number: i32) {
     state::with(|state| state.flush(number));
-    announce(ctx, (number >= 0).then_some(number), What::Flushed);
+    announce(ctx, |tell| tell((number >= 0).then_some(number), What::Flushed));
 }
 
 fn raise(names: &[Name]) {
     state::with(|state| state.raise_fence(names.iter().map(|name| name.bytes())));
 }
 
-fn announce(ctx: Ctx, database: Option<i32>, what: What) {
+/// Lets `body` tell the channel of a database, or of all, and what happened there, if anyone is to be told.
+fn announce(ctx: Ctx, body: impl FnOnce(&dyn Fn(Option<i32>, What))) {
+    let Some(channel) = config::INVALIDATION_CHANNEL.first() else { return };
     if ctx.is_replayed() || ctx.is_any_replica() {
         return;
     }
-    let Some(channel) = config::INVALIDATION_CHANNEL.first() else { return };
-    let message = state::with(|state| message(&state.fence, database, what));
-    ctx.publish(channel.as_bytes(), message.as_bytes());
+    body(&|database, what| {
+        let message = state::with(|state| message(&state.fence, database, what));
+        ctx.publish(channel.as_bytes(), message.as_bytes());
+    });
 }

@@ -21,19 +21,39 @@
 
 use crate::sanitise::{KEPT_FIELDS, MAX_ID_BYTES};
 use smallvec::SmallVec;
-use std::ops::Range;
+use std::borrow::Cow;
 
 /// What an id says: on the stack.
 pub type Id = SmallVec<[u8; MAX_ID_BYTES]>;
 
-/// Where a field stands in the JSON of its record.
-#[derive(Clone, Debug)]
-pub struct Field {
-    /// In [`KEPT_FIELDS`], if it is one of them.
-    pub number: Option<u8>,
-    /// With its quotes.
-    pub name: Range<usize>,
-    pub value: Range<usize>,
+/// A field of a record.
+#[derive(Debug)]
+pub struct Field<'a> {
+    pub name: Name,
+    /// As JSON.
+    pub value: Cow<'a, str>,
+}
+
+/// The name of a field.
+#[derive(Debug)]
+pub enum Name {
+    /// Its number in [`KEPT_FIELDS`].
+    Kept(u8),
+    /// Another one, as JSON.
+    Other(String),
+}
+
+impl Field<'_> {
+    /// How many bytes of JSON it is, with the comma or the brace before it.
+    pub fn json_len(&self) -> usize {
+        let name = match &self.name {
+            Name::Kept(number) => {
+                BEFORE.get(usize::from(*number)).map_or(0, |before| before.len() - 1)
+            }
+            Name::Other(name) => 1 + name.len() + 1,
+        };
+        name + self.value.len()
+    }
 }
 
 /// The number of a field's name.
@@ -56,12 +76,6 @@ const BEFORE: [&str; KEPT_FIELDS.len()] = [
     ",\"updated_at\":\"",
 ];
 
-/// The name of a kept field as JSON has it, and a colon.
-pub fn name(number: u8) -> &'static str {
-    let before = BEFORE.get(usize::from(number)).copied().unwrap_or_default();
-    before.get(1..before.len().saturating_sub(1)).unwrap_or_default()
-}
-
 const ANY: u8 = 0;
 const STRING: u8 = 1;
 const TRUE: u8 = 2;
@@ -69,15 +83,18 @@ const FALSE: u8 = 3;
 const NULL: u8 = 4;
 const UUID: u8 = 5;
 
-/// Appends fields, packed; `None` where one is not where it is said to be.
-pub fn push(json: &str, fields: &[Field], out: &mut Vec<u8>) -> Option<()> {
-    for Field { number, name, value } in fields {
+/// Appends fields, packed; `None` where one is longer than any record.
+pub fn push(fields: &[Field], out: &mut Vec<u8>) -> Option<()> {
+    for Field { name, value } in fields {
         let at = out.len();
-        out.push(number.unwrap_or(OTHER) << 4);
-        if number.is_none() {
-            push_text(json.get(name.clone())?.as_bytes(), out)?;
+        match name {
+            Name::Kept(number) => out.push(number << 4),
+            Name::Other(name) => {
+                out.push(OTHER << 4);
+                push_text(name.as_bytes(), out)?;
+            }
         }
-        let form = push_value(json.get(value.clone())?.as_bytes(), out)?;
+        let form = push_value(value.as_bytes(), out)?;
         *out.get_mut(at)? |= form;
     }
     Some(())
@@ -258,18 +275,19 @@ mod tests {
     fn packed(json: &str) -> (String, usize) {
         let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
         let mut bytes = Vec::new();
-        push(&parts.json, &parts.fields, &mut bytes).unwrap();
+        push(&parts.fields, &mut bytes).unwrap();
         let mut out = Vec::new();
         write_json(&bytes, &mut out);
-        assert_eq!(std::str::from_utf8(&out).unwrap(), parts.json);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), parts.json());
+        assert_eq!(out.len(), parts.json_len());
         for (name, text) in [(ID, &parts.id), (USER_ID, &parts.user_id)] {
             let mut id = Id::new();
             write_id(&bytes, name, &mut id);
-            if let crate::sanitise::Text::InJson { .. } = text {
-                assert_eq!(id.as_slice(), parts.text(text));
+            if let crate::sanitise::Text::Plain(plain) = text {
+                assert_eq!(id.as_slice(), plain.as_bytes());
             }
         }
-        (parts.json, bytes.len())
+        (parts.json(), bytes.len())
     }
 
     #[test]

@@ -164,23 +164,23 @@ impl Record<'static> {
     ) -> Option<Self> {
         if digests.len() > 2
             || namespace.len() > MAX_NAMESPACE_BYTES
-            || parts.json.len() > MAX_STORED_BYTES
+            || parts.json_len() > MAX_STORED_BYTES
         {
             return None;
         }
         let mut automatic = Vec::new();
         if !caller_tags.is_empty() {
-            let (id, user_id) = (parts.text(&parts.id), parts.text(&parts.user_id));
+            let (id, user_id) = (parts.id.bytes(), parts.user_id.bytes());
             each_automatic_tag(namespace, id, user_id, &mut |tag| automatic.push(tag.to_vec()));
         }
         let own_tags = tags::own(caller_tags, &automatic)?;
         let escaped = |text: &'_ Text| match text {
-            Text::InJson { .. } => 0,
+            Text::Plain(_) => 0,
             Text::Own(own) => own.len(),
         };
         let mut header = Header {
             expires_at: parts.expires_at.unwrap_or(NEVER),
-            json_len: u32::try_from(parts.json.len()).ok()?,
+            json_len: u32::try_from(parts.json_len()).ok()?,
             // Known below.
             fields_len: 0,
             scopes_len: u32::try_from(parts.scopes.len()).ok()?,
@@ -193,13 +193,13 @@ impl Record<'static> {
         };
         // Mostly the fields take less than their JSON.
         let mut bytes = Vec::with_capacity(
-            header.namespace().end + parts.json.len() + tags::stored_bytes(&own_tags),
+            header.namespace().end + parts.json_len() + tags::stored_bytes(&own_tags),
         );
         bytes.extend_from_slice(&[0; HEADER_BYTES]);
         bytes.extend_from_slice(digests.as_flattened());
         bytes.extend_from_slice(&parts.scopes);
         let from = bytes.len();
-        packed::push(&parts.json, &parts.fields, &mut bytes)?;
+        packed::push(&parts.fields, &mut bytes)?;
         header.fields_len = u32::try_from(bytes.len() - from).ok()?;
         bytes.extend_from_slice(namespace);
         tags::push(&own_tags, &mut bytes)?;

@@ -4,7 +4,7 @@
 //! client gets back what went in (also integers beyond 2^53).
 
 use crate::digest::{self, Digest};
-use crate::packed::{self, Field};
+use crate::packed::{Field, Name};
 use crate::scope::{self, Scope};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
@@ -112,28 +112,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 /// A record as it was read: sanitised, not yet laid out.
 #[derive(Debug)]
-pub struct Parts {
-    pub(crate) json: String,
-    /// Where its fields stand.
-    pub(crate) fields: Vec<Field>,
-    pub(crate) id: Text,
-    pub(crate) user_id: Text,
+pub struct Parts<'a> {
+    pub(crate) fields: Vec<Field<'a>>,
+    pub(crate) id: Text<'a>,
+    pub(crate) user_id: Text<'a>,
     pub(crate) is_active: bool,
     pub(crate) expires_at: Option<i64>,
     pub(crate) scopes: Vec<u8>,
     digests: Vec<Digest>,
 }
 
-/// An id: where its text stands in the JSON, or the text itself where the JSON escapes it.
+/// An id: as it stands in the JSON, or what the JSON has escaped.
 #[derive(Debug)]
-pub(crate) enum Text {
-    InJson { from: usize, len: usize },
+pub(crate) enum Text<'a> {
+    Plain(&'a str),
     Own(String),
 }
 
-impl Parts {
+impl Text<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Plain(plain) => plain.as_bytes(),
+            Text::Own(own) => own.as_bytes(),
+        }
+    }
+}
+
+impl<'a> Parts<'a> {
     /// Reads a record, keeps what `limits` let it keep, and checks all that it keeps.
-    pub fn sanitise(input: &[u8], limits: &Limits) -> Result<Self, BadRecord> {
+    pub fn sanitise(input: &'a [u8], limits: &Limits) -> Result<Self, BadRecord> {
         if input.len() > limits.max_record_bytes {
             return bad(format!("record must be at most {} bytes", limits.max_record_bytes));
         }
@@ -153,11 +160,10 @@ impl Parts {
             }
         };
 
-        let mut json = String::with_capacity(input.len());
         let (mut id, mut user_id, mut is_active) = (None, None, None);
         let (mut expires_at, mut scopes, mut digests) = (None, Vec::new(), Vec::new());
         let (mut seen, mut others): (u16, Vec<&str>) = (0, Vec::new());
-        let mut kept_fields: Vec<Field> = Vec::with_capacity(KEPT_FIELDS.len());
+        let mut kept_fields: Vec<Field> = Vec::with_capacity(fields.len().min(MAX_FIELDS));
         for (name, value) in &fields {
             let name = name.as_ref();
             let is_digest = limits.digest_field == Some(name);
@@ -180,21 +186,11 @@ impl Parts {
                 digests = read_digests(name, value)?;
                 continue;
             }
-            json.push(if json.is_empty() { '{' } else { ',' });
-            let name_from = json.len();
-            match number {
-                Some(number) => json.push_str(packed::name(number)),
-                None => {
-                    push_string(name, &mut json);
-                    json.push(':');
-                }
-            }
-            let name_end = json.len() - 1;
-            let from = json.len();
             let text = value.get();
+            let mut value = Cow::Borrowed(text);
             match name {
-                "id" => id = Some(read_id("id", text, from)?),
-                "user_id" => user_id = Some(read_id("user_id", text, from)?),
+                "id" => id = Some(read_id("id", text)?),
+                "user_id" => user_id = Some(read_id("user_id", text)?),
                 "is_active" => is_active = Some(read_active(text)?),
                 "expires_at" => expires_at = read_expires_at(text)?,
                 "scopes" => {
@@ -210,43 +206,48 @@ impl Parts {
                 "name" => {
                     let full = read_optional_string(name, text)?;
                     if let Some(cut) = full.as_deref().and_then(|n| cut(n, limits.max_name_bytes)) {
-                        push_string(cut, &mut json);
+                        value = Cow::Owned(json_string(cut));
                     }
                 }
                 _ => check_free(name, text)?,
             }
-            if json.len() == from {
-                json.push_str(text);
-            }
-            let value = from..json.len();
-            kept_fields.push(Field { number, name: name_from..name_end, value });
+            let name = number.map_or_else(|| Name::Other(json_string(name)), Name::Kept);
+            kept_fields.push(Field { name, value });
         }
         let Some(id) = id else { return bad("id is missing") };
         let Some(user_id) = user_id else { return bad("user_id is missing") };
         let Some(is_active) = is_active else { return bad("is_active is missing") };
-        json.push('}');
-        let fields = kept_fields;
-        Ok(Self { json, fields, id, user_id, is_active, expires_at, scopes, digests })
+        Ok(Self { fields: kept_fields, id, user_id, is_active, expires_at, scopes, digests })
     }
 
     /// The sanitised record as JSON.
-    pub fn json(&self) -> &str {
-        &self.json
+    pub fn json(&self) -> String {
+        let mut json = String::with_capacity(self.json_len());
+        for Field { name, value } in &self.fields {
+            json.push(if json.is_empty() { '{' } else { ',' });
+            match name {
+                Name::Kept(number) => {
+                    json.push('"');
+                    json.push_str(KEPT_FIELDS.get(usize::from(*number)).copied().unwrap_or(""));
+                    json.push('"');
+                }
+                Name::Other(name) => json.push_str(name),
+            }
+            json.push(':');
+            json.push_str(value);
+        }
+        json.push('}');
+        json
+    }
+
+    /// How many bytes that is.
+    pub fn json_len(&self) -> usize {
+        self.fields.iter().map(Field::json_len).sum::<usize>() + 1
     }
 
     /// The digests that stood in the record's digest field.
     pub fn digests(&self) -> &[Digest] {
         &self.digests
-    }
-
-    /// What an id says.
-    pub(crate) fn text<'a>(&'a self, text: &'a Text) -> &'a [u8] {
-        match text {
-            Text::InJson { from, len } => {
-                self.json.as_bytes().get(*from..from + len).unwrap_or_default()
-            }
-            Text::Own(own) => own.as_bytes(),
-        }
     }
 }
 
@@ -268,15 +269,9 @@ fn cut(name: &str, max: usize) -> Option<&str> {
     name.get(..end)
 }
 
-fn push_string(text: &str, json: &mut String) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        json.push('"');
-        json.push_str(text);
-        json.push('"');
-        return;
-    }
+fn json_string(text: &str) -> String {
     // Writing a string to memory can't fail.
-    json.push_str(&serde_json::to_string(text).unwrap_or_default());
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// Checks a kept field of any shape: everything in it is what any JSON parser takes (numbers in
@@ -330,29 +325,26 @@ fn read_optional_string<'a>(name: &str, text: &'a str) -> Result<Option<Cow<'a, 
     }
 }
 
-fn read_id(name: &'static str, text: &str, at: usize) -> Result<Text, BadRecord> {
+fn read_id<'a>(name: &'static str, text: &'a str) -> Result<Text<'a>, BadRecord> {
     let wrong =
         || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer"));
     let fits = |len: usize| (1..=MAX_ID_BYTES).contains(&len);
     if let Some(plain) = plain_string(text) {
         return match plain.len() {
-            len if fits(len) => Ok(Text::InJson { from: at + 1, len }),
+            len if fits(len) => Ok(Text::Plain(plain)),
             _ => wrong(),
         };
     }
     if text.starts_with('"') {
         return match serde_json::from_str::<String>(text) {
             Ok(own) if !fits(own.len()) => wrong(),
-            Ok(own) if own.len() + 2 == text.len() => {
-                Ok(Text::InJson { from: at + 1, len: own.len() })
-            }
             Ok(own) => Ok(Text::Own(own)),
             Err(_) => wrong(),
         };
     }
     let digits = text.strip_prefix('-').unwrap_or(text);
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && fits(text.len()) {
-        return Ok(Text::InJson { from: at, len: text.len() });
+        return Ok(Text::Plain(text));
     }
     wrong()
 }
@@ -391,7 +383,7 @@ fn read_scopes(text: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
     if scopes.len() > max {
         return bad(format!("scopes must have at most {max} elements"));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(text.len());
     for scope in &scopes {
         if !scope::push(scope, &mut bytes) {
             return bad(format!(
@@ -437,7 +429,7 @@ mod tests {
     };
 
     fn json(input: &str, limits: &Limits) -> Result<String, String> {
-        Parts::sanitise(input.as_bytes(), limits).map(|p| p.json).map_err(|e| e.0.into_owned())
+        Parts::sanitise(input.as_bytes(), limits).map(|p| p.json()).map_err(|e| e.0.into_owned())
     }
 
     #[test]
@@ -595,7 +587,7 @@ mod tests {
             let input =
                 format!(r#"{{"id":"k","user_id":"u","is_active":true,"key_hash":{value}}}"#);
             Parts::sanitise(input.as_bytes(), &limits).map(|parts| {
-                assert!(!parts.json.contains("key_hash"));
+                assert!(!parts.json().contains("key_hash"));
                 parts.digests
             })
         };

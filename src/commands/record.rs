@@ -28,7 +28,7 @@ pub struct SetVal;
 pub struct SetValOptions<'a> {
     pub expiry: ExpiryOptions,
     secret: Option<Digest>,
-    digests: Vec<Digest>,
+    digests: SmallVec<[Digest; 2]>,
     tags: Option<Vec<&'a [u8]>>,
     namespace: Option<&'a [u8]>,
     pub token: Option<Token>,
@@ -130,7 +130,7 @@ pub fn exists(key: &OpenKey) -> Result<bool> {
 }
 
 /// What of a client's record may be kept.
-pub fn sanitise(json: Name) -> std::result::Result<Parts, BadRecord> {
+pub fn sanitise(json: Name<'_>) -> std::result::Result<Parts<'_>, BadRecord> {
     config::with_record_limits(|limits| Parts::sanitise(json.bytes(), limits))
 }
 
