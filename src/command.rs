@@ -349,28 +349,37 @@ unsafe extern "C" fn call<C: Command>(
 ) -> c_int {
     // SAFETY: the server's arguments, valid for this call.
     let (ctx, args) = (Ctx::new(ctx), Args::new(argv, argc));
-    let bug = Err(Error::INTERNAL);
-    let result = guard::run("command", bug, || {
-        if let Keys::Counted(flags) = C::SPEC.keys {
-            if ctx.asks_for_keys() {
-                // Of a call that is wrong none is known; it changes nothing.
-                let positions = options::counted_keys(args).into_iter().flatten();
-                positions.for_each(|position| ctx.key_is_at(position, flags));
-                return Ok(());
-            }
+    // A result would be handed back through memory, in parts and read as a whole, which processors are
+    // slow at; the closure deals with it.
+    let has_run = guard::run("command", false, || {
+        if let Err(Error(text)) = run::<C>(ctx, args) {
+            ctx.reply_error(&text);
         }
-        if !arity_fits(C::SPEC.arity, args.len()) {
-            // Servers before 7.0 are not told the arity.
-            let name = args.get(0).map_or(&b""[..], |name| name.bytes());
-            let name = String::from_utf8_lossy(name).to_lowercase();
-            return Err(Error::err(format_args!("wrong number of arguments for '{name}' command")));
-        }
-        C::run(ctx, args)
+        true
     });
-    if let Err(Error(text)) = result {
+    if !has_run {
+        let Error(text) = Error::INTERNAL;
         ctx.reply_error(&text);
     }
     raw::REDISMODULE_OK as c_int
+}
+
+fn run<C: Command>(ctx: Ctx, args: Args) -> Result<()> {
+    if let Keys::Counted(flags) = C::SPEC.keys {
+        if ctx.asks_for_keys() {
+            // Of a call that is wrong none is known; it changes nothing.
+            let positions = options::counted_keys(args).into_iter().flatten();
+            positions.for_each(|position| ctx.key_is_at(position, flags));
+            return Ok(());
+        }
+    }
+    if !arity_fits(C::SPEC.arity, args.len()) {
+        // Servers before 7.0 are not told the arity.
+        let name = args.get(0).map_or(&b""[..], |name| name.bytes());
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        return Err(Error::err(format_args!("wrong number of arguments for '{name}' command")));
+    }
+    C::run(ctx, args)
 }
 
 fn arity_fits(arity: i32, len: usize) -> bool {

@@ -669,14 +669,15 @@ impl<'a> Key<'a> {
         if self.raw.is_null() {
             return Held::Nothing;
         }
-        // SAFETY: the key is open.
+        // SAFETY: the key is open. Both functions take any key, and know a type of module values alone.
         unsafe {
+            let data_type = api!(RedisModule_ModuleTypeGetType(self.raw));
+            if !data_type.is_null() {
+                let value = api!(RedisModule_ModuleTypeGetValue(self.raw));
+                return Held::Value(DataType(data_type), value);
+            }
             match api!(RedisModule_KeyType(self.raw)) as isize {
                 raw::REDISMODULE_KEYTYPE_EMPTY => Held::Nothing,
-                raw::REDISMODULE_KEYTYPE_MODULE => Held::Value(
-                    DataType(api!(RedisModule_ModuleTypeGetType(self.raw))),
-                    api!(RedisModule_ModuleTypeGetValue(self.raw)),
-                ),
                 _ => Held::Other,
             }
         }

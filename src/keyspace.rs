@@ -195,7 +195,7 @@ impl<'a> OpenKey<'a> {
     /// Puts another count into the counter under the name, which is `value`.
     pub fn update_usage(&self, value: &UsageValue, counter: Counter) {
         let before = value.counter.replace(counter).pending();
-        state::with(|state| state.pending_changed(self.name.bytes(), value, before));
+        state::with(|state| state.pending_changed(self.name, value, before));
         self.ctx.signal_modified(self.name);
     }
 

@@ -9,7 +9,7 @@
 //! keys, or notifies, belongs into it: it could come back here.
 
 use crate::config;
-use crate::ffi;
+use crate::ffi::{self, Name};
 use crate::reclaim::Timer;
 use crate::value::{AnyEntry, Era, Life, RegionId, UsageValue};
 use apikey_engine::database::{tags_in_index, Database, Held, Totals};
@@ -270,19 +270,22 @@ impl State {
     }
 
     /// A counter's pending count was `before`.
-    pub fn pending_changed(&mut self, name: &[u8], value: &UsageValue, before: i64) {
-        let of = self.fingerprints.clone();
+    pub fn pending_changed(&mut self, name: Name, value: &UsageValue, before: i64) {
         let now = value.counter.get().pending();
         let id = value.link.region();
-        if let Some(region) = self.by_id(id) {
-            if before > 0 && now > 0 {
+        if before > 0 && now > 0 {
+            if let Some(region) = self.by_id(id) {
                 region.database.count_on(before, now);
-                return;
             }
+            return;
+        }
+        let of = self.fingerprints.clone();
+        if let Some(region) = self.by_id(id) {
             let place = value.with_leases(|leases| {
                 let held = |pending| Held { pending, leases };
                 let place = value.link.place();
-                region.database.update_counter(name, place, held(before), held(now), &of)
+                let (before, now) = (held(before), held(now));
+                region.database.update_counter(name.bytes(), place, before, now, &of)
             });
             value.link.set(id, place);
         }
