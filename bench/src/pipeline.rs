@@ -52,6 +52,24 @@ pub trait Side {
     fn right(&self, command: usize, reply: &Value) -> bool;
 }
 
+/// Lets `fill` store a few entries of every kind that a row compares, and then the next few.
+///
+/// A server that was filled with one kind after the other has the last one's keys at the front of its
+/// table's chains: measured so, USAGE.INCR took 1.45 times what INCR did where its counters had come
+/// first, and as long where they had come last.
+pub fn fill_in_turns(
+    entries: Range<u64>,
+    mut fill: impl FnMut(Range<u64>) -> Result<()>,
+) -> Result<()> {
+    let mut next = entries.start;
+    while next < entries.end {
+        let end = entries.end.min(next + DEPTH);
+        fill(next..end)?;
+        next = end;
+    }
+    Ok(())
+}
+
 /// Runs the calls `calls`, `depth` to a pipeline. A wrong reply ends the benchmark.
 pub fn run<S: Side>(
     server: &Server,

@@ -11,7 +11,7 @@ use super::{Fill, Row, Run};
 use crate::args::Settings;
 use crate::counters::{counted, Create, Of};
 use crate::measure::{Rounds, Which};
-use crate::pipeline::{run, Side, DEPTH};
+use crate::pipeline::{fill_in_turns, run, Side, DEPTH};
 use crate::server::Server;
 use crate::table::Line;
 use crate::verify::{grants, now_ms, record_length, Get, Set, Stored, ValidateAndCount};
@@ -29,12 +29,16 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let server = Server::with_module(settings)?;
     let mut con = server.connect()?;
     let (work, entries) = (Workload::new(settings.entries, 10), settings.entries);
-    run(&server, &mut con, &Fill(work), 0..entries, DEPTH)?;
+    run(&server, &mut con, &Fill(work), 0..1, DEPTH)?;
     let stored = Stored { work, entries, length: record_length(&mut con, work)? };
-    run(&server, &mut con, &Set(stored), 0..entries, DEPTH)?;
-    for of in [Of::Ours, Of::Strings] {
-        run(&server, &mut con, &Create(work, of), 0..entries, DEPTH)?;
-    }
+    fill_in_turns(0..entries, |some| {
+        run(&server, &mut con, &Fill(work), some.clone(), DEPTH)?;
+        run(&server, &mut con, &Set(stored), some.clone(), DEPTH)?;
+        for of in [Of::Ours, Of::Strings] {
+            run(&server, &mut con, &Create(work, of), some.clone(), DEPTH)?;
+        }
+        Ok(())
+    })?;
     server.settle()?;
 
     let rounds = Rounds::run(settings.rounds, settings.calls, |turn| {

@@ -11,7 +11,7 @@ use super::{Charted, Fill, Row, Run};
 use crate::args::Settings;
 use crate::chart::{Chart, Curve};
 use crate::measure::{Sides, Stat};
-use crate::pipeline::{run, DEPTH};
+use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
 use crate::sizes::{self, short};
 use crate::table::{Figure, Judged, Line};
@@ -43,12 +43,15 @@ fn measure(settings: &Settings) -> Result<Charted> {
     for entries in sizes::up_to(settings.growth_entries) {
         let name = short(entries);
         eprintln!("  {name} records");
-        let new = filled..entries;
-        run(&server, &mut con, &Fill(work), new.clone(), DEPTH)?;
+        run(&server, &mut con, &Fill(work), 0..1, DEPTH)?;
         let stored = Stored { work, entries, length: record_length(&mut con, work)? };
-        run(&server, &mut con, &FloorSet(stored), new.clone(), DEPTH)?;
-        run(&server, &mut con, &Set(stored), new.clone(), DEPTH)?;
-        run(&server, &mut con, &ScriptStore(work), new, DEPTH)?;
+        fill_in_turns(filled..entries, |new| {
+            run(&server, &mut con, &Fill(work), new.clone(), DEPTH)?;
+            run(&server, &mut con, &FloorSet(stored), new.clone(), DEPTH)?;
+            run(&server, &mut con, &Set(stored), new.clone(), DEPTH)?;
+            run(&server, &mut con, &ScriptStore(work), new, DEPTH)?;
+            Ok(())
+        })?;
         let script = Script::load(&mut con, stored, false)?;
         filled = entries;
         server.settle()?;

@@ -8,7 +8,7 @@ use super::{Row, Run};
 use crate::args::Settings;
 use crate::counters::{counted, Create, Of};
 use crate::measure::{Rounds, Which};
-use crate::pipeline::{run, Side, DEPTH};
+use crate::pipeline::{fill_in_turns, run, Side, DEPTH};
 use crate::server::Server;
 use crate::table::Line;
 use crate::workload::{mix, Workload};
@@ -25,9 +25,12 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let server = Server::with_module(settings)?;
     let mut con = server.connect()?;
     let (work, entries) = (Workload::new(settings.entries, 10), settings.entries);
-    for of in [Of::Ours, Of::Strings] {
-        run(&server, &mut con, &Create(work, of), 0..entries, DEPTH)?;
-    }
+    fill_in_turns(0..entries, |some| {
+        for of in [Of::Ours, Of::Strings] {
+            run(&server, &mut con, &Create(work, of), some.clone(), DEPTH)?;
+        }
+        Ok(())
+    })?;
     server.settle()?;
 
     let rounds = Rounds::run(settings.rounds, settings.calls, |turn| {

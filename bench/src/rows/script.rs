@@ -10,7 +10,7 @@ use super::{Fill, Row, Run};
 use crate::args::Settings;
 use crate::counters::{Create, Of};
 use crate::measure::{Rounds, Sides};
-use crate::pipeline::{run, DEPTH};
+use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
 use crate::table::Line;
 use crate::verify::{record_length, Script, ScriptStore, Stored, Validate, ValidateAndCount};
@@ -29,11 +29,14 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let server = Server::with_module(settings)?;
     let mut con = server.connect()?;
     let (work, entries) = (Workload::new(settings.entries, 10), settings.entries);
-    run(&server, &mut con, &Fill(work), 0..entries, DEPTH)?;
-    run(&server, &mut con, &ScriptStore(work), 0..entries, DEPTH)?;
-    for of in [Of::Ours, Of::Script] {
-        run(&server, &mut con, &Create(work, of), 0..entries, DEPTH)?;
-    }
+    fill_in_turns(0..entries, |some| {
+        run(&server, &mut con, &Fill(work), some.clone(), DEPTH)?;
+        run(&server, &mut con, &ScriptStore(work), some.clone(), DEPTH)?;
+        for of in [Of::Ours, Of::Script] {
+            run(&server, &mut con, &Create(work, of), some.clone(), DEPTH)?;
+        }
+        Ok(())
+    })?;
     let stored = Stored { work, entries, length: record_length(&mut con, work)? };
     let checks = Script::load(&mut con, stored, false)?;
     let counts = Script::load(&mut con, stored, true)?;

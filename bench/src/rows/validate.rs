@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::{Fill, Row, Run};
 use crate::args::Settings;
 use crate::measure::Sides;
-use crate::pipeline::{run, DEPTH};
+use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
 use crate::table::Line;
 use crate::verify::{record_length, FloorGet, FloorSet, Get, Set, Stored, Validate};
@@ -29,11 +29,15 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let server = Server::with_floor(settings)?;
     let mut con = server.connect()?;
     let (work, entries) = (Workload::new(settings.entries, 10), settings.entries);
-    run(&server, &mut con, &Fill(work), 0..entries, DEPTH)?;
+    run(&server, &mut con, &Fill(work), 0..1, DEPTH)?;
     let length = record_length(&mut con, work)?;
     let stored = Stored { work, entries, length };
-    run(&server, &mut con, &FloorSet(stored), 0..entries, DEPTH)?;
-    run(&server, &mut con, &Set(stored), 0..entries, DEPTH)?;
+    fill_in_turns(0..entries, |some| {
+        run(&server, &mut con, &Fill(work), some.clone(), DEPTH)?;
+        run(&server, &mut con, &FloorSet(stored), some.clone(), DEPTH)?;
+        run(&server, &mut con, &Set(stored), some, DEPTH)?;
+        Ok(())
+    })?;
     server.settle()?;
 
     const VALIDATE: usize = 0;

@@ -11,7 +11,7 @@ use redis::{Pipeline, Value};
 use super::{Fill, Row, Run};
 use crate::args::Settings;
 use crate::measure::{Rounds, Which};
-use crate::pipeline::{run, Side, DEPTH};
+use crate::pipeline::{fill_in_turns, run, Side, DEPTH};
 use crate::server::Server;
 use crate::table::Line;
 use crate::verify::{grants, now_ms, record_length, Stored, Validate};
@@ -30,8 +30,11 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let server = Server::with_module(settings)?;
     let mut con = server.connect()?;
     let (work, entries) = (Workload::new(settings.entries, 10), settings.entries);
-    run(&server, &mut con, &Fill(work), 0..entries, DEPTH)?;
-    run(&server, &mut con, &Store(work), 0..entries, DEPTH)?;
+    fill_in_turns(0..entries, |some| {
+        run(&server, &mut con, &Fill(work), some.clone(), DEPTH)?;
+        run(&server, &mut con, &Store(work), some, DEPTH)?;
+        Ok(())
+    })?;
     let stored = Stored { work, entries, length: record_length(&mut con, work)? };
     server.settle()?;
 
