@@ -19,12 +19,23 @@
 //! and its bytes. Times and scopes could be packed as well; VALIDATE, which brings the JSON back each
 //! time, would pay for it.
 
-use crate::sanitise::{KEPT_FIELDS, MAX_ID_BYTES};
-use smallvec::SmallVec;
+use crate::sanitise::KEPT_FIELDS;
 use std::borrow::Cow;
 
-/// What an id says: on the stack.
-pub type Id = SmallVec<[u8; MAX_ID_BYTES]>;
+/// What an id says.
+pub enum Id<'a> {
+    Text(&'a [u8]),
+    Uuid([u8; UUID_CHARS]),
+}
+
+impl Id<'_> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text,
+            Self::Uuid(text) => text,
+        }
+    }
+}
 
 /// A field of a record.
 #[derive(Debug)]
@@ -256,12 +267,12 @@ pub fn write_json(packed: &[u8], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends what an id says: an integer's digits, or a string's text, which has no escapes.
-pub fn write_id(packed: &[u8], name: u8, out: &mut Id) {
+/// What an id says: an integer's digits, or a string's text, which has no escapes.
+pub fn id(packed: &[u8], name: u8) -> Id<'_> {
     match Unpack(packed).find(|(other, ..)| *other == name) {
-        Some((_, _, Value::Any(text) | Value::String(text))) => out.extend_from_slice(text),
-        Some((_, _, Value::Uuid(uuid))) => out.extend_from_slice(&uuid_text(uuid)),
-        None => {}
+        Some((_, _, Value::Any(text) | Value::String(text))) => Id::Text(text),
+        Some((_, _, Value::Uuid(uuid))) => Id::Uuid(uuid_text(uuid)),
+        None => Id::Text(b""),
     }
 }
 
@@ -281,10 +292,9 @@ mod tests {
         assert_eq!(std::str::from_utf8(&out).unwrap(), parts.json());
         assert_eq!(out.len(), parts.json_len());
         for (name, text) in [(ID, &parts.id), (USER_ID, &parts.user_id)] {
-            let mut id = Id::new();
-            write_id(&bytes, name, &mut id);
+            let id = id(&bytes, name);
             if let crate::sanitise::Text::Plain(plain) = text {
-                assert_eq!(id.as_slice(), plain.as_bytes());
+                assert_eq!(id.bytes(), plain.as_bytes());
             }
         }
         (parts.json(), bytes.len())

@@ -333,13 +333,11 @@ impl<'a> Record<'a> {
     }
 
     /// What an id says; `escaped` is where it stands if the fields have it escaped.
-    fn id(&self, name: u8, escaped: Range<usize>) -> Id {
-        if !escaped.is_empty() {
-            return Id::from_slice(self.slice(escaped));
+    fn id(&self, name: u8, escaped: Range<usize>) -> Id<'_> {
+        match escaped.is_empty() {
+            true => packed::id(self.slice(self.header.fields()), name),
+            false => Id::Text(self.slice(escaped)),
         }
-        let mut id = Id::new();
-        packed::write_id(self.slice(self.header.fields()), name, &mut id);
-        id
     }
 
     fn each_automatic_tag(&self, each: &mut dyn FnMut(&[u8])) {
@@ -351,8 +349,8 @@ impl<'a> Record<'a> {
         let id_from = user_id_from.saturating_sub(id_len);
         each_automatic_tag(
             self.namespace(),
-            &self.id(packed::ID, part(id_from, id_len)),
-            &self.id(packed::USER_ID, part(user_id_from, user_id_len)),
+            self.id(packed::ID, part(id_from, id_len)).bytes(),
+            self.id(packed::USER_ID, part(user_id_from, user_id_len)).bytes(),
             each,
         );
     }

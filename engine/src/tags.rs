@@ -1,7 +1,5 @@
 //! Names of tags: the caller's, and those that every entry carries by itself.
 
-use smallvec::SmallVec;
-
 /// The most bytes that a tag may have; the least is 1.
 pub const MAX_TAG_BYTES: usize = 256;
 
@@ -19,7 +17,7 @@ pub const KIND: &str = "apikey:kind:";
 
 /// Calls `each` with automatic tags: each the namespace, what it begins with, and its value.
 pub fn each_automatic(namespace: &[u8], tags: &[(&str, &[u8])], each: &mut dyn FnMut(&[u8])) {
-    let mut name = SmallVec::<[u8; MAX_TAG_BYTES]>::new();
+    let mut name = Vec::with_capacity(MAX_TAG_BYTES);
     for (prefix, value) in tags {
         name.clear();
         name.extend_from_slice(namespace);
