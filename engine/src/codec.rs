@@ -323,6 +323,7 @@ fn decode_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value<'static>, Ba
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Entry;
     use proptest::prelude::*;
 
     fn decode(bytes: &[u8]) -> Result<Value<'_>, BadBytes> {
@@ -476,6 +477,56 @@ mod tests {
         assert!(super::decode(&good, Origin::Server).is_ok());
     }
 
+    /// A byte of packed fields can stand for twenty of JSON: nobody is to be made write those, or to
+    /// hold more than the largest record.
+    #[test]
+    fn what_a_record_says_of_its_length_bounds_what_is_made_of_it() {
+        let of = |scopes: usize, fields: &[u8]| {
+            let mut bytes = b"r\x02\0".to_vec();
+            bytes.extend_from_slice(&i64::MAX.to_le_bytes());
+            for number in [100, fields.len(), scopes] {
+                bytes.extend_from_slice(&(number as u32).to_le_bytes());
+            }
+            bytes.extend_from_slice(b"\0\0\0\0\0\x01");
+            bytes.extend_from_slice(&vec![b't'; scopes]);
+            bytes.extend_from_slice(fields);
+            bytes
+        };
+        let most = MAX_STORED_BYTES + 1024;
+        for bytes in [of(0, &vec![0x73; most]), of(most, b"")] {
+            for origin in [Origin::Server, Origin::Anyone] {
+                let error = super::decode(&bytes, origin).unwrap_err();
+                assert_eq!(error, BadBytes("not a record's parts"));
+            }
+        }
+        // As many as there may be: of twenty times the JSON that it says.
+        let bytes = of(0, &vec![0x73; MAX_STORED_BYTES]);
+        assert!(super::decode(&bytes, Origin::Server).is_ok());
+        assert_eq!(decode(&bytes).unwrap_err(), BadBytes("no record"));
+    }
+
+    #[test]
+    fn the_largest_record_is_decoded() {
+        // Fields of the least JSON are the ones that take more when they are packed.
+        let fields: String = (0..37).map(|n| format!(",\"{n}\":1")).collect();
+        let begin = format!(r#"{{"id":1,"user_id":1,"is_active":true{fields},"scopes":["#);
+        let scopes = vec!["\"\""; (MAX_STORED_BYTES - begin.len() - 2) / 3].join(",");
+        for json in
+            [format!("{begin}{scopes}]}}"), format!("{begin}\"{}\"]}}", "x".repeat(1000)), {
+                let begin = begin.replace(",\"scopes\":[", ",\"name\":\"");
+                let name = "x".repeat(MAX_STORED_BYTES - begin.len() - 2);
+                format!("{begin}{name}\"}}")
+            }]
+        {
+            let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
+            let record = Record::new(&parts, &[], b"", &[]).unwrap();
+            let bytes = encode_record(&record, false);
+            for origin in [Origin::Server, Origin::Anyone] {
+                assert!(super::decode(&bytes, origin).is_ok());
+            }
+        }
+    }
+
     #[test]
     fn other_bytes_are_refused() {
         let good = encode_record(&record(), false);
@@ -565,6 +616,7 @@ mod tests {
                 let _ = decode(&bytes);
                 if let Ok(Value::Record { record, .. }) = super::decode(&bytes, Origin::Server) {
                     let _ = (record.json(), record.grants(b"a:b"), record.is_sound());
+                    record.each_tag(&mut |_| {});
                 }
             }
         }

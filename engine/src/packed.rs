@@ -19,7 +19,7 @@
 //! and its bytes. Times and scopes could be packed as well; VALIDATE, which brings the JSON back each
 //! time, would pay for it.
 
-use crate::sanitise::KEPT_FIELDS;
+use crate::sanitise::{KEPT_FIELDS, MAX_FIELDS};
 use std::borrow::Cow;
 
 /// What an id says.
@@ -93,6 +93,9 @@ const TRUE: u8 = 2;
 const FALSE: u8 = 3;
 const NULL: u8 = 4;
 const UUID: u8 = 5;
+
+/// How much longer than their JSON the fields of a record can be: of each the lengths of two texts.
+pub const MAX_EXCESS: usize = 10 * MAX_FIELDS;
 
 /// Appends fields, packed; `None` where one is longer than any record.
 pub fn push(fields: &[Field], out: &mut Vec<u8>) -> Option<()> {
@@ -267,6 +270,21 @@ pub fn write_json(packed: &[u8], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// How many bytes [`write_json`] appends; to know it nothing of them is made.
+pub fn json_len(packed: &[u8]) -> usize {
+    let len = |(name, other, value): (u8, &[u8], Value)| {
+        // With its first quote, which what is no string has not.
+        let before = BEFORE.get(usize::from(name)).map_or(other.len() + 3, |before| before.len());
+        match value {
+            Value::Any(json) => before - 1 + json.len(),
+            Value::String(text) => before + text.len() + 1,
+            Value::Uuid(_) => before + UUID_CHARS + 1,
+        }
+    };
+    // The first field's comma is the brace; of no field at all there is none.
+    Unpack(packed).map(len).sum::<usize>().max(1) + 1
+}
+
 /// What an id says: an integer's digits, or a string's text, which has no escapes.
 pub fn id(packed: &[u8], name: u8) -> Id<'_> {
     match Unpack(packed).find(|(other, ..)| *other == name) {
@@ -291,6 +309,7 @@ mod tests {
         write_json(&bytes, &mut out);
         assert_eq!(std::str::from_utf8(&out).unwrap(), parts.json());
         assert_eq!(out.len(), parts.json_len());
+        assert_eq!(out.len(), json_len(&bytes));
         for (name, text) in [(ID, &parts.id), (USER_ID, &parts.user_id)] {
             let id = id(&bytes, name);
             if let crate::sanitise::Text::Plain(plain) = text {
@@ -370,6 +389,7 @@ mod tests {
             let mut out = Vec::new();
             write_json(bytes, &mut out);
             assert_eq!(out.as_slice(), b"{}");
+            assert_eq!(json_len(bytes), 2);
         }
     }
 

@@ -252,6 +252,8 @@ impl<'a> Record<'a> {
             && header.digests <= 2
             && usize::from(header.namespace_len) <= MAX_NAMESPACE_BYTES
             && header.json_len as usize <= MAX_STORED_BYTES
+            && header.scopes_len as usize <= MAX_STORED_BYTES
+            && header.fields_len as usize <= MAX_STORED_BYTES + packed::MAX_EXCESS
             && matches!(header.state, ACTIVE | INACTIVE);
         is_bounded.then_some(record)
     }
@@ -259,12 +261,21 @@ impl<'a> Record<'a> {
     /// Whether this is what [`Record::new`] makes of its JSON, digests, namespace and tags: then no two
     /// parts of it can say two things.
     pub fn is_sound(&self) -> bool {
+        // The JSON of bytes that lie may be many times as long as any record.
+        if !self.has_json_len() {
+            return false;
+        }
         let tags: Vec<&[u8]> = self.caller_tags().collect();
         let digests = self.digests().as_chunks().0;
         Parts::sanitise(&self.json(), &Limits::STORED)
             .ok()
             .and_then(|parts| Record::new(&parts, digests, self.namespace(), &tags))
             .is_some_and(|record| record.bytes() == self.bytes())
+    }
+
+    /// Whether the fields make as many bytes of JSON as the header says, which is bounded.
+    fn has_json_len(&self) -> bool {
+        packed::json_len(self.slice(self.header.fields())) == self.header.json_len as usize
     }
 
     /// What is to be stored, or sent to where [`Record::read`] reads it; numbers with the lower byte

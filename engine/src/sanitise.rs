@@ -36,7 +36,7 @@ pub const KEPT_FIELDS: [&str; 9] = [
 pub const MAX_EXTRA_FIELDS: usize = 32;
 
 /// The most fields that a record can keep.
-const MAX_FIELDS: usize = KEPT_FIELDS.len() + MAX_EXTRA_FIELDS;
+pub(crate) const MAX_FIELDS: usize = KEPT_FIELDS.len() + MAX_EXTRA_FIELDS;
 
 /// How deep the value of a kept field may be nested.
 const MAX_LEVELS: usize = 32;

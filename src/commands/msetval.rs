@@ -158,6 +158,9 @@ impl<'a> Stored<'a> {
 /// As it is written into AOFs and the replication stream.
 pub const STORED: &CStr = c"apikey.stored";
 
+/// The time of what has no expiry, which KEEPTTL may keep.
+pub const NEVER: i64 = 0;
+
 pub struct StoredMany;
 
 impl Command for StoredMany {
@@ -182,7 +185,8 @@ impl Command for StoredMany {
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         must_be_replayed(ctx, Self::SPEC.name)?;
         let Some(time) = args.get(1) else { return Err(Error::SYNTAX) };
-        let time = options::integer(time, "expires-at", 1, i64::MAX)?;
+        let time = options::integer(time, "expires-at", NEVER, i64::MAX)?;
+        let expires_at = (time != NEVER).then_some(time);
         let values = (2..args.len())
             .step_by(2)
             .map(|position| match (args.get(position), args.get(position + 1)) {
@@ -191,8 +195,8 @@ impl Command for StoredMany {
             })
             .collect::<Result<Vec<_>>>()?;
         for (name, value) in values {
-            apply::store(ctx, name, value, |_| Some(time))?;
-            record::notify_stored(ctx, name, true);
+            apply::store(ctx, name, value, |_| expires_at)?;
+            record::notify_stored(ctx, name, expires_at.is_some());
         }
         ctx.replicate_verbatim();
         ctx.reply_simple(c"OK");

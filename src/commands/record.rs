@@ -1,7 +1,7 @@
 //! SETVAL, VALIDATE, TOKEN and INVAL: a key's record.
 
 use crate::command::{Arg, Command, Keys, Repeat, Spec, DELETES, OVERWRITES, READS};
-use crate::commands::{apply, log, msetval};
+use crate::commands::{log, msetval};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::events;
@@ -231,11 +231,7 @@ pub fn fills_are_stored() -> bool {
 /// Replicates what was stored: its bytes, which name digests and no secret, and the time of its expiry.
 fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
     let bytes = codec::encode_record(record, false);
-    match expires_at {
-        Some(at) => ctx.replicate_value(msetval::STORED, at, name, &bytes),
-        // It keeps that the key has no expiry.
-        None => ctx.replicate(apply::NAME, &[name], &[&bytes]),
-    }
+    ctx.replicate_value(msetval::STORED, expires_at.unwrap_or(msetval::NEVER), name, &bytes);
 }
 
 pub struct Validate;
