@@ -347,6 +347,28 @@ fn the_stream_names_times_and_digests_and_no_secret() {
 }
 
 #[test]
+fn a_replica_tells_its_listeners_of_every_record_that_arrives() {
+    let (primary, replica) = (Server::start(), Server::start());
+    replica.replicate(&primary);
+    let (mut c, mut listener) = (primary.client(), replica.client());
+    listener.must("CONFIG SET notify-keyspace-events KEA");
+    listener.must("PSUBSCRIBE __keyspace@0__:k");
+    let mut events = |count| -> Vec<String> {
+        (0..count).map(|_| listener.read().expect("a message").items()[3].text()).collect()
+    };
+    let set = |how: &str| format!("APIKEY.SETVAL k {} {how}", record("id", "u1"));
+    c.must(&set("EX 100"));
+    assert_eq!(events(2), ["apikey.setval", "expire"]);
+    c.must("PERSIST k");
+    assert_eq!(events(1), ["persist"]);
+    // Without a time.
+    c.must(&set("KEEPTTL"));
+    assert_eq!(events(1), ["apikey.setval"]);
+    assert_agree(&primary, &replica);
+    assert_eq!(replica.client().must("PTTL k"), int(-1));
+}
+
+#[test]
 fn what_did_nothing_is_not_replicated() {
     let server = Server::start();
     let mut c = server.client();
