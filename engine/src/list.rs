@@ -58,7 +58,7 @@ impl Records {
             if number > 1 {
                 json.push(',');
             }
-            json.push_str(&parts.json());
+            json.push_str(&String::from_utf8_lossy(&parts.json()));
             match u32::try_from(json.len()) {
                 Ok(end) if json.len() < MAX_LIST_BYTES => ends.push(end),
                 _ => return too_large(),

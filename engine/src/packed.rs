@@ -20,7 +20,6 @@
 //! time, would pay for it.
 
 use crate::sanitise::{KEPT_FIELDS, MAX_FIELDS};
-use std::borrow::Cow;
 
 /// What an id says.
 pub enum Id<'a> {
@@ -34,36 +33,6 @@ impl Id<'_> {
             Self::Text(text) => text,
             Self::Uuid(text) => text,
         }
-    }
-}
-
-/// A field of a record.
-#[derive(Debug)]
-pub struct Field<'a> {
-    pub name: Name,
-    /// As JSON.
-    pub value: Cow<'a, str>,
-}
-
-/// The name of a field.
-#[derive(Debug)]
-pub enum Name {
-    /// Its number in [`KEPT_FIELDS`].
-    Kept(u8),
-    /// Another one, as JSON.
-    Other(String),
-}
-
-impl Field<'_> {
-    /// How many bytes of JSON it is, with the comma or the brace before it.
-    pub fn json_len(&self) -> usize {
-        let name = match &self.name {
-            Name::Kept(number) => {
-                BEFORE.get(usize::from(*number)).map_or(0, |before| before.len() - 1)
-            }
-            Name::Other(name) => 1 + name.len() + 1,
-        };
-        name + self.value.len()
     }
 }
 
@@ -97,20 +66,16 @@ const UUID: u8 = 5;
 /// How much longer than their JSON the fields of a record can be: of each the lengths of two texts.
 pub const MAX_EXCESS: usize = 10 * MAX_FIELDS;
 
-/// Appends fields, packed; `None` where one is longer than any record.
-pub fn push(fields: &[Field], out: &mut Vec<u8>) -> Option<()> {
-    for Field { name, value } in fields {
-        let at = out.len();
-        match name {
-            Name::Kept(number) => out.push(number << 4),
-            Name::Other(name) => {
-                out.push(OTHER << 4);
-                push_text(name.as_bytes(), out)?;
-            }
-        }
-        let form = push_value(value.as_bytes(), out)?;
-        *out.get_mut(at)? |= form;
+/// Appends a field, packed: the number of its name in [`KEPT_FIELDS`], or the name where it is another
+/// one, and its value, both as JSON. `None` where one is longer than any record.
+pub fn push(number: Option<u8>, name: &str, value: &str, out: &mut Vec<u8>) -> Option<()> {
+    let at = out.len();
+    out.push(number.unwrap_or(OTHER) << 4);
+    if number.is_none() {
+        push_text(name.as_bytes(), out)?;
     }
+    let form = push_value(value.as_bytes(), out)?;
+    *out.get_mut(at)? |= form;
     Some(())
 }
 
@@ -300,23 +265,21 @@ mod tests {
     use crate::sanitise::{Limits, Parts};
     use proptest::prelude::*;
 
-    /// The JSON of a record, packed, and how long that is.
+    /// The JSON of a record, which comes back as it was, and how long it is when packed.
     fn packed(json: &str) -> (String, usize) {
         let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
-        let mut bytes = Vec::new();
-        push(&parts.fields, &mut bytes).unwrap();
+        let bytes = &parts.packed;
         let mut out = Vec::new();
-        write_json(&bytes, &mut out);
-        assert_eq!(std::str::from_utf8(&out).unwrap(), parts.json());
-        assert_eq!(out.len(), parts.json_len());
-        assert_eq!(out.len(), json_len(&bytes));
+        write_json(bytes, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), json);
+        assert_eq!(out.len(), json_len(bytes));
         for (name, text) in [(ID, &parts.id), (USER_ID, &parts.user_id)] {
-            let id = id(&bytes, name);
+            let id = id(bytes, name);
             if let crate::sanitise::Text::Plain(plain) = text {
                 assert_eq!(id.bytes(), plain.as_bytes());
             }
         }
-        (parts.json(), bytes.len())
+        (String::from_utf8(out).unwrap(), bytes.len())
     }
 
     #[test]

@@ -162,9 +162,8 @@ impl Record<'static> {
         namespace: &[u8],
         caller_tags: &[&[u8]],
     ) -> Option<Self> {
-        if digests.len() > 2
-            || namespace.len() > MAX_NAMESPACE_BYTES
-            || parts.json_len() > MAX_STORED_BYTES
+        let json_len = packed::json_len(&parts.packed);
+        if digests.len() > 2 || namespace.len() > MAX_NAMESPACE_BYTES || json_len > MAX_STORED_BYTES
         {
             return None;
         }
@@ -178,11 +177,10 @@ impl Record<'static> {
             Text::Plain(_) => 0,
             Text::Own(own) => own.len(),
         };
-        let mut header = Header {
+        let header = Header {
             expires_at: parts.expires_at.unwrap_or(NEVER),
-            json_len: u32::try_from(parts.json_len()).ok()?,
-            // Known below.
-            fields_len: 0,
+            json_len: u32::try_from(json_len).ok()?,
+            fields_len: u32::try_from(parts.packed.len()).ok()?,
             scopes_len: u32::try_from(parts.scopes.len()).ok()?,
             id_len: u8::try_from(escaped(&parts.id)).ok()?,
             user_id_len: u8::try_from(escaped(&parts.user_id)).ok()?,
@@ -191,16 +189,14 @@ impl Record<'static> {
             tags: u8::try_from(own_tags.len()).ok()?,
             state: if parts.is_active { ACTIVE } else { INACTIVE },
         };
-        // Mostly the fields take less than their JSON.
+        let escaped_ids = usize::from(header.id_len) + usize::from(header.user_id_len);
         let mut bytes = Vec::with_capacity(
-            header.namespace().end + parts.json_len() + tags::stored_bytes(&own_tags),
+            header.namespace().end + tags::stored_bytes(&own_tags) + escaped_ids,
         );
-        bytes.extend_from_slice(&[0; HEADER_BYTES]);
+        bytes.extend_from_slice(&header.bytes());
         bytes.extend_from_slice(digests.as_flattened());
         bytes.extend_from_slice(&parts.scopes);
-        let from = bytes.len();
-        packed::push(&parts.fields, &mut bytes)?;
-        header.fields_len = u32::try_from(bytes.len() - from).ok()?;
+        bytes.extend_from_slice(&parts.packed);
         bytes.extend_from_slice(namespace);
         tags::push(&own_tags, &mut bytes)?;
         for text in [&parts.id, &parts.user_id] {
@@ -208,7 +204,6 @@ impl Record<'static> {
                 bytes.extend_from_slice(own.as_bytes());
             }
         }
-        *bytes.first_chunk_mut()? = header.bytes();
         Some(Self { bytes: Cow::Owned(bytes), header })
     }
 

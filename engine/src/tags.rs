@@ -17,13 +17,15 @@ pub const KIND: &str = "apikey:kind:";
 
 /// Calls `each` with automatic tags: each the namespace, what it begins with, and its value.
 pub fn each_automatic(namespace: &[u8], tags: &[(&str, &[u8])], each: &mut dyn FnMut(&[u8])) {
-    let mut name = Vec::with_capacity(MAX_TAG_BYTES);
+    let mut name = [0; MAX_TAG_BYTES];
     for (prefix, value) in tags {
-        name.clear();
-        name.extend_from_slice(namespace);
-        name.extend_from_slice(prefix.as_bytes());
-        name.extend_from_slice(value);
-        each(&name);
+        let mut end = 0;
+        for part in [namespace, prefix.as_bytes(), value] {
+            let Some(to) = name.get_mut(end..end + part.len()) else { return };
+            to.copy_from_slice(part);
+            end += part.len();
+        }
+        each(name.get(..end).unwrap_or_default());
     }
 }
 
