@@ -530,6 +530,31 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
 }
 
 #[test]
+fn a_payload_of_a_record_that_says_two_things_is_refused() {
+    let mut server = Server::builder().config("rdbcompression no").start();
+    let pid = server.pid().to_string();
+    let mut c = server.client();
+    c.fill("k", &["t"]);
+    let dump = c.must("DUMP k").bytes().to_vec();
+    let (body, footer) = dump.split_at(dump.len() - 10);
+    let value = inner(body);
+    let restore = |c: &mut Client, value: &[u8]| {
+        let payload = sealed(&framed(&body[..HEADER], value), &footer[..2]);
+        c.cmd([b"RESTORE".as_slice(), b"copy", b"0", &payload, b"REPLACE"])
+    };
+    assert_eq!(restore(&mut c, &value), ok());
+    c.must("DEL copy");
+    // Kind, version and whether it is dead stand before the record's header.
+    for (at, what) in [(3, "its expiry"), (11, "the length of its JSON"), (28, "its state")] {
+        let mut value = value.clone();
+        value[at] ^= 1;
+        assert_eq!(restore(&mut c, &value), error("ERR Bad data format"), "{what}");
+        assert!(!c.exists("copy"), "{what}");
+    }
+    assert_unharmed(&mut server, &pid);
+}
+
+#[test]
 fn a_payload_of_random_bytes_is_refused_or_harmless() {
     let mut server = Server::start();
     let pid = server.pid().to_string();
@@ -542,7 +567,8 @@ fn a_payload_of_random_bytes_is_refused_or_harmless() {
             body.extend(rng.bytes(100));
         } else {
             // A string that begins as a value does.
-            let kind = [b"r\x01".as_slice(), b"s\x01", b"l\x01", b"u\x01", b""][rng.below(5)];
+            let kind =
+                [b"r\x01".as_slice(), b"r\x02", b"s\x01", b"l\x01", b"u\x01", b""][rng.below(6)];
             body = framed(&body, &[kind, &rng.bytes(100)].concat());
         }
         let payload = sealed(&body, &version);
