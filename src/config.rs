@@ -6,13 +6,14 @@
 use crate::error::{Error, Result};
 use crate::ffi::{self, Args, Ctx, Setting, Text};
 use crate::guard;
+use crate::locked::Locked;
 use crate::state;
 use apikey_engine::sanitise::{ExtraFields, Limits, MAX_EXTRA_FIELDS};
 use redis_module::raw;
+use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError, RwLock};
 
 /// A whole number between two bounds.
 pub struct Number {
@@ -68,16 +69,10 @@ pub struct Names {
     most: usize,
     /// Names that may not be among them, and why.
     never: (&'static [&'static str], &'static str),
-    value: RwLock<Vec<String>>,
+    value: Locked<RefCell<Vec<String>>>,
     /// What the getter gave to the server last, which has to stay until it is asked again.
-    shown: Mutex<Option<Shown>>,
+    shown: Locked<RefCell<Option<Text>>>,
 }
-
-struct Shown(#[allow(dead_code, reason = "kept alive for the server")] Text);
-
-// SAFETY: the string is made, shown and dropped on the main thread, where configuration is read; the
-// mutex is there because a static has to be `Sync`.
-unsafe impl Send for Shown {}
 
 const MAX_NAME_BYTES: usize = 128;
 
@@ -88,16 +83,21 @@ impl Names {
         most: usize,
         never: (&'static [&'static str], &'static str),
     ) -> Self {
-        Self { name, of, most, never, value: RwLock::new(Vec::new()), shown: Mutex::new(None) }
+        // SAFETY: settings are read and written by commands and the server's configuration, which hold
+        // the lock.
+        let value = unsafe { Locked::new(RefCell::new(Vec::new())) };
+        // SAFETY: as above.
+        let shown = unsafe { Locked::new(RefCell::new(None)) };
+        Self { name, of, most, never, value, shown }
     }
 
     /// The first of them, if there is one.
     pub fn first(&self) -> Option<String> {
-        self.value.read().unwrap_or_else(PoisonError::into_inner).first().cloned()
+        self.value.borrow().first().cloned()
     }
 
     fn text(&self) -> String {
-        self.value.read().unwrap_or_else(PoisonError::into_inner).join(",")
+        self.value.borrow().join(",")
     }
 
     fn set(&self, text: &[u8]) -> std::result::Result<(), String> {
@@ -120,7 +120,7 @@ impl Names {
         if let Some(name) = names.iter().find(|name| never.contains(&name.as_str())) {
             return Err(format!("must not be {name}: {why}"));
         }
-        *self.value.write().unwrap_or_else(PoisonError::into_inner) = names;
+        *self.value.borrow_mut() = names;
         Ok(())
     }
 }
@@ -190,8 +190,8 @@ static NAMES: [&Names; 3] = [&EXTRA_FIELDS, &DIGEST_FIELD, &INVALIDATION_CHANNEL
 
 /// Calls `body` with what a record of a client's may be.
 pub fn with_record_limits<T>(body: impl FnOnce(&Limits) -> T) -> T {
-    let extra = EXTRA_FIELDS.value.read().unwrap_or_else(PoisonError::into_inner);
-    let digest = DIGEST_FIELD.value.read().unwrap_or_else(PoisonError::into_inner);
+    let extra = EXTRA_FIELDS.value.borrow();
+    let digest = DIGEST_FIELD.value.borrow();
     body(&Limits {
         max_record_bytes: MAX_RECORD_BYTES.size(),
         max_name_bytes: MAX_NAME_LENGTH.size(),
@@ -315,7 +315,7 @@ unsafe extern "C" fn get_names(_: *const c_char, own: *mut c_void) -> *mut raw::
         let names = &*own.cast::<Names>();
         let text = Text::new(names.text().as_bytes());
         let raw = text.name().as_ptr();
-        *names.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Shown(text));
+        *names.shown.borrow_mut() = Some(text);
         raw
     })
 }

@@ -11,40 +11,37 @@ use apikey_engine::announcement::{message, What};
 
 /// Entries that carry these tags were invalidated.
 pub fn of_tags(ctx: Ctx, tags: &[Name]) {
-    raise(tags);
-    announce(ctx, |tell| {
-        let names: Vec<_> = tags.iter().map(|tag| tag.bytes()).collect();
-        tell(Some(ctx.database()), What::Tags(&names));
-    });
+    raise_and_tell(ctx, tags, |names| What::Tags(names));
 }
 
 /// These keys were invalidated, or written by one who knows.
 pub fn of_keys(ctx: Ctx, keys: &[Name]) {
-    raise(keys);
-    announce(ctx, |tell| {
-        let names: Vec<_> = keys.iter().map(|key| key.bytes()).collect();
-        tell(Some(ctx.database()), What::Keys(&names));
-    });
+    raise_and_tell(ctx, keys, |names| What::Keys(names));
 }
 
 /// A database was emptied; all of them for -1.
 pub fn of_database(ctx: Ctx, number: i32) {
     state::with(|state| state.flush(number));
-    announce(ctx, |tell| tell((number >= 0).then_some(number), What::Flushed));
-}
-
-fn raise(names: &[Name]) {
-    state::with(|state| state.raise_fence(names.iter().map(|name| name.bytes())));
-}
-
-/// Lets `body` tell the channel of a database, or of all, and what happened there, if anyone is to be told.
-fn announce(ctx: Ctx, body: impl FnOnce(&dyn Fn(Option<i32>, What))) {
-    let Some(channel) = config::INVALIDATION_CHANNEL.first() else { return };
-    if ctx.is_replayed() || ctx.is_any_replica() {
-        return;
+    if let Some(channel) = channel(ctx) {
+        tell(ctx, &channel, (number >= 0).then_some(number), What::Flushed);
     }
-    body(&|database, what| {
-        let message = state::with(|state| message(&state.fence, database, what));
-        ctx.publish(channel.as_bytes(), message.as_bytes());
-    });
+}
+
+fn raise_and_tell(ctx: Ctx, names: &[Name], what: impl for<'n> Fn(&'n [&'n [u8]]) -> What<'n>) {
+    state::with(|state| state.raise_fence(names.iter().map(|name| name.bytes())));
+    if let Some(channel) = channel(ctx) {
+        let names: Vec<_> = names.iter().map(|name| name.bytes()).collect();
+        tell(ctx, &channel, Some(ctx.database()), what(&names));
+    }
+}
+
+/// The channel, if there is one and it is told here.
+fn channel(ctx: Ctx) -> Option<String> {
+    let channel = config::INVALIDATION_CHANNEL.first()?;
+    (!ctx.is_replayed() && !ctx.is_any_replica()).then_some(channel)
+}
+
+fn tell(ctx: Ctx, channel: &str, database: Option<i32>, what: What) {
+    let message = state::with(|state| message(&state.fence, database, what));
+    ctx.publish(channel.as_bytes(), message.as_bytes());
 }

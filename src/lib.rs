@@ -15,6 +15,7 @@
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
 //! | [`config`] | settings |
 //! | [`ffi`] | every raw call of the module API |
+//! | [`locked`] | what only the holder of the server's lock reaches |
 //! | [`guard`] | what keeps a panic from ending the server |
 
 mod command;
@@ -26,6 +27,7 @@ mod ffi;
 mod guard;
 mod invalidation;
 mod keyspace;
+mod locked;
 mod options;
 mod reclaim;
 mod state;

@@ -1,15 +1,14 @@
 //! What the module knows beside the keys: an index for each database, the fence, and its counts of
 //! answers.
 //!
-//! It belongs to whoever holds the server's global lock: the main thread, or a thread of another
-//! module's that has locked it to run commands. `free` is the one callback that runs without, and it
-//! has no business here.
+//! It belongs to whoever holds the server's global lock ([`Locked`]).
 //!
 //! [`with`] lends the state for the time of a closure. No call into the server that opens or removes
 //! keys, or notifies, belongs into it: it could come back here.
 
 use crate::config;
 use crate::ffi::{self, Name};
+use crate::locked::Locked;
 use crate::reclaim::Timer;
 use crate::value::{AnyEntry, Era, Life, RegionId, UsageValue};
 use apikey_engine::database::{tags_in_index, Database, Held, Totals};
@@ -52,14 +51,9 @@ pub struct State {
     scratch: Vec<u8>,
 }
 
-/// A value that only the holder of the server's global lock reaches.
-struct Locked<T>(T);
-
-// SAFETY: all callbacks that use the state hold the lock while they run (see the top of this file), so
-// that no two threads are in here at once. A second borrow on the same thread is the cell's to refuse.
-unsafe impl<T> Sync for Locked<T> {}
-
-static STATE: Locked<OnceCell<RefCell<State>>> = Locked(OnceCell::new());
+// SAFETY: all callbacks that use the state hold the lock while they run; `free`, the one that does not,
+// has no business here.
+static STATE: Locked<OnceCell<RefCell<State>>> = unsafe { Locked::new(OnceCell::new()) };
 
 /// Makes the state, once the settings are known, so that no command has to wait for it.
 pub fn create() {
@@ -68,7 +62,7 @@ pub fn create() {
 
 /// Lends the state; see the top of this file.
 pub fn with<T>(body: impl FnOnce(&mut State) -> T) -> T {
-    let state = STATE.0.get_or_init(|| RefCell::new(State::new()));
+    let state = STATE.get_or_init(|| RefCell::new(State::new()));
     body(&mut state.borrow_mut())
 }
 
@@ -94,16 +88,25 @@ impl State {
         }
     }
 
-    /// Lends a record's JSON, which stands in memory that is used again.
-    pub fn with_json<T>(&mut self, record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
+    /// Lends bytes that `make` makes, in memory that is used again.
+    pub fn with_scratch<T>(
+        &mut self,
+        make: impl FnOnce(&mut Vec<u8>),
+        body: impl FnOnce(&[u8]) -> T,
+    ) -> T {
         const KEPT: usize = 64 << 10;
         self.scratch.clear();
-        record.write_json(&mut self.scratch);
+        make(&mut self.scratch);
         let result = body(&self.scratch);
         if self.scratch.capacity() > KEPT {
             self.scratch = Vec::new();
         }
         result
+    }
+
+    /// Lends a record's JSON.
+    pub fn with_json<T>(&mut self, record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
+        self.with_scratch(|json| record.write_json(json), body)
     }
 
     pub fn region(&self, number: i32) -> Option<&Region> {

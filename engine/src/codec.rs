@@ -117,14 +117,21 @@ struct AbsentIn {
 }
 
 pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_record_to(record, dead, &mut bytes);
+    bytes
+}
+
+/// Appends what [`encode_record`] returns.
+pub fn encode_record_to(record: &Record, dead: bool, bytes: &mut Vec<u8>) {
     if record.is_absent() {
         let tags = record.caller_tags().collect();
-        return encode(ABSENT, VERSION, AbsentOut { tags, dead });
+        bytes.extend(encode(ABSENT, VERSION, AbsentOut { tags, dead }));
+        return;
     }
-    let mut bytes = Vec::with_capacity(3 + record.bytes().len());
+    bytes.reserve(3 + record.bytes().len());
     bytes.extend_from_slice(&[RECORD, LAID_OUT_VERSION, u8::from(dead)]);
     bytes.extend_from_slice(record.bytes());
-    bytes
 }
 
 /// Resource, action, allow, expires_at.

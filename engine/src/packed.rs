@@ -67,8 +67,9 @@ const UUID: u8 = 5;
 pub const MAX_EXCESS: usize = 10 * MAX_FIELDS;
 
 /// Appends a field, packed: the number of its name in [`KEPT_FIELDS`], or the name where it is another
-/// one, and its value, both as JSON. `None` where one is longer than any record.
-pub fn push(number: Option<u8>, name: &str, value: &str, out: &mut Vec<u8>) -> Option<()> {
+/// one, and its value, both as JSON. Returns how many bytes of JSON it makes, with what parts it from the
+/// field before; `None` where one is longer than any record.
+pub fn push(number: Option<u8>, name: &str, value: &str, out: &mut Vec<u8>) -> Option<usize> {
     let at = out.len();
     out.push(number.unwrap_or(OTHER) << 4);
     if number.is_none() {
@@ -76,7 +77,12 @@ pub fn push(number: Option<u8>, name: &str, value: &str, out: &mut Vec<u8>) -> O
     }
     let form = push_value(value.as_bytes(), out)?;
     *out.get_mut(at)? |= form;
-    Some(())
+    Some(before_len(number.unwrap_or(OTHER), name.as_bytes()) - 1 + value.len())
+}
+
+/// How many bytes stand before the value of a field, if it is a string; of what is none, one less.
+fn before_len(number: u8, name: &[u8]) -> usize {
+    BEFORE.get(usize::from(number)).map_or(name.len() + 3, |before| before.len())
 }
 
 fn push_value(value: &[u8], out: &mut Vec<u8>) -> Option<u8> {
@@ -117,21 +123,21 @@ const UUID_CHARS: usize = 36;
 
 /// The bytes of a UUID's text, if it is one that [`uuid_text`] makes.
 fn uuid_bytes(text: &[u8; UUID_CHARS]) -> Option<[u8; 16]> {
-    let (a, rest) = text.split_first_chunk::<8>()?;
-    let (b, rest) = rest.split_first_chunk::<5>()?;
-    let (c, rest) = rest.split_first_chunk::<5>()?;
-    let (d, e) = rest.split_first_chunk::<5>()?;
-    let mut digits = [0; 32];
-    let groups = [a.as_slice(), b.get(1..)?, c.get(1..)?, d.get(1..)?, e.get(1..)?];
-    let mut free = digits.as_mut_slice();
-    for group in groups {
-        let (to, behind) = free.split_at_mut_checked(group.len())?;
-        to.copy_from_slice(group);
-        free = behind;
+    let [a0, a1, a2, a3, a4, a5, a6, a7, b'-', b0, b1, b2, b3, b'-', c0, c1, c2, c3, b'-', d0, d1, d2, d3, b'-', e @ ..] =
+        *text
+    else {
+        return None;
+    };
+    let [e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11] = e;
+    let digits = [
+        a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3, e0, e1, e2,
+        e3, e4, e5, e6, e7, e8, e9, e10, e11,
+    ];
+    let has_capitals = digits.iter().fold(false, |has, digit| has | digit.is_ascii_uppercase());
+    if has_capitals {
+        return None;
     }
-    let uuid = const_hex::decode_to_array(digits).ok()?;
-    // Dashes where they belong, and no capitals.
-    (uuid_text(&uuid) == *text).then_some(uuid)
+    const_hex::decode_to_array(digits).ok()
 }
 
 fn uuid_text(uuid: &[u8; 16]) -> [u8; UUID_CHARS] {
@@ -238,8 +244,7 @@ pub fn write_json(packed: &[u8], out: &mut Vec<u8>) {
 /// How many bytes [`write_json`] appends; to know it nothing of them is made.
 pub fn json_len(packed: &[u8]) -> usize {
     let len = |(name, other, value): (u8, &[u8], Value)| {
-        // With its first quote, which what is no string has not.
-        let before = BEFORE.get(usize::from(name)).map_or(other.len() + 3, |before| before.len());
+        let before = before_len(name, other);
         match value {
             Value::Any(json) => before - 1 + json.len(),
             Value::String(text) => before + text.len() + 1,
@@ -272,7 +277,7 @@ mod tests {
         let mut out = Vec::new();
         write_json(bytes, &mut out);
         assert_eq!(String::from_utf8_lossy(&out), json);
-        assert_eq!(out.len(), json_len(bytes));
+        assert_eq!((out.len(), parts.json_len), (json_len(bytes), json_len(bytes)));
         for (name, text) in [(ID, &parts.id), (USER_ID, &parts.user_id)] {
             let id = id(bytes, name);
             if let crate::sanitise::Text::Plain(plain) = text {

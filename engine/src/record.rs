@@ -162,7 +162,7 @@ impl Record<'static> {
         namespace: &[u8],
         caller_tags: &[&[u8]],
     ) -> Option<Self> {
-        let json_len = packed::json_len(&parts.packed);
+        let json_len = parts.json_len;
         if digests.len() > 2 || namespace.len() > MAX_NAMESPACE_BYTES || json_len > MAX_STORED_BYTES
         {
             return None;

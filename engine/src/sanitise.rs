@@ -5,7 +5,7 @@
 
 use crate::digest::{self, Digest};
 use crate::packed;
-use crate::scope::{self, Scope};
+use crate::scope::{self, Scopes};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,6 +31,37 @@ pub const KEPT_FIELDS: [&str; 9] = [
     "created_at",
     "updated_at",
 ];
+
+/// A field of [`KEPT_FIELDS`], with its number there.
+#[derive(Clone, Copy)]
+enum Kept {
+    Id,
+    UserId,
+    Name,
+    KeyPrefix,
+    Scopes,
+    IsActive,
+    ExpiresAt,
+    CreatedAt,
+    UpdatedAt,
+}
+
+impl Kept {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "id" => Self::Id,
+            "user_id" => Self::UserId,
+            "name" => Self::Name,
+            "key_prefix" => Self::KeyPrefix,
+            "scopes" => Self::Scopes,
+            "is_active" => Self::IsActive,
+            "expires_at" => Self::ExpiresAt,
+            "created_at" => Self::CreatedAt,
+            "updated_at" => Self::UpdatedAt,
+            _ => return None,
+        })
+    }
+}
 
 /// The most fields that `extra-fields` may name.
 pub const MAX_EXTRA_FIELDS: usize = 32;
@@ -80,34 +111,35 @@ fn bad<T>(why: impl Into<Cow<'static, str>>) -> Result<T, BadRecord> {
     Err(BadRecord(why.into()))
 }
 
-/// The fields of an object, in their order, each with its JSON text.
-pub struct Fields<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+/// Calls `each` with the fields of an object, in their order, each with its JSON text; for some also where
+/// an error follows.
+pub fn each_field<'a>(
+    object: &'a str,
+    each: impl FnMut(Cow<'a, str>, &'a str),
+) -> serde_json::Result<()> {
+    struct FieldsVisitor<F>(F);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
+    #[derive(Deserialize)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        #[derive(Deserialize)]
-        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+    impl<'de, F: FnMut(Cow<'de, str>, &'de str)> Visitor<'de> for FieldsVisitor<F> {
+        type Value = ();
 
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::with_capacity(12);
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    fields.push((name, value));
-                }
-                Ok(Fields(fields))
-            }
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("an object")
         }
 
-        from.deserialize_map(FieldsVisitor)
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((Name(name), value)) = map.next_entry::<_, &RawValue>()? {
+                (self.0)(name, value.get());
+            }
+            Ok(())
+        }
     }
+
+    let mut json = serde_json::Deserializer::from_str(object);
+    json.deserialize_map(FieldsVisitor(each))?;
+    json.end()
 }
 
 /// A record as it was read: sanitised, not yet laid out.
@@ -115,6 +147,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 pub struct Parts<'a> {
     /// The fields that are kept ([`crate::packed`]).
     pub(crate) packed: Vec<u8>,
+    /// Of the JSON that they make.
+    pub(crate) json_len: usize,
     pub(crate) id: Text<'a>,
     pub(crate) user_id: Text<'a>,
     pub(crate) is_active: bool,
@@ -148,8 +182,15 @@ impl<'a> Parts<'a> {
         let Ok(input) = std::str::from_utf8(input) else {
             return bad("record must be UTF-8");
         };
-        let fields = match serde_json::from_str::<Fields>(input) {
-            Ok(fields) => fields.0,
+        let mut fields = Fields::new(limits, input.len());
+        let mut taken = Ok(());
+        let read = each_field(input, |name, value| {
+            if taken.is_ok() {
+                taken = fields.take(name, value);
+            }
+        });
+        match read {
+            Ok(()) => taken?,
             Err(error) if error.is_data() => return bad("record must be a JSON object"),
             // Not the library's own words: they may quote the record.
             Err(error) => {
@@ -159,69 +200,8 @@ impl<'a> Parts<'a> {
                     error.column()
                 ))
             }
-        };
-
-        let (mut id, mut user_id, mut is_active) = (None, None, None);
-        let (mut expires_at, mut scopes, mut digests) = (None, Vec::new(), Vec::new());
-        let (mut seen, mut others): (u16, Vec<&str>) = (0, Vec::new());
-        let (mut packed, mut count) = (Vec::with_capacity(input.len()), 0);
-        for (name, value) in &fields {
-            let name = name.as_ref();
-            let is_digest = limits.digest_field == Some(name);
-            let number = (0..).zip(KEPT_FIELDS).find(|(_, kept)| *kept == name).map(|(n, _)| n);
-            if !is_digest && number.is_none() && !keeps(name, limits.extra_fields) {
-                continue;
-            }
-            let bit = number.map_or(0, |number| 1 << number);
-            if seen & bit != 0 || others.contains(&name) {
-                return bad(format!("{name} is given twice"));
-            }
-            if count == MAX_FIELDS {
-                return bad(format!("record must have at most {MAX_FIELDS} fields that are kept"));
-            }
-            seen |= bit;
-            if number.is_none() {
-                others.push(name);
-            }
-            if is_digest {
-                digests = read_digests(name, value)?;
-                continue;
-            }
-            let text = value.get();
-            let mut value = Cow::Borrowed(text);
-            match name {
-                "id" => id = Some(read_id("id", text)?),
-                "user_id" => user_id = Some(read_id("user_id", text)?),
-                "is_active" => is_active = Some(read_active(text)?),
-                "expires_at" => expires_at = read_expires_at(text)?,
-                "scopes" => {
-                    // Plain strings in a plain array are all right.
-                    if text.get(1..).is_some_and(|text| text.contains(['\\', '{', '['])) {
-                        check_free(name, text)?;
-                    }
-                    scopes = read_scopes(text, limits.max_scopes)?;
-                }
-                "key_prefix" => {
-                    read_optional_string(name, text)?;
-                }
-                "name" => {
-                    let full = read_optional_string(name, text)?;
-                    if let Some(cut) = full.as_deref().and_then(|n| cut(n, limits.max_name_bytes)) {
-                        value = Cow::Owned(json_string(cut));
-                    }
-                }
-                _ => check_free(name, text)?,
-            }
-            let name = if number.is_some() { String::new() } else { json_string(name) };
-            if packed::push(number, &name, &value, &mut packed).is_none() {
-                return bad("record is too long");
-            }
-            count += 1;
         }
-        let Some(id) = id else { return bad("id is missing") };
-        let Some(user_id) = user_id else { return bad("user_id is missing") };
-        let Some(is_active) = is_active else { return bad("is_active is missing") };
-        Ok(Self { packed, id, user_id, is_active, expires_at, scopes, digests })
+        fields.into_parts()
     }
 
     /// The sanitised record as JSON.
@@ -234,6 +214,102 @@ impl<'a> Parts<'a> {
     /// The digests that stood in the record's digest field.
     pub fn digests(&self) -> &[Digest] {
         &self.digests
+    }
+}
+
+/// What was read of a record so far.
+struct Fields<'a, 'l> {
+    limits: &'l Limits<'l>,
+    /// Of [`KEPT_FIELDS`], a bit for each; the names of the others.
+    seen: u16,
+    others: Vec<Cow<'a, str>>,
+    packed: Vec<u8>,
+    /// Of the fields that are packed.
+    count: usize,
+    json_len: usize,
+    id: Option<Text<'a>>,
+    user_id: Option<Text<'a>>,
+    is_active: Option<bool>,
+    expires_at: Option<i64>,
+    scopes: Vec<u8>,
+    digests: Vec<Digest>,
+}
+
+impl<'a, 'l> Fields<'a, 'l> {
+    fn new(limits: &'l Limits<'l>, record_bytes: usize) -> Self {
+        Self {
+            limits,
+            seen: 0,
+            others: Vec::new(),
+            packed: Vec::with_capacity(record_bytes),
+            count: 0,
+            // The last brace.
+            json_len: 1,
+            id: None,
+            user_id: None,
+            is_active: None,
+            expires_at: None,
+            scopes: Vec::new(),
+            digests: Vec::new(),
+        }
+    }
+
+    /// Takes a field, or leaves it where it is none that is kept.
+    fn take(&mut self, name: Cow<'a, str>, value: &'a str) -> Result<(), BadRecord> {
+        let limits = self.limits;
+        let is_digest = limits.digest_field == Some(&name);
+        let field = Kept::of(&name);
+        if !is_digest && field.is_none() && !keeps(&name, limits.extra_fields) {
+            return Ok(());
+        }
+        let bit = field.map_or(0, |field| 1 << field as u8);
+        if self.seen & bit != 0 || self.others.contains(&name) {
+            return bad(format!("{name} is given twice"));
+        }
+        if self.count == MAX_FIELDS {
+            return bad(format!("record must have at most {MAX_FIELDS} fields that are kept"));
+        }
+        self.seen |= bit;
+        let mut kept = Cow::Borrowed(value);
+        match field {
+            _ if is_digest => self.digests = read_digests(&name, value)?,
+            Some(Kept::Id) => self.id = Some(read_id("id", value)?),
+            Some(Kept::UserId) => self.user_id = Some(read_id("user_id", value)?),
+            Some(Kept::IsActive) => self.is_active = Some(read_active(value)?),
+            Some(Kept::ExpiresAt) => self.expires_at = read_expires_at(value)?,
+            Some(Kept::Scopes) => self.scopes = read_scopes(value, limits.max_scopes)?,
+            Some(Kept::KeyPrefix) => {
+                read_optional_string(&name, value)?;
+            }
+            Some(Kept::Name) => {
+                let full = read_optional_string(&name, value)?;
+                if let Some(cut) = full.as_deref().and_then(|n| cut(n, limits.max_name_bytes)) {
+                    kept = Cow::Owned(json_string(cut));
+                }
+            }
+            Some(Kept::CreatedAt | Kept::UpdatedAt) | None => check_free(&name, value)?,
+        }
+        if !is_digest {
+            let number = field.map(|field| field as u8);
+            let other = if number.is_some() { String::new() } else { json_string(&name) };
+            let Some(json_len) = packed::push(number, &other, &kept, &mut self.packed) else {
+                return bad("record is too long");
+            };
+            self.json_len += json_len;
+            self.count += 1;
+        }
+        if field.is_none() {
+            self.others.push(name);
+        }
+        Ok(())
+    }
+
+    fn into_parts(self) -> Result<Parts<'a>, BadRecord> {
+        let Self { packed, json_len, expires_at, scopes, digests, .. } = self;
+        let Some(id) = self.id else { return bad("id is missing") };
+        let Some(user_id) = self.user_id else { return bad("user_id is missing") };
+        let Some(is_active) = self.is_active else { return bad("is_active is missing") };
+        Ok(Parts { packed, json_len, id, user_id, is_active, expires_at, scopes, digests })
     }
 }
 
@@ -262,11 +338,10 @@ fn json_string(text: &str) -> String {
 
 /// Checks a kept field of any shape: everything in it is what any JSON parser takes (numbers in
 /// range, no half of a surrogate pair, not nested beyond [`MAX_LEVELS`]).
-fn check_free(name: &str, text: &str) -> Result<(), BadRecord> {
-    if plain_string(text).is_some() {
-        return Ok(());
-    }
-    if levels(text) <= MAX_LEVELS && serde_json::from_str::<serde_json::Value>(text).is_ok() {
+fn check_free(name: &str, value: &str) -> Result<(), BadRecord> {
+    if plain_string(value).is_some()
+        || levels(value) <= MAX_LEVELS && serde_json::from_str::<serde_json::Value>(value).is_ok()
+    {
         return Ok(());
     }
     bad(format!(
@@ -297,40 +372,40 @@ fn levels(text: &str) -> usize {
 
 /// What a JSON string says, where it has no escapes: its text as it stands. `text` is one JSON value,
 /// that is, it was parsed before.
-fn plain_string(text: &str) -> Option<&str> {
+pub fn plain_string(text: &str) -> Option<&str> {
     text.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
 }
 
-fn read_optional_string<'a>(name: &str, text: &'a str) -> Result<Option<Cow<'a, str>>, BadRecord> {
-    if let Some(plain) = plain_string(text) {
+fn read_optional_string<'a>(name: &str, value: &'a str) -> Result<Option<Cow<'a, str>>, BadRecord> {
+    if let Some(plain) = plain_string(value) {
         return Ok(Some(Cow::Borrowed(plain)));
     }
-    match serde_json::from_str(text) {
+    match serde_json::from_str(value) {
         Ok(string) => Ok(string),
         Err(_) => bad(format!("{name} must be a string or null")),
     }
 }
 
-fn read_id<'a>(name: &'static str, text: &'a str) -> Result<Text<'a>, BadRecord> {
+fn read_id<'a>(name: &'static str, value: &'a str) -> Result<Text<'a>, BadRecord> {
     let wrong =
         || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer"));
     let fits = |len: usize| (1..=MAX_ID_BYTES).contains(&len);
-    if let Some(plain) = plain_string(text) {
+    if let Some(plain) = plain_string(value) {
         return match plain.len() {
             len if fits(len) => Ok(Text::Plain(plain)),
             _ => wrong(),
         };
     }
-    if text.starts_with('"') {
-        return match serde_json::from_str::<String>(text) {
+    if value.starts_with('"') {
+        return match serde_json::from_str::<String>(value) {
             Ok(own) if !fits(own.len()) => wrong(),
             Ok(own) => Ok(Text::Own(own)),
             Err(_) => wrong(),
         };
     }
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && fits(text.len()) {
-        return Ok(Text::Plain(text));
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && fits(value.len()) {
+        return Ok(Text::Plain(value));
     }
     wrong()
 }
@@ -343,57 +418,55 @@ fn read_active(text: &str) -> Result<bool, BadRecord> {
     }
 }
 
-fn read_expires_at(text: &str) -> Result<Option<i64>, BadRecord> {
+fn read_expires_at(value: &str) -> Result<Option<i64>, BadRecord> {
     let wrong =
         || bad("expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits");
-    if text == "null" {
-        return Ok(None);
+    if !value.starts_with(['"', 'n']) {
+        return value.parse().map(Some).or_else(|_| wrong());
     }
-    if !text.starts_with('"') {
-        return text.parse().map(Some).or_else(|_| wrong());
-    }
-    let Ok(time) = serde_json::from_str::<String>(text) else { return wrong() };
-    match chrono::DateTime::parse_from_rfc3339(&time) {
-        Ok(time) => Ok(Some(time.timestamp_millis())),
-        Err(_) => wrong(),
+    let Ok(time) = read_optional_string("expires_at", value) else { return wrong() };
+    match time.as_deref().map(chrono::DateTime::parse_from_rfc3339) {
+        None => Ok(None),
+        Some(Ok(time)) => Ok(Some(time.timestamp_millis())),
+        Some(Err(_)) => wrong(),
     }
 }
 
-fn read_scopes(text: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
-    let Ok(scopes) = serde_json::from_str::<Vec<Scope>>(text) else {
+fn read_scopes(value: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
+    let Ok(scopes) = serde_json::from_str::<Scopes>(value) else {
         return bad(
             "scopes must be an array of strings or of objects with a resource and an array of \
              actions",
         );
     };
-    if scopes.len() > max {
+    if scopes.count > max {
         return bad(format!("scopes must have at most {max} elements"));
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    for scope in &scopes {
-        if !scope::push(scope, &mut bytes) {
-            return bad(format!(
-                "scopes must have at most {} bytes in a text and 65535 actions in an object",
-                scope::MAX_SCOPE_BYTES
-            ));
-        }
+    if !scopes.are_bounded {
+        return bad(format!(
+            "scopes must have at most {} bytes in a text and 65535 actions in an object",
+            scope::MAX_SCOPE_BYTES
+        ));
     }
-    Ok(bytes)
+    if scopes.has_objects {
+        // Which may have other fields.
+        check_free("scopes", value)?;
+    }
+    Ok(scopes.bytes)
 }
 
 /// The digests that a field of this name holds: hex, an array of one or two of those, or null for none.
-pub fn read_digests(name: &str, value: &RawValue) -> Result<Vec<Digest>, BadRecord> {
+pub fn read_digests(name: &str, value: &str) -> Result<Vec<Digest>, BadRecord> {
     let read = |text: &String| digest::from_hex(text.as_bytes());
-    let text = value.get();
-    if text == "null" {
+    if value == "null" {
         return Ok(Vec::new());
     }
-    let digests: Option<Vec<Digest>> = match text.as_bytes().first() {
-        Some(b'[') => serde_json::from_str::<Vec<String>>(text)
+    let digests: Option<Vec<Digest>> = match value.as_bytes().first() {
+        Some(b'[') => serde_json::from_str::<Vec<String>>(value)
             .ok()
             .filter(|texts| (1..=2).contains(&texts.len()))
             .and_then(|texts| texts.iter().map(read).collect()),
-        _ => serde_json::from_str(text).ok().and_then(|text| Some(vec![read(&text)?])),
+        _ => serde_json::from_str(value).ok().and_then(|text| Some(vec![read(&text)?])),
     };
     match digests {
         Some(digests) => Ok(digests),
@@ -413,6 +486,14 @@ mod tests {
         extra_fields: ExtraFields::Named(&[]),
         digest_field: None,
     };
+
+    #[test]
+    fn the_fields_that_are_kept_have_their_numbers() {
+        for (number, name) in KEPT_FIELDS.iter().enumerate() {
+            assert_eq!(Kept::of(name).map(|field| field as usize), Some(number), "{name}");
+        }
+        assert!(Kept::of("ID").is_none());
+    }
 
     fn json(input: &str, limits: &Limits) -> Result<String, String> {
         Parts::sanitise(input.as_bytes(), limits)
@@ -461,7 +542,11 @@ mod tests {
     #[test]
     fn what_is_no_record_is_refused_with_the_field_and_the_bound() {
         let with = |field: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,{field}}}"#);
-        let deep = with(&format!(r#""scopes":{}{}"#, "[".repeat(5000), "]".repeat(5000)));
+        let deep = with(&format!(
+            r#""scopes":[{{"resource":"r","actions":[],"x":{}{}}}]"#,
+            "[".repeat(5000),
+            "]".repeat(5000)
+        ));
         let many = with(&format!(r#""scopes":[{}]"#, vec![r#""a""#; 65].join(",")));
         let id_error = "must be a string of 1 to 128 bytes or an integer";
         let shapes = "scopes must be an array of strings or of objects with a resource and an \
@@ -563,7 +648,9 @@ mod tests {
             (r#""2023-11-14T22:13:20.123999Z""#, Some(1_700_000_000_123)),
             (r#""2023-11-14T23:13:20.123+01:00""#, Some(1_700_000_000_123)),
         ] {
-            assert_eq!(read_expires_at(text), Ok(ms), "{text}");
+            let json = format!(r#"{{"expires_at":{text},"id":1,"user_id":1,"is_active":true}}"#);
+            let parts = Parts::sanitise(json.as_bytes(), &DEFAULT).unwrap();
+            assert_eq!(parts.expires_at, ms, "{text}");
         }
     }
 

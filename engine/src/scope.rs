@@ -7,100 +7,124 @@
 //!
 //! A record keeps its scopes in bytes that are matched where they lie: for each scope a letter (`t`,
 //! `o`), for an object the number of its actions, then the texts, each behind its length. Numbers
-//! have two bytes, the lower first. [`push`] writes them, [`grant`] reads them.
+//! have two bytes, the lower first. [`Scopes`] writes them, [`grant`] reads them.
 
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::borrow::Cow;
 use std::fmt;
 
 /// The most bytes that a scope, a resource or an action may have.
 pub const MAX_SCOPE_BYTES: usize = 1024;
 
-/// A scope as a record gives it.
-#[derive(Debug, PartialEq)]
-pub enum Scope<'a> {
-    Text(Cow<'a, str>),
-    Object { resource: String, actions: Vec<String> },
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Scope<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct ScopeVisitor;
-
-        impl<'de> Visitor<'de> for ScopeVisitor {
-            type Value = Scope<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string or an object with resource and actions")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Scope<'de>, E> {
-                Ok(Scope::Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Scope<'de>, E> {
-                Ok(Scope::Text(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scope<'de>, A::Error> {
-                let (mut resource, mut actions) = (None, None);
-                while let Some(name) = map.next_key::<String>()? {
-                    let twice = match name.as_str() {
-                        "resource" => resource.replace(map.next_value()?).is_some(),
-                        "actions" => actions.replace(map.next_value()?).is_some(),
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                            false
-                        }
-                    };
-                    if twice {
-                        return Err(Error::custom("a field is given twice"));
-                    }
-                }
-                match (resource, actions) {
-                    (Some(resource), Some(actions)) => Ok(Scope::Object { resource, actions }),
-                    _ => Err(Error::custom("a field is missing")),
-                }
-            }
-        }
-
-        from.deserialize_any(ScopeVisitor)
-    }
-}
-
 const TEXT: u8 = b't';
 const OBJECT: u8 = b'o';
 
-/// Appends a scope to the bytes that [`grant`] reads; false when one of its texts is longer than
-/// [`MAX_SCOPE_BYTES`] or it has more than 65,535 actions.
-pub fn push(scope: &Scope, bytes: &mut Vec<u8>) -> bool {
-    fn push_text(text: &str, bytes: &mut Vec<u8>) -> bool {
-        let Some(len) =
-            u16::try_from(text.len()).ok().filter(|&n| usize::from(n) <= MAX_SCOPE_BYTES)
-        else {
-            return false;
-        };
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-        true
+/// The scopes of a record, as its JSON array gives them.
+#[derive(Debug, Default)]
+pub struct Scopes {
+    /// What [`grant`] reads.
+    pub bytes: Vec<u8>,
+    pub count: usize,
+    pub has_objects: bool,
+    /// No text is longer than [`MAX_SCOPE_BYTES`], and no object has more than 65,535 actions; if not, the
+    /// bytes are of no use.
+    pub are_bounded: bool,
+}
+
+impl Scopes {
+    fn push_text(&mut self, text: &str) {
+        let len = text.len();
+        self.are_bounded &= len <= MAX_SCOPE_BYTES;
+        self.push_number(len);
+        self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    match scope {
-        Scope::Text(text) => {
-            bytes.push(TEXT);
-            push_text(text, bytes)
-        }
-        Scope::Object { resource, actions } => {
-            let Ok(count) = u16::try_from(actions.len()) else { return false };
-            bytes.push(OBJECT);
-            bytes.extend_from_slice(&count.to_le_bytes());
-            push_text(resource, bytes) && actions.iter().all(|action| push_text(action, bytes))
-        }
+    fn push_number(&mut self, number: usize) {
+        let number = u16::try_from(number).unwrap_or_else(|_| {
+            self.are_bounded = false;
+            u16::MAX
+        });
+        self.bytes.extend_from_slice(&number.to_le_bytes());
     }
 }
 
-/// Whether the scopes in `bytes` (made by [`push`]) grant the request.
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = Vec::with_capacity(64);
+        let mut scopes = Self { bytes, are_bounded: true, ..Self::default() };
+        from.deserialize_seq(ScopesVisitor(&mut scopes))?;
+        Ok(scopes)
+    }
+}
+
+struct ScopesVisitor<'s>(&'s mut Scopes);
+
+impl<'de> Visitor<'de> for ScopesVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(OneScope(self.0))?.is_some() {
+            self.0.count += 1;
+        }
+        Ok(())
+    }
+}
+
+struct OneScope<'s>(&'s mut Scopes);
+
+impl<'de> DeserializeSeed<'de> for OneScope<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneScope<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a string or an object with resource and actions")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.0.bytes.push(TEXT);
+        self.0.push_text(text);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let (mut resource, mut actions) = (None::<String>, None::<Vec<String>>);
+        while let Some(name) = map.next_key::<String>()? {
+            let twice = match name.as_str() {
+                "resource" => resource.replace(map.next_value()?).is_some(),
+                "actions" => actions.replace(map.next_value()?).is_some(),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    false
+                }
+            };
+            if twice {
+                return Err(Error::custom("a field is given twice"));
+            }
+        }
+        let (Some(resource), Some(actions)) = (resource, actions) else {
+            return Err(Error::custom("a field is missing"));
+        };
+        self.0.has_objects = true;
+        self.0.bytes.push(OBJECT);
+        self.0.push_number(actions.len());
+        self.0.push_text(&resource);
+        actions.iter().for_each(|action| self.0.push_text(action));
+        Ok(())
+    }
+}
+
+/// Whether scopes ([`Scopes::bytes`]) grant the request.
 pub fn grant(mut bytes: &[u8], request: &[u8]) -> bool {
     let parts = split(request);
     while let Some((&kind, rest)) = bytes.split_first() {
@@ -176,11 +200,15 @@ fn next_text<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
 mod tests {
     use super::*;
 
+    fn read(scopes: &str) -> serde_json::Result<Scopes> {
+        serde_json::from_str(&format!("[{scopes}]"))
+    }
+
     fn grants(scope: &str, request: &str) -> bool {
-        let scope = serde_json::from_str(scope).unwrap();
-        let mut bytes = Vec::new();
-        assert!(push(&scope, &mut bytes));
-        grant(&bytes, request.as_bytes())
+        let scopes = read(scope).unwrap();
+        assert!(scopes.are_bounded);
+        assert_eq!((scopes.count, scopes.has_objects), (1, scope.starts_with('{')));
+        grant(&scopes.bytes, request.as_bytes())
     }
 
     #[test]
@@ -240,24 +268,34 @@ mod tests {
             r#"{"resource":"users","actions":[1]}"#,
             r#"{"resource":"users","actions":[],"resource":"orders"}"#,
         ] {
-            assert!(serde_json::from_str::<Scope>(shape).is_err(), "{shape}");
+            assert!(read(shape).is_err(), "{shape}");
         }
+        assert!(serde_json::from_str::<Scopes>("{}").is_err());
     }
 
     #[test]
     fn a_later_scope_grants_what_the_first_does_not() {
-        let mut bytes = Vec::new();
-        for text in ["users:read", "orders:*"] {
-            assert!(push(&Scope::Text(text.into()), &mut bytes));
-        }
+        let bytes = read(r#""users:read","orders:*""#).unwrap().bytes;
         assert!(grant(&bytes, b"orders:list"));
         assert!(!grant(&bytes, b"users:list"));
         assert!(!grant(&[], b"users:list"));
     }
 
     #[test]
-    fn a_scope_that_is_too_long_is_refused() {
-        assert!(push(&Scope::Text("x".repeat(MAX_SCOPE_BYTES).into()), &mut Vec::new()));
-        assert!(!push(&Scope::Text("x".repeat(MAX_SCOPE_BYTES + 1).into()), &mut Vec::new()));
+    fn a_scope_that_is_too_long_is_noticed() {
+        let long = "x".repeat(MAX_SCOPE_BYTES);
+        let too_long = "x".repeat(MAX_SCOPE_BYTES + 1);
+        let actions = |count| vec![r#""a""#; count].join(",");
+        for (scopes, are_bounded) in [
+            (format!(r#""{long}""#), true),
+            (format!(r#""{too_long}","a""#), false),
+            (format!(r#""{}""#, "x".repeat(70_000)), false),
+            (format!(r#"{{"resource":"{too_long}","actions":[]}}"#), false),
+            (format!(r#"{{"resource":"r","actions":["{too_long}","a"]}}"#), false),
+            (format!(r#"{{"resource":"r","actions":[{}]}}"#, actions(65_535)), true),
+            (format!(r#"{{"resource":"r","actions":[{}]}}"#, actions(65_536)), false),
+        ] {
+            assert_eq!(read(&scopes).unwrap().are_bounded, are_bounded, "{:.40}", scopes);
+        }
     }
 }

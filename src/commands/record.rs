@@ -230,8 +230,10 @@ pub fn fills_are_stored() -> bool {
 
 /// Replicates what was stored: its bytes, which name digests and no secret, and the time of its expiry.
 fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
-    let bytes = codec::encode_record(record, false);
-    ctx.replicate_value(msetval::STORED, expires_at.unwrap_or(msetval::NEVER), name, &bytes);
+    let expires_at = expires_at.unwrap_or(msetval::NEVER);
+    let encode = |bytes: &mut Vec<u8>| codec::encode_record_to(record, false, bytes);
+    let send = |bytes: &[u8]| ctx.replicate_value(msetval::STORED, expires_at, name, bytes);
+    state::with(|state| state.with_scratch(encode, send));
 }
 
 pub struct Validate;

@@ -711,7 +711,7 @@ fn a_record_beyond_a_limit_gets_the_limit() {
     // As deep as 16 KiB allow: neither the stack nor the reply suffers.
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     t.bad_record(
-        with(&format!(r#""scopes":{}"#, deep(8000))),
+        with(&format!(r#""scopes":[{{"resource":"r","actions":[],"x":{}}}]"#, deep(8000))),
         "scopes must be JSON that any parser takes: at most 32 levels, whole characters, \
          numbers in the range of a double",
     );

@@ -2,37 +2,37 @@
 
 use std::borrow::Cow;
 
-use apikey_engine::sanitise::Fields;
-use serde_json::value::RawValue;
+use apikey_engine::sanitise::{each_field, plain_string};
 
 pub struct Row<'a> {
     line: &'a str,
-    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    fields: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> Row<'a> {
     /// Reads a line; what the record has to hold beside being an object is the server's to judge.
     pub fn parse(line: &'a [u8]) -> Result<Self, String> {
         let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_string())?;
-        match serde_json::from_str::<Fields>(line) {
-            Ok(Fields(fields)) => Ok(Self { line, fields }),
+        let mut fields = Vec::new();
+        match each_field(line, |name, value| fields.push((name, value))) {
+            Ok(()) => Ok(Self { line, fields }),
             Err(error) if error.is_data() => Err("it is no JSON object".into()),
             // Not the library's own words: they may quote the record.
             Err(error) => Err(format!("it is not JSON (column {})", error.column())),
         }
     }
 
-    pub fn field(&self, name: &str) -> Result<&'a RawValue, String> {
+    pub fn field(&self, name: &str) -> Result<&'a str, String> {
         let found = self.fields.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| *value).ok_or_else(|| format!("it has no field {name}"))
     }
 
     /// What a string or an integer says.
     pub fn text(&self, name: &str) -> Result<Cow<'a, str>, String> {
-        let value = self.field(name)?.get();
-        let text = match value.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-            Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
-            Some(_) => serde_json::from_str(value).ok().map(Cow::Owned),
+        let value = self.field(name)?;
+        let text = match plain_string(value) {
+            Some(plain) => Some(Cow::Borrowed(plain)),
+            None if value.starts_with('"') => serde_json::from_str(value).ok().map(Cow::Owned),
             None => value
                 .bytes()
                 .all(|byte| byte.is_ascii_digit() || byte == b'-')
@@ -53,7 +53,7 @@ impl<'a> Row<'a> {
             // Writing a string to memory can't fail.
             json.push_str(&serde_json::to_string(known).unwrap_or_default());
             json.push(':');
-            json.push_str(value.get());
+            json.push_str(value);
         }
         if json.is_empty() {
             json.push('{');
