@@ -309,16 +309,15 @@ impl<'a> Ctx<'a> {
         };
     }
 
-    /// Replicates a command with a number, a string that the server has already and bytes as its arguments,
-    /// in place of the one that came.
-    pub fn replicate_value(self, command: &CStr, number: i64, same: Name, bytes: &[u8]) {
-        // SAFETY: the context is valid; "lsb" takes a long long, a string, and bytes with their length.
+    /// Replicates a command with a string that the server has already and bytes as its arguments, in place
+    /// of the one that came.
+    pub fn replicate_value(self, command: &CStr, same: Name, bytes: &[u8]) {
+        // SAFETY: the context is valid; "sb" takes a string, and bytes with their length.
         unsafe {
             api!(RedisModule_Replicate(
                 self.raw,
                 command.as_ptr(),
-                c"lsb".as_ptr(),
-                number as c_longlong,
+                c"sb".as_ptr(),
                 same.raw,
                 bytes.as_ptr(),
                 bytes.len(),

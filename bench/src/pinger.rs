@@ -1,9 +1,10 @@
 //! How long another client waits: one that sends PING after PING from a thread of its own.
 //!
-//! A wait also has in it whatever else the machine ran instead of the server. So beside the longest
-//! there are two more figures: what all but one of ten thousand waits stay within, which a single
-//! disturbance does not move, and the most CPU time that the server used within one PING, which is the
-//! most that it can have held it up.
+//! A wait also has in it whatever else the machine did instead of running the server. So the server's main
+//! thread gets a processor for itself, the pinging thread real-time priority on another, and what the
+//! machine's host has stolen (`stolen.rs`) is taken off each wait: of the server's processor all, of the
+//! other what kept it from seeing a reply. Beside the longest there are two more figures: the longest with
+//! what was stolen, and what all but one of ten thousand stay within.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, ensure, Result};
 use redis::Connection;
 
-use crate::server::{Clock, Server};
+use crate::processors;
+use crate::server::Server;
+use crate::stolen::{Stolen, Witness};
 
 /// In case that what it accompanies never ends.
 const TIMEOUT: Duration = Duration::from_secs(1_200);
@@ -27,18 +30,33 @@ pub struct Waits {
     pub longest: Duration,
     /// The 99.99th percentile: of fewer than ten thousand PINGs the longest.
     pub most: Duration,
-    /// The most CPU time of the server's threads within one PING.
-    pub held: Duration,
+    /// The longest as it was, with what was stolen.
+    pub with_stolen: Duration,
 }
+
+/// From sending a PING to its reply.
+type Wait = (Instant, Instant);
+
+/// Of the server's processor, and of the pinging thread's.
+type Both = (Stolen, Stolen);
 
 impl Waits {
     /// Of at least one wait.
-    fn of(mut waits: Vec<Duration>, held: Duration) -> Waits {
-        waits.sort_unstable();
-        let longer = waits.len() / ONE_IN;
-        let last = waits.len() - 1;
-        Waits { longest: waits[last], most: waits[last - longer], held }
+    fn of(waits: &[Wait], stolen: &Both) -> Waits {
+        let mut net: Vec<Duration> = waits.iter().map(|&wait| without(wait, stolen)).collect();
+        net.sort_unstable();
+        let longer = net.len() / ONE_IN;
+        let last = net.len() - 1;
+        let with_stolen = waits.iter().map(|&(start, end)| end - start).max().unwrap_or_default();
+        Waits { longest: net[last], most: net[last - longer], with_stolen }
     }
+}
+
+/// A wait without what was stolen of it.
+fn without((start, end): Wait, (of_server, of_pinger): &Both) -> Duration {
+    let reply_came = of_pinger.since(end).map_or(end, |since| since.clamp(start, end));
+    let wait = reply_came - start;
+    wait.saturating_sub(of_server.within(start, reply_came))
 }
 
 /// Runs `body` while another client PINGs the server, with `pause` between a reply and the next PING.
@@ -48,47 +66,73 @@ pub fn during<T>(
     pause: Duration,
     body: impl FnOnce() -> Result<T>,
 ) -> Result<(Waits, T)> {
-    let (con, clock) = (server.connect()?, server.clock()?);
+    let con = server.connect()?;
+    let all = processors::all();
+    let apart = match all.as_slice() {
+        [servers, others @ ..] if !others.is_empty() && processors::may_hurry() => {
+            Some((*servers, others))
+        }
+        _ => {
+            eprintln!("  without two processors and the right to real-time priority: what is stolen stays in");
+            None
+        }
+    };
+    let mut witnesses = None;
+    if let Some((servers, others)) = apart {
+        witnesses = Some((Witness::of(servers), Witness::of(others[0])));
+        processors::keep_to(server.main_thread(), &[servers])?;
+        processors::keep_to(0, others)?;
+    }
     let ended = AtomicBool::new(false);
     let (first, begun) = mpsc::channel();
-    thread::scope(|scope| {
-        let waits = scope.spawn(|| ping(con, clock, pause, first, &ended));
+    let result: Result<_> = thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            if let Some((_, others)) = apart {
+                processors::keep_to(0, &others[..1])?;
+                processors::hurry()?;
+            }
+            ping(con, pause, first, &ended)
+        });
         // An error of the pinging thread closes the channel as well; it is looked at below.
         let _ = begun.recv();
         let result = body();
         ended.store(true, Ordering::Relaxed);
         let waits = waits.join().map_err(|_| anyhow!("the pinging thread panicked"))??;
         Ok((waits, result?))
-    })
+    });
+    processors::keep_to(server.main_thread(), &all)?;
+    processors::keep_to(0, &all)?;
+    let stolen = match witnesses {
+        Some((of_server, of_pinger)) => (of_server.stop()?, of_pinger.stop()?),
+        None => Both::default(),
+    };
+    let (waits, result) = result?;
+    Ok((Waits::of(&waits, &stolen), result))
 }
 
 fn ping(
     mut con: Connection,
-    clock: Clock,
     pause: Duration,
     first: Sender<()>,
     ended: &AtomicBool,
-) -> Result<Waits> {
-    let (begin, mut waits, mut most_held) = (Instant::now(), Vec::new(), Duration::ZERO);
-    let mut wait = || -> Result<Duration> {
+) -> Result<Vec<Wait>> {
+    let (begin, mut waits) = (Instant::now(), Vec::new());
+    let mut wait = || -> Result<Wait> {
         let start = Instant::now();
         let reply: String = redis::cmd("PING").query(&mut con)?;
-        let wait = start.elapsed();
+        let end = Instant::now();
         ensure!(reply == "PONG", "the reply to PING was {reply:?}");
-        Ok(wait)
+        Ok((start, end))
     };
     waits.push(wait()?);
     let _ = first.send(());
     while !ended.load(Ordering::Relaxed) && begin.elapsed() < TIMEOUT {
-        let before = clock.now()?;
-        let wait = wait()?;
-        most_held = most_held.max(clock.now()? - before);
-        waits.push(wait);
+        waits.push(wait()?);
         if !pause.is_zero() {
             thread::sleep(pause);
         }
     }
-    Ok(Waits::of(waits, most_held))
+    Ok(waits)
 }
 
 #[cfg(test)]
@@ -96,7 +140,10 @@ mod tests {
     use super::*;
 
     fn most_of(count: u64) -> Duration {
-        Waits::of((1..=count).rev().map(Duration::from_micros).collect(), Duration::ZERO).most
+        let now = Instant::now();
+        let waits: Vec<Wait> =
+            (1..=count).rev().map(|us| (now, now + Duration::from_micros(us))).collect();
+        Waits::of(&waits, &Both::default()).most
     }
 
     #[test]
@@ -109,5 +156,25 @@ mod tests {
     fn of_fewer_the_longest_counts() {
         assert_eq!(most_of(9_999), Duration::from_micros(9_999));
         assert_eq!(most_of(1), Duration::from_micros(1));
+    }
+
+    #[test]
+    fn what_was_stolen_is_taken_off() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let net = |server: &[(u64, u64)], pinger: &[(u64, u64)]| {
+            let spans =
+                |of: &[(u64, u64)]| of.iter().map(|&(from, to)| (at(from), at(to))).collect();
+            without((at(10), at(30)), &(Stolen::new(spans(server)), Stolen::new(spans(pinger))))
+                .as_millis()
+        };
+        assert_eq!(net(&[], &[]), 20);
+        assert_eq!(net(&[(5, 12), (15, 20)], &[]), 13);
+        // The reply came, and nobody was there to see it.
+        assert_eq!(net(&[], &[(25, 30)]), 15);
+        assert_eq!(net(&[(28, 29)], &[(25, 30)]), 15);
+        // Nobody waited for this one.
+        assert_eq!(net(&[], &[(15, 20)]), 20);
+        assert_eq!(net(&[], &[(5, 30)]), 0);
     }
 }

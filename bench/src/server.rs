@@ -165,6 +165,11 @@ impl Server {
         Ok(())
     }
 
+    /// The thread that runs the commands.
+    pub fn main_thread(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time of the main thread since it started; exact while the server waits for commands.
     pub fn cpu(&self) -> Result<Duration> {
         let pid = self.child.id();

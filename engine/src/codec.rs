@@ -1,5 +1,6 @@
 //! The bytes of a value: in an RDB, in DUMP's payload, and as the argument of `APIKEY.APPLY` in an AOF
-//! and in the replication stream. The only place that knows bincode.
+//! and in the replication stream; behind its expiry, as that of `APIKEY.STORED`. The only place that knows
+//! bincode.
 //!
 //! ```text
 //! kind (1 byte: 'r' record, 'a' absent, 's' scopes, 'l' list, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
@@ -122,8 +123,30 @@ pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
     bytes
 }
 
-/// Appends what [`encode_record`] returns.
-pub fn encode_record_to(record: &Record, dead: bool, bytes: &mut Vec<u8>) {
+/// Appends what `APIKEY.STORED` says of a key: when its record expires (epoch milliseconds, 8 bytes with
+/// the lower first; 0 is never), and the live record's bytes.
+pub fn encode_stored(record: &Record, expires_at: Option<i64>, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&expires_at.unwrap_or(NEVER).to_le_bytes());
+    encode_record_to(record, false, bytes);
+}
+
+/// Reads what [`encode_stored`] has appended.
+pub fn decode_stored(bytes: &[u8]) -> Result<(Option<i64>, Value<'_>), BadBytes> {
+    let Some((&time, value)) = bytes.split_first_chunk() else {
+        return Err(BadBytes("too short"));
+    };
+    let expires_at = match i64::from_le_bytes(time) {
+        NEVER => None,
+        time if time > NEVER => Some(time),
+        _ => return Err(BadBytes("no time")),
+    };
+    Ok((expires_at, decode(value, Origin::Server)?))
+}
+
+/// The time of what has no expiry.
+const NEVER: i64 = 0;
+
+fn encode_record_to(record: &Record, dead: bool, bytes: &mut Vec<u8>) {
     if record.is_absent() {
         let tags = record.caller_tags().collect();
         bytes.extend(encode(ABSENT, VERSION, AbsentOut { tags, dead }));
@@ -601,6 +624,24 @@ mod tests {
         assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
         let huge = b"r\x01\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
         assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
+    }
+
+    #[test]
+    fn what_is_stored_comes_with_its_expiry() {
+        for expires_at in [None, Some(1), Some(i64::MAX)] {
+            let mut bytes = Vec::new();
+            encode_stored(&record(), expires_at, &mut bytes);
+            match decode_stored(&bytes) {
+                Ok((at, Value::Record { record: decoded, dead: false })) => {
+                    assert_eq!((at, decoded.bytes()), (expires_at, record().bytes()));
+                }
+                other => panic!("{other:?}"),
+            }
+            let (time, value) = bytes.split_at(8);
+            assert_eq!(decode_stored(&time[..7]).unwrap_err(), BadBytes("too short"));
+            let negative = [&(-1_i64).to_le_bytes(), value].concat();
+            assert_eq!(decode_stored(&negative).unwrap_err(), BadBytes("no time"));
+        }
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use crate::events;
 use crate::ffi::{self, Args, Ctx, Mode, Name};
 use crate::keyspace::{self, OpenKey, Slot};
 use crate::value::{EntryValue, RecordValue};
-use apikey_engine::codec::{self, Origin, Value};
+use apikey_engine::codec::{self, BadBytes, Origin, Value};
 use std::ffi::CStr;
 
 /// As it is written into AOFs and the replication stream.
@@ -34,16 +34,17 @@ impl Command for Apply {
         let (Some(name), Some(bytes)) = (args.get(1), args.get(2)) else {
             return Err(Error::SYNTAX);
         };
-        store(ctx, name, decode(bytes)?, |key| key.expires_at())?;
+        let value = codec::decode(bytes.bytes(), Origin::Server).map_err(not_ours)?;
+        store(ctx, name, value, |key| key.expires_at())?;
         ctx.replicate_verbatim();
         ctx.reply_simple(c"OK");
         Ok(())
     }
 }
 
-pub fn decode(bytes: Name) -> Result<Value> {
-    codec::decode(bytes.bytes(), Origin::Server)
-        .map_err(|bad| Error::err(format_args!("value must be one of this module's: {}", bad.0)))
+/// The error of a value that can't be decoded.
+pub fn not_ours(bad: BadBytes) -> Error {
+    Error::err(format_args!("value must be one of this module's: {}", bad.0))
 }
 
 /// Stores a value that was judged elsewhere, in place of what stands under the name.

@@ -8,7 +8,7 @@
 //! already costs a replica a fraction of what it would to read JSON again.
 
 use crate::command::{must_be_replayed, Arg, Command, Keys, Repeat, Spec, OVERWRITES};
-use crate::commands::apply::{self, decode};
+use crate::commands::apply;
 use crate::commands::record::{self, SetValOptions};
 use crate::config;
 use crate::error::{Error, Result};
@@ -133,7 +133,8 @@ impl<'a> Stored<'a> {
         if options.refuse(name, &record, record::exists(&key)?, call) {
             return Ok(());
         }
-        let value = codec::encode_record(&record, false);
+        let mut value = Vec::new();
+        codec::encode_stored(&record, Some(self.expires_at), &mut value);
         key.store_entry(RecordValue::of(&record, false), Some(self.expires_at), call.now)?;
         drop(key);
         record::notify_stored(ctx, name, true);
@@ -145,21 +146,17 @@ impl<'a> Stored<'a> {
         if self.words.is_empty() {
             return;
         }
-        let time = self.expires_at.to_string();
         let words = self.words.iter().map(|word| match word {
             Word::Key(name) => name.bytes(),
             Word::Value(value) => value,
         });
-        let words: Vec<&[u8]> = std::iter::once(time.as_bytes()).chain(words).collect();
+        let words: Vec<&[u8]> = words.collect();
         ctx.replicate(STORED, &[], &words);
     }
 }
 
 /// As it is written into AOFs and the replication stream.
 pub const STORED: &CStr = c"apikey.stored";
-
-/// The time of what has no expiry, which KEEPTTL may keep.
-pub const NEVER: i64 = 0;
 
 pub struct StoredMany;
 
@@ -170,31 +167,28 @@ impl Command for StoredMany {
         flags: "write",
         dangerous: true,
         secret: false,
-        arity: -4,
-        keys: Keys::EverySecond(2, OVERWRITES),
+        arity: -3,
+        keys: Keys::EverySecond(1, OVERWRITES),
         summary:
             c"Internal: values that a primary has stored, with their expiry. Refused from clients.",
         complexity: c"O(N) where N is the length of the values",
         tips: None,
-        args: &[
-            Arg::unix_time(c"expires-at"),
-            Arg::block(c"entry", &[Arg::key(), Arg::string(c"value")]).repeated(Repeat::Value),
-        ],
+        args: &[Arg::block(c"entry", &[Arg::key(), Arg::string(c"value")]).repeated(Repeat::Value)],
     };
 
     fn run(ctx: Ctx, args: Args) -> Result<()> {
         must_be_replayed(ctx, Self::SPEC.name)?;
-        let Some(time) = args.get(1) else { return Err(Error::SYNTAX) };
-        let time = options::integer(time, "expires-at", NEVER, i64::MAX)?;
-        let expires_at = (time != NEVER).then_some(time);
-        let values = (2..args.len())
+        let values = (1..args.len())
             .step_by(2)
             .map(|position| match (args.get(position), args.get(position + 1)) {
-                (Some(name), Some(bytes)) => Ok((name, decode(bytes)?)),
+                (Some(name), Some(bytes)) => {
+                    let stored = codec::decode_stored(bytes.bytes()).map_err(apply::not_ours)?;
+                    Ok((name, stored))
+                }
                 _ => Err(Error::SYNTAX),
             })
             .collect::<Result<Vec<_>>>()?;
-        for (name, value) in values {
+        for (name, (expires_at, value)) in values {
             apply::store(ctx, name, value, |_| expires_at)?;
             record::notify_stored(ctx, name, expires_at.is_some());
         }

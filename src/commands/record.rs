@@ -230,9 +230,8 @@ pub fn fills_are_stored() -> bool {
 
 /// Replicates what was stored: its bytes, which name digests and no secret, and the time of its expiry.
 fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
-    let expires_at = expires_at.unwrap_or(msetval::NEVER);
-    let encode = |bytes: &mut Vec<u8>| codec::encode_record_to(record, false, bytes);
-    let send = |bytes: &[u8]| ctx.replicate_value(msetval::STORED, expires_at, name, bytes);
+    let encode = |bytes: &mut Vec<u8>| codec::encode_stored(record, expires_at, bytes);
+    let send = |bytes: &[u8]| ctx.replicate_value(msetval::STORED, name, bytes);
     state::with(|state| state.with_scratch(encode, send));
 }
 

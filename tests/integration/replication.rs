@@ -303,16 +303,19 @@ fn the_stream_names_times_and_digests_and_no_secret() {
         stream.clear();
         c.must(&set(&how));
         c.must("PUBLISH end of-the-command");
-        let text = stream.until(b"of-the-command").to_ascii_lowercase();
+        let sent = stream.until(b"of-the-command").to_vec();
+        let text = sent.to_ascii_lowercase();
         let has = |part: &str| find(&text, part.to_lowercase().as_bytes()).is_some();
         let digest: Vec<u8> = (0..DIGEST.len())
             .step_by(2)
             .map(|at| u8::from_str_radix(&DIGEST[at..at + 2], 16).expect("hex digits"))
             .collect();
-        let before = b"\r\napikey.stored\r\n$13\r\n";
+        let before = b"\r\napikey.stored\r\n$1\r\nk\r\n";
         let at = find(&text, before).unwrap_or_else(|| panic!("{how}: {}", stream.text()));
-        let time = String::from_utf8_lossy(&text[at + before.len()..][..13]).into_owned();
-        let time: u128 = time.parse().expect("epoch milliseconds");
+        // The value behind its length begins with the time.
+        let value = &sent[at + before.len()..];
+        let value = &value[find(value, b"\n").expect("a length") + 1..];
+        let time = u64::from_le_bytes(value[..8].try_into().expect("8 bytes")).into();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
         assert!((now..=now + 1_000_000).contains(&time), "{how}: {}", stream.text());
         assert!(find(&text, &digest.to_ascii_lowercase()).is_some(), "{how}: {}", stream.text());
