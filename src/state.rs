@@ -48,7 +48,7 @@ pub struct State {
     pub reclaim: Timer,
     /// Whether the server loads an RDB or an AOF.
     pub is_loading: bool,
-    scratch: Vec<u8>,
+    memory: Vec<Vec<u8>>,
 }
 
 // SAFETY: all callbacks that use the state hold the lock while they run; `free`, the one that does not,
@@ -84,7 +84,20 @@ impl State {
             era: 1,
             reclaim: Timer::default(),
             is_loading: false,
-            scratch: Vec::new(),
+            memory: Vec::new(),
+        }
+    }
+
+    /// Memory that is empty, and as a rule was used before: to be given back.
+    pub fn memory(&mut self) -> Vec<u8> {
+        self.memory.pop().unwrap_or_default()
+    }
+
+    pub fn give_back(&mut self, mut memory: Vec<u8>) {
+        const KEPT: usize = 64 << 10;
+        if memory.capacity() <= KEPT && self.memory.len() < 4 {
+            memory.clear();
+            self.memory.push(memory);
         }
     }
 
@@ -94,13 +107,10 @@ impl State {
         make: impl FnOnce(&mut Vec<u8>),
         body: impl FnOnce(&[u8]) -> T,
     ) -> T {
-        const KEPT: usize = 64 << 10;
-        self.scratch.clear();
-        make(&mut self.scratch);
-        let result = body(&self.scratch);
-        if self.scratch.capacity() > KEPT {
-            self.scratch = Vec::new();
-        }
+        let mut scratch = self.memory();
+        make(&mut scratch);
+        let result = body(&scratch);
+        self.give_back(scratch);
         result
     }
 

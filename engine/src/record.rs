@@ -162,6 +162,17 @@ impl Record<'static> {
         namespace: &[u8],
         caller_tags: &[&[u8]],
     ) -> Option<Self> {
+        Self::new_in(parts, digests, namespace, caller_tags, Vec::new())
+    }
+
+    /// The same in memory that is empty; [`Record::into_memory`] gives it back.
+    pub fn new_in(
+        parts: &Parts,
+        digests: &[Digest],
+        namespace: &[u8],
+        caller_tags: &[&[u8]],
+        memory: Vec<u8>,
+    ) -> Option<Self> {
         let json_len = parts.json_len;
         if digests.len() > 2 || namespace.len() > MAX_NAMESPACE_BYTES || json_len > MAX_STORED_BYTES
         {
@@ -190,9 +201,8 @@ impl Record<'static> {
             state: if parts.is_active { ACTIVE } else { INACTIVE },
         };
         let escaped_ids = usize::from(header.id_len) + usize::from(header.user_id_len);
-        let mut bytes = Vec::with_capacity(
-            header.namespace().end + tags::stored_bytes(&own_tags) + escaped_ids,
-        );
+        let mut bytes = memory;
+        bytes.reserve(header.namespace().end + tags::stored_bytes(&own_tags) + escaped_ids);
         bytes.extend_from_slice(&header.bytes());
         bytes.extend_from_slice(digests.as_flattened());
         bytes.extend_from_slice(&parts.scopes);
@@ -277,6 +287,13 @@ impl<'a> Record<'a> {
     /// first.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    pub fn into_memory(self) -> Vec<u8> {
+        match self.bytes {
+            Cow::Owned(memory) => memory,
+            Cow::Borrowed(_) => Vec::new(),
+        }
     }
 
     /// With bytes of its own.

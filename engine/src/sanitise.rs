@@ -176,13 +176,22 @@ impl Text<'_> {
 impl<'a> Parts<'a> {
     /// Reads a record, keeps what `limits` let it keep, and checks all that it keeps.
     pub fn sanitise(input: &'a [u8], limits: &Limits) -> Result<Self, BadRecord> {
+        Self::sanitise_in(input, limits, Vec::new())
+    }
+
+    /// The same in memory that is empty; [`Parts::into_memory`] gives it back.
+    pub fn sanitise_in(
+        input: &'a [u8],
+        limits: &Limits,
+        memory: Vec<u8>,
+    ) -> Result<Self, BadRecord> {
         if input.len() > limits.max_record_bytes {
             return bad(format!("record must be at most {} bytes", limits.max_record_bytes));
         }
         let Ok(input) = std::str::from_utf8(input) else {
             return bad("record must be UTF-8");
         };
-        let mut fields = Fields::new(limits, input.len());
+        let mut fields = Fields::new(limits, input.len(), memory);
         let mut taken = Ok(());
         let read = each_field(input, |name, value| {
             if taken.is_ok() {
@@ -211,6 +220,10 @@ impl<'a> Parts<'a> {
         json
     }
 
+    pub fn into_memory(self) -> Vec<u8> {
+        self.packed
+    }
+
     /// The digests that stood in the record's digest field.
     pub fn digests(&self) -> &[Digest] {
         &self.digests
@@ -236,12 +249,13 @@ struct Fields<'a, 'l> {
 }
 
 impl<'a, 'l> Fields<'a, 'l> {
-    fn new(limits: &'l Limits<'l>, record_bytes: usize) -> Self {
+    fn new(limits: &'l Limits<'l>, record_bytes: usize, mut packed: Vec<u8>) -> Self {
+        packed.reserve(record_bytes);
         Self {
             limits,
             seen: 0,
             others: Vec::new(),
-            packed: Vec::with_capacity(record_bytes),
+            packed,
             count: 0,
             // The last brace.
             json_len: 1,

@@ -105,7 +105,8 @@ impl<'a> SetValOptions<'a> {
             }
         };
         let tags = self.tags.as_deref().unwrap_or_default();
-        Record::new(parts, digests, self.namespace.unwrap_or_default(), tags)
+        let memory = state::with(|state| state.memory());
+        Record::new_in(parts, digests, self.namespace.unwrap_or_default(), tags, memory)
             .ok_or_else(|| Error::err("the record can't be laid out"))
     }
 
@@ -131,7 +132,8 @@ pub fn exists(key: &OpenKey) -> Result<bool> {
 
 /// What of a client's record may be kept.
 pub fn sanitise(json: Name<'_>) -> std::result::Result<Parts<'_>, BadRecord> {
-    config::with_record_limits(|limits| Parts::sanitise(json.bytes(), limits))
+    let memory = state::with(|state| state.memory());
+    config::with_record_limits(|limits| Parts::sanitise_in(json.bytes(), limits, memory))
 }
 
 /// Tells keyspace notifications that a record was stored.
@@ -217,6 +219,10 @@ impl Command for SetVal {
         key.store_entry(RecordValue::of(&record, events::comes_dead(ctx)), expires_at, now)?;
         replicate(ctx, name, &record, expires_at);
         drop(key);
+        state::with(|state| {
+            state.give_back(parts.into_memory());
+            state.give_back(record.into_memory());
+        });
         notify_stored(ctx, name, expires_at.is_some());
         ctx.reply_simple(c"OK");
         Ok(())
