@@ -48,6 +48,7 @@ pub struct State {
     pub reclaim: Timer,
     /// Whether the server loads an RDB or an AOF.
     pub is_loading: bool,
+    /// For what commands make in passing, so that they need not ask the allocator.
     memory: Vec<Vec<u8>>,
 }
 
@@ -64,6 +65,21 @@ pub fn create() {
 pub fn with<T>(body: impl FnOnce(&mut State) -> T) -> T {
     let state = STATE.get_or_init(|| RefCell::new(State::new()));
     body(&mut state.borrow_mut())
+}
+
+/// Lends bytes that `make` appends to memory that was used before.
+pub fn with_bytes<T>(make: impl FnOnce(&mut Vec<u8>), body: impl FnOnce(&[u8]) -> T) -> T {
+    let mut bytes = with(|state| state.memory());
+    bytes.clear();
+    make(&mut bytes);
+    let result = body(&bytes);
+    with(|state| state.give_back(bytes));
+    result
+}
+
+/// Lends a record's JSON.
+pub fn with_json<T>(record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
+    with_bytes(|json| record.write_json(json), body)
 }
 
 fn random_run() -> u64 {
@@ -84,39 +100,20 @@ impl State {
             era: 1,
             reclaim: Timer::default(),
             is_loading: false,
-            memory: Vec::new(),
+            memory: Vec::with_capacity(4),
         }
     }
 
-    /// Memory that is empty, and as a rule was used before: to be given back.
+    /// Memory that was used before: to be given back.
     pub fn memory(&mut self) -> Vec<u8> {
         self.memory.pop().unwrap_or_default()
     }
 
-    pub fn give_back(&mut self, mut memory: Vec<u8>) {
+    pub fn give_back(&mut self, memory: Vec<u8>) {
         const KEPT: usize = 64 << 10;
-        if memory.capacity() <= KEPT && self.memory.len() < 4 {
-            memory.clear();
+        if memory.capacity() <= KEPT && self.memory.len() < self.memory.capacity() {
             self.memory.push(memory);
         }
-    }
-
-    /// Lends bytes that `make` makes, in memory that is used again.
-    pub fn with_scratch<T>(
-        &mut self,
-        make: impl FnOnce(&mut Vec<u8>),
-        body: impl FnOnce(&[u8]) -> T,
-    ) -> T {
-        let mut scratch = self.memory();
-        make(&mut scratch);
-        let result = body(&scratch);
-        self.give_back(scratch);
-        result
-    }
-
-    /// Lends a record's JSON.
-    pub fn with_json<T>(&mut self, record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
-        self.with_scratch(|json| record.write_json(json), body)
     }
 
     pub fn region(&self, number: i32) -> Option<&Region> {

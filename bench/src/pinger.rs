@@ -3,8 +3,8 @@
 //! A wait also has in it whatever else the machine did instead of running the server. So the server's main
 //! thread gets a processor for itself, the pinging thread real-time priority on another, and what the
 //! machine's host has stolen (`stolen.rs`) is taken off each wait: of the server's processor all, of the
-//! other what kept it from seeing a reply. Beside the longest there are two more figures: the longest with
-//! what was stolen, and what all but one of ten thousand stay within.
+//! other what kept it from sending, or from seeing a reply. Beside the longest there are two more figures:
+//! the longest with what was stolen, and what all but one of ten thousand stay within.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -52,11 +52,48 @@ impl Waits {
     }
 }
 
-/// A wait without what was stolen of it.
+/// A wait without what was stolen of it: of the pinging thread's processor what lay between its look at the
+/// clock and the PING, or between the reply and its next look.
 fn without((start, end): Wait, (of_server, of_pinger): &Both) -> Duration {
-    let reply_came = of_pinger.since(end).map_or(end, |since| since.clamp(start, end));
-    let wait = reply_came - start;
-    wait.saturating_sub(of_server.within(start, reply_came))
+    let sent = of_pinger.around(start).map_or(start, |(_, to)| to.clamp(start, end));
+    let came = of_pinger.around(end).map_or(end, |(from, _)| from.clamp(sent, end));
+    (came - sent).saturating_sub(of_server.within(sent, came))
+}
+
+/// The server's main thread on a processor of its own, with witnesses there and where the pinging thread
+/// is.
+struct Apart {
+    all: Vec<usize>,
+    pingers: usize,
+    witnesses: (Witness, Witness),
+}
+
+impl Apart {
+    /// `None` without a second processor or the right to real-time priority.
+    fn set(server: &Server) -> Result<Option<Apart>> {
+        let all = processors::all();
+        let [servers, others @ ..] = all.as_slice() else { return Ok(None) };
+        let (Some(&pingers), true) = (others.first(), processors::may_hurry()) else {
+            eprintln!("  no real-time priority or no second processor: what is stolen stays in");
+            return Ok(None);
+        };
+        let witnesses = (Witness::of(*servers), Witness::of(pingers));
+        processors::keep_to(server.main_thread(), &[*servers])?;
+        processors::keep_to(0, others)?;
+        Ok(Some(Apart { all, pingers, witnesses }))
+    }
+
+    /// For the pinging thread.
+    fn hurry(&self) -> Result<()> {
+        processors::keep_to(0, &[self.pingers])?;
+        processors::hurry()
+    }
+
+    fn end(self, server: &Server) -> Result<Both> {
+        processors::keep_to(server.main_thread(), &self.all)?;
+        processors::keep_to(0, &self.all)?;
+        Ok((self.witnesses.0.stop()?, self.witnesses.1.stop()?))
+    }
 }
 
 /// Runs `body` while another client PINGs the server, with `pause` between a reply and the next PING.
@@ -67,30 +104,12 @@ pub fn during<T>(
     body: impl FnOnce() -> Result<T>,
 ) -> Result<(Waits, T)> {
     let con = server.connect()?;
-    let all = processors::all();
-    let apart = match all.as_slice() {
-        [servers, others @ ..] if !others.is_empty() && processors::may_hurry() => {
-            Some((*servers, others))
-        }
-        _ => {
-            eprintln!("  without two processors and the right to real-time priority: what is stolen stays in");
-            None
-        }
-    };
-    let mut witnesses = None;
-    if let Some((servers, others)) = apart {
-        witnesses = Some((Witness::of(servers), Witness::of(others[0])));
-        processors::keep_to(server.main_thread(), &[servers])?;
-        processors::keep_to(0, others)?;
-    }
+    let apart = Apart::set(server)?;
     let ended = AtomicBool::new(false);
     let (first, begun) = mpsc::channel();
     let result: Result<_> = thread::scope(|scope| {
         let waits = scope.spawn(|| {
-            if let Some((_, others)) = apart {
-                processors::keep_to(0, &others[..1])?;
-                processors::hurry()?;
-            }
+            apart.as_ref().map_or(Ok(()), Apart::hurry)?;
             ping(con, pause, first, &ended)
         });
         // An error of the pinging thread closes the channel as well; it is looked at below.
@@ -100,10 +119,8 @@ pub fn during<T>(
         let waits = waits.join().map_err(|_| anyhow!("the pinging thread panicked"))??;
         Ok((waits, result?))
     });
-    processors::keep_to(server.main_thread(), &all)?;
-    processors::keep_to(0, &all)?;
-    let stolen = match witnesses {
-        Some((of_server, of_pinger)) => (of_server.stop()?, of_pinger.stop()?),
+    let stolen = match apart {
+        Some(apart) => apart.end(server)?,
         None => Both::default(),
     };
     let (waits, result) = result?;
@@ -176,5 +193,7 @@ mod tests {
         // Nobody waited for this one.
         assert_eq!(net(&[], &[(15, 20)]), 20);
         assert_eq!(net(&[], &[(5, 30)]), 0);
+        // It could not send.
+        assert_eq!(net(&[(5, 20)], &[(5, 15)]), 10);
     }
 }

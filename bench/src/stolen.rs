@@ -77,11 +77,10 @@ impl Stolen {
             .sum()
     }
 
-    /// Since when it was away at a moment, or shortly before.
-    pub fn since(&self, moment: Instant) -> Option<Instant> {
-        let last = self.0.partition_point(|&(from, _)| from < moment).checked_sub(1)?;
-        let (from, to) = self.0[last];
-        (to + PERIOD > moment).then_some(from)
+    /// When it was away at a moment, or shortly before or after: from when on and until when.
+    pub fn around(&self, moment: Instant) -> Option<(Instant, Instant)> {
+        let next = self.0.partition_point(|&(_, to)| to + PERIOD <= moment);
+        self.0.get(next).copied().filter(|&(from, _)| from < moment + PERIOD)
     }
 }
 
@@ -101,10 +100,10 @@ mod tests {
         assert_eq!(within(25, 55), 10);
         assert_eq!(within(30, 50), 0);
         assert_eq!(within(70, 90), 0);
-        assert_eq!(stolen.since(at(10)), None);
-        assert_eq!(stolen.since(at(15)), Some(at(10)));
-        assert_eq!(stolen.since(at(30)), Some(at(20)));
-        assert_eq!(stolen.since(at(31)), None);
-        assert_eq!(stolen.since(at(70)), None);
+        assert_eq!(stolen.around(at(9)), None);
+        assert_eq!(stolen.around(at(10)), Some((at(10), at(20))));
+        assert_eq!(stolen.around(at(30)), Some((at(20), at(30))));
+        assert_eq!(stolen.around(at(31)), None);
+        assert_eq!(stolen.around(at(70)), None);
     }
 }

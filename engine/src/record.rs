@@ -165,7 +165,7 @@ impl Record<'static> {
         Self::new_in(parts, digests, namespace, caller_tags, Vec::new())
     }
 
-    /// The same in memory that is empty; [`Record::into_memory`] gives it back.
+    /// The same in memory that was used before; [`Record::into_memory`] gives it back.
     pub fn new_in(
         parts: &Parts,
         digests: &[Digest],
@@ -202,6 +202,7 @@ impl Record<'static> {
         };
         let escaped_ids = usize::from(header.id_len) + usize::from(header.user_id_len);
         let mut bytes = memory;
+        bytes.clear();
         bytes.reserve(header.namespace().end + tags::stored_bytes(&own_tags) + escaped_ids);
         bytes.extend_from_slice(&header.bytes());
         bytes.extend_from_slice(digests.as_flattened());

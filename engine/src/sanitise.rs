@@ -179,7 +179,7 @@ impl<'a> Parts<'a> {
         Self::sanitise_in(input, limits, Vec::new())
     }
 
-    /// The same in memory that is empty; [`Parts::into_memory`] gives it back.
+    /// The same in memory that was used before; [`Parts::into_memory`] gives it back.
     pub fn sanitise_in(
         input: &'a [u8],
         limits: &Limits,
@@ -250,6 +250,7 @@ struct Fields<'a, 'l> {
 
 impl<'a, 'l> Fields<'a, 'l> {
     fn new(limits: &'l Limits<'l>, record_bytes: usize, mut packed: Vec<u8>) -> Self {
+        packed.clear();
         packed.reserve(record_bytes);
         Self {
             limits,

@@ -236,9 +236,10 @@ pub fn fills_are_stored() -> bool {
 
 /// Replicates what was stored: its bytes, which name digests and no secret, and the time of its expiry.
 fn replicate(ctx: Ctx, name: Name, record: &Record, expires_at: Option<i64>) {
-    let encode = |bytes: &mut Vec<u8>| codec::encode_stored(record, expires_at, bytes);
-    let send = |bytes: &[u8]| ctx.replicate_value(msetval::STORED, name, bytes);
-    state::with(|state| state.with_scratch(encode, send));
+    state::with_bytes(
+        |bytes| codec::encode_stored(record, expires_at, bytes),
+        |bytes| ctx.replicate_value(msetval::STORED, name, bytes),
+    );
 }
 
 pub struct Validate;
@@ -333,13 +334,11 @@ impl Command for Validate {
             log::note(ctx, name, verdict, scope, now);
             reply(ctx, code, scope);
         } else if verdict == Verdict::Valid {
-            state::with(|state| {
-                state.with_json(record, |json| reply(ctx, "VALID", Some(json)));
-            });
+            state::with_json(record, |json| reply(ctx, "VALID", Some(json)));
         } else {
             ctx.reply_array(3);
             ctx.reply_bulk(b"UNVERIFIED");
-            state::with(|state| state.with_json(record, |json| ctx.reply_bulk(json)));
+            state::with_json(record, |json| ctx.reply_bulk(json));
             ctx.reply_bulk(token(ctx, now).text().as_bytes());
         }
         Ok(())
