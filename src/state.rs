@@ -21,6 +21,7 @@ use apikey_engine::segments::Place;
 use apikey_engine::stats::Stats;
 use apikey_engine::tag_index::{Fingerprint, Fingerprints};
 use apikey_engine::usage::Counter;
+use smallvec::SmallVec;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
@@ -49,7 +50,7 @@ pub struct State {
     /// Whether the server loads an RDB or an AOF.
     pub is_loading: bool,
     /// For what commands make in passing, so that they need not ask the allocator.
-    memory: Vec<Vec<u8>>,
+    memory: SmallVec<[Vec<u8>; 4]>,
 }
 
 // SAFETY: all callbacks that use the state hold the lock while they run; `free`, the one that does not,
@@ -100,7 +101,7 @@ impl State {
             era: 1,
             reclaim: Timer::default(),
             is_loading: false,
-            memory: Vec::with_capacity(4),
+            memory: SmallVec::new(),
         }
     }
 
@@ -111,7 +112,7 @@ impl State {
 
     pub fn give_back(&mut self, memory: Vec<u8>) {
         const KEPT: usize = 64 << 10;
-        if memory.capacity() <= KEPT && self.memory.len() < self.memory.capacity() {
+        if memory.capacity() <= KEPT && self.memory.len() < self.memory.inline_size() {
             self.memory.push(memory);
         }
     }
