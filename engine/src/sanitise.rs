@@ -492,6 +492,7 @@ pub fn read_digests(name: &str, value: &str) -> Result<Vec<Digest>, BadRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Record;
     use proptest::prelude::*;
 
     const DEFAULT: Limits = Limits {
@@ -650,6 +651,31 @@ mod tests {
         };
         assert!(many(38).is_ok());
         assert_eq!(many(60_000).unwrap_err(), "record must have at most 41 fields that are kept");
+    }
+
+    #[test]
+    fn the_digest_field_is_none_of_those_that_are_counted() {
+        let extra: Vec<String> = (0..MAX_EXTRA_FIELDS).map(|n| format!("f{n}")).collect();
+        let limits = Limits {
+            extra_fields: ExtraFields::Named(&extra),
+            digest_field: Some("key_hash"),
+            ..DEFAULT
+        };
+        let fields: String = extra.iter().map(|name| format!(r#","{name}":0"#)).collect();
+        let most = format!(
+            r#"{{"key_hash":null,"id":1,"user_id":1,"name":null,"key_prefix":null,"scopes":[],"is_active":true,"expires_at":null,"created_at":0,"updated_at":0{fields}}}"#
+        );
+        assert!(json(&most, &limits).is_ok());
+    }
+
+    #[test]
+    fn memory_that_was_used_before_leaves_nothing() {
+        let input = br#"{"id":"k","user_id":"u","is_active":true}"#;
+        let before = || vec![b'x'; 100];
+        let parts = Parts::sanitise_in(input, &DEFAULT, before()).unwrap();
+        let record = Record::new_in(&parts, &[], b"", &[], before()).unwrap();
+        assert_eq!(parts.json(), input);
+        assert_eq!(record.bytes(), Record::new(&parts, &[], b"", &[]).unwrap().bytes());
     }
 
     #[test]
