@@ -3,49 +3,45 @@
 //! Nothing here opens a key, replies or reads a clock: time is a parameter, and what a function
 //! returns is what the server side is to do. So all of it is tested without a server.
 //!
-//! | file | holds |
+//! | folder, from the bottom to the top | holds |
 //! | --- | --- |
-//! | [`sanitise`] | what is kept of a record's JSON |
-//! | [`entry`] | what records and all other entries have in common |
-//! | [`record`], [`packed`] | a record, as it is laid out; its fields |
-//! | [`decisions`] | scope decisions of an application |
-//! | [`list`] | a list of a user's records |
-//! | [`label`] | whose an entry is that is no record, and its tags |
-//! | [`scope`] | when a scope grants a request |
-//! | [`digest`] | digests of secrets and their comparison |
-//! | [`verdict`] | VALIDATE's checks in their order |
-//! | [`tags`] | names of tags and their bounds |
-//! | [`tag_index`] | which names carry which tags; knows nothing of API keys |
-//! | [`buckets`], [`segments`] | tables that grow a page, or a segment, at a time |
-//! | [`database`] | the index, pending counters and totals of one database |
-//! | [`announcement`] | the message that tells other caches of an invalidation |
-//! | [`fence`] | tokens, and when a fill is too late |
-//! | [`usage`] | a usage counter |
-//! | [`lease`] | counts that were handed over and not settled; the batches they form |
+//! | [`tags`] | the tag index: which names carry which tags; knows nothing of API keys |
+//! | [`entry`] | what records and all other entries have in common: kinds, names of tags, whose they are |
+//! | [`record`] | what is kept of a record's JSON, how it is laid out, and VALIDATE's checks in their order |
+//! | [`answers`] | what else an application keeps: its scope decisions, lists of a user's records |
+//! | [`usage`] | usage counters; counts that were leased and not settled, the batches they form |
+//! | [`invalidation`] | tokens, and when a fill is too late; the message that tells other caches |
+//! | [`database`] | what is known of one database: the index, pending counters, totals |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
-//! | [`refusals`] | the latest refused validations |
-//! | [`stats`], [`health`] | what was answered; how the module fares |
+//! | [`report`] | what was answered and refused; how the module fares |
+//!
+//! **What holds in all of it.**
+//!
+//! - It knows no server: this crate depends on none, and has no unsafe code.
+//! - A file imports what lies below it: of its own folder, and of folders further up in this table. A
+//!   folder's `mod.rs` names its files and nothing else.
+//! - Nothing panics, whatever it is given: what comes from outside is bounded before it is kept, and a sum
+//!   that could overflow is checked.
+//! - The same steps give the same state on each node: what differs between nodes (the time, what is random) is
+//!   a parameter.
+//! - Where a map or a set is keyed with what comes from outside, its hash has a key that is drawn at random.
 
-pub mod announcement;
-pub mod buckets;
+pub mod answers;
 pub mod codec;
 pub mod database;
-pub mod decisions;
-pub mod digest;
 pub mod entry;
-pub mod fence;
-pub mod health;
-pub mod label;
-pub mod lease;
-pub mod list;
-pub mod packed;
+pub mod invalidation;
 pub mod record;
-pub mod refusals;
-pub mod sanitise;
-pub mod scope;
-pub mod segments;
-pub mod stats;
-pub mod tag_index;
+pub mod report;
 pub mod tags;
 pub mod usage;
-pub mod verdict;
+
+// For src/, until its imports are moved:
+pub use answers::{decisions, list};
+pub use entry::label;
+pub use invalidation::{announcement, fence};
+pub use record::{digest, sanitise, scope, verdict};
+pub use report::{health, refusals, stats};
+pub use tags::{index as tag_index, segments};
+pub use usage::lease;
+// .. to here.

@@ -1,8 +1,8 @@
 //! What the model speaks of: rows of the database, the tags and records made of them, and what an
 //! invalidation covers.
 
-use apikey_engine::record::Record;
-use apikey_engine::sanitise::{Limits, Parts};
+use apikey_engine::record::layout::Record;
+use apikey_engine::record::sanitise::{Limits, Parts};
 use std::fmt;
 
 /// An API key: the row of this number, cached under the name of this number.

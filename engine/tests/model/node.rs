@@ -6,13 +6,13 @@
 
 use crate::names::{key_name, Covers, Db, Key, Shown, Tag, Version, DBS, KEYS};
 use crate::switches::{Check, Switches};
-use apikey_engine::codec::{self, Value as Decoded};
-use apikey_engine::database::{tags_in_index, Database};
-use apikey_engine::entry::Entry;
-use apikey_engine::fence::{Fence, Token};
-use apikey_engine::record::Record;
-use apikey_engine::segments::Place;
-use apikey_engine::tag_index::{Fingerprint, Fingerprints};
+use apikey_engine::codec::value::{self as codec, Value as Decoded};
+use apikey_engine::database::catalog::{tags_in_index, Database};
+use apikey_engine::entry::kind::Entry;
+use apikey_engine::invalidation::fence::{Fence, Token};
+use apikey_engine::record::layout::Record;
+use apikey_engine::tags::index::{Fingerprint, Fingerprints};
+use apikey_engine::tags::segments::Place;
 use std::collections::BTreeMap;
 
 pub const TOKEN_TTL_MS: i64 = 1000;

@@ -3,9 +3,9 @@
 //! They stand in one text, the JSON array of them all, with the place where each ends: a page of it costs
 //! what the page is long.
 
-use crate::entry::{Entry, Kind};
-use crate::label::Label;
-use crate::sanitise::{BadRecord, Limits, Parts};
+use crate::entry::kind::{Entry, Kind};
+use crate::entry::label::Label;
+use crate::record::sanitise::{BadRecord, Limits, Parts};
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -173,8 +173,8 @@ impl Entry for List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::label::Owner;
-    use crate::sanitise::ExtraFields;
+    use crate::entry::label::Owner;
+    use crate::record::sanitise::ExtraFields;
 
     const LIMITS: Limits = Limits { extra_fields: ExtraFields::Named(&[]), ..Limits::STORED };
 

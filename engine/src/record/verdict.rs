@@ -1,8 +1,8 @@
 //! What VALIDATE says of a live record: the checks in the order in which they are decided, so that
 //! someone who presents a wrong secret learns nothing of the key's state.
 
-use crate::digest::{self, Digest};
-use crate::record::Record;
+use crate::record::digest::{self, Digest};
+use crate::record::layout::Record;
 
 /// The answer for a live record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub fn judge<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sanitise::{Limits, Parts};
+    use crate::record::sanitise::{Limits, Parts};
 
     const NOW: i64 = 1_700_000_000_000;
     const RIGHT: Digest = [1; 32];

@@ -5,7 +5,7 @@
 //! however long the log is. What stands in it comes from whoever asks, so that each text is cut: the
 //! log's memory is bounded by its length. It knows no secret and no digest.
 
-use crate::verdict::Verdict;
+use crate::record::verdict::Verdict;
 use std::collections::VecDeque;
 
 /// Of longer texts the beginning is kept.

@@ -1,6 +1,6 @@
 //! When the module calls itself healthy, degraded or unhealthy, and why.
 
-use crate::stats::LastMinute;
+use crate::report::stats::LastMinute;
 
 /// The figures that decide.
 #[derive(Clone, Copy, Debug)]

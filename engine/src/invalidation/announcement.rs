@@ -10,7 +10,7 @@
 //! A name that is not UTF-8 is an object with its bytes in hex, `{"hex":"ff00"}`, so that no two names
 //! look alike. `database` is null where it is all of them.
 
-use crate::fence::Fence;
+use crate::invalidation::fence::Fence;
 use serde::Serialize;
 
 /// What was invalidated.

@@ -17,7 +17,7 @@
 //! joined or resized in one pass from its beginning to its end. What does not fit behind the last home
 //! is appended.
 
-use crate::segments::{Place, Segments, NOWHERE};
+use crate::tags::segments::{Place, Segments, NOWHERE};
 
 /// Entries for each page, on average: more pages are added above, and joined below a half of it.
 const PAGE: usize = 256;
@@ -173,7 +173,7 @@ impl Buckets {
         }
     }
 
-    /// Reads where a search for this hash begins, for [`TagIndex`](crate::tag_index::TagIndex) to have it
+    /// Reads where a search for this hash begins, for [`TagIndex`](crate::tags::index::TagIndex) to have it
     /// in the cache.
     pub fn touch(&self, hash: u32) -> u32 {
         let page = self.pages.get(self.page_of(hash));

@@ -7,7 +7,7 @@
 //! one allocation, its name and for each of its tags the tag's place and its own position in that
 //! tag's list; a tag's list holds the places of its items. So an item leaves each list in constant
 //! time: the list's last member moves into its position and is told so. Tags are found by a hash table
-//! that grows by one page at a time ([`crate::buckets`]).
+//! that grows by one page at a time ([`crate::tags::buckets`]).
 //!
 //! **Own tags.** Most tags have one member for ever, as `apikey:id:..` does. Such a tag has no place and no
 //! list: its item holds its fingerprint, and the hash table has the item in its stead. It gets a place
@@ -48,8 +48,8 @@
 //! **What it does not do.** It does not know whether an item's key exists; its owner says when one
 //! comes and goes.
 
-use crate::buckets::Buckets;
-use crate::segments::{Place, Segments, Slab};
+use crate::tags::buckets::Buckets;
+use crate::tags::segments::{Place, Segments, Slab};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 use std::hint::black_box;
@@ -703,7 +703,7 @@ fn distinct(tags: &[Fingerprint]) -> impl Iterator<Item = Fingerprint> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segments::SEGMENT;
+    use crate::tags::segments::SEGMENT;
     use proptest::prelude::*;
     use std::collections::{BTreeSet, HashMap};
 

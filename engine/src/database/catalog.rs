@@ -13,10 +13,10 @@
 //! names such keys one by one. Where every entry may be dead ([`Database::sweep`]) it names all items,
 //! and whoever asks has to look at each.
 
-use crate::entry::{Entry, Kind};
-use crate::lease::{Batches, Id, Leases};
-use crate::segments::Place;
-use crate::tag_index::{CondemnedWalk, Fingerprint, Fingerprints, TagIndex};
+use crate::entry::kind::{Entry, Kind};
+use crate::tags::index::{CondemnedWalk, Fingerprint, Fingerprints, TagIndex};
+use crate::tags::segments::Place;
+use crate::usage::lease::{Batches, Id, Leases};
 
 /// Stands for "waits for its end" in the index.
 pub const DEAD: Fingerprint = Fingerprint::reserved(1);
@@ -335,10 +335,10 @@ pub fn counter_tags_in_index(held: Held, of: &Fingerprints, prints: &mut Vec<Fin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{Ids, Terms, MAX_LEASES};
-    use crate::record::Record;
-    use crate::sanitise::{Limits, Parts};
-    use crate::usage::Counter;
+    use crate::record::layout::Record;
+    use crate::record::sanitise::{Limits, Parts};
+    use crate::usage::counter::Counter;
+    use crate::usage::lease::{Ids, Terms, MAX_LEASES};
 
     #[test]
     fn a_database_counts_what_comes_and_goes() {

@@ -13,7 +13,7 @@
 //! | kind, version | fields |
 //! | --- | --- |
 //! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean); read, no longer written |
-//! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record`]) |
+//! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record::layout`]) |
 //! | `a` 1 | the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
 //! | `l` 1 | namespace, an empty id, user_id (bytes), the caller's tags (vector of bytes), sanitised records as a JSON array (string), dead (boolean) |
@@ -27,16 +27,16 @@
 //! ([`Origin::Server`]) only the lengths are checked. A later version reads the earlier ones; rules for
 //! what is stored may be loosened, never tightened.
 
-use crate::decisions::{Decision, Decisions};
-use crate::digest::Digest;
-use crate::entry::Kind;
-use crate::label::{Label, Owner};
-use crate::lease::{Id, Lease, Leases, Terms};
-use crate::list::{List, Records, MAX_LIST_BYTES};
-use crate::record::Record;
-use crate::sanitise::{Limits, Parts, MAX_STORED_BYTES};
-use crate::tags::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
-use crate::usage::Counter;
+use crate::answers::decisions::{Decision, Decisions};
+use crate::answers::list::{List, Records, MAX_LIST_BYTES};
+use crate::entry::kind::Kind;
+use crate::entry::label::{Label, Owner};
+use crate::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+use crate::record::digest::Digest;
+use crate::record::layout::Record;
+use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
+use crate::usage::counter::Counter;
+use crate::usage::lease::{Id, Lease, Leases, Terms};
 use bincode::{Decode, Encode};
 
 /// The most bytes that a value's encoding may have.
@@ -353,7 +353,7 @@ fn decode_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value<'static>, Ba
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Entry;
+    use crate::entry::kind::Entry;
     use proptest::prelude::*;
 
     fn decode(bytes: &[u8]) -> Result<Value<'_>, BadBytes> {

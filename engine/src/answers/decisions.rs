@@ -13,8 +13,8 @@
 //! drops depends on the time and the bound that it is given, and on nothing else, so that it drops the
 //! same wherever it is replayed. A lookup goes from one to the next: about 3 ns for each.
 
-use crate::entry::{Entry, Kind};
-use crate::label::Label;
+use crate::entry::kind::{Entry, Kind};
+use crate::entry::label::Label;
 use std::collections::HashSet;
 
 /// The most bytes that a resource or an action may have; the least is 1.
@@ -165,7 +165,7 @@ impl Entry for Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::label::Owner;
+    use crate::entry::label::Owner;
     use proptest::prelude::*;
 
     const NOW: i64 = 1000;

@@ -3,9 +3,9 @@
 //! [`Parts::sanitise`] keeps the fields that may be kept, and leaves their text as it was, so that a
 //! client gets back what went in (also integers beyond 2^53).
 
-use crate::digest::{self, Digest};
-use crate::packed;
-use crate::scope::{self, Scopes};
+use crate::record::digest::{self, Digest};
+use crate::record::packed;
+use crate::record::scope::{self, Scopes};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -145,7 +145,7 @@ pub fn each_field<'a>(
 /// A record as it was read: sanitised, not yet laid out.
 #[derive(Debug)]
 pub struct Parts<'a> {
-    /// The fields that are kept ([`crate::packed`]).
+    /// The fields that are kept ([`crate::record::packed`]).
     pub(crate) packed: Vec<u8>,
     /// Of the JSON that they make.
     pub(crate) json_len: usize,
@@ -492,7 +492,7 @@ pub fn read_digests(name: &str, value: &str) -> Result<Vec<Digest>, BadRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Record;
+    use crate::record::layout::Record;
     use proptest::prelude::*;
 
     const DEFAULT: Limits = Limits {

@@ -5,16 +5,18 @@
 //! header | digests | scopes | fields | namespace | tags | id and user_id where the JSON has them escaped
 //! ```
 //!
-//! What decides stands in front, within a cache line or two. The fields are packed ([`crate::packed`]).
+//! What decides stands in front, within a cache line or two. The fields are packed ([`crate::record::packed`]).
 //! Nothing in it can change: another record replaces it. The bytes are a record's own, or borrowed from
 //! whoever stores them.
 
-use crate::digest::{Digest, DIGEST_BYTES};
-use crate::entry::{Entry, Kind};
-use crate::packed::{self, Id};
-use crate::sanitise::{Limits, Parts, Text, MAX_STORED_BYTES};
-use crate::scope;
-use crate::tags::{self, ID, KIND, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER};
+use crate::entry::kind::{Entry, Kind};
+use crate::entry::tag_names::{
+    self, ID, KIND, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER,
+};
+use crate::record::digest::{Digest, DIGEST_BYTES};
+use crate::record::packed::{self, Id};
+use crate::record::sanitise::{Limits, Parts, Text, MAX_STORED_BYTES};
+use crate::record::scope;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -54,7 +56,7 @@ const HEADER_BYTES: usize = 26;
 const AUTOMATIC_TAGS: usize = 3;
 
 fn each_automatic_tag(namespace: &[u8], id: &[u8], user_id: &[u8], each: &mut dyn FnMut(&[u8])) {
-    tags::each_automatic(
+    tag_names::each_automatic(
         namespace,
         &[(ID, id), (USER, user_id), (KIND, Kind::Record.name().as_bytes())],
         each,
@@ -183,7 +185,7 @@ impl Record<'static> {
             let (id, user_id) = (parts.id.bytes(), parts.user_id.bytes());
             each_automatic_tag(namespace, id, user_id, &mut |tag| automatic.push(tag.to_vec()));
         }
-        let own_tags = tags::own(caller_tags, &automatic)?;
+        let own_tags = tag_names::own(caller_tags, &automatic)?;
         let escaped = |text: &'_ Text| match text {
             Text::Plain(_) => 0,
             Text::Own(own) => own.len(),
@@ -203,13 +205,13 @@ impl Record<'static> {
         let escaped_ids = usize::from(header.id_len) + usize::from(header.user_id_len);
         let mut bytes = memory;
         bytes.clear();
-        bytes.reserve(header.namespace().end + tags::stored_bytes(&own_tags) + escaped_ids);
+        bytes.reserve(header.namespace().end + tag_names::stored_bytes(&own_tags) + escaped_ids);
         bytes.extend_from_slice(&header.bytes());
         bytes.extend_from_slice(digests.as_flattened());
         bytes.extend_from_slice(&parts.scopes);
         bytes.extend_from_slice(&parts.packed);
         bytes.extend_from_slice(namespace);
-        tags::push(&own_tags, &mut bytes)?;
+        tag_names::push(&own_tags, &mut bytes)?;
         for text in [&parts.id, &parts.user_id] {
             if let Text::Own(own) = text {
                 bytes.extend_from_slice(own.as_bytes());
@@ -221,11 +223,11 @@ impl Record<'static> {
     /// Lays out that there is no such key: nothing but the caller's tags. `None` as in
     /// [`Record::new`].
     pub fn absent(caller_tags: &[&[u8]]) -> Option<Self> {
-        let own = tags::own(caller_tags, &[])?;
+        let own = tag_names::own(caller_tags, &[])?;
         let header = Header { tags: u8::try_from(own.len()).ok()?, state: ABSENT, ..Header::NONE };
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + tags::stored_bytes(&own));
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + tag_names::stored_bytes(&own));
         bytes.extend_from_slice(&header.bytes());
-        tags::push(&own, &mut bytes)?;
+        tag_names::push(&own, &mut bytes)?;
         Some(Self { bytes: Cow::Owned(bytes), header })
     }
 }
@@ -353,7 +355,7 @@ impl<'a> Record<'a> {
     /// The caller's tags, in their order.
     pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
         let bytes = self.bytes.get(self.header.namespace().end..).unwrap_or_default();
-        tags::stored(bytes, self.header.tags)
+        tag_names::stored(bytes, self.header.tags)
     }
 
     /// What an id says; `escaped` is where it stands if the fields have it escaped.
@@ -408,7 +410,7 @@ impl Entry for Record<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sanitise::Limits;
+    use crate::record::sanitise::Limits;
 
     fn tags(record: &Record) -> Vec<String> {
         let mut tags = Vec::new();

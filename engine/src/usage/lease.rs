@@ -12,9 +12,9 @@
 //! **What always holds.** A counter has at most one line of a batch, at most [`MAX_LEASES`] of all, and
 //! each has a count of at least 1.
 
-use crate::tag_index::{Fingerprint, Fingerprints};
-use crate::tags::MAX_TAG_BYTES;
-use crate::usage::Counter;
+use crate::entry::tag_names::MAX_TAG_BYTES;
+use crate::tags::index::{Fingerprint, Fingerprints};
+use crate::usage::counter::Counter;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest time that a lease may be given: a day.

@@ -5,9 +5,9 @@
 //! length of namespace, id and user_id, number of tags (a byte each) | namespace | id | user_id | tags
 //! ```
 
-use crate::entry::Kind;
-use crate::sanitise::MAX_ID_BYTES;
-use crate::tags::{self, ID, KIND, MAX_NAMESPACE_BYTES, USER};
+use crate::entry::kind::Kind;
+use crate::entry::tag_names::{self, ID, KIND, MAX_NAMESPACE_BYTES, USER};
+use crate::record::sanitise::MAX_ID_BYTES;
 
 /// Whose an entry is: what its automatic tags are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Owner<'_> {
     fn each_tag(&self, kind: Kind, each: &mut dyn FnMut(&[u8])) {
         let by = [(ID, self.id), (USER, self.user_id), (KIND, kind.name().as_bytes())];
         let from = usize::from(self.id.is_empty());
-        tags::each_automatic(self.namespace, by.get(from..).unwrap_or_default(), each);
+        tag_names::each_automatic(self.namespace, by.get(from..).unwrap_or_default(), each);
     }
 }
 
@@ -49,16 +49,16 @@ impl Label {
         }
         let mut automatic = Vec::new();
         owner.each_tag(kind, &mut |tag| automatic.push(tag.to_vec()));
-        let own = tags::own(caller_tags, &automatic)?;
+        let own = tag_names::own(caller_tags, &automatic)?;
         let parts = [owner.namespace, owner.id, owner.user_id];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + len + tags::stored_bytes(&own));
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + len + tag_names::stored_bytes(&own));
         for part in parts {
             bytes.push(u8::try_from(part.len()).ok()?);
         }
         bytes.push(u8::try_from(own.len()).ok()?);
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
-        tags::push(&own, &mut bytes)?;
+        tag_names::push(&own, &mut bytes)?;
         Some(Self { bytes: bytes.into_boxed_slice() })
     }
 
@@ -79,7 +79,7 @@ impl Label {
     /// The caller's tags, in their order.
     pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
         let (count, bytes) = self.parts().map_or((0, &b""[..]), |(_, count, bytes)| (count, bytes));
-        tags::stored(bytes, count)
+        tag_names::stored(bytes, count)
     }
 
     /// Calls `each` with the automatic tags of an entry of this kind, then with the caller's.
@@ -116,7 +116,7 @@ impl Label {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tags::MAX_CALLER_TAGS;
+    use crate::entry::tag_names::MAX_CALLER_TAGS;
 
     const OWNER: Owner = Owner { namespace: b"acme:", id: b"k1", user_id: b"42" };
 

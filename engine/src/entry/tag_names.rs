@@ -4,7 +4,7 @@
 pub const MAX_TAG_BYTES: usize = 256;
 
 /// The most bytes that a namespace may have; the least is 1. With it and an id of
-/// [`crate::sanitise::MAX_ID_BYTES`] an automatic tag stays within [`MAX_TAG_BYTES`].
+/// [`crate::record::sanitise::MAX_ID_BYTES`] an automatic tag stays within [`MAX_TAG_BYTES`].
 pub const MAX_NAMESPACE_BYTES: usize = 100;
 
 /// The most tags of the caller's that any entry may carry, whatever `max-tags` says.

@@ -1,6 +1,6 @@
 //! What VALIDATE answered, since the start and in the last minute.
 
-use crate::verdict::Verdict;
+use crate::record::verdict::Verdict;
 
 const SECONDS: usize = 60;
 

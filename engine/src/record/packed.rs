@@ -19,7 +19,7 @@
 //! and its bytes. Times and scopes could be packed as well; VALIDATE, which brings the JSON back each
 //! time, would pay for it.
 
-use crate::sanitise::{KEPT_FIELDS, MAX_FIELDS};
+use crate::record::sanitise::{KEPT_FIELDS, MAX_FIELDS};
 
 /// What an id says.
 pub enum Id<'a> {
@@ -267,7 +267,7 @@ pub fn id(packed: &[u8], name: u8) -> Id<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sanitise::{Limits, Parts};
+    use crate::record::sanitise::{Limits, Parts};
     use proptest::prelude::*;
 
     /// The JSON of a record, which comes back as it was, and how long it is when packed.
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!((out.len(), parts.json_len), (json_len(bytes), json_len(bytes)));
         for (name, text) in [(ID, &parts.id), (USER_ID, &parts.user_id)] {
             let id = id(bytes, name);
-            if let crate::sanitise::Text::Plain(plain) = text {
+            if let crate::record::sanitise::Text::Plain(plain) = text {
                 assert_eq!(id.bytes(), plain.as_bytes());
             }
         }

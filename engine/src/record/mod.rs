@@ -1,0 +1,17 @@
+//! A record, what an application knows of an API key: read, laid out, and judged.
+//!
+//! **What always holds.** What is stored has been sanitised: bounded, checked, and of the fields that may
+//! be kept alone; a client gets their text back as it was. A record never changes: another one replaces
+//! it. Of a secret there is its digest and no more, compared in constant time. What is said of a record,
+//! in an error or a verdict, quotes nothing of it.
+
+pub mod digest;
+pub mod layout;
+pub mod packed;
+pub mod sanitise;
+pub mod scope;
+pub mod verdict;
+
+// For src/, until its imports are moved:
+pub use layout::Record;
+// .. to here.
