@@ -42,6 +42,9 @@ pub use entry::label;
 pub use invalidation::{announcement, fence};
 pub use record::{digest, sanitise, scope, verdict};
 pub use report::{health, refusals, stats};
-pub use tags::{index as tag_index, segments};
+pub use tags::segments;
+pub mod tag_index {
+    pub use crate::tags::{fingerprint::*, index::*, walk::*};
+}
 pub use usage::lease;
 // .. to here.

@@ -4,7 +4,7 @@
 //! Two databases of a few counters are driven as the server's side drives them, beside nothing but sums.
 
 use apikey_engine::database::catalog::{counter_tags_in_index, Database, Held, PENDING};
-use apikey_engine::tags::index::Fingerprints;
+use apikey_engine::tags::fingerprint::Fingerprints;
 use apikey_engine::tags::segments::Place;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::{Id, Ids, Leases, Terms};
@@ -58,7 +58,7 @@ impl Db {
     }
 
     /// The names that carry a tag, from the last on.
-    fn members(&self, tag: apikey_engine::tags::index::Fingerprint) -> Vec<u8> {
+    fn members(&self, tag: apikey_engine::tags::fingerprint::Fingerprint) -> Vec<u8> {
         let index = self.database.index();
         let name = |at| index.name(index.member(tag, at)?).map(|name| name[0]);
         (0..index.member_count(tag)).rev().map(|at| name(at).unwrap()).collect()

@@ -14,8 +14,10 @@
 //! and whoever asks has to look at each.
 
 use crate::entry::kind::{Entry, Kind};
-use crate::tags::index::{CondemnedWalk, Fingerprint, Fingerprints, TagIndex};
+use crate::tags::fingerprint::{Fingerprint, Fingerprints};
+use crate::tags::index::TagIndex;
 use crate::tags::segments::Place;
+use crate::tags::walk::CondemnedWalk;
 use crate::usage::lease::{Batches, Id, Leases};
 
 /// Stands for "waits for its end" in the index.

@@ -16,7 +16,7 @@
 //! A token that a late fill must still find valid is the idea of the leases in "Scaling Memcache at
 //! Facebook" (Nishtala et al., NSDI 2013), with one table in place of a lease for each key.
 
-use crate::tags::index::Fingerprint;
+use crate::tags::fingerprint::Fingerprint;
 
 /// Counts what happens on this node.
 pub type Number = u64;
@@ -156,7 +156,7 @@ impl Fence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tags::index::Fingerprints;
+    use crate::tags::fingerprint::Fingerprints;
     use proptest::prelude::*;
     use std::collections::HashMap;
 

@@ -173,8 +173,8 @@ impl Buckets {
         }
     }
 
-    /// Reads where a search for this hash begins, for [`TagIndex`](crate::tags::index::TagIndex) to have it
-    /// in the cache.
+    /// Reads where a search for this hash begins, for the index to have it in
+    /// the cache.
     pub fn touch(&self, hash: u32) -> u32 {
         let page = self.pages.get(self.page_of(hash));
         page.and_then(|page| page.slots.get(page.home(hash))).map_or(0, |entry| entry.hash)

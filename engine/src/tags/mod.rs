@@ -8,8 +8,15 @@
 //! comes from outside: nobody who does not know the key of the fingerprints can make them meet.
 
 pub mod buckets;
+pub mod check;
+pub mod fingerprint;
 pub mod index;
+mod item;
 pub mod segments;
+pub mod walk;
+
+#[cfg(test)]
+mod tests;
 
 // For src/, until its imports are moved:
 pub use crate::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};

@@ -13,7 +13,7 @@
 //! each has a count of at least 1.
 
 use crate::entry::tag_names::MAX_TAG_BYTES;
-use crate::tags::index::{Fingerprint, Fingerprints};
+use crate::tags::fingerprint::{Fingerprint, Fingerprints};
 use crate::usage::counter::Counter;
 use std::collections::{BTreeMap, BTreeSet};
 

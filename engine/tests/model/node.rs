@@ -11,7 +11,7 @@ use apikey_engine::database::catalog::{tags_in_index, Database};
 use apikey_engine::entry::kind::Entry;
 use apikey_engine::invalidation::fence::{Fence, Token};
 use apikey_engine::record::layout::Record;
-use apikey_engine::tags::index::{Fingerprint, Fingerprints};
+use apikey_engine::tags::fingerprint::{Fingerprint, Fingerprints};
 use apikey_engine::tags::segments::Place;
 use std::collections::BTreeMap;
 
