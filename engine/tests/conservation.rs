@@ -6,8 +6,10 @@
 use apikey_engine::database::catalog::{counter_tags_in_index, Database, Held, PENDING};
 use apikey_engine::tags::fingerprint::Fingerprints;
 use apikey_engine::tags::segments::Place;
+use apikey_engine::usage::batches::Terms;
 use apikey_engine::usage::counter::Counter;
-use apikey_engine::usage::lease::{Id, Ids, Leases, Terms};
+use apikey_engine::usage::id::{Id, Ids};
+use apikey_engine::usage::lease::Leases;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! What is made of each record: its key, and the SETVAL that stores it, up to the token.
 
 use apikey_engine::record::digest::to_hex;
-use apikey_engine::record::sanitise::read_digests;
+use apikey_engine::record::values::read_digests;
 use redis::Cmd;
 
 use crate::pattern::Pattern;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use apikey_engine::record::sanitise::{each_field, plain_string};
+use apikey_engine::record::json::{each_field, plain_string};
 
 pub struct Row<'a> {
     line: &'a str,

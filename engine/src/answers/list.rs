@@ -5,7 +5,8 @@
 
 use crate::entry::kind::{Entry, Kind};
 use crate::entry::label::Label;
-use crate::record::sanitise::{BadRecord, Limits, Parts};
+use crate::record::bad_record::BadRecord;
+use crate::record::sanitise::{Limits, Parts};
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;

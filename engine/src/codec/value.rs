@@ -35,8 +35,10 @@ use crate::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTE
 use crate::record::digest::Digest;
 use crate::record::layout::Record;
 use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
+use crate::usage::batches::Terms;
 use crate::usage::counter::Counter;
-use crate::usage::lease::{Id, Lease, Leases, Terms};
+use crate::usage::id::Id;
+use crate::usage::lease::{Lease, Leases};
 use bincode::{Decode, Encode};
 
 /// The most bytes that a value's encoding may have.

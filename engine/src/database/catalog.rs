@@ -18,7 +18,9 @@ use crate::tags::fingerprint::{Fingerprint, Fingerprints};
 use crate::tags::index::TagIndex;
 use crate::tags::segments::Place;
 use crate::tags::walk::CondemnedWalk;
-use crate::usage::lease::{Batches, Id, Leases};
+use crate::usage::batches::Batches;
+use crate::usage::id::Id;
+use crate::usage::lease::Leases;
 
 /// Stands for "waits for its end" in the index.
 pub const DEAD: Fingerprint = Fingerprint::reserved(1);
@@ -339,8 +341,10 @@ mod tests {
     use super::*;
     use crate::record::layout::Record;
     use crate::record::sanitise::{Limits, Parts};
+    use crate::usage::batches::Terms;
     use crate::usage::counter::Counter;
-    use crate::usage::lease::{Ids, Terms, MAX_LEASES};
+    use crate::usage::id::Ids;
+    use crate::usage::lease::MAX_LEASES;
 
     #[test]
     fn a_database_counts_what_comes_and_goes() {

@@ -6,8 +6,7 @@
 //! ```
 
 use crate::entry::kind::Kind;
-use crate::entry::tag_names::{self, ID, KIND, MAX_NAMESPACE_BYTES, USER};
-use crate::record::sanitise::MAX_ID_BYTES;
+use crate::entry::tag_names::{self, ID, KIND, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, USER};
 
 /// Whose an entry is: what its automatic tags are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,8 +15,9 @@ use crate::entry::tag_names::{
 };
 use crate::record::digest::{Digest, DIGEST_BYTES};
 use crate::record::packed::{self, Id};
-use crate::record::sanitise::{Limits, Parts, Text, MAX_STORED_BYTES};
+use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
 use crate::record::scope;
+use crate::record::values::Text;
 use std::borrow::Cow;
 use std::ops::Range;
 

@@ -19,7 +19,7 @@
 //! and its bytes. Times and scopes could be packed as well; VALIDATE, which brings the JSON back each
 //! time, would pay for it.
 
-use crate::record::sanitise::{KEPT_FIELDS, MAX_FIELDS};
+use crate::record::fields::{KEPT_FIELDS, MAX_FIELDS};
 
 /// What an id says.
 pub enum Id<'a> {
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!((out.len(), parts.json_len), (json_len(bytes), json_len(bytes)));
         for (name, text) in [(ID, &parts.id), (USER_ID, &parts.user_id)] {
             let id = id(bytes, name);
-            if let crate::record::sanitise::Text::Plain(plain) = text {
+            if let crate::record::values::Text::Plain(plain) = text {
                 assert_eq!(id.bytes(), plain.as_bytes());
             }
         }

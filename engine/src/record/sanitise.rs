@@ -3,76 +3,22 @@
 //! [`Parts::sanitise`] keeps the fields that may be kept, and leaves their text as it was, so that a
 //! client gets back what went in (also integers beyond 2^53).
 
-use crate::record::digest::{self, Digest};
+use crate::record::bad_record::{bad, BadRecord};
+use crate::record::digest::Digest;
+use crate::record::fields::{Kept, MAX_FIELDS};
+use crate::record::json::{each_field, json_string};
 use crate::record::packed;
-use crate::record::scope::{self, Scopes};
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::record::values::{
+    check_free, cut, read_active, read_digests, read_expires_at, read_id, read_optional_string,
+    read_scopes, Text,
+};
 use std::borrow::Cow;
-use std::fmt;
-
-/// The most bytes that an `id` or a `user_id` may have; the least is 1.
-pub const MAX_ID_BYTES: usize = 128;
 
 /// The most bytes that any stored record may have, whatever `max-record-bytes` says: room for the
 /// escapes that cutting a name may add to the largest record.
 pub const MAX_STORED_BYTES: usize = 4 << 20;
 
-/// The fields that every record keeps, beside those that are configured.
-pub const KEPT_FIELDS: [&str; 9] = [
-    "id",
-    "user_id",
-    "name",
-    "key_prefix",
-    "scopes",
-    "is_active",
-    "expires_at",
-    "created_at",
-    "updated_at",
-];
-
-/// A field of [`KEPT_FIELDS`], with its number there.
-#[derive(Clone, Copy)]
-enum Kept {
-    Id,
-    UserId,
-    Name,
-    KeyPrefix,
-    Scopes,
-    IsActive,
-    ExpiresAt,
-    CreatedAt,
-    UpdatedAt,
-}
-
-impl Kept {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "id" => Self::Id,
-            "user_id" => Self::UserId,
-            "name" => Self::Name,
-            "key_prefix" => Self::KeyPrefix,
-            "scopes" => Self::Scopes,
-            "is_active" => Self::IsActive,
-            "expires_at" => Self::ExpiresAt,
-            "created_at" => Self::CreatedAt,
-            "updated_at" => Self::UpdatedAt,
-            _ => return None,
-        })
-    }
-}
-
-/// The most fields that `extra-fields` may name.
-pub const MAX_EXTRA_FIELDS: usize = 32;
-
-/// The most fields that a record can keep.
-pub(crate) const MAX_FIELDS: usize = KEPT_FIELDS.len() + MAX_EXTRA_FIELDS;
-
-/// How deep the value of a kept field may be nested.
-const MAX_LEVELS: usize = 32;
-
-/// Which fields a record keeps beside [`KEPT_FIELDS`].
+/// Which fields a record keeps beside [`KEPT_FIELDS`](crate::record::fields::KEPT_FIELDS).
 #[derive(Clone, Copy, Debug)]
 pub enum ExtraFields<'a> {
     Named(&'a [String]),
@@ -103,45 +49,6 @@ impl Limits<'static> {
     };
 }
 
-/// Why something is no record: a sentence for the error reply. It quotes nothing of the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadRecord(pub Cow<'static, str>);
-
-fn bad<T>(why: impl Into<Cow<'static, str>>) -> Result<T, BadRecord> {
-    Err(BadRecord(why.into()))
-}
-
-/// Calls `each` with the fields of an object, in their order, each with its JSON text; for some also where
-/// an error follows.
-pub fn each_field<'a>(
-    object: &'a str,
-    each: impl FnMut(Cow<'a, str>, &'a str),
-) -> serde_json::Result<()> {
-    struct FieldsVisitor<F>(F);
-
-    #[derive(Deserialize)]
-    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-    impl<'de, F: FnMut(Cow<'de, str>, &'de str)> Visitor<'de> for FieldsVisitor<F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some((Name(name), value)) = map.next_entry::<_, &RawValue>()? {
-                (self.0)(name, value.get());
-            }
-            Ok(())
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(object);
-    json.deserialize_map(FieldsVisitor(each))?;
-    json.end()
-}
-
 /// A record as it was read: sanitised, not yet laid out.
 #[derive(Debug)]
 pub struct Parts<'a> {
@@ -155,22 +62,6 @@ pub struct Parts<'a> {
     pub(crate) expires_at: Option<i64>,
     pub(crate) scopes: Vec<u8>,
     digests: Vec<Digest>,
-}
-
-/// An id: as it stands in the JSON, or what the JSON has escaped.
-#[derive(Debug)]
-pub(crate) enum Text<'a> {
-    Plain(&'a str),
-    Own(String),
-}
-
-impl Text<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Text::Plain(plain) => plain.as_bytes(),
-            Text::Own(own) => own.as_bytes(),
-        }
-    }
 }
 
 impl<'a> Parts<'a> {
@@ -233,7 +124,7 @@ impl<'a> Parts<'a> {
 /// What was read of a record so far.
 struct Fields<'a, 'l> {
     limits: &'l Limits<'l>,
-    /// Of [`KEPT_FIELDS`], a bit for each; the names of the others.
+    /// Of [`KEPT_FIELDS`](crate::record::fields::KEPT_FIELDS), a bit for each; the names of the others.
     seen: u16,
     others: Vec<Cow<'a, str>>,
     packed: Vec<u8>,
@@ -328,7 +219,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 }
 
-/// Whether a field beside [`KEPT_FIELDS`] is kept.
+/// Whether a field beside [`KEPT_FIELDS`](crate::record::fields::KEPT_FIELDS) is kept.
 fn keeps(name: &str, extra: ExtraFields) -> bool {
     match extra {
         ExtraFields::Named(names) => names.iter().any(|extra| extra == name),
@@ -336,162 +227,10 @@ fn keeps(name: &str, extra: ExtraFields) -> bool {
     }
 }
 
-/// The longest beginning of `name` within `max` bytes that ends between two characters; `None` when
-/// the name is no longer than that.
-fn cut(name: &str, max: usize) -> Option<&str> {
-    if name.len() <= max {
-        return None;
-    }
-    let end = (0..=max).rev().find(|&at| name.is_char_boundary(at))?;
-    name.get(..end)
-}
-
-fn json_string(text: &str) -> String {
-    // Writing a string to memory can't fail.
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-/// Checks a kept field of any shape: everything in it is what any JSON parser takes (numbers in
-/// range, no half of a surrogate pair, not nested beyond [`MAX_LEVELS`]).
-fn check_free(name: &str, value: &str) -> Result<(), BadRecord> {
-    if plain_string(value).is_some()
-        || levels(value) <= MAX_LEVELS && serde_json::from_str::<serde_json::Value>(value).is_ok()
-    {
-        return Ok(());
-    }
-    bad(format!(
-        "{name} must be JSON that any parser takes: at most {MAX_LEVELS} levels, whole \
-         characters, numbers in the range of a double"
-    ))
-}
-
-/// How deep arrays and objects are nested in a text that is JSON.
-fn levels(text: &str) -> usize {
-    let (mut level, mut deepest) = (0_usize, 0);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                level += 1;
-                deepest = deepest.max(level);
-            }
-            b']' | b'}' if !in_string => level = level.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-/// What a JSON string says, where it has no escapes: its text as it stands. `text` is one JSON value,
-/// that is, it was parsed before.
-pub fn plain_string(text: &str) -> Option<&str> {
-    text.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
-}
-
-fn read_optional_string<'a>(name: &str, value: &'a str) -> Result<Option<Cow<'a, str>>, BadRecord> {
-    if let Some(plain) = plain_string(value) {
-        return Ok(Some(Cow::Borrowed(plain)));
-    }
-    match serde_json::from_str(value) {
-        Ok(string) => Ok(string),
-        Err(_) => bad(format!("{name} must be a string or null")),
-    }
-}
-
-fn read_id<'a>(name: &'static str, value: &'a str) -> Result<Text<'a>, BadRecord> {
-    let wrong =
-        || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer"));
-    let fits = |len: usize| (1..=MAX_ID_BYTES).contains(&len);
-    if let Some(plain) = plain_string(value) {
-        return match plain.len() {
-            len if fits(len) => Ok(Text::Plain(plain)),
-            _ => wrong(),
-        };
-    }
-    if value.starts_with('"') {
-        return match serde_json::from_str::<String>(value) {
-            Ok(own) if !fits(own.len()) => wrong(),
-            Ok(own) => Ok(Text::Own(own)),
-            Err(_) => wrong(),
-        };
-    }
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && fits(value.len()) {
-        return Ok(Text::Plain(value));
-    }
-    wrong()
-}
-
-fn read_active(text: &str) -> Result<bool, BadRecord> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => bad("is_active must be true or false"),
-    }
-}
-
-fn read_expires_at(value: &str) -> Result<Option<i64>, BadRecord> {
-    let wrong =
-        || bad("expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits");
-    if !value.starts_with(['"', 'n']) {
-        return value.parse().map(Some).or_else(|_| wrong());
-    }
-    let Ok(time) = read_optional_string("expires_at", value) else { return wrong() };
-    match time.as_deref().map(chrono::DateTime::parse_from_rfc3339) {
-        None => Ok(None),
-        Some(Ok(time)) => Ok(Some(time.timestamp_millis())),
-        Some(Err(_)) => wrong(),
-    }
-}
-
-fn read_scopes(value: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
-    let Ok(scopes) = serde_json::from_str::<Scopes>(value) else {
-        return bad(
-            "scopes must be an array of strings or of objects with a resource and an array of \
-             actions",
-        );
-    };
-    if scopes.count > max {
-        return bad(format!("scopes must have at most {max} elements"));
-    }
-    if !scopes.are_bounded {
-        return bad(format!(
-            "scopes must have at most {} bytes in a text and 65535 actions in an object",
-            scope::MAX_SCOPE_BYTES
-        ));
-    }
-    if scopes.has_objects {
-        // Which may have other fields.
-        check_free("scopes", value)?;
-    }
-    Ok(scopes.bytes)
-}
-
-/// The digests that a field of this name holds: hex, an array of one or two of those, or null for none.
-pub fn read_digests(name: &str, value: &str) -> Result<Vec<Digest>, BadRecord> {
-    let read = |text: &String| digest::from_hex(text.as_bytes());
-    if value == "null" {
-        return Ok(Vec::new());
-    }
-    let digests: Option<Vec<Digest>> = match value.as_bytes().first() {
-        Some(b'[') => serde_json::from_str::<Vec<String>>(value)
-            .ok()
-            .filter(|texts| (1..=2).contains(&texts.len()))
-            .and_then(|texts| texts.iter().map(read).collect()),
-        _ => serde_json::from_str(value).ok().and_then(|text| Some(vec![read(&text)?])),
-    };
-    match digests {
-        Some(digests) => Ok(digests),
-        None => bad(format!("{name} must be 64 hex digits or an array of one or two of those")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::fields::MAX_EXTRA_FIELDS;
     use crate::record::layout::Record;
     use proptest::prelude::*;
 
@@ -502,14 +241,6 @@ mod tests {
         extra_fields: ExtraFields::Named(&[]),
         digest_field: None,
     };
-
-    #[test]
-    fn the_fields_that_are_kept_have_their_numbers() {
-        for (number, name) in KEPT_FIELDS.iter().enumerate() {
-            assert_eq!(Kept::of(name).map(|field| field as usize), Some(number), "{name}");
-        }
-        assert!(Kept::of("ID").is_none());
-    }
 
     fn json(input: &str, limits: &Limits) -> Result<String, String> {
         Parts::sanitise(input.as_bytes(), limits)

@@ -4,7 +4,9 @@
 //! what is leased, and what is pending. A counter is no entry: no invalidation takes it away. An id of a
 //! batch or of a line is never given twice, on any node.
 
+pub mod batches;
 pub mod counter;
+pub mod id;
 pub mod lease;
 
 // For src/, until its imports are moved:
