@@ -3,7 +3,8 @@
 //!
 //! Two databases of a few counters are driven as the server's side drives them, beside nothing but sums.
 
-use apikey_engine::database::catalog::{counter_tags_in_index, Database, Held, PENDING};
+use apikey_engine::database::catalog::Database;
+use apikey_engine::database::items::{counter_tags_in_index, Held, PENDING};
 use apikey_engine::tags::fingerprint::Fingerprints;
 use apikey_engine::tags::segments::Place;
 use apikey_engine::usage::batches::Terms;

@@ -4,8 +4,9 @@
 //! says. Bytes from anyone are never more than an error: what they ask to allocate is bounded, nothing is
 //! left over, and no two parts of a value can say two things.
 
+pub mod stored;
 pub mod value;
 
 // For src/, until its imports are moved:
-pub use value::*;
+pub use {stored::*, value::*};
 // .. to here.

@@ -1,18 +1,17 @@
 //! What the module knows of one database beside its keys: the tag index, which usage counters have
 //! something pending, and how many keys there are of each kind.
 //!
-//! The keys are the server's; whoever owns a key tells the database when it comes and goes. An
-//! entry is an item of the index with its tags. One whose value is stamped dead (see the design: what
-//! came by RENAME, COPY, MOVE or RESTORE, or was not trusted after a start) carries no tag any more: it
-//! is an item of the reserved tag [`DEAD`], whose members are all condemned, so that it can be found
-//! and TAGINVAL doesn't count it. A usage counter is an item only while it has something pending or
-//! leased: of the reserved tag [`PENDING`] (or [`WAITING`], where it can't be leased), and of a tag for
-//! each batch that has a line of it.
+//! The keys are the server's; whoever owns a key tells the database when it comes and goes. Under which
+//! tags the index has it then says [`crate::database::items`]: an entry is an item as long as its key is
+//! there, a usage counter only while it has something pending or leased. The members of [`DEAD`] are all
+//! condemned.
 //!
 //! **Reclaim.** What is condemned waits until its key is taken away: [`Database::next_to_reclaim`]
 //! names such keys one by one. Where every entry may be dead ([`Database::sweep`]) it names all items,
 //! and whoever asks has to look at each.
 
+use crate::database::items::{counter_tags_in_index, tags_in_index, Held, DEAD, PENDING, WAITING};
+use crate::database::totals::Totals;
 use crate::entry::kind::{Entry, Kind};
 use crate::tags::fingerprint::{Fingerprint, Fingerprints};
 use crate::tags::index::TagIndex;
@@ -20,17 +19,6 @@ use crate::tags::segments::Place;
 use crate::tags::walk::CondemnedWalk;
 use crate::usage::batches::Batches;
 use crate::usage::id::Id;
-use crate::usage::lease::Leases;
-
-/// Stands for "waits for its end" in the index.
-pub const DEAD: Fingerprint = Fingerprint::reserved(1);
-
-/// Stands for "has a pending count" in the index.
-pub const PENDING: Fingerprint = Fingerprint::reserved(2);
-
-/// Stands for "has a pending count that can't be leased, since it has lines in the most batches". Apart
-/// from the others, so that LEASE does not meet it.
-pub const WAITING: Fingerprint = Fingerprint::reserved(3);
 
 /// See the top of this file.
 #[derive(Debug, Default)]
@@ -50,71 +38,6 @@ pub struct Database {
     walk: Option<CondemnedWalk>,
     /// Places of the index, from the first on, that a sweep has still to look at.
     to_sweep: Place,
-}
-
-/// Totals of a database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub records: u64,
-    /// Keys that say that there is no such API key.
-    pub absent: u64,
-    /// Keys that hold scope decisions.
-    pub scopes: u64,
-    /// Keys that hold a list of records.
-    pub lists: u64,
-    pub counters: u64,
-    pub pending: i128,
-    pub leased: i128,
-}
-
-impl Totals {
-    /// Keys that hold an entry of this kind.
-    pub fn of(&mut self, kind: Kind) -> &mut u64 {
-        match kind {
-            Kind::Record => &mut self.records,
-            Kind::Absent => &mut self.absent,
-            Kind::Scopes => &mut self.scopes,
-            Kind::List => &mut self.lists,
-        }
-    }
-
-    /// Keys that hold an entry, live or dead.
-    pub fn entries(&self) -> u64 {
-        self.records + self.absent + self.scopes + self.lists
-    }
-
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            records: self.records + other.records,
-            absent: self.absent + other.absent,
-            scopes: self.scopes + other.scopes,
-            lists: self.lists + other.lists,
-            counters: self.counters + other.counters,
-            pending: self.pending + other.pending,
-            leased: self.leased + other.leased,
-        }
-    }
-}
-
-/// What the database has to know of a counter.
-#[derive(Clone, Copy)]
-pub struct Held<'a> {
-    pub pending: i64,
-    pub leases: &'a Leases,
-}
-
-impl Held<'_> {
-    const NOTHING: Self = Self { pending: 0, leases: Leases::NONE };
-
-    /// The reserved tag of what is pending.
-    fn pending_tag(&self) -> Option<Fingerprint> {
-        (self.pending > 0).then_some(if self.leases.is_full() { WAITING } else { PENDING })
-    }
-
-    fn has_tags_of(&self, other: &Self) -> bool {
-        let batches = |held: &Self| held.leases.lines().iter().map(|lease| lease.batch);
-        self.pending_tag() == other.pending_tag() && batches(self).eq(batches(other))
-    }
 }
 
 impl Database {
@@ -314,28 +237,6 @@ impl Database {
     }
 }
 
-/// The fingerprints under which the index has an entry.
-pub fn tags_in_index(
-    entry: &dyn Entry,
-    dead: bool,
-    of: &Fingerprints,
-    prints: &mut Vec<Fingerprint>,
-) {
-    prints.clear();
-    if dead {
-        prints.push(DEAD);
-    } else {
-        entry.each_tag(&mut |tag| prints.push(of.of(tag)));
-    }
-}
-
-/// The fingerprints under which the index has a counter; none where it does not.
-pub fn counter_tags_in_index(held: Held, of: &Fingerprints, prints: &mut Vec<Fingerprint>) {
-    prints.clear();
-    prints.extend(held.pending_tag());
-    prints.extend(held.leases.lines().iter().map(|lease| lease.batch.fingerprint(of)));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,7 +245,7 @@ mod tests {
     use crate::usage::batches::Terms;
     use crate::usage::counter::Counter;
     use crate::usage::id::Ids;
-    use crate::usage::lease::MAX_LEASES;
+    use crate::usage::lease::{Leases, MAX_LEASES};
 
     #[test]
     fn a_database_counts_what_comes_and_goes() {

@@ -5,7 +5,9 @@
 //! name together, so that nothing goes but what was meant.
 
 pub mod catalog;
+pub mod items;
+pub mod totals;
 
 // For src/, until its imports are moved:
-pub use catalog::*;
+pub use {catalog::*, items::*, totals::*};
 // .. to here.

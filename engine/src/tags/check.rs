@@ -87,9 +87,9 @@ impl TagIndex {
 
 #[cfg(test)]
 mod tests {
+    use crate::tags::index::tests::fingerprints;
     use crate::tags::index::TagIndex;
     use crate::tags::item::Owner;
-    use crate::tags::tests::fingerprints;
 
     #[test]
     fn check_finds_what_is_wrong() {

@@ -388,3 +388,6 @@ fn distinct(tags: &[Fingerprint]) -> impl Iterator<Item = Fingerprint> + '_ {
     let is_first = |&(nth, tag): &(usize, &Fingerprint)| !tags.iter().take(nth).any(|t| t == tag);
     tags.iter().enumerate().filter(is_first).map(|(_, &tag)| tag)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -15,9 +15,6 @@ mod item;
 pub mod segments;
 pub mod walk;
 
-#[cfg(test)]
-mod tests;
-
 // For src/, until its imports are moved:
 pub use crate::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
 // .. to here.

@@ -64,9 +64,9 @@ impl TagIndex {
 
 #[cfg(test)]
 mod tests {
+    use crate::tags::index::tests::{assert_consistent, fingerprints};
     use crate::tags::index::TagIndex;
     use crate::tags::segments::Place;
-    use crate::tags::tests::{assert_consistent, fingerprints};
     use proptest::prelude::*;
     use std::collections::{BTreeSet, HashMap};
 

@@ -7,7 +7,7 @@
 use crate::names::{key_name, Covers, Db, Key, Shown, Tag, Version, DBS, KEYS};
 use crate::switches::{Check, Switches};
 use apikey_engine::codec::value::{self as codec, Value as Decoded};
-use apikey_engine::database::catalog::{tags_in_index, Database};
+use apikey_engine::database::{catalog::Database, items::tags_in_index};
 use apikey_engine::entry::kind::Entry;
 use apikey_engine::invalidation::fence::{Fence, Token};
 use apikey_engine::record::layout::Record;

@@ -1,19 +1,18 @@
 //! The tag index beside a plain relation between names and tags, its bytes, and what its walks and checks
 //! are tested with.
 
+use super::*;
 use crate::tags::fingerprint::Fingerprints;
-use crate::tags::index::TagIndex;
-use crate::tags::item::Owner;
-use crate::tags::segments::{Place, SEGMENT};
+use crate::tags::segments::SEGMENT;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 
-pub(super) fn fingerprints() -> Fingerprints {
+pub(in crate::tags) fn fingerprints() -> Fingerprints {
     Fingerprints::new([7; 16])
 }
 
-/// What the top of the index' file says.
-pub(super) fn assert_consistent(index: &TagIndex) {
+/// What the index' file says at its top.
+pub(in crate::tags) fn assert_consistent(index: &TagIndex) {
     let mut own = 0;
     for place in 0..index.items_end() as Place {
         for fingerprint in index.items.get(place).iter().flat_map(|item| item.own()) {

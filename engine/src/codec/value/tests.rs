@@ -1,0 +1,297 @@
+//! The bytes of each version, one by one; what is read back, and what is refused.
+
+use super::*;
+use crate::entry::kind::Entry;
+use proptest::prelude::*;
+
+fn decode(bytes: &[u8]) -> Result<Value<'_>, BadBytes> {
+    super::decode(bytes, Origin::Anyone)
+}
+
+const JSON: &str = r#"{"id":"k","user_id":"u","is_active":true,"scopes":["a:*"]}"#;
+
+pub(in crate::codec) fn record() -> Record<'static> {
+    let parts = Parts::sanitise(JSON.as_bytes(), &Limits::STORED).unwrap();
+    Record::new(&parts, &[[1; 32], [2; 32]], b"acme:", &[b"x", b"\0\xff"]).unwrap()
+}
+
+fn decisions() -> Decisions {
+    let owner = Owner { namespace: b"acme:", id: b"k", user_id: b"u" };
+    let label = Label::new(Kind::Scopes, &owner, &[b"x"]).unwrap();
+    let decision =
+        |resource, action, allow, expires_at| Decision { resource, action, allow, expires_at };
+    let all = [decision(b"users", b"read", true, 3), decision(b"r", b"a", false, 70_000)];
+    Decisions::new(label, &all).unwrap()
+}
+
+fn list() -> List {
+    let owner = Owner { namespace: b"", id: b"", user_id: b"u" };
+    let records = Records::sanitise(format!("[{JSON}]").as_bytes(), &Limits::STORED).unwrap();
+    List::new(Label::new(Kind::List, &owner, &[b"x"]).unwrap(), records)
+}
+
+fn counter() -> Counter {
+    Counter::from_parts(1, 300, 70_000, 1 << 40).unwrap()
+}
+
+const TERMS: Terms = Terms { leased_at: 3, deadline: 70_000 };
+
+fn line(batch: u8, count: i64) -> Lease {
+    let id = |byte| Id::from_bytes([byte; 16]).unwrap();
+    Lease { batch: id(batch), line: id(9), count, terms: TERMS }
+}
+
+fn leases(lines: &[Lease]) -> Leases {
+    Leases::from_parts(&counter(), lines.to_vec()).unwrap()
+}
+
+/// What is written, byte by byte: never to be changed.
+#[test]
+fn the_bytes_of_each_version_stay_what_they_are() {
+    let scopes = b"t\x03\0a:*";
+    let fields = b"\x01\x01k\x11\x01u\x52\x40\x07[\"a:*\"]";
+    let mut expected = b"r\x02\x01".to_vec();
+    expected.extend_from_slice(&i64::MAX.to_le_bytes());
+    for number in [JSON.len(), fields.len(), scopes.len()] {
+        expected.extend_from_slice(&(number as u32).to_le_bytes());
+    }
+    expected.extend_from_slice(b"\0\0\x02\x05\x02\x01");
+    expected.extend_from_slice(&[[1; 32], [2; 32]].concat());
+    expected.extend_from_slice(scopes);
+    expected.extend_from_slice(fields);
+    expected.extend_from_slice(b"acme:\x01\0x\x02\0\0\xff");
+    assert_eq!(encode_record(&record(), true), expected);
+    let absent = Record::absent(&[b"x", b"\0\xff"]).unwrap();
+    assert_eq!(encode_record(&absent, false), b"a\x01\x02\x01x\x02\0\xff\0");
+    assert_eq!(
+        encode_scopes(&decisions(), true),
+        b"s\x01\x05acme:\x01k\x01u\x01\x01x\x02\x05users\x04read\x01\x06\x01r\x01a\0\xfc\xe0\x22\x02\0\x01"
+    );
+    let expected = [&b"l\x01\0\0\x01u\x01\x01x\x3c["[..], JSON.as_bytes(), b"]\0"].concat();
+    assert_eq!(encode_list(&list(), false), expected);
+    let numbers =
+        [&b"\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()].concat();
+    assert_eq!(encode_usage(&counter(), Leases::NONE), [b"u\x01", &numbers[..]].concat());
+    let lines = [&[1; 16][..], &[9; 16], b"\x14\x06\xfc\xe0\x22\x02\x00"].concat();
+    assert_eq!(
+        encode_usage(&counter(), &leases(&[line(1, 10)])),
+        [b"u\x02", &numbers[..], b"\x01", &lines].concat()
+    );
+}
+
+#[test]
+fn what_was_encoded_is_decoded() {
+    for dead in [false, true] {
+        let bytes = encode_record(&record(), dead);
+        let Ok(Value::Record { record: decoded, dead: was }) = decode(&bytes) else {
+            panic!("no record")
+        };
+        assert_eq!(was, dead);
+        assert_eq!(decoded.json().as_slice(), JSON.as_bytes());
+        assert!(decoded.grants(b"a:b"));
+        assert_eq!(encode_record(&decoded, dead), bytes);
+    }
+    let absent = encode_record(&Record::absent(&[b"x"]).unwrap(), true);
+    let Ok(Value::Record { record, dead: true }) = decode(&absent) else { panic!("no absent") };
+    assert!(record.is_absent());
+    assert_eq!(encode_record(&record, true), absent);
+    let scopes = encode_scopes(&decisions(), true);
+    let Ok(Value::Scopes { decisions, dead: true }) = decode(&scopes) else { panic!("none") };
+    assert_eq!(decisions.check(b"users", b"read", 2), Some(true));
+    assert_eq!(encode_scopes(&decisions, true), scopes);
+    let bytes = encode_list(&list(), true);
+    let Ok(Value::List { list, dead: true }) = decode(&bytes) else { panic!("no list") };
+    assert!(list.page(0, 9).eq([JSON.as_bytes()]));
+    assert_eq!(encode_list(&list, true), bytes);
+    for leases in [Leases::default(), leases(&[line(1, 10), line(2, 289)])] {
+        let bytes = encode_usage(&counter(), &leases);
+        assert!(matches!(
+            decode(&bytes), Ok(Value::Usage(c, l)) if c == counter() && l == leases
+        ));
+    }
+}
+
+#[test]
+fn records_of_version_1_are_read() {
+    let mut bytes = b"r\x01".to_vec();
+    bytes.push(JSON.len() as u8);
+    bytes.extend_from_slice(JSON.as_bytes());
+    bytes.push(2);
+    bytes.extend_from_slice(&[[1; 32], [2; 32]].concat());
+    bytes.extend_from_slice(b"\x05acme:\x02\x01x\x02\0\xff\x01");
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "the first {len} bytes");
+    }
+    let Ok(Value::Record { record: decoded, dead: true }) = decode(&bytes) else {
+        panic!("no record")
+    };
+    assert_eq!(decoded.bytes(), record().bytes());
+    bytes.push(0);
+    assert_eq!(decode(&bytes).unwrap_err(), BadBytes("too long"));
+}
+
+#[test]
+fn a_record_that_says_two_things_is_refused_from_anyone() {
+    let good = encode_record(&record(), false);
+    let mut refused = 0;
+    for at in 3..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        match decode(&bytes) {
+            // What no other part says: digests, namespace, tags, and what JSON leaves free.
+            Ok(Value::Record { record, .. }) => assert_eq!(record.bytes(), &bytes[3..]),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => refused += 1,
+        }
+        // A server's are bounded all the same.
+        if let Ok(Value::Record { record, .. }) = super::decode(&bytes, Origin::Server) {
+            assert_eq!(record.bytes(), &bytes[3..]);
+            let _ = (record.json(), record.grants(b"a:b"));
+        }
+    }
+    // The header without its digests, and lengths and forms of scopes, fields and tags.
+    assert!(refused >= 26, "{refused}");
+    assert!(super::decode(&good, Origin::Server).is_ok());
+}
+
+/// A byte of packed fields can stand for twenty of JSON: nobody is to be made write those, or to
+/// hold more than the largest record.
+#[test]
+fn what_a_record_says_of_its_length_bounds_what_is_made_of_it() {
+    let of = |scopes: usize, fields: &[u8]| {
+        let mut bytes = b"r\x02\0".to_vec();
+        bytes.extend_from_slice(&i64::MAX.to_le_bytes());
+        for number in [100, fields.len(), scopes] {
+            bytes.extend_from_slice(&(number as u32).to_le_bytes());
+        }
+        bytes.extend_from_slice(b"\0\0\0\0\0\x01");
+        bytes.extend_from_slice(&vec![b't'; scopes]);
+        bytes.extend_from_slice(fields);
+        bytes
+    };
+    let most = MAX_STORED_BYTES + 1024;
+    for bytes in [of(0, &vec![0x73; most]), of(most, b"")] {
+        for origin in [Origin::Server, Origin::Anyone] {
+            let error = super::decode(&bytes, origin).unwrap_err();
+            assert_eq!(error, BadBytes("not a record's parts"));
+        }
+    }
+    // As many as there may be: of twenty times the JSON that it says.
+    let bytes = of(0, &vec![0x73; MAX_STORED_BYTES]);
+    assert!(super::decode(&bytes, Origin::Server).is_ok());
+    assert_eq!(decode(&bytes).unwrap_err(), BadBytes("no record"));
+}
+
+#[test]
+fn the_largest_record_is_decoded() {
+    // Fields of the least JSON are the ones that take more when they are packed.
+    let fields: String = (0..37).map(|n| format!(",\"{n}\":1")).collect();
+    let begin = format!(r#"{{"id":1,"user_id":1,"is_active":true{fields},"scopes":["#);
+    let scopes = vec!["\"\""; (MAX_STORED_BYTES - begin.len() - 2) / 3].join(",");
+    for json in [format!("{begin}{scopes}]}}"), format!("{begin}\"{}\"]}}", "x".repeat(1000)), {
+        let begin = begin.replace(",\"scopes\":[", ",\"name\":\"");
+        let name = "x".repeat(MAX_STORED_BYTES - begin.len() - 2);
+        format!("{begin}{name}\"}}")
+    }] {
+        let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
+        let record = Record::new(&parts, &[], b"", &[]).unwrap();
+        let bytes = encode_record(&record, false);
+        for origin in [Origin::Server, Origin::Anyone] {
+            assert!(super::decode(&bytes, origin).is_ok());
+        }
+    }
+}
+
+#[test]
+fn other_bytes_are_refused() {
+    let good = encode_record(&record(), false);
+    for len in 0..good.len() {
+        assert!(decode(&good[..len]).is_err(), "the first {len} bytes");
+        assert!(super::decode(&good[..len], Origin::Server).is_err(), "the first {len} bytes");
+    }
+    let long = [&good[..], b"\0"].concat();
+    assert_eq!(decode(&long).unwrap_err(), BadBytes("not a record's parts"));
+    assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
+    for newer in [b"u\x03", b"r\x03", b"s\x02", b"l\x02", b"u\0"] {
+        let error = BadBytes("written by a newer version of the module");
+        assert_eq!(decode(newer).unwrap_err(), error);
+    }
+    let negative = encode(USAGE, VERSION, (-1i64, 0i64, 0i64, 0i64));
+    assert_eq!(decode(&negative).unwrap_err(), BadBytes("numbers that no counter has"));
+    let numbers: Numbers = (1, 300, 70_000, 1 << 40);
+    let good: Line = ([1; 16], [9; 16], 10, 3, 70_000);
+    let leased =
+        |lines: Vec<Line>| decode(&encode(USAGE, LEASED_VERSION, (numbers, lines))).map(drop);
+    assert!(leased(vec![good]).is_ok());
+    for bad in [
+        vec![([0; 16], good.1, 10, 3, 4)],
+        vec![(good.0, [0; 16], 10, 3, 4)],
+        vec![(good.0, good.1, 0, 3, 4)],
+        vec![(good.0, good.1, 300, 3, 4)],
+        vec![(good.0, good.1, 10, -1, 4)],
+        vec![(good.0, good.1, 10, 3, -1)],
+        vec![good, good],
+    ] {
+        assert_eq!(leased(bad).unwrap_err(), BadBytes("leases that no counter has"));
+    }
+    let label = || LabelOut { namespace: b"", id: b"k", user_id: b"u", tags: vec![] };
+    let scopes = |label, decisions| {
+        decode(&encode(SCOPES, VERSION, ScopesOut { label, decisions, dead: false })).map(drop)
+    };
+    let (one, long): (_, &[u8]) = ((&b"r"[..], &b"a"[..], true, 1), &[b'x'; 129]);
+    assert!(scopes(label(), vec![one]).is_ok());
+    for bad in [vec![], vec![one, one], vec![(b"", b"a", true, 1)], vec![(b"r", long, true, 1)]] {
+        let error = BadBytes("decisions that no key has");
+        assert_eq!(scopes(label(), bad).unwrap_err(), error);
+    }
+    for bad in [
+        LabelOut { id: b"", ..label() },
+        LabelOut { user_id: b"", ..label() },
+        LabelOut { id: long, ..label() },
+        LabelOut { tags: vec![b""], ..label() },
+    ] {
+        let error = BadBytes("namespace, ids or tags beyond their bounds");
+        assert_eq!(scopes(bad, vec![one]).unwrap_err(), error);
+    }
+    let huge = b"s\x01\0\x01k\x01u\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
+    assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
+    let list = |label, json| {
+        decode(&encode(LIST, VERSION, ListOut { label, json, dead: false })).map(drop)
+    };
+    let of_user = || LabelOut { id: b"", ..label() };
+    assert!(list(of_user(), "[]").is_ok());
+    assert!(list(label(), "[]").is_err(), "it is of one key");
+    for json in ["", "{}", "[{}]", "[1]"] {
+        assert_eq!(list(of_user(), json).unwrap_err(), BadBytes("no records"));
+    }
+    let huge = b"u\x02\0\0\0\0\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
+    assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
+    let huge = b"r\x01\xfd\xff\xff\xff\xff\xff\xff\xff\x7f";
+    assert_eq!(decode(huge).unwrap_err(), BadBytes("not the fields of its kind"));
+}
+
+proptest! {
+    #[test]
+    fn random_and_mutated_bytes_are_never_more_than_an_error(
+        noise in proptest::collection::vec(any::<u8>(), 0..100),
+        at in 0usize..150, byte: u8,
+    ) {
+        let _ = decode(&noise);
+        let laid_out = [b"r\x02\0", noise.as_slice()].concat();
+        for origin in [Origin::Server, Origin::Anyone] {
+            let _ = super::decode(&laid_out, origin);
+        }
+        let counter = encode_usage(&counter(), &leases(&[line(1, 10), line(2, 20)]));
+        let scopes = encode_scopes(&decisions(), false);
+        let list = encode_list(&list(), false);
+        for mut bytes in [encode_record(&record(), false), scopes, list, counter] {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = decode(&bytes);
+            if let Ok(Value::Record { record, .. }) = super::decode(&bytes, Origin::Server) {
+                let _ = (record.json(), record.grants(b"a:b"), record.is_sound());
+                record.each_tag(&mut |_| {});
+            }
+        }
+    }
+}
