@@ -15,7 +15,7 @@
 
 use crate::entry::kind::{Entry, Kind};
 use crate::entry::label::Label;
-use std::collections::HashSet;
+use ahash::AHashSet;
 
 /// The most bytes that a resource or an action may have; the least is 1.
 pub const MAX_TEXT_BYTES: usize = 128;
@@ -79,7 +79,7 @@ impl Decisions {
     /// Decisions, the oldest first. `None` where there is none, or too many, or one twice, or one of
     /// them beyond its bounds.
     pub fn new(label: Label, decisions: &[Decision]) -> Option<Self> {
-        let mut requests = HashSet::with_capacity(decisions.len().min(MAX_DECISIONS));
+        let mut requests = AHashSet::with_capacity(decisions.len().min(MAX_DECISIONS));
         let all_right = (1..=MAX_DECISIONS).contains(&decisions.len())
             && decisions.iter().all(|decision| {
                 decision.is_within_bounds() && requests.insert((decision.resource, decision.action))
