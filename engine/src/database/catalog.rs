@@ -30,8 +30,10 @@ pub struct Database {
     changes: u64,
     /// The name of the entry that left last: an eviction is told after the removal.
     last_removed: Vec<u8>,
+    // For src/, until it calls exchange_entry:
     /// The item of an entry that is being replaced; see [`Database::replace`].
     replaced: Option<Place>,
+    // .. to here.
     /// Reused for the tags of one entry.
     prints: Vec<Fingerprint>,
     /// A walk over the condemned that has begun.
@@ -81,10 +83,43 @@ impl Database {
         dead: bool,
         of: &Fingerprints,
     ) -> Option<Place> {
+        // For src/, until it calls exchange_entry:
+        if let Some(place) = self.replaced.take() {
+            return self.put_entry(name, Some(place), entry, dead, of);
+        }
+        // .. to here.
+        self.put_entry(name, None, entry, dead, of)
+    }
+
+    /// The entry of a key, of the kind `before`, has given way to another one under the same name; `place` is
+    /// what it had, and [`Database::remove_entry`] is not told of it. Its item becomes the other one's, so
+    /// that a walk over a tag that both carry meets the name. Returns the place from now on, `None` when the
+    /// index is full: then the item is gone.
+    pub fn exchange_entry(
+        &mut self,
+        name: &[u8],
+        place: Option<Place>,
+        before: Kind,
+        entry: &dyn Entry,
+        dead: bool,
+        of: &Fingerprints,
+    ) -> Option<Place> {
+        self.count_out(before);
+        self.put_entry(name, place, entry, dead, of)
+    }
+
+    /// Puts an entry into the item that its name has at `place`, or into one of its own.
+    fn put_entry(
+        &mut self,
+        name: &[u8],
+        place: Option<Place>,
+        entry: &dyn Entry,
+        dead: bool,
+        of: &Fingerprints,
+    ) -> Option<Place> {
         let mut prints = std::mem::take(&mut self.prints);
         tags_in_index(entry, dead, of, &mut prints);
-        let replaced = self.replaced.take();
-        let place = match replaced.filter(|&place| self.index.name(place) == Some(name)) {
+        let place = match place.filter(|&place| self.index.name(place) == Some(name)) {
             Some(place) => self.index.replace(place, &prints),
             None => self.index.insert(name, &prints),
         };
@@ -99,20 +134,27 @@ impl Database {
         place
     }
 
+    // For src/, until it calls exchange_entry:
     /// The entry at `place` is about to be exchanged for another one under its name: the next
     /// [`Database::remove_entry`] leaves its item to the next [`Database::add_entry`], so that a walk over
     /// a tag that both carry meets the name. `None` ends that, where nothing was exchanged.
     pub fn replace(&mut self, place: Option<Place>) {
         self.replaced = place;
     }
+    // .. to here.
 
     /// An entry's key has gone. The name is compared, so that nothing but its own item goes with it.
     pub fn remove_entry(&mut self, name: &[u8], place: Option<Place>, kind: Kind) {
-        if place.is_none() || place != self.replaced {
-            self.remove_item(name, place);
-        }
+        // For src/, until it calls exchange_entry:
+        let place = place.filter(|_| place != self.replaced);
+        // .. to here.
+        self.remove_item(name, place);
         self.last_removed.clear();
         self.last_removed.extend_from_slice(name);
+        self.count_out(kind);
+    }
+
+    fn count_out(&mut self, kind: Kind) {
         let count = self.totals.of(kind);
         *count = count.saturating_sub(1);
         self.changes += 1;
@@ -242,6 +284,7 @@ mod tests {
     use super::*;
     use crate::record::layout::Record;
     use crate::record::sanitise::{Limits, Parts};
+    use crate::tags::index::MAX_ITEM_TAGS;
     use crate::usage::batches::Terms;
     use crate::usage::counter::Counter;
     use crate::usage::id::Ids;
@@ -299,6 +342,126 @@ mod tests {
         assert_eq!(database.tag_count(), 0);
     }
 
+    /// The names that a walk over a tag meets from here on.
+    fn walked(database: &Database, tag: Fingerprint, mut cursor: u64) -> Vec<&[u8]> {
+        let (index, mut names) = (database.index(), Vec::new());
+        loop {
+            let (positions, next) = index.walk_step(tag, cursor, 2);
+            let name = |at| index.name(index.member(tag, at).unwrap()).unwrap();
+            names.extend(positions.rev().map(name));
+            if next == 0 {
+                return names;
+            }
+            cursor = next;
+        }
+    }
+
+    #[test]
+    fn a_walk_over_a_tag_that_both_carry_meets_an_entry_that_is_exchanged() {
+        let of = Fingerprints::new([1; 16]);
+        let tag = |tag: &[u8]| of.of(tag);
+        let record = |tags: &[&[u8]]| Record::absent(tags).unwrap();
+        let mut database = Database::default();
+        let (old, new) = (record(&[b"a", b"b"]), record(&[b"c", b"a"]));
+        let names: [&[u8]; 4] = [b"1", b"2", b"3", b"4"];
+        let places = names.map(|name| database.add_entry(name, &old, false, &of));
+        // It has met two of four.
+        let (positions, cursor) = database.index().walk_step(tag(b"a"), 0, 2);
+        assert_eq!((positions, cursor), (2..4, 2));
+        let changes = database.changes();
+        let exchanged = database.exchange_entry(b"1", places[0], Kind::Absent, &new, false, &of);
+        assert_eq!(exchanged, places[0]);
+        assert!(database.changes() > changes);
+        assert_eq!(walked(&database, tag(b"a"), cursor), [b"2", b"1"]);
+        assert_eq!(walked(&database, tag(b"b"), 0).len(), 3);
+        assert_eq!(walked(&database, tag(b"c"), 0), [b"1"]);
+        assert!(!database.was_last_removed(b"1"), "it has not left");
+        let place = exchanged.unwrap();
+        let prints = [tag(b"a"), tag(b"c")];
+        assert_eq!(database.index().check_item(place, b"1", &prints), Ok(()));
+    }
+
+    #[test]
+    fn an_exchange_counts_the_one_kind_out_and_the_other_in() {
+        let of = Fingerprints::new([1; 16]);
+        let json = br#"{"id":"k","user_id":"u","is_active":true}"#;
+        let parts = Parts::sanitise(json, &Limits::STORED).unwrap();
+        let record = Record::new(&parts, &[], b"", &[]).unwrap();
+        let nobody = Record::absent(&[b"a"]).unwrap();
+        let mut database = Database::default();
+        let place = database.add_entry(b"k", &record, false, &of);
+        let place = database.exchange_entry(b"k", place, Kind::Record, &nobody, false, &of);
+        assert_eq!(database.totals(), Totals { absent: 1, ..Totals::default() });
+        assert_eq!((database.tag_count(), database.index().len()), (1, 1));
+        // What takes the place of a condemned one is live, and what comes dead waits for its end.
+        assert_eq!(database.condemn(of.of(b"a")), 1);
+        let place = database.exchange_entry(b"k", place, Kind::Absent, &nobody, false, &of);
+        assert!(!database.index().is_condemned(place.unwrap()));
+        assert_eq!(database.reclaim_backlog(), 0);
+        let place = database.exchange_entry(b"k", place, Kind::Absent, &record, true, &of);
+        assert_eq!(database.totals(), Totals { records: 1, ..Totals::default() });
+        assert!(database.index().is_condemned(place.unwrap()));
+        assert_eq!((database.reclaim_backlog(), database.tag_count()), (1, 0));
+        database.remove_entry(b"k", place, Kind::Record);
+        assert!(database.was_last_removed(b"k"));
+        assert!(database.index().is_empty());
+        assert_eq!(database.totals(), Totals::default());
+    }
+
+    #[test]
+    fn a_place_that_is_of_another_name_is_left_to_it() {
+        let of = Fingerprints::new([1; 16]);
+        let (old, new) = (Record::absent(&[b"a"]).unwrap(), Record::absent(&[b"b"]).unwrap());
+        let mut database = Database::default();
+        let other = database.add_entry(b"other", &old, false, &of);
+        database.add_entry(b"gone", &old, false, &of);
+        let nowhere = Some(1_000_000);
+        for (name, place) in [(b"x", other), (b"y", nowhere), (b"z", None)] {
+            let place = database.exchange_entry(name, place, Kind::Absent, &new, false, &of);
+            let place = place.unwrap();
+            assert_ne!(Some(place), other);
+            assert_eq!(database.index().check_item(place, name, &[of.of(b"b")]), Ok(()));
+        }
+        let other = other.unwrap();
+        assert_eq!(database.index().check_item(other, b"other", &[of.of(b"a")]), Ok(()));
+        assert_eq!((database.index().len(), database.totals().absent), (5, 2));
+    }
+
+    /// Carries more tags than an item can, as though there were no room.
+    struct TooMany;
+
+    impl Entry for TooMany {
+        fn kind(&self) -> Kind {
+            Kind::Scopes
+        }
+
+        fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
+            (0..self.tag_count()).for_each(|n| each(n.to_string().as_bytes()));
+        }
+
+        fn tag_count(&self) -> usize {
+            MAX_ITEM_TAGS + 1
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_leaves_nothing_of_what_was_there() {
+        let of = Fingerprints::new([1; 16]);
+        let old = Record::absent(&[b"a"]).unwrap();
+        let mut database = Database::default();
+        let place = database.add_entry(b"k", &old, false, &of);
+        let none = database.exchange_entry(b"k", place, Kind::Absent, &TooMany, false, &of);
+        assert_eq!(none, None);
+        assert!(database.index().is_empty());
+        assert_eq!((database.totals(), database.tag_count()), (Totals::default(), 0));
+        assert_eq!(database.exchange_entry(b"k", None, Kind::Scopes, &TooMany, false, &of), None);
+        assert_eq!(database.totals(), Totals::default());
+        let place = database.exchange_entry(b"k", None, Kind::Scopes, &old, false, &of);
+        assert!(place.is_some());
+        assert_eq!(database.totals(), Totals { absent: 1, ..Totals::default() });
+    }
+
+    // For src/, until it calls exchange_entry:
     #[test]
     fn an_entry_that_is_replaced_keeps_its_position() {
         let of = Fingerprints::new([1; 16]);
@@ -320,6 +483,7 @@ mod tests {
         assert!(database.index().is_empty());
         assert_eq!(database.totals(), Totals::default());
     }
+    // .. to here.
 
     #[test]
     fn a_batch_is_open_from_its_first_line_to_its_last() {
