@@ -1,5 +1,4 @@
-//! A live record's bytes behind its expiry: the argument of `APIKEY.STORED`, in an AOF and in the
-//! replication stream.
+//! The argument of `APIKEY.STORED`, in an AOF and in the stream: a live record's bytes behind its expiry.
 //!
 //! ```text
 //! epoch milliseconds when it expires, 0 for never (8 bytes, the lower first) | the value's bytes

@@ -1,5 +1,7 @@
-//! The bytes of a value: in an RDB, in DUMP's payload, and as the argument of `APIKEY.APPLY` in an AOF
-//! and in the replication stream. The only place that knows bincode.
+//! The bytes of a value of each kind and version. The only place that knows bincode.
+//!
+//! They stand in an RDB, in DUMP's payload, and as the argument of `APIKEY.APPLY` in an AOF and in the
+//! replication stream.
 //!
 //! ```text
 //! kind (1 byte: 'r' record, 'a' absent, 's' scopes, 'l' list, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration

@@ -1,5 +1,4 @@
-//! What the module knows of one database beside its keys: the tag index, which usage counters have
-//! something pending, and how many keys there are of each kind.
+//! What comes to a database and goes from it, what is condemned there, and what waits for reclaim.
 //!
 //! The keys are the server's; whoever owns a key tells the database when it comes and goes. Under which
 //! tags the index has it then says [`crate::database::items`]: an entry is an item as long as its key is

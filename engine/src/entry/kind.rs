@@ -1,5 +1,5 @@
-//! What all entries have in common, whatever they hold: they are of a kind, and carry tags by which
-//! they can be invalidated.
+//! The kinds of entries, and the trait of them all: an entry is of a kind, and carries tags by which it can
+//! be invalidated.
 
 /// The kinds of entries, as they are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Names of tags: the caller's, and those that every entry carries by itself.
+//! Names of tags: the caller's, and those that entries carry by themselves; the bounds of what they are of.
 
 /// The most bytes that a tag may have; the least is 1.
 pub const MAX_TAG_BYTES: usize = 256;
