@@ -9,37 +9,12 @@ use anyhow::{bail, ensure, Context, Result};
 use lexopt::prelude::*;
 
 use crate::rows::{Row, ROWS};
-
-/// What a run was asked for, every default spelled out.
-pub struct Settings {
-    /// The rows to run, in the order in which they were asked for.
-    pub rows: Vec<&'static Row>,
-    /// How many times both sides of a row are measured.
-    pub rounds: usize,
-    /// How many fills of each kind `pauses` and `reclaim` make.
-    pub runs: usize,
-    /// Calls of each side in one round, for the rows that read what is there.
-    pub calls: u64,
-    /// How many entries a server is filled with; `growth` and `reclaim`, which go up to it, and `pauses`
-    /// have numbers of their own.
-    pub entries: u64,
-    pub growth_entries: u64,
-    pub pause_entries: u64,
-    pub reclaim_entries: u64,
-    pub json: Option<PathBuf>,
-    /// Where the curves are drawn.
-    pub chart: Option<PathBuf>,
-    /// The server's program (APIKEY_SERVER_BIN).
-    pub server: PathBuf,
-    /// The module (APIKEY_MODULE).
-    pub module: PathBuf,
-    /// The module that is the floor (APIKEY_FLOOR_MODULE); beside the other unless it says so.
-    pub floor: PathBuf,
-}
+use crate::settings::Settings;
 
 pub enum Request {
     Help,
-    Run(Settings),
+    /// With the rows to run, in the order in which they were asked for.
+    Run(Settings, Vec<&'static Row>),
 }
 
 /// The text of `--help`.
@@ -92,8 +67,7 @@ pub fn parse() -> Result<Request> {
         }
     }
     let module = path("APIKEY_MODULE", "target/release/libapikey.so");
-    Ok(Request::Run(Settings {
-        rows: choose(&names)?,
+    let settings = Settings {
         rounds: rounds.unwrap_or(if quick { 3 } else { 5 }),
         runs: runs.unwrap_or(if quick { 1 } else { 5 }),
         calls: if quick { 30_000 } else { 300_000 },
@@ -109,7 +83,8 @@ pub fn parse() -> Result<Request> {
             None => module.with_file_name("libapikey_floor.so"),
         },
         module,
-    }))
+    };
+    Ok(Request::Run(settings, choose(&names)?))
 }
 
 /// A path that the environment may name.

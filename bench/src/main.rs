@@ -21,6 +21,7 @@ mod pipeline;
 mod processors;
 mod rows;
 mod server;
+mod settings;
 mod sizes;
 mod stolen;
 mod table;
@@ -43,16 +44,16 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let settings = match args::parse()? {
+    let (settings, rows) = match args::parse()? {
         Request::Help => {
             print!("{}", args::help());
             return Ok(());
         }
-        Request::Run(settings) => settings,
+        Request::Run(settings, rows) => (settings, rows),
     };
     let about = server::describe(&settings)?;
     let (mut lines, mut charts) = (Vec::new(), Vec::new());
-    for row in &settings.rows {
+    for row in rows {
         eprintln!("{}: {}", row.name, row.about);
         match row.run {
             Run::Lines(measure) => lines.extend(measure(&settings)?),

@@ -16,7 +16,7 @@ use anyhow::{bail, ensure, Context, Result};
 use redis::{Connection, Value};
 use tempfile::TempDir;
 
-use crate::args::Settings;
+use crate::settings::Settings;
 
 /// No reply of a benchmark takes longer; a server that does is stuck.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(120);

@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
-use crate::args::Settings;
 use crate::chart::Chart;
 use crate::measure::{Rounds, Stat};
 use crate::server::About;
+use crate::settings::Settings;
 
 /// One side of a line: what was done and what it took.
 pub struct Figure {

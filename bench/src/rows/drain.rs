@@ -10,11 +10,11 @@ use anyhow::{ensure, Result};
 use redis::{Cmd, Connection, Pipeline, Value};
 use std::time::Instant;
 
-use super::{Row, Run};
-use crate::args::Settings;
+use super::row::{Row, Run};
 use crate::measure::{Rounds, Which};
 use crate::pipeline::{run, Cost, Side, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::Line;
 
 pub const ROW: Row = Row {

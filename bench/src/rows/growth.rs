@@ -7,12 +7,13 @@
 
 use anyhow::Result;
 
-use super::{Charted, Fill, Row, Run};
-use crate::args::Settings;
+use super::fills::Fill;
+use super::row::{Charted, Row, Run};
 use crate::chart::{Chart, Curve};
 use crate::measure::{Sides, Stat};
 use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::sizes::{self, short};
 use crate::table::{Figure, Judged, Line};
 use crate::verify::{

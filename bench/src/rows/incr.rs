@@ -4,12 +4,12 @@
 use anyhow::Result;
 use redis::{Pipeline, Value};
 
-use super::{Row, Run};
-use crate::args::Settings;
+use super::row::{Row, Run};
 use crate::counters::{counted, Create, Of};
 use crate::measure::{Rounds, Which};
 use crate::pipeline::{fill_in_turns, run, Side, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::Line;
 use crate::workload::{mix, Workload};
 

@@ -7,11 +7,12 @@
 
 use anyhow::Result;
 
-use super::{Fill, FillSets, FillString, Row, Run};
-use crate::args::Settings;
+use super::fills::{Fill, FillSets, FillString};
+use super::row::{Row, Run};
 use crate::measure::Stat;
 use crate::pipeline::{run, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 

@@ -8,11 +8,11 @@
 use anyhow::Result;
 use redis::{Connection, Pipeline, Value};
 
-use super::{Row, Run};
-use crate::args::Settings;
+use super::row::{Row, Run};
 use crate::measure::{Rounds, Turn, Which};
 use crate::pipeline::{run, Cost, Side};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::Line;
 use crate::workload::{Workload, TTL};
 

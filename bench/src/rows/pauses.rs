@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Fill, FillString, Row, Run};
-use crate::args::Settings;
+use super::fills::{Fill, FillString};
+use super::row::{Row, Run};
 use crate::measure::Stat;
 use crate::pinger::{self, Waits};
 use crate::pipeline::{run, Side};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 

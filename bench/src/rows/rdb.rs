@@ -12,11 +12,12 @@
 use anyhow::{ensure, Result};
 use redis::{Pipeline, Value};
 
-use super::{Fill, FillTagged, Row, Run};
-use crate::args::Settings;
+use super::fills::{Fill, FillTagged};
+use super::row::{Row, Run};
 use crate::measure::{Rounds, Stat, Which};
 use crate::pipeline::{run, Cost, Side, DEPTH};
 use crate::server::{dbsize, health, Server};
+use crate::settings::Settings;
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 

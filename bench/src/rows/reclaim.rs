@@ -22,24 +22,27 @@
 //! Nobody cleans up the other tag sets of the killed entries: the script knows one tag, and to read the
 //! tags of each entry would cost it as much again.
 
-use std::thread::{self, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use redis::{Cmd, Connection, Pipeline, Value};
 
-use super::{Charted, Fill, FillTagged, Row, Run};
-use crate::args::Settings;
+use super::row::{Charted, Row, Run};
 use crate::chart::{Chart, Curve};
 use crate::measure::{Stat, Which};
 use crate::pinger::{self, Waits};
-use crate::pipeline::{run, Side, DEPTH};
+use crate::pipeline::Side;
 use crate::server::{dbsize, health, info, used_memory, Server};
+use crate::settings::Settings;
 use crate::sizes::{self, short, SMALLEST};
-use crate::table::{Figure, Judged, Line};
+use crate::table::Line;
 use crate::workload::Workload;
 
 mod cpu;
+mod sides;
+
+use sides::{fill, killer, line, run_all, start, KEYS_PER_USER, RECLAIM_TIMEOUT};
 
 pub const ROW: Row = Row {
     name: "reclaim",
@@ -56,28 +59,11 @@ const WAIT_GOAL: f64 = 2.0;
 /// Of the memory in use before the entries came, what may be in use beyond it afterwards.
 const MEMORY_GOAL: f64 = 0.05;
 
-const KEYS_PER_USER: u64 = 10;
 const PING_PAUSE: Duration = Duration::from_micros(100);
 /// Between two looks at how far the reclaim is.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
-const RECLAIM_TIMEOUT: Duration = Duration::from_secs(120);
 /// After the reclaim has ended, for the server to give memory back.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A page of the set at a time, so that neither the stack of the script nor one command gets large.
-const SCRIPT: &str = "
-if redis.replicate_commands then redis.replicate_commands() end
-local cursor, killed = '0', 0
-repeat
-    local page = redis.call('SSCAN', KEYS[1], cursor, 'COUNT', 1000)
-    cursor = page[1]
-    if #page[2] > 0 then
-        killed = killed + redis.call('UNLINK', unpack(page[2]))
-    end
-until cursor == '0'
-redis.call('UNLINK', KEYS[1])
-return killed
-";
 
 fn measure(settings: &Settings) -> Result<Charted> {
     let (mut lines, mut growth) = (Vec::new(), Vec::new());
@@ -104,19 +90,6 @@ fn measure(settings: &Settings) -> Result<Charted> {
         lines.push(line(what, "x", Some(GROWTH_GOAL), times.map(Stat::one).into()));
     }
     Ok((lines, chart(growth)))
-}
-
-/// A line of which ours is judged by itself.
-fn line(what: String, unit: &'static str, goal: Option<f64>, (ours, script): (Stat, Stat)) -> Line {
-    Line {
-        row: "reclaim",
-        unit,
-        ours: Figure { what, value: ours, per_second: None },
-        alternative: Figure { what: "script".into(), value: script, per_second: None },
-        judged: Judged::Ours,
-        result: ours,
-        goal,
-    }
 }
 
 /// The command's time beside the script's.
@@ -174,51 +147,6 @@ impl std::fmt::Display for Killed {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-fn start(settings: &Settings, which: Which) -> Result<Server> {
-    match which {
-        Which::Ours => Server::with_module(settings),
-        Which::Alternative => Server::plain(settings),
-    }
-}
-
-fn fill(server: &Server, which: Which, work: Workload, entries: u64) -> Result<()> {
-    match which {
-        Which::Ours => run_all(server, &Fill(work), entries),
-        Which::Alternative => run_all(server, &FillTagged(work), entries),
-    }
-}
-
-/// Runs the calls up to `entries` over two connections, so that the server has work while one of them
-/// builds a pipeline.
-fn run_all<S: Side + Sync>(server: &Server, side: &S, entries: u64) -> Result<()> {
-    let half = |calls| run(server, &mut server.connect()?, side, calls, DEPTH);
-    thread::scope(|scope| {
-        let other = scope.spawn(|| half(0..entries / 2));
-        half(entries / 2..entries)?;
-        other.join().map_err(|_| anyhow!("a filling thread panicked"))??;
-        Ok(())
-    })
-}
-
-/// The command that kills all entries by the tag that they share, and its name in commandstats.
-fn killer(con: &mut Connection, which: Which, work: Workload) -> Result<(Cmd, &'static str)> {
-    let [_, _, shared] = work.tags(0);
-    let mut cmd;
-    Ok(match which {
-        Which::Ours => {
-            cmd = redis::cmd("APIKEY.TAGINVAL");
-            cmd.arg(shared);
-            (cmd, "cmdstat_apikey.taginval")
-        }
-        Which::Alternative => {
-            let sha: String = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query(con)?;
-            cmd = redis::cmd("EVALSHA");
-            cmd.arg(sha).arg(1).arg(shared);
-            (cmd, "cmdstat_evalsha")
-        }
-    })
 }
 
 fn kill(settings: &Settings, which: Which, entries: u64) -> Result<Killed> {

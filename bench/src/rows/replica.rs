@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 
-use super::{Fill, FillTagged, Row, Run};
-use crate::args::Settings;
+use super::fills::{Fill, FillTagged};
+use super::row::{Row, Run};
 use crate::measure::{Stat, Which};
 use crate::pipeline::{run, Cost, DEPTH};
 use crate::server::{dbsize, health, info, Server};
+use crate::settings::Settings;
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 

@@ -6,12 +6,13 @@
 
 use anyhow::Result;
 
-use super::{Fill, Row, Run};
-use crate::args::Settings;
+use super::fills::Fill;
+use super::row::{Row, Run};
 use crate::counters::{Create, Of};
 use crate::measure::{Rounds, Sides};
 use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::Line;
 use crate::verify::{record_length, Script, ScriptStore, Stored, Validate, ValidateAndCount};
 use crate::workload::Workload;

@@ -8,11 +8,12 @@
 
 use anyhow::Result;
 
-use super::{Fill, FillTagged, Row, Run};
-use crate::args::Settings;
+use super::fills::{Fill, FillTagged};
+use super::row::{Row, Run};
 use crate::measure::{Rounds, Turn, Which};
 use crate::pipeline::{run, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::Line;
 use crate::workload::Workload;
 

@@ -7,11 +7,12 @@
 
 use anyhow::Result;
 
-use super::{Fill, Row, Run};
-use crate::args::Settings;
+use super::fills::Fill;
+use super::row::{Row, Run};
 use crate::measure::Sides;
 use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::Line;
 use crate::verify::{record_length, FloorGet, FloorSet, Get, Set, Stored, Validate};
 use crate::workload::Workload;

@@ -8,11 +8,12 @@
 use anyhow::Result;
 use redis::{Pipeline, Value};
 
-use super::{Fill, Row, Run};
-use crate::args::Settings;
+use super::fills::Fill;
+use super::row::{Row, Run};
 use crate::measure::{Rounds, Which};
 use crate::pipeline::{fill_in_turns, run, Side, DEPTH};
 use crate::server::Server;
+use crate::settings::Settings;
 use crate::table::Line;
 use crate::verify::{grants, now_ms, record_length, Stored, Validate};
 use crate::workload::{Workload, SCOPE, TTL};

@@ -2,8 +2,8 @@
 
 use redis::{Pipeline, Value};
 
+use super::stored::Stored;
 use super::validate::{is_valid, verify};
-use super::Stored;
 use crate::pipeline::Side;
 use crate::workload::TTL;
 

@@ -5,30 +5,13 @@
 mod client;
 mod floor;
 mod script;
+mod stored;
 mod string;
 mod validate;
 
 pub use client::{grants, now_ms};
 pub use floor::{FloorGet, FloorSet};
 pub use script::{Script, ScriptStore};
+pub use stored::Stored;
 pub use string::{Get, Set};
 pub use validate::{record_length, Validate, ValidateAndCount};
-
-use crate::workload::{mix, Workload};
-
-/// The API keys that stand in a server.
-#[derive(Clone, Copy)]
-pub struct Stored {
-    pub work: Workload,
-    /// Those with the numbers below it.
-    pub entries: u64,
-    /// Bytes of the record that VALIDATE replies with.
-    pub length: usize,
-}
-
-impl Stored {
-    /// Which key the call number `i` is about.
-    pub fn pick(&self, i: u64) -> u64 {
-        mix(i) % self.entries
-    }
-}

@@ -7,7 +7,9 @@
 use anyhow::Result;
 use redis::{Connection, Pipeline, Value};
 
-use super::{now_ms, Stored};
+use super::client::now_ms;
+use super::stored::Stored;
+use super::validate::is_valid;
 use crate::pipeline::Side;
 use crate::workload::{Workload, SCOPE, TTL};
 
@@ -85,6 +87,6 @@ impl Side for Script {
     }
 
     fn right(&self, _: usize, reply: &Value) -> bool {
-        super::validate::is_valid(reply, self.length)
+        is_valid(reply, self.length)
     }
 }

@@ -3,7 +3,7 @@
 
 use redis::{Pipeline, Value};
 
-use super::Stored;
+use super::stored::Stored;
 use crate::pipeline::Side;
 use crate::workload::TTL;
 

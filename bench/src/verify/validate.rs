@@ -3,7 +3,7 @@
 use anyhow::{ensure, Context, Result};
 use redis::{Connection, Pipeline, Value};
 
-use super::Stored;
+use super::stored::Stored;
 use crate::counters::{counted, Of};
 use crate::pipeline::Side;
 use crate::workload::{Workload, SCOPE};

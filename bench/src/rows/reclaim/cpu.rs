@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use redis::Connection;
 
-use super::{fill, killer, line, run_all, start, KEYS_PER_USER, RECLAIM_TIMEOUT};
-use crate::args::Settings;
+use super::sides::{fill, killer, line, run_all, start, KEYS_PER_USER, RECLAIM_TIMEOUT};
 use crate::measure::{Stat, Which};
-use crate::rows::FillString;
+use crate::rows::fills::FillString;
 use crate::server::{dbsize, Server};
+use crate::settings::Settings;
 use crate::table::{Figure, Judged, Line};
 use crate::workload::Workload;
 
