@@ -1,0 +1,111 @@
+//! What a change tells others: replicas and the AOF, keyspace notifications, subscribers.
+
+use crate::api::{accepted, api, Refused};
+use crate::context::Ctx;
+use crate::strings::{Name, Text};
+use redis_module::raw;
+use std::ffi::{c_int, CStr};
+
+/// Classes of keyspace notifications that a module raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Class {
+    /// `g`: as the server tells of DEL and EXPIRE.
+    Generic = raw::REDISMODULE_NOTIFY_GENERIC,
+    /// `d`: what is the module's own.
+    Module = raw::REDISMODULE_NOTIFY_MODULE,
+}
+
+impl Ctx<'_> {
+    /// Replicates the command as it came.
+    pub fn replicate_verbatim(&mut self) {
+        // SAFETY: the context is valid. It has no other result.
+        unsafe { api!(RedisModule_ReplicateVerbatim(self.raw())) };
+    }
+
+    /// Replicates a command with these arguments in place of the one that came: first `same`, strings
+    /// that the server has already, then `others`. Refused where the server knows no such command.
+    pub fn replicate(
+        &mut self,
+        command: &CStr,
+        same: &[Name],
+        others: &[&[u8]],
+    ) -> Result<(), Refused> {
+        let strings: Vec<_> = others.iter().map(|bytes| Text::new(bytes)).collect();
+        let mut pointers = Vec::with_capacity(same.len() + others.len());
+        pointers.extend(same.iter().map(|name| name.as_ptr()));
+        pointers.extend(strings.iter().map(|string| string.name().as_ptr()));
+        // SAFETY: the context is valid; "v" takes a vector of strings and its length, and the server
+        // keeps references of its own.
+        accepted(unsafe {
+            api!(RedisModule_Replicate(
+                self.raw(),
+                command.as_ptr(),
+                c"v".as_ptr(),
+                pointers.as_mut_ptr(),
+                pointers.len(),
+            ))
+        })
+    }
+
+    /// Replicates a command with a string that the server has already, and bytes, as its arguments, in
+    /// place of the one that came.
+    pub fn replicate_value(
+        &mut self,
+        command: &CStr,
+        same: Name,
+        bytes: &[u8],
+    ) -> Result<(), Refused> {
+        // SAFETY: the context is valid; "sb" takes a string, and bytes with their length.
+        accepted(unsafe {
+            api!(RedisModule_Replicate(
+                self.raw(),
+                command.as_ptr(),
+                c"sb".as_ptr(),
+                same.as_ptr(),
+                bytes.as_ptr(),
+                bytes.len(),
+            ))
+        })
+    }
+
+    /// Publishes a message to all who subscribe to the channel, on this node, its replicas and the other
+    /// nodes of a cluster. Refused where PUBLISH can't be called (`rename-command`).
+    ///
+    /// Nothing may be published unasked while replicas are to be left alone
+    /// ([`avoids_replica_traffic`](crate::server::avoids_replica_traffic)).
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> Result<(), Refused> {
+        // SAFETY: the context is valid; "!bb" takes byte strings with their lengths, and replicates
+        // the call where the server would; the reply is freed.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"PUBLISH".as_ptr(),
+                c"!bb".as_ptr(),
+                channel.as_ptr(),
+                channel.len(),
+                message.as_ptr(),
+                message.len(),
+            ));
+            if reply.is_null() {
+                return Err(Refused);
+            }
+            api!(RedisModule_FreeCallReply(reply));
+        }
+        Ok(())
+    }
+
+    /// Tells keyspace notifications that something of this module's happened to a key. Other modules may do
+    /// anything in theirs.
+    pub fn notify(&mut self, class: Class, event: &CStr, key: Name) {
+        // SAFETY: context and name are valid; the event is a C string.
+        unsafe {
+            api!(RedisModule_NotifyKeyspaceEvent(
+                self.raw(),
+                class as c_int,
+                event.as_ptr(),
+                key.as_ptr()
+            ))
+        };
+    }
+}

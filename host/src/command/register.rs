@@ -1,0 +1,322 @@
+//! How the server learns of a command, and calls it.
+
+use super::grammar;
+use super::spec::{Arg, Command, Keys, Kind, Repeat, Spec};
+use crate::after;
+use crate::api::{accepted, api, is_redis_7, Refused, OK};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::guard;
+use crate::reply::Reply;
+use crate::strings::{Args, Name};
+use redis_module::raw;
+use std::ffi::{c_int, CStr, CString};
+use std::mem::zeroed;
+use std::ptr::{null, null_mut};
+
+/// Adds an ACL category; false where the server knows no such thing (before 7.4).
+///
+/// # Safety
+/// `ctx` is OnLoad's.
+pub(crate) unsafe fn add_category(
+    ctx: *mut raw::RedisModuleCtx,
+    name: &CStr,
+) -> std::result::Result<bool, Refused> {
+    // SAFETY: reads the table; the context is OnLoad's, the server copies the name.
+    unsafe {
+        match raw::RedisModule_AddACLCategory {
+            Some(add) => accepted(add(ctx, name.as_ptr())).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Registers a command under its names, in the categories that follow from its flags and in one of the
+/// module's.
+///
+/// # Safety
+/// `ctx` is OnLoad's.
+pub(crate) unsafe fn register<C: Command>(
+    ctx: *mut raw::RedisModuleCtx,
+    category: Option<&CStr>,
+) -> Result<()> {
+    let spec = &C::SPEC;
+    for name in [Some(spec.name), spec.alias].into_iter().flatten() {
+        // SAFETY: the context is OnLoad's.
+        unsafe { register_as::<C>(ctx, spec, name, category) }.map_err(|Refused| {
+            Error::err(format_args!("the server refused the command {}", name.to_string_lossy()))
+        })?;
+    }
+    Ok(())
+}
+
+/// # Safety
+/// `ctx` is OnLoad's.
+unsafe fn register_as<C: Command>(
+    ctx: *mut raw::RedisModuleCtx,
+    spec: &Spec,
+    name: &CStr,
+    category: Option<&CStr>,
+) -> std::result::Result<(), Refused> {
+    let mut flags = spec.flags.to_string();
+    if !spec.secrets.is_empty() && !is_redis_7() {
+        flags.push_str(" no-monitor no-slowlog");
+    }
+    if matches!(spec.keys, Keys::Counted(_)) {
+        flags.push_str(" getkeys-api");
+    }
+    let (first, last, step) = match spec.keys {
+        Keys::None | Keys::Counted(_) => (0, 0, 0),
+        Keys::One(_) => (1, 1, 1),
+        Keys::All(_) => (1, -1, 1),
+        Keys::EverySecond(first, _) => (first, -1, 2),
+    };
+    let flags = CString::new(flags).map_err(|_| Refused)?;
+    let function: raw::RedisModuleCmdFunc = Some(call::<C>);
+    // SAFETY: the context is OnLoad's; the server copies the texts.
+    accepted(unsafe {
+        api!(RedisModule_CreateCommand(
+            ctx,
+            name.as_ptr(),
+            function,
+            flags.as_ptr(),
+            first,
+            last,
+            step
+        ))
+    })?;
+    // SAFETY: as above; reads the table.
+    unsafe {
+        let Some(get) = raw::RedisModule_GetCommand else { return Ok(()) };
+        let command = get(ctx, name.as_ptr());
+        if command.is_null() {
+            return Err(Refused);
+        }
+        set_info(command, spec)?;
+        if let Some(set) = raw::RedisModule_SetCommandACLCategories {
+            let categories = CString::new(categories(spec, category)).map_err(|_| Refused)?;
+            accepted(set(command, categories.as_ptr()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The server derives them from the flags for its own commands alone.
+fn categories(spec: &Spec, own: Option<&CStr>) -> String {
+    let has = |flag: &str| spec.flags.split(' ').any(|other| other == flag);
+    let categories = [
+        (own.is_some(), own.and_then(|own| own.to_str().ok()).unwrap_or_default()),
+        (has("readonly"), "read"),
+        (has("write"), "write"),
+        (has("fast"), "fast"),
+        (!has("fast"), "slow"),
+        (has("admin"), "admin"),
+        (spec.dangerous, "dangerous"),
+    ];
+    let named: Vec<_> =
+        categories.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+    named.join(" ")
+}
+
+/// Tells the server what a command is, where it wants to know (7.0).
+///
+/// # Safety
+/// `command` is one of this module's.
+unsafe fn set_info(
+    command: *mut raw::RedisModuleCommand,
+    spec: &Spec,
+) -> std::result::Result<(), Refused> {
+    // SAFETY: reads the table.
+    let Some(set) = (unsafe { raw::RedisModule_SetCommandInfo }) else { return Ok(()) };
+    let version = raw::RedisModuleCommandInfoVersion {
+        version: 1,
+        sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+        sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+        sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+    };
+    let mut key_specs = key_specs(&spec.keys);
+    let mut args = RawArgs::new(spec.fixed.iter().chain(spec.options));
+    let info = raw::RedisModuleCommandInfo {
+        version: &version,
+        summary: spec.summary.as_ptr(),
+        complexity: spec.complexity.as_ptr(),
+        since: spec.since.as_ptr(),
+        history: null_mut(),
+        tips: spec.tips.map_or(null(), CStr::as_ptr),
+        arity: spec.arity,
+        key_specs: key_specs.as_mut_ptr(),
+        args: args.list.as_mut_ptr(),
+    };
+    // SAFETY: everything it points to is static or lives until the end of this function; the arrays end
+    // with an element of zeros.
+    accepted(unsafe { set(command, &info) })
+}
+
+fn key_specs(keys: &Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
+    // SAFETY: a struct of numbers and pointers, for which zeros are the end of the array.
+    let end: raw::RedisModuleCommandKeySpec = unsafe { zeroed() };
+    let (to, first, last, step) = match *keys {
+        Keys::None => return vec![end],
+        Keys::One(to) => (to, 1, 0, 1),
+        Keys::All(to) => (to, 1, -1, 1),
+        Keys::EverySecond(first, to) => (to, first, -1, 2),
+        Keys::Counted(to) => (to, 1, -1, 2),
+    };
+    let mut spec = end;
+    spec.flags = u64::from(to.0);
+    spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
+    spec.bs.index.pos = first;
+    if matches!(keys, Keys::Counted(_)) {
+        spec.flags |= u64::from(raw::REDISMODULE_CMD_KEY_INCOMPLETE);
+        spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
+        spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
+            keynumidx: 0,
+            firstkey: 1,
+            keystep: step,
+        };
+        return vec![spec, end];
+    }
+    spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+    spec.fk.range = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+        lastkey: last,
+        keystep: step,
+        limit: 0,
+    };
+    vec![spec, end]
+}
+
+/// Arguments in the server's form, with those that they consist of.
+struct RawArgs {
+    list: Vec<raw::RedisModuleCommandArg>,
+    _parts: Vec<RawArgs>,
+}
+
+impl RawArgs {
+    fn new(args: impl Iterator<Item = &'static Arg>) -> Self {
+        let mut parts = Vec::new();
+        let mut list: Vec<_> = args
+            .map(|arg| {
+                let subargs = match arg.kind {
+                    Kind::OneOf(args) | Kind::Block(args) => {
+                        let mut part = Self::new(args.iter());
+                        let start = part.list.as_mut_ptr();
+                        parts.push(part);
+                        start
+                    }
+                    _ => null_mut(),
+                };
+                // SAFETY: as in `key_specs`.
+                let mut raw: raw::RedisModuleCommandArg = unsafe { zeroed() };
+                raw.name = arg.name.as_ptr();
+                raw.type_ = match arg.kind {
+                    Kind::Key => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY,
+                    Kind::String(_) | Kind::Checked(..) => {
+                        raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING
+                    }
+                    Kind::Integer(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+                    Kind::UnixTime(_) => {
+                        raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_UNIX_TIME
+                    }
+                    Kind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+                    Kind::OneOf(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+                    Kind::Block(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+                };
+                raw.key_spec_index = if matches!(arg.kind, Kind::Key) { 0 } else { -1 };
+                raw.token = arg.token.map_or(null(), CStr::as_ptr);
+                raw.subargs = subargs;
+                if arg.optional {
+                    raw.flags |= raw::REDISMODULE_CMD_ARG_OPTIONAL as c_int;
+                }
+                raw.flags |= match arg.repeat {
+                    Repeat::No => 0,
+                    Repeat::Value => raw::REDISMODULE_CMD_ARG_MULTIPLE as c_int,
+                    Repeat::WithToken(_) => {
+                        (raw::REDISMODULE_CMD_ARG_MULTIPLE
+                            | raw::REDISMODULE_CMD_ARG_MULTIPLE_TOKEN)
+                            as c_int
+                    }
+                };
+                raw
+            })
+            .collect();
+        // SAFETY: as in `key_specs`.
+        list.push(unsafe { zeroed() });
+        Self { list, _parts: parts }
+    }
+}
+
+/// The function that the server calls for a command.
+unsafe extern "C" fn call<C: Command>(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // A result would be handed back through memory, in parts and read as a whole, which processors are
+    // slow at; the closure deals with it.
+    let has_run = guard::run("command", false, || {
+        // SAFETY: the server's arguments, valid for this call.
+        let (mut ctx, args, reply) =
+            unsafe { (Ctx::new(ctx), Args::new(argv, argc), Reply::new(ctx)) };
+        if let Err(Error(text)) = run::<C>(&mut ctx, args, reply) {
+            reply.error(&text);
+        }
+        true
+    });
+    if !has_run {
+        // SAFETY: as above. Nothing in it can panic.
+        unsafe { Reply::new(ctx) }.internal_error();
+    }
+    OK
+}
+
+fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+    if let Keys::Counted(to) = C::SPEC.keys {
+        if ctx.asks_for_keys() {
+            // Of a call that is wrong none is known; it changes nothing.
+            let positions = grammar::counted_keys(args).into_iter().flatten();
+            positions.for_each(|position| ctx.key_is_at(position, to.0));
+            return Ok(());
+        }
+    }
+    if !C::SPEC.secrets.is_empty() {
+        redact(ctx, args, C::SPEC.secrets);
+    }
+    if !arity_fits(C::SPEC.arity, args.len()) {
+        // Servers before 7.0 are not told the arity.
+        let name = args.get(0).map_or(&b""[..], Name::bytes);
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        return Err(Error::err(format_args!("wrong number of arguments for '{name}' command")));
+    }
+    C::run(ctx, args, reply)?;
+    if const { writes(C::SPEC.flags) } {
+        after::run(ctx);
+    }
+    Ok(())
+}
+
+/// Keeps every argument that follows one of the words out of MONITOR and SLOWLOG, also where the call is
+/// malformed.
+fn redact(ctx: &Ctx, args: Args, words: &[&str]) {
+    for position in 1..args.len().saturating_sub(1) {
+        let is = |word: &Name| {
+            words.iter().any(|secret| word.bytes().eq_ignore_ascii_case(secret.as_bytes()))
+        };
+        if args.get(position).as_ref().is_some_and(is) {
+            ctx.redact(position + 1);
+        }
+    }
+}
+
+/// Whether `write` is among the flags, which it begins.
+const fn writes(flags: &str) -> bool {
+    matches!(flags.as_bytes(), [b'w', b'r', b'i', b't', b'e', ..])
+}
+
+fn arity_fits(arity: i32, len: usize) -> bool {
+    let wanted = arity.unsigned_abs() as usize;
+    if arity < 0 {
+        len >= wanted
+    } else {
+        len == wanted
+    }
+}

@@ -1,0 +1,180 @@
+//! The context: what a callback may ask of the server, as long as it runs.
+//!
+//! What could take a key away (opening another, a command, a notification) wants the context for itself, so
+//! that nobody is looking at a value meanwhile; what only asks does not.
+
+use crate::api::{accepted, api};
+use crate::lock::Lock;
+use redis_module::raw;
+use std::borrow::Cow;
+use std::ffi::{c_int, CStr};
+use std::marker::PhantomData;
+use std::ptr::null_mut;
+
+/// What the server knows of the call that is running.
+#[derive(Debug)]
+pub struct Ctx<'a> {
+    raw: *mut raw::RedisModuleCtx,
+    scope: PhantomData<&'a mut ()>,
+}
+
+impl<'a> Ctx<'a> {
+    /// # Safety
+    /// `raw` is the server's argument to the running callback, for `'a`, which holds the server's lock; and
+    /// the only context that is made of it.
+    pub(crate) unsafe fn new(raw: *mut raw::RedisModuleCtx) -> Self {
+        Self { raw, scope: PhantomData }
+    }
+
+    pub(crate) fn raw(&self) -> *mut raw::RedisModuleCtx {
+        self.raw
+    }
+
+    /// That the server's lock is held, for as long as the callback runs.
+    pub fn lock(&self) -> Lock<'a> {
+        // SAFETY: see `new`.
+        unsafe { Lock::held() }
+    }
+
+    fn flags(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { api!(RedisModule_GetContextFlags(self.raw)) as u32 }
+    }
+
+    /// Whether the command comes from a primary or is replayed from an AOF: the checks of its caller
+    /// were made where the caller was.
+    pub fn is_replayed(&self) -> bool {
+        self.flags() & (raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING)
+            != 0
+    }
+
+    /// Whether a script runs, be it the caller or not.
+    pub(crate) fn is_in_script(&self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_LUA != 0
+    }
+
+    /// Whether this node is a replica.
+    pub fn is_replica(&self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
+    }
+
+    /// Whether this node is a replica of a cluster: at its start the server has not yet turned it into one
+    /// (`is_replica`), but its configuration of the cluster says so.
+    fn is_cluster_replica(&self) -> bool {
+        if self.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER == 0 {
+            return false;
+        }
+        const ID_BYTES: usize = raw::REDISMODULE_NODE_ID_LEN as usize;
+        let mut named = [0u8; ID_BYTES + 1];
+        let mut flags: c_int = 0;
+        // SAFETY: reads the table; the context is valid. The id has that length and no end for C, which
+        // the other function wants; the server fills the flags, and takes null for what is not wanted.
+        unsafe {
+            let (Some(id), Some(info)) =
+                (raw::RedisModule_GetMyClusterID, raw::RedisModule_GetClusterNodeInfo)
+            else {
+                return false;
+            };
+            let id = id();
+            if id.is_null() {
+                return false;
+            }
+            std::ptr::copy_nonoverlapping(id.cast(), named.as_mut_ptr(), ID_BYTES);
+            let named = named.as_ptr().cast();
+            accepted(info(self.raw, named, null_mut(), null_mut(), null_mut(), &mut flags)).is_ok()
+                && flags as u32 & raw::REDISMODULE_NODE_SLAVE != 0
+        }
+    }
+
+    /// Whether this node is a replica, or will be one as soon as it has started.
+    pub fn is_any_replica(&self) -> bool {
+        self.is_replica() || self.is_cluster_replica()
+    }
+
+    /// Whether the caller can't wait: it is in MULTI, in a script or behind another module.
+    pub(crate) fn denies_blocking(&self) -> bool {
+        let deny = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
+            | raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA;
+        self.flags() & deny != 0
+    }
+
+    /// The number of the selected database.
+    pub fn database(&self) -> i32 {
+        // SAFETY: the context is valid.
+        unsafe { api!(RedisModule_GetSelectedDb(self.raw)) }
+    }
+
+    /// Selects a database for the rest of the callback; false where there is none of this number.
+    pub fn select(&mut self, database: i32) -> bool {
+        // SAFETY: the context is valid; the server checks the number.
+        accepted(unsafe { api!(RedisModule_SelectDb(self.raw, database)) }).is_ok()
+    }
+
+    /// Keeps an argument out of MONITOR and SLOWLOG, where the server can (7.0).
+    pub(crate) fn redact(&self, position: usize) {
+        // SAFETY: reads the table; the context is valid and the server checks the position.
+        unsafe {
+            if let Some(redact) = raw::RedisModule_RedactClientCommandArgument {
+                redact(self.raw, position as c_int);
+            }
+        }
+    }
+
+    /// Whether the server only asks where the keys of a call are (`getkeys-api`).
+    pub(crate) fn asks_for_keys(&self) -> bool {
+        // SAFETY: reads the table; the context is valid.
+        unsafe { raw::RedisModule_IsKeysPositionRequest.is_some_and(|asks| asks(self.raw) != 0) }
+    }
+
+    /// Tells where a key is, and, where the server wants to know (7.0), what becomes of it.
+    pub(crate) fn key_is_at(&self, position: usize, flags: u32) {
+        // SAFETY: reads the table; the context is valid and the server checks the position.
+        unsafe {
+            match (raw::RedisModule_KeyAtPosWithFlags, raw::RedisModule_KeyAtPos) {
+                (Some(tell), _) => tell(self.raw, position as c_int, flags as c_int),
+                (None, Some(tell)) => tell(self.raw, position as c_int),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Fields of one section of INFO.
+    pub fn server_info<T>(&self, section: &CStr, read: impl FnOnce(&ServerInfo) -> T) -> T {
+        // SAFETY: the context is valid.
+        let raw = unsafe { api!(RedisModule_GetServerInfo(self.raw, section.as_ptr())) };
+        read(&ServerInfo { raw, ctx: self })
+    }
+}
+
+/// What INFO says.
+pub struct ServerInfo<'c, 'a> {
+    raw: *mut raw::RedisModuleServerInfoData,
+    ctx: &'c Ctx<'a>,
+}
+
+impl ServerInfo<'_, '_> {
+    /// A field's value; empty where there is none.
+    pub fn text(&self, field: &CStr) -> Cow<'_, str> {
+        // SAFETY: the data is valid as long as self; the text as long as the data.
+        unsafe {
+            let text = api!(RedisModule_ServerInfoGetFieldC(self.raw, field.as_ptr()));
+            if text.is_null() {
+                return Cow::Borrowed("");
+            }
+            CStr::from_ptr(text).to_string_lossy()
+        }
+    }
+
+    /// A field's number; 0 where there is none.
+    pub fn number(&self, field: &CStr) -> u64 {
+        self.text(field).parse().unwrap_or(0)
+    }
+}
+
+impl Drop for ServerInfo<'_, '_> {
+    fn drop(&mut self) {
+        // SAFETY: made with this context, and freed once.
+        unsafe { api!(RedisModule_FreeServerInfo(self.ctx.raw, self.raw)) };
+    }
+}

@@ -1,0 +1,186 @@
+//! Jobs: work that is done in slices, so that nobody waits for it but those who have asked.
+//!
+//! A kind of job is a static. One job of a kind is under way at a time; who asks for what is under way joins
+//! it and gets its outcome; who asks for something else waits for its turn. Between two slices the server has
+//! a pause for others. A job that was asked for by clients ends when none of them waits any more; one that
+//! was [started](Jobs::start) by the module itself goes on until it says so.
+
+use crate::blocked::Waiting;
+use crate::context::Ctx;
+use crate::error::Result;
+use crate::guard;
+use crate::lock::{Lock, Locked};
+use crate::reply::Reply;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the server has for others between two slices, in milliseconds.
+pub const PAUSE_MS: i64 = 1;
+
+/// Work that is done in slices.
+pub trait Job: Send + 'static {
+    /// What those who wait are told.
+    type Outcome: Send + Sync + 'static;
+
+    /// How long a slice may take.
+    fn budget(&self) -> Duration;
+
+    /// Does some of the work, until then at the latest.
+    fn slice(&mut self, ctx: &mut Ctx, until: Instant) -> Step<Self::Outcome>;
+
+    /// Whether who asks for `other` may have this one's outcome.
+    fn is_the_same(&self, other: &Self) -> bool;
+
+    /// Replies to one who waited.
+    fn reply(outcome: &Self::Outcome, reply: Reply);
+}
+
+/// How a slice has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<O> {
+    /// There is more to do, after the usual pause.
+    More,
+    /// There is, or may be, more to do, but not before so many milliseconds.
+    Later(i64),
+    /// That was all.
+    Done(O),
+}
+
+/// The jobs of a kind.
+pub struct Jobs<J: Job> {
+    /// What the log calls the kind.
+    name: &'static str,
+    /// The first is under way, if the timer is set.
+    queue: Locked<RefCell<Queue<J>>>,
+}
+
+struct Queue<J> {
+    jobs: VecDeque<Asked<J>>,
+    /// Whether a timer will come.
+    is_ticking: bool,
+}
+
+/// A job, and who has asked for it.
+struct Asked<J> {
+    /// Away while a slice of it runs.
+    job: Option<J>,
+    waiting: Vec<Waiting>,
+    /// Whether it goes on with nobody waiting.
+    is_own: bool,
+}
+
+impl<J> Asked<J> {
+    fn is_wanted(&self) -> bool {
+        self.is_own || !self.waiting.is_empty()
+    }
+}
+
+impl<J: Job> Jobs<J> {
+    /// No jobs of a kind that the log knows by this name.
+    pub const fn new(name: &'static str) -> Self {
+        let queue = Queue { jobs: VecDeque::new(), is_ticking: false };
+        Self { name, queue: Locked::new(RefCell::new(queue)) }
+    }
+
+    /// Has the caller wait for the outcome of a job: of one like it, where there is one. An error, with
+    /// nothing done, where the caller of the command can't wait.
+    pub fn ask(&'static self, ctx: &mut Ctx, command: &str, job: J) -> Result<()> {
+        let waiting = ctx.block(command)?;
+        let mut queue = self.queue.get(ctx.lock()).borrow_mut();
+        let same =
+            |asked: &&mut Asked<J>| asked.job.as_ref().is_some_and(|other| other.is_the_same(&job));
+        match queue.jobs.iter_mut().find(same) {
+            Some(asked) => asked.waiting.push(waiting),
+            None => {
+                let waiting = vec![waiting];
+                queue.jobs.push_back(Asked { job: Some(job), waiting, is_own: false });
+            }
+        }
+        drop(queue);
+        self.tick_after(ctx, 0);
+        Ok(())
+    }
+
+    /// Starts a job of the module's own, so many milliseconds from now, unless there is one like it.
+    pub fn start(&'static self, ctx: &mut Ctx, job: J, ms: i64) {
+        let mut queue = self.queue.get(ctx.lock()).borrow_mut();
+        let is_there =
+            |asked: &Asked<J>| asked.job.as_ref().is_none_or(|other| other.is_the_same(&job));
+        if !queue.jobs.iter().any(is_there) {
+            queue.jobs.push_back(Asked { job: Some(job), waiting: Vec::new(), is_own: true });
+        }
+        drop(queue);
+        self.tick_after(ctx, ms);
+    }
+
+    /// How many jobs are under way, or wait for their turn.
+    pub fn len(&self, lock: Lock) -> usize {
+        self.queue.get(lock).borrow().jobs.len()
+    }
+
+    /// Whether there is no job.
+    pub fn is_empty(&self, lock: Lock) -> bool {
+        self.len(lock) == 0
+    }
+
+    fn tick_after(&'static self, ctx: &mut Ctx, ms: i64) {
+        let was_ticking =
+            std::mem::replace(&mut self.queue.get(ctx.lock()).borrow_mut().is_ticking, true);
+        if !was_ticking {
+            ctx.after(ms, |ctx| self.tick(ctx));
+        }
+    }
+
+    /// Does a slice of the job whose turn it is.
+    fn tick(&'static self, ctx: &mut Ctx) {
+        let queue = self.queue.get(ctx.lock());
+        queue.borrow_mut().is_ticking = false;
+        let Some(mut job) = queue.borrow_mut().next() else { return };
+        let until = Instant::now() + job.budget();
+        let step = guard::run(self.name, None, || Some(job.slice(ctx, until)));
+        let pause = match &step {
+            Some(Step::Later(ms)) => *ms,
+            _ => PAUSE_MS,
+        };
+        let mut queue = queue.borrow_mut();
+        match step {
+            Some(Step::More | Step::Later(_)) => {
+                if let Some(asked) = queue.jobs.front_mut() {
+                    asked.job = Some(job);
+                }
+            }
+            Some(Step::Done(outcome)) => {
+                let outcome = Arc::new(outcome);
+                for waiting in queue.finish() {
+                    let outcome = outcome.clone();
+                    waiting.answer(move |reply| J::reply(&outcome, reply));
+                }
+            }
+            // It has panicked: whoever waits gets an error.
+            None => drop(queue.finish()),
+        }
+        let is_over = queue.jobs.is_empty();
+        drop(queue);
+        if !is_over {
+            self.tick_after(ctx, pause);
+        }
+    }
+}
+
+impl<J> Queue<J> {
+    /// The job whose turn it is, of those that are wanted.
+    fn next(&mut self) -> Option<J> {
+        for asked in &mut self.jobs {
+            asked.waiting.retain(|waiting| !waiting.has_gone());
+        }
+        self.jobs.retain(Asked::is_wanted);
+        self.jobs.front_mut()?.job.take()
+    }
+
+    /// Takes the job whose turn it was away; returns who waits for it.
+    fn finish(&mut self) -> Vec<Waiting> {
+        self.jobs.pop_front().map(|asked| asked.waiting).unwrap_or_default()
+    }
+}

@@ -1,0 +1,49 @@
+//! Data types: what the server does with a module's values, and on which thread.
+//!
+//! All but one of the methods run under the server's lock, and get a [`Lock`] to show. What drops a value
+//! is its own `Drop`, which may run on a thread of the server's: it has no lock to show, so by its type it
+//! reaches no more than the value.
+
+use super::stream::{Digest, Load, Rewrite, Save};
+use super::thin::Thin;
+use crate::lock::Lock;
+use std::ffi::{c_int, CStr};
+
+/// A native data type of the module.
+pub trait DataType: 'static {
+    /// What a key of the type holds. The server may drop it on another thread.
+    type Value: Thin + Send + ?Sized;
+
+    /// Nine characters of `A-Z a-z 0-9 - _`, which no other module has.
+    const NAME: &'static CStr;
+
+    /// The version of the encoding, which the server keeps beside a value (0 to 1023). A value of another
+    /// one is not loaded.
+    const ENCODING: c_int = 0;
+
+    /// Reads a value from an RDB or a RESTORE; `None` where it can't be. The bytes may be an attacker's.
+    fn load(lock: Lock, from: &mut Load) -> Option<Box<Self::Value>>;
+
+    /// Writes what [`DataType::load`] reads. May run in a child process.
+    fn save(lock: Lock, value: &Self::Value, into: &mut Save);
+
+    /// Writes the command that brings a value back, into an AOF that is rewritten. May run in a child process.
+    fn rewrite(lock: Lock, value: &Self::Value, into: &mut Rewrite);
+
+    /// What COPY stores; `None` refuses it.
+    fn copy(_lock: Lock, _value: &Self::Value) -> Option<Box<Self::Value>> {
+        None
+    }
+
+    /// The value's key, of this name, has gone (or holds another value): deleted, expired, evicted, renamed,
+    /// overwritten. Not told where whole databases are emptied or exchanged.
+    fn unlinked(_lock: Lock, _value: &mut Self::Value, _name: &[u8]) {}
+
+    /// What two servers that hold the same have in common, for DEBUG DIGEST.
+    fn digest(_lock: Lock, _value: &Self::Value, _into: &mut Digest) {}
+
+    /// The bytes that the value takes, for MEMORY USAGE.
+    fn bytes(value: &Self::Value) -> usize {
+        size_of_val(value)
+    }
+}

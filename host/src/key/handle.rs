@@ -1,0 +1,161 @@
+//! The handle of a data type: how the server is told of its methods, and how its values are told from others.
+
+use super::data_type::DataType;
+use super::stream::{Digest, Load, Rewrite, Save};
+use super::thin::Thin;
+use crate::api::{api, Refused};
+use crate::guard;
+use crate::lock::Lock;
+use crate::log::{log, Level};
+use crate::strings::Name;
+use redis_module::raw;
+use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+/// What the server knows a data type by: a static of the module, registered at its load.
+#[derive(Debug)]
+pub struct Handle<T> {
+    /// Null until it is registered.
+    raw: AtomicPtr<raw::RedisModuleType>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: DataType> Handle<T> {
+    /// A handle, to be registered.
+    #[allow(clippy::new_without_default)] // For a static.
+    pub const fn new() -> Self {
+        Self { raw: AtomicPtr::new(null_mut()), of: PhantomData }
+    }
+
+    /// Tells the server of the type.
+    ///
+    /// # Safety
+    /// `ctx` is OnLoad's.
+    pub(crate) unsafe fn register(&self, ctx: *mut raw::RedisModuleCtx) -> Result<(), Refused> {
+        let mut methods = raw::RedisModuleTypeMethods {
+            // Which all supported servers know.
+            version: 3,
+            rdb_load: Some(rdb_load::<T>),
+            rdb_save: Some(rdb_save::<T>),
+            aof_rewrite: Some(aof_rewrite::<T>),
+            mem_usage: Some(mem_usage::<T>),
+            digest: Some(digest::<T>),
+            free: Some(free::<T>),
+            aux_load: None,
+            aux_save: None,
+            aux_save_triggers: 0,
+            free_effort: None,
+            unlink: Some(unlink::<T>),
+            copy: Some(copy::<T>),
+            defrag: None,
+            mem_usage2: None,
+            free_effort2: None,
+            unlink2: None,
+            copy2: None,
+            aux_save2: None,
+        };
+        // SAFETY: the context is OnLoad's; the server copies name and methods, and keeps the type as long
+        // as the module.
+        let made = unsafe {
+            api!(RedisModule_CreateDataType(ctx, T::NAME.as_ptr(), T::ENCODING, &mut methods))
+        };
+        if made.is_null() {
+            return Err(Refused);
+        }
+        self.raw.store(made, Relaxed);
+        Ok(())
+    }
+
+    /// Null where the type is not registered.
+    pub(super) fn raw(&self) -> *mut raw::RedisModuleType {
+        self.raw.load(Relaxed)
+    }
+}
+
+// For all callbacks below: the server calls them with a stream, a digest, and names that are valid for the
+// call, under its lock (but for `free`), and with values that `into_raw` made of a T::Value, since the
+// methods of T are registered for the handles of T alone, and only such a handle puts a value under a key.
+// No reference to a value outlives its callback; while one runs nobody else has any but where the server
+// itself reads (save, digest), which it does on the thread that holds the lock, or in a child.
+
+unsafe extern "C" fn rdb_load<T: DataType>(
+    io: *mut raw::RedisModuleIO,
+    encoding: c_int,
+) -> *mut c_void {
+    guard::run("rdb_load", null_mut(), || {
+        if encoding != T::ENCODING {
+            log(Level::Warning, "a value was written by a newer version of the module");
+            return null_mut();
+        }
+        // SAFETY: see above.
+        let (lock, mut from) = unsafe { (Lock::held(), Load::new(io)) };
+        T::load(lock, &mut from).map_or(null_mut(), Thin::into_raw)
+    })
+}
+
+unsafe extern "C" fn rdb_save<T: DataType>(io: *mut raw::RedisModuleIO, value: *mut c_void) {
+    guard::run("rdb_save", (), || {
+        // SAFETY: see above.
+        let (lock, value, mut into) =
+            unsafe { (Lock::held(), &*T::Value::find(value), Save::new(io)) };
+        T::save(lock, value, &mut into);
+    });
+}
+
+unsafe extern "C" fn aof_rewrite<T: DataType>(
+    io: *mut raw::RedisModuleIO,
+    _key: *mut raw::RedisModuleString,
+    value: *mut c_void,
+) {
+    guard::run("aof_rewrite", (), || {
+        // SAFETY: see above.
+        let (lock, value, mut into) =
+            unsafe { (Lock::held(), &*T::Value::find(value), Rewrite::new(io)) };
+        T::rewrite(lock, value, &mut into);
+    });
+}
+
+unsafe extern "C" fn mem_usage<T: DataType>(value: *const c_void) -> usize {
+    // SAFETY: see above.
+    guard::run("mem_usage", 0, || T::bytes(unsafe { &*T::Value::find(value.cast_mut()) }))
+}
+
+unsafe extern "C" fn digest<T: DataType>(digest: *mut raw::RedisModuleDigest, value: *mut c_void) {
+    guard::run("digest", (), || {
+        // SAFETY: see above.
+        let (lock, value, mut into) =
+            unsafe { (Lock::held(), &*T::Value::find(value), Digest::new(digest)) };
+        T::digest(lock, value, &mut into);
+        into.end();
+    });
+}
+
+/// May run on another thread: no lock.
+unsafe extern "C" fn free<T: DataType>(value: *mut c_void) {
+    // SAFETY: see above; the key that had the value is gone, and a T::Value can be sent.
+    guard::run("free", (), || drop(unsafe { T::Value::from_raw(value) }));
+}
+
+unsafe extern "C" fn unlink<T: DataType>(key: *mut raw::RedisModuleString, value: *const c_void) {
+    guard::run("unlink", (), || {
+        // SAFETY: see above. The value is mutable: the key that had it is going, and whoever looked at it
+        // had to let go of the context before anything could take the key away.
+        let (lock, value, name) =
+            unsafe { (Lock::held(), &mut *T::Value::find(value.cast_mut()), Name::new(key)) };
+        T::unlinked(lock, value, name.map_or(&[], Name::bytes));
+    });
+}
+
+unsafe extern "C" fn copy<T: DataType>(
+    _from: *mut raw::RedisModuleString,
+    _to: *mut raw::RedisModuleString,
+    value: *const c_void,
+) -> *mut c_void {
+    guard::run("copy", null_mut(), || {
+        // SAFETY: see above.
+        let (lock, value) = unsafe { (Lock::held(), &*T::Value::find(value.cast_mut())) };
+        T::copy(lock, value).map_or(null_mut(), Thin::into_raw)
+    })
+}

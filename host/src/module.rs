@@ -1,0 +1,180 @@
+//! A module's load, and its entry.
+
+use crate::after;
+use crate::api::{self, api, missing_functions, ERR, OK};
+use crate::command::register;
+use crate::command::spec::Command;
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::events::{self, Listener};
+use crate::guard;
+use crate::info::{self, Info};
+use crate::key::data_type::DataType;
+use crate::key::handle::Handle;
+use crate::lock::Lock;
+use crate::log::{begin_lines_with, log, Level};
+use crate::settings::{self, Setting};
+use crate::strings::Args;
+use std::ffi::{c_int, CStr};
+
+#[doc(hidden)] // For `entry!`.
+pub use redis_module::{alloc::RedisAlloc, raw};
+
+/// A module.
+pub trait Module: 'static {
+    /// What MODULE LIST calls it; settings are named behind it.
+    const NAME: &'static CStr;
+
+    /// The version as the server wants it: a number.
+    const VERSION: c_int;
+
+    /// Registers what the module has. An error keeps it from being loaded, and stands in the log.
+    fn load(loading: &mut Loading) -> Result<()>;
+}
+
+/// A module's load: what can only be registered then.
+pub struct Loading<'a> {
+    ctx: Ctx<'a>,
+    args: Args<'a>,
+    category: Option<&'static CStr>,
+}
+
+impl<'a> Loading<'a> {
+    /// Proof that the server's lock is held.
+    pub fn lock(&self) -> Lock<'a> {
+        self.ctx.lock()
+    }
+
+    /// The context, for a timer.
+    pub fn ctx(&mut self) -> &mut Ctx<'a> {
+        &mut self.ctx
+    }
+
+    /// Reads the module's arguments and registers its settings.
+    pub fn settings(&mut self, settings: &[&'static dyn Setting]) -> Result<()> {
+        // SAFETY: OnLoad's context.
+        unsafe { settings::load(self.ctx.raw(), self.lock(), self.args, settings) }
+    }
+
+    /// Has `hook` run when CONFIG SET has set all the numbers that it was to set.
+    pub fn when_set(&mut self, hook: fn(Lock)) {
+        settings::when_set(hook);
+    }
+
+    /// Registers a data type.
+    pub fn data_type<T: DataType>(&mut self, handle: &'static Handle<T>) -> Result<()> {
+        // SAFETY: OnLoad's context.
+        unsafe { handle.register(self.ctx.raw()) }.map_err(|_| {
+            let name = T::NAME.to_string_lossy();
+            Error::err(format_args!("the server refused the data type {name}"))
+        })
+    }
+
+    /// Adds an ACL category, where the server knows such things (7.4), that all commands are in which are
+    /// registered from now on.
+    pub fn category(&mut self, name: &'static CStr) -> Result<()> {
+        // SAFETY: OnLoad's context.
+        let has = unsafe { register::add_category(self.ctx.raw(), name) }.map_err(|_| {
+            let name = name.to_string_lossy();
+            Error::err(format_args!("the ACL category {name} could not be added"))
+        })?;
+        self.category = has.then_some(name);
+        Ok(())
+    }
+
+    /// Registers a command.
+    pub fn command<C: Command>(&mut self) -> Result<()> {
+        // SAFETY: OnLoad's context.
+        unsafe { register::register::<C>(self.ctx.raw(), self.category) }
+    }
+
+    /// Has the listener told of what happens to keys and to the server.
+    pub fn listen<L: Listener>(&mut self) -> Result<()> {
+        // SAFETY: OnLoad's context.
+        unsafe { events::subscribe::<L>(self.ctx.raw()) }
+            .map_err(|_| Error::err("the server refused to tell of events"))
+    }
+
+    /// Registers INFO sections.
+    pub fn info<I: Info>(&mut self) -> Result<()> {
+        // SAFETY: OnLoad's context.
+        Ok(unsafe { info::register::<I>(self.ctx.raw()) }?)
+    }
+
+    /// Has `hook` run at the end of every command that writes, and of every event.
+    pub fn after_each(&mut self, hook: fn(&mut Ctx)) {
+        after::set(hook);
+    }
+}
+
+/// Loads a module; [`entry!`](crate::entry) calls it.
+///
+/// # Safety
+/// Called by the server alone, as OnLoad, with its context and the module's arguments.
+#[doc(hidden)]
+pub unsafe fn on_load<M: Module>(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // Until the table of functions is set up nothing may be allocated.
+    // SAFETY: as the caller says.
+    if unsafe { api::init(ctx, M::NAME, M::VERSION) }.is_err() {
+        return ERR;
+    }
+    guard::run("load", ERR, || {
+        begin_lines_with(M::NAME);
+        guard::log_panics();
+        // SAFETY: as the caller says.
+        let (ctx, args) = unsafe { (Ctx::new(ctx), Args::new(argv, argc)) };
+        match load::<M>(ctx, args) {
+            Ok(()) => OK,
+            Err(Error(text)) => {
+                log(Level::Warning, &format!("not loaded: {text}"));
+                ERR
+            }
+        }
+    })
+}
+
+fn load<M: Module>(ctx: Ctx, args: Args) -> Result<()> {
+    let missing = missing_functions();
+    if !missing.is_empty() {
+        return Err(Error::err(format_args!(
+            "the server is too old: it lacks {}",
+            missing.join(", ")
+        )));
+    }
+    // Loads check for errors themselves (a broken RESTORE is then an error, not the end of the server), and
+    // what is opened for writing is not always written.
+    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+        | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
+    // SAFETY: the context is OnLoad's.
+    unsafe { api!(RedisModule_SetModuleOptions(ctx.raw(), options as c_int)) };
+    M::load(&mut Loading { ctx, args, category: None })
+}
+
+/// The entry of a module, and its allocator: memory comes from the server, so that `used_memory` and
+/// `maxmemory` count it. Once in a crate of the type `cdylib`.
+#[macro_export]
+macro_rules! entry {
+    ($module:ty) => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::module::RedisAlloc = $crate::module::RedisAlloc;
+
+        /// The server's entry.
+        ///
+        /// # Safety
+        /// Called by the server alone, with its context and the module's arguments.
+        #[allow(unsafe_code)]
+        #[no_mangle]
+        pub unsafe extern "C" fn RedisModule_OnLoad(
+            ctx: *mut $crate::module::raw::RedisModuleCtx,
+            argv: *mut *mut $crate::module::raw::RedisModuleString,
+            argc: std::ffi::c_int,
+        ) -> std::ffi::c_int {
+            // SAFETY: it is the server that calls.
+            unsafe { $crate::module::on_load::<$module>(ctx, argv, argc) }
+        }
+    };
+}

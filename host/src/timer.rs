@@ -1,0 +1,36 @@
+//! Timers: closures that run later, once.
+
+use crate::api::api;
+use crate::context::Ctx;
+use crate::guard;
+use redis_module::raw;
+use std::ffi::c_void;
+
+/// What a timer runs.
+type Body = Box<dyn FnOnce(&mut Ctx) + Send>;
+
+impl Ctx<'_> {
+    /// Runs `body` once, `ms` milliseconds from now, on the selected database. What it borrows is nothing:
+    /// the server may never come to it.
+    pub fn after(&mut self, ms: i64, body: impl FnOnce(&mut Ctx) + Send + 'static) {
+        let body: Box<Body> = Box::new(Box::new(body));
+        // SAFETY: the context is valid; `fire` takes the pointer for what it is, once.
+        unsafe {
+            api!(RedisModule_CreateTimer(
+                self.raw(),
+                ms,
+                Some(fire),
+                Box::into_raw(body).cast::<c_void>()
+            ))
+        };
+    }
+}
+
+unsafe extern "C" fn fire(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
+    guard::run("timer", (), || {
+        // SAFETY: the box that `after` gave to the server, which calls once; the server's context, valid
+        // for this call.
+        let (body, mut ctx) = unsafe { (Box::from_raw(data.cast::<Body>()), Ctx::new(ctx)) };
+        body(&mut ctx);
+    });
+}
