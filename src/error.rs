@@ -1,6 +1,6 @@
 //! Errors as a client sees them.
 
-use apikey_engine::sanitise::BadRecord;
+use apikey_engine::record::bad_record::BadRecord;
 use std::borrow::Cow;
 
 /// The text of an error reply, its code first.

@@ -3,45 +3,69 @@
 //!
 //! The fence is raised wherever the invalidation is applied, on replicas as well. The channel is told
 //! where the invalidation began: PUBLISH takes the message to replicas and to the other nodes of a cluster.
+//! A flush while clients are paused is not told of, since nothing may be published then: the gap in the
+//! numbers tells subscribers.
 
-use crate::config;
-use crate::ffi::{Ctx, Name};
+use crate::settings;
 use crate::state;
-use apikey_engine::announcement::{message, What};
+use apikey_engine::invalidation::announcement::{message, What};
+use host::server::avoids_replica_traffic;
+use host::{Ctx, Lock, Name};
 
 /// Entries that carry these tags were invalidated.
-pub fn of_tags(ctx: Ctx, tags: &[Name]) {
-    raise_and_tell(ctx, tags, |names| What::Tags(names));
+pub fn of_tags(ctx: &mut Ctx, tags: &[Name]) {
+    raise(ctx.lock(), tags);
+    tell_of(ctx, tags, |names| What::Tags(names));
 }
 
-/// These keys were invalidated, or written by one who knows.
-pub fn of_keys(ctx: Ctx, keys: &[Name]) {
-    raise_and_tell(ctx, keys, |names| What::Keys(names));
+/// These keys were invalidated.
+pub fn of_keys(ctx: &mut Ctx, keys: &[Name]) {
+    raise(ctx.lock(), keys);
+    tell_of(ctx, keys, |names| What::Keys(names));
 }
 
-/// A database was emptied; all of them for -1.
-pub fn of_database(ctx: Ctx, number: i32) {
-    state::with(|state| state.flush(number));
+/// The key was written by one who knows: [`of_keys`] in two parts, for who has a key open. The first; whether
+/// there is somebody to [tell](tell_of_write).
+pub fn raise_for_write(lock: Lock, key: Name) -> bool {
+    raise(lock, &[key]);
+    settings::invalidation_channel(lock).is_some()
+}
+
+/// The second part: with no key open, since it runs a command.
+pub fn tell_of_write(ctx: &mut Ctx, key: Name) {
+    tell_of(ctx, &[key], |names| What::Keys(names));
+}
+
+/// A database was emptied; all of them for `None`.
+pub fn of_database(ctx: &mut Ctx, number: Option<i32>) {
+    state::with(ctx.lock(), |state| state.flush(number));
     if let Some(channel) = channel(ctx) {
-        tell(ctx, &channel, (number >= 0).then_some(number), What::Flushed);
+        if !avoids_replica_traffic() {
+            tell(ctx, &channel, number, What::Flushed);
+        }
     }
 }
 
-fn raise_and_tell(ctx: Ctx, names: &[Name], what: impl for<'n> Fn(&'n [&'n [u8]]) -> What<'n>) {
-    state::with(|state| state.raise_fence(names.iter().map(|name| name.bytes())));
+fn raise(lock: Lock, names: &[Name]) {
+    state::with(lock, |state| state.raise_fence(names.iter().map(|name| name.bytes())));
+}
+
+fn tell_of(ctx: &mut Ctx, names: &[Name], what: impl for<'n> Fn(&'n [&'n [u8]]) -> What<'n>) {
     if let Some(channel) = channel(ctx) {
         let names: Vec<_> = names.iter().map(|name| name.bytes()).collect();
-        tell(ctx, &channel, Some(ctx.database()), what(&names));
+        let database = ctx.database();
+        tell(ctx, &channel, Some(database), what(&names));
     }
 }
 
 /// The channel, if there is one and it is told here.
-fn channel(ctx: Ctx) -> Option<String> {
-    let channel = config::INVALIDATION_CHANNEL.first()?;
+fn channel(ctx: &Ctx) -> Option<String> {
+    let channel = settings::invalidation_channel(ctx.lock())?;
     (!ctx.is_replayed() && !ctx.is_any_replica()).then_some(channel)
 }
 
-fn tell(ctx: Ctx, channel: &str, database: Option<i32>, what: What) {
-    let message = state::with(|state| message(&state.fence, database, what));
-    ctx.publish(channel.as_bytes(), message.as_bytes());
+fn tell(ctx: &mut Ctx, channel: &str, database: Option<i32>, what: What) {
+    let message = state::with(ctx.lock(), |state| message(&state.fence, database, what));
+    let outcome = ctx.publish(channel.as_bytes(), message.as_bytes());
+    state::with(ctx.lock(), |state| state.trouble.published(outcome));
 }

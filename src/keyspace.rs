@@ -1,19 +1,22 @@
 //! Keys: the one file that opens them.
 //!
 //! It puts values under keys and takes them away, and keeps the index in step. A value leaves the
-//! index in its `unlink` callback ([`crate::types`]), whoever removes its key; it enters where this
+//! index in its `unlinked` method ([`crate::types`]), whoever removes its key; it enters where this
 //! file stores it, and on the server's word that it has come by itself ([`arrived`]).
 
-use crate::error::{Error, Result};
-use crate::ffi::{Ctx, Held, Key, Mode, Name, Notify};
-use crate::reclaim;
 use crate::state;
-use crate::types::{self, EntryKind};
-use crate::value::{
-    AnyEntry, EntryValue, Life, Link, ListValue, RecordValue, ScopesValue, Thin, UsageValue,
-};
-use apikey_engine::lease::{Id, Lease, Leases, Terms};
-use apikey_engine::usage::Counter;
+use crate::types::entries::{EntryKind, LISTS, RECORDS, SCOPES};
+use crate::types::usage::USAGE;
+use crate::values::entry::{AnyEntry, ListValue, RecordValue, ScopesValue};
+use crate::values::life::{Life, Link};
+use crate::values::usage::UsageValue;
+use apikey_engine::entry::kind::Entry;
+use apikey_engine::usage::batches::Terms;
+use apikey_engine::usage::counter::Counter;
+use apikey_engine::usage::id::Id;
+use apikey_engine::usage::lease::{Lease, Leases};
+use host::changes::Class;
+use host::{Ctx, Error, Held, Key, KeyMut, Lock, Name, Result};
 
 /// What stands under a name.
 pub enum Slot<'k> {
@@ -30,9 +33,9 @@ impl<'k> Slot<'k> {
     /// The entry, of whatever kind, dead or not.
     pub fn entry(&self) -> Option<AnyEntry<'k>> {
         match self {
-            Self::Record(value) => Some(value.any()),
-            Self::Scopes(value) => Some(value.any()),
-            Self::List(value) => Some(value.any()),
+            Self::Record(value) => Some(AnyEntry::record(value)),
+            Self::Scopes(value) => Some(AnyEntry::scopes(value)),
+            Self::List(value) => Some(AnyEntry::list(value)),
             Self::Empty | Self::Usage(_) | Self::Foreign => None,
         }
     }
@@ -46,57 +49,69 @@ impl<'k> Slot<'k> {
     }
 }
 
-/// A name and what stands under it, open for reading or for writing.
-pub struct OpenKey<'a> {
-    key: Key<'a>,
-    name: Name<'a>,
-    ctx: Ctx<'a>,
-}
-
-pub fn open<'a>(ctx: Ctx<'a>, name: Name<'a>, mode: Mode) -> OpenKey<'a> {
-    OpenKey { key: Key::open(ctx, name, mode), name, ctx }
-}
-
 /// What an open key of the server's holds.
 pub fn slot<'k>(key: &'k Key) -> Slot<'k> {
-    match key.held() {
-        Held::Nothing => Slot::Empty,
-        Held::Other => Slot::Foreign,
-        // SAFETY: a value of our types was made by `into_raw` from one of that type (in this
-        // file, or when it was loaded or copied), and lives as long as its key holds it, which is at
-        // least as long as nobody writes through the borrowed key. All references to it are shared.
-        Held::Value(of, value) => unsafe {
-            if of == types::record() {
-                Slot::Record(Thin::borrow(value))
-            } else if of == types::usage() {
-                Slot::Usage(Thin::borrow(value))
-            } else if of == types::scopes() {
-                Slot::Scopes(Thin::borrow(value))
-            } else if of == types::list() {
-                Slot::List(Thin::borrow(value))
-            } else {
-                Slot::Foreign
-            }
-        },
+    let value = match key.held() {
+        Held::Nothing => return Slot::Empty,
+        Held::Other => return Slot::Foreign,
+        Held::Value(value) => value,
+    };
+    if let Some(value) = value.of(&RECORDS) {
+        Slot::Record(value)
+    } else if let Some(value) = value.of(&USAGE) {
+        Slot::Usage(value)
+    } else if let Some(value) = value.of(&SCOPES) {
+        Slot::Scopes(value)
+    } else if let Some(value) = value.of(&LISTS) {
+        Slot::List(value)
+    } else {
+        Slot::Foreign
     }
 }
 
-impl<'a> OpenKey<'a> {
+/// A name and what stands under it, open for reading, or for writing too.
+pub struct OpenKey<'k, K = Key<'k>> {
+    key: K,
+    name: Name<'k>,
+    lock: Lock<'k>,
+}
+
+/// Opens a key for reading.
+pub fn read<'k>(ctx: &'k mut Ctx, name: Name<'k>) -> OpenKey<'k> {
+    let lock = ctx.lock();
+    OpenKey { key: ctx.open(name), name, lock }
+}
+
+/// Opens a key for reading, and leaves its idle time and frequency, by which the server evicts, as they are.
+pub fn look<'k>(ctx: &'k mut Ctx, name: Name<'k>) -> OpenKey<'k> {
+    let lock = ctx.lock();
+    OpenKey { key: ctx.look(name), name, lock }
+}
+
+/// Opens a key for reading and writing.
+pub fn write<'k>(ctx: &'k mut Ctx, name: Name<'k>) -> OpenKey<'k, KeyMut<'k>> {
+    let lock = ctx.lock();
+    OpenKey { key: ctx.open_mut(name), name, lock }
+}
+
+impl<'k, K: AsRef<Key<'k>>> OpenKey<'k, K> {
     pub fn slot(&self) -> Slot<'_> {
-        slot(&self.key)
+        slot(self.key.as_ref())
+    }
+
+    /// The context, to ask the server by.
+    pub fn ctx(&self) -> &Ctx<'k> {
+        self.key.as_ref().ctx()
     }
 
     /// The entry of a kind under the name, dead or not; an error where something else is.
-    pub fn entry<E: EntryKind + ?Sized>(&self) -> Result<Option<&EntryValue<E>>> {
-        match self.slot() {
-            Slot::Empty => Ok(None),
-            slot => E::of(&slot).map(Some).ok_or(Error::WRONG_TYPE),
-        }
+    pub fn entry<E: EntryKind>(&self) -> Result<Option<&E::Value>> {
+        self.key.as_ref().get(E::handle())
     }
 
     /// The entry of a kind under the name if it is alive; an error where something else is.
-    pub fn live<E: EntryKind + ?Sized>(&self) -> Result<Option<&EntryValue<E>>> {
-        Ok(self.entry()?.filter(|value: &&EntryValue<E>| !is_dead(&value.life)))
+    pub fn live<E: EntryKind>(&self) -> Result<Option<&E::Value>> {
+        Ok(self.entry::<E>()?.filter(|value| !is_dead(self.lock, E::life(value))))
     }
 
     /// The entry of any kind under the name if it is alive; an error where something else is.
@@ -104,7 +119,7 @@ impl<'a> OpenKey<'a> {
         match self.slot() {
             Slot::Empty => Ok(None),
             slot => match slot.entry() {
-                Some(any) => Ok(Some(any).filter(|any| !is_dead(any.life))),
+                Some(any) => Ok(Some(any).filter(|any| !is_dead(self.lock, any.life))),
                 None => Err(Error::WRONG_TYPE),
             },
         }
@@ -112,53 +127,55 @@ impl<'a> OpenKey<'a> {
 
     /// The counter under the name; an error where something else is.
     pub fn usage(&self) -> Result<Option<&UsageValue>> {
-        match self.slot() {
-            Slot::Empty => Ok(None),
-            Slot::Usage(value) => Ok(Some(value)),
-            _ => Err(Error::WRONG_TYPE),
-        }
+        self.key.as_ref().get(&USAGE)
     }
 
     pub fn expires_at(&self) -> Option<i64> {
-        self.key.expires_at()
+        self.key.as_ref().expires_at()
     }
+}
 
+impl<'k> OpenKey<'k, KeyMut<'k>> {
     /// Stores an entry under the name, in place of what stood there, with its expiry.
-    pub fn store_entry<E: EntryKind + ?Sized>(
+    pub fn store_entry<E: EntryKind>(
         &mut self,
-        value: Box<EntryValue<E>>,
+        value: Box<E::Value>,
         expires_at: Option<i64>,
         now: i64,
-    ) -> Result<()>
-    where
-        EntryValue<E>: Thin,
-    {
-        let database = self.ctx.database();
-        if !state::with(|state| state.has_room(database)) {
+    ) -> Result<()> {
+        let database = self.key.ctx().database();
+        let (has_room, is_loading) =
+            state::with(self.lock, |state| (state.has_room(database), state.trust.is_loading()));
+        if !has_room {
             return Err(Error::err("the tag index is full"));
         }
-        if !state::with(|state| state.is_loading) {
-            value.life.stored(now);
+        if !is_loading {
+            E::life(&value).stored(now);
         }
-        let replaced = self.slot().entry().and_then(|old| old.life.link.place());
-        state::with(|state| state.replace(database, replaced));
-        let value = value.into_raw();
-        // SAFETY: the value is of the type; where the server refuses it, it is ours again.
-        unsafe {
-            if let Err(refused) = self.key.set(E::data_type(), value) {
-                state::with(|state| state.replace(database, None));
-                drop(EntryValue::<E>::from_raw(value));
-                return Err(refused.into());
+        // The old entry's place in the index is taken over before the server lets go of the entry, which
+        // then has none to leave: a walk over a tag that both carry meets the name all the time.
+        let taken = self.slot().entry().map(|old| {
+            let link = &old.life.link;
+            let (region, place) = (link.region(), link.place());
+            link.clear();
+            (region, place, old.entry.kind())
+        });
+        if let Err(refused) = self.key.set(E::handle(), value) {
+            if let (Some((region, place, _)), Some(link)) = (taken, self.slot().link()) {
+                link.set(region, place);
             }
+            return Err(refused.into());
         }
         if let Some(any) = self.slot().entry() {
-            enter(self.ctx, database, self.name, any);
+            let name = self.name.bytes();
+            state::with(self.lock, |state| match taken {
+                Some((1.., place, kind)) => {
+                    state.exchange_entry(database, name, (kind, place), any);
+                }
+                _ => state.add_entry(database, name, any),
+            });
         }
-        if let Some(at) = expires_at {
-            // It refuses negative times alone, and there are none.
-            let _ = self.key.set_expires_at(at);
-        }
-        self.ctx.signal_modified(self.name);
+        self.finish(expires_at);
         Ok(())
     }
 
@@ -169,64 +186,87 @@ impl<'a> OpenKey<'a> {
         leases: Leases,
         expires_at: Option<i64>,
     ) -> Result<()> {
-        let database = self.ctx.database();
-        if !state::with(|state| state.has_room(database)) {
+        let database = self.key.ctx().database();
+        if !state::with(self.lock, |state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
         }
-        let value = UsageValue::new(counter, leases).into_raw();
-        // SAFETY: as in `store_entry`.
-        unsafe {
-            if let Err(refused) = self.key.set(types::usage(), value) {
-                drop(UsageValue::from_raw(value));
-                return Err(refused.into());
-            }
+        self.key.set(&USAGE, UsageValue::new(counter, leases))?;
+        if let Slot::Usage(value) = self.slot() {
+            let name = self.name.bytes();
+            state::with(self.lock, |state| state.add_counter(database, name, value));
         }
-        if let (Slot::Usage(value), name) = (self.slot(), self.name.bytes()) {
-            state::with(|state| state.add_counter(database, name, value));
-        }
-        if let Some(at) = expires_at {
-            // As in `store_entry`.
-            let _ = self.key.set_expires_at(at);
-        }
-        self.ctx.signal_modified(self.name);
+        self.finish(expires_at);
         Ok(())
     }
 
-    /// Puts another count into the counter under the name, which is `value`.
-    pub fn update_usage(&self, value: &UsageValue, counter: Counter) {
-        let before = value.counter.replace(counter).pending();
-        state::with(|state| state.pending_changed(self.name, value, before));
-        self.ctx.signal_modified(self.name);
+    fn finish(&mut self, expires_at: Option<i64>) {
+        if let Some(at) = expires_at {
+            // It refuses negative times alone, and there are none.
+            let _ = self.key.set_expires_at(at);
+        }
+        self.key.signal_modified();
+    }
+
+    /// Puts another count into the counter under the name, where `change` makes one; returns what it does, or
+    /// `None` where no counter is. An error where something else is.
+    pub fn count<T>(
+        &mut self,
+        change: impl FnOnce(&mut Counter) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.key.get_mut(&USAGE)? else { return Ok(None) };
+        let mut counter = value.counter;
+        let done = change(&mut counter)?;
+        if counter != value.counter {
+            state::with(self.lock, |state| state.count(self.name.bytes(), value, counter));
+            self.key.signal_modified();
+        }
+        Ok(Some(done))
     }
 
     /// Moves what the counter under the name has pending into a batch, and returns how much that is;
     /// `None` where nothing is, or nothing can be.
-    pub fn lease_usage(&self, batch: Id, line: Id, terms: Terms) -> Option<i64> {
+    pub fn lease_usage(&mut self, batch: Id, line: Id, terms: Terms) -> Option<i64> {
         self.change_usage(|counter, leases| leases.lease(counter, batch, line, terms))
     }
 
     /// Takes the line that the counter under the name has in a batch away for good.
-    pub fn settle_usage(&self, batch: Id) -> Option<Lease> {
+    pub fn settle_usage(&mut self, batch: Id) -> Option<Lease> {
         self.change_usage(|_, leases| leases.settle(batch))
     }
 
+    /// Removes the entry under the name, if it is dead, or if it may be live.
+    fn unlink(self, at_most: Removed) -> Removed {
+        let removed = match self.slot().entry() {
+            Some(any) if is_dead(self.lock, any.life) => Removed::Dead,
+            Some(_) => Removed::Live,
+            None => Removed::Nothing,
+        };
+        let is_to_go = removed != Removed::Nothing && removed <= at_most;
+        if is_to_go && self.key.unlink() {
+            removed
+        } else {
+            Removed::Nothing
+        }
+    }
+
     fn change_usage<T>(
-        &self,
+        &mut self,
         change: impl FnOnce(&mut Counter, &mut Leases) -> Option<T>,
     ) -> Option<T> {
-        let Slot::Usage(value) = self.slot() else { return None };
-        let mut counter = value.counter.get();
-        let mut leases = value.with_leases(Leases::clone);
+        let value = self.key.get_mut(&USAGE).ok().flatten()?;
+        let mut counter = value.counter;
+        let mut leases = value.leases().clone();
         let done = change(&mut counter, &mut leases)?;
-        state::with(|state| state.change_counter(self.name.bytes(), value, counter, leases));
-        self.ctx.signal_modified(self.name);
+        let name = self.name.bytes();
+        state::with(self.lock, |state| state.change_counter(name, value, counter, leases));
+        self.key.signal_modified();
         Some(done)
     }
 }
 
 /// Whether an entry waits for its end: every read takes it for nothing.
-pub fn is_dead(life: &Life) -> bool {
-    state::with(|state| state.is_dead(life))
+pub fn is_dead(lock: Lock, life: &Life) -> bool {
+    state::with(lock, |state| state.is_dead(life))
 }
 
 /// What became of a key that was to be removed.
@@ -239,45 +279,29 @@ pub enum Removed {
 }
 
 /// Removes the entry under a name of the selected database and tells of it as DEL does.
-pub fn unlink_entry(ctx: Ctx, name: Name) -> Removed {
+pub fn unlink_entry(ctx: &mut Ctx, name: Name) -> Removed {
     unlink(ctx, name, Removed::Live)
 }
 
 /// Removes the entry under a name if it is dead.
-pub fn reclaim_entry(ctx: Ctx, name: Name) -> Removed {
+pub fn reclaim_entry(ctx: &mut Ctx, name: Name) -> Removed {
     unlink(ctx, name, Removed::Dead)
 }
 
-fn unlink(ctx: Ctx, name: Name, at_most: Removed) -> Removed {
-    let mut key = Key::open(ctx, name, Mode::ReadWrite);
-    let removed = match slot(&key).entry() {
-        Some(any) if is_dead(any.life) => Removed::Dead,
-        Some(_) => Removed::Live,
-        None => Removed::Nothing,
-    };
-    if removed == Removed::Nothing || removed > at_most || key.unlink().is_err() {
-        return Removed::Nothing;
+fn unlink(ctx: &mut Ctx, name: Name, at_most: Removed) -> Removed {
+    let removed = write(ctx, name).unlink(at_most);
+    if removed != Removed::Nothing {
+        ctx.notify(Class::Generic, c"del", name);
     }
-    drop(key);
-    ctx.signal_modified(name);
-    ctx.notify(Notify::Generic, c"del", name);
     removed
-}
-
-/// An entry has come to a name.
-fn enter(ctx: Ctx, database: i32, name: Name, any: AnyEntry) {
-    let life = any.life;
-    state::with(|state| state.add_entry(database, name.bytes(), any));
-    if life.is_stamped_dead() {
-        reclaim::wake(ctx);
-    }
 }
 
 /// A key has come by itself: it was loaded, renamed, copied, moved or restored. An entry that
 /// was not stored here, under this name, is `dead`. What the index has already stays as it is.
-pub fn arrived(ctx: Ctx, name: Name, dead: bool) {
-    let key = Key::open(ctx, name, Mode::Look);
-    let database = key.database(ctx);
+pub fn arrived(ctx: &mut Ctx, name: Name, dead: bool) {
+    let lock = ctx.lock();
+    let key = ctx.look(name);
+    let database = key.database();
     let slot = slot(&key);
     if slot.link().is_none_or(Link::is_set) {
         return;
@@ -286,8 +310,8 @@ pub fn arrived(ctx: Ctx, name: Name, dead: bool) {
         if dead {
             any.life.stamp_dead();
         }
-        enter(ctx, database, name, any);
+        state::with(lock, |state| state.add_entry(database, name.bytes(), any));
     } else if let Slot::Usage(value) = slot {
-        state::with(|state| state.add_counter(database, name.bytes(), value));
+        state::with(lock, |state| state.add_counter(database, name.bytes(), value));
     }
 }

@@ -1,95 +1,75 @@
-//! redis-apikey: the server's side of the module.
+//! redis-apikey: the module.
 //!
-//! What is decided stands in the crate `apikey-engine`; here keys are opened, replies written and
-//! changes replicated.
+//! What is decided stands in the crate `apikey-engine`, what the server is asked by in `host`; here keys are
+//! opened, replies written and changes replicated. Files from the bottom up; each imports those above it in
+//! this table alone (`floors.txt`).
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | [`commands`] | a file for each family of commands |
-//! | [`command`], [`options`], [`error`] | what a command is; the grammar they share; errors |
-//! | [`keyspace`] | the one file that opens keys |
-//! | [`value`], [`types`] | what keys hold; how the server saves and loads it |
+//! | [`settings`] | settings, which know no state |
+//! | [`values`] | what keys hold |
+//! | [`trouble`] | calls by name that the server refuses |
+//! | [`trust`] | whether what this node holds is to be trusted |
 //! | [`state`] | the index of each database, the fence, and counts |
+//! | [`stream`] | what replicas and the AOF get: its words, how they are written and read |
+//! | [`types`] | how the server saves, loads, copies and drops what keys hold |
+//! | [`keyspace`] | the one file that opens keys |
 //! | [`invalidation`] | what every invalidation does |
-//! | [`reclaim`] | takes dead entries away, in slices |
+//! | [`reclaim`], [`check`] | jobs: dead entries are taken away; keys and index are compared |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
-//! | [`config`] | settings |
-//! | [`ffi`] | every raw call of the module API |
-//! | [`locked`] | what only the holder of the server's lock reaches |
-//! | [`guard`] | what keeps a panic from ending the server |
+//! | [`grammar`] | the options that commands share |
+//! | [`commands`] | a file for each command, or for a few that belong together |
 
-mod command;
+#![deny(unsafe_code)]
+
+mod check;
 mod commands;
-mod config;
-mod error;
 mod events;
-mod ffi;
-mod guard;
+mod grammar;
 mod invalidation;
 mod keyspace;
-mod locked;
-mod options;
 mod reclaim;
+mod settings;
 mod state;
+mod stream;
+mod trouble;
+mod trust;
 mod types;
-mod value;
+mod values;
 
-use crate::error::{Error, Result};
-use crate::ffi::{log, Args, Ctx, Level};
-use redis_module::alloc::RedisAlloc;
-use redis_module::raw;
+use crate::commands::health::Health;
+use crate::commands::register;
+use crate::events::Events;
+use crate::types::{entries, usage};
+use host::{log, Level, Loading, Lock, Module, Result};
 use std::ffi::{c_int, CStr};
 
-/// Memory comes from the server, so that `used_memory` and `maxmemory` count it.
-#[global_allocator]
-static ALLOCATOR: RedisAlloc = RedisAlloc;
+struct ApiKey;
 
-const MODULE: &CStr = c"apikey";
+host::entry!(ApiKey);
 
-/// The module's version as the server wants it: a number.
-const MODULE_VERSION: c_int = 100;
+impl Module for ApiKey {
+    const NAME: &'static CStr = c"apikey";
+    const VERSION: c_int = 100;
 
-/// The server's entry.
-///
-/// # Safety
-/// Called by the server alone, with its context and the module's arguments.
-#[no_mangle]
-pub unsafe extern "C" fn RedisModule_OnLoad(
-    ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
-) -> c_int {
-    // Until the table of functions is set up nothing may be allocated.
-    if ffi::init(ctx, MODULE, MODULE_VERSION).is_err() {
-        return raw::REDISMODULE_ERR as c_int;
-    }
-    guard::log_panics();
-    let loaded =
-        guard::run("load", Err(Error::err("panic")), || load(Ctx::new(ctx), Args::new(argv, argc)));
-    match loaded {
-        Ok(()) => raw::REDISMODULE_OK as c_int,
-        Err(Error(text)) => {
-            log(Level::Warning, &format!("not loaded: {text}"));
-            raw::REDISMODULE_ERR as c_int
-        }
+    fn load(loading: &mut Loading) -> Result<()> {
+        loading.settings(&settings::ALL)?;
+        loading.when_set(trim_log);
+        state::create(loading.lock());
+        loading.data_type(&entries::RECORDS)?;
+        loading.data_type(&entries::SCOPES)?;
+        loading.data_type(&entries::LISTS)?;
+        loading.data_type(&usage::USAGE)?;
+        register::register(loading)?;
+        loading.listen::<Events>()?;
+        loading.info::<Health>()?;
+        loading.after_each(reclaim::look);
+        log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));
+        Ok(())
     }
 }
 
-fn load(ctx: Ctx, args: Args) -> Result<()> {
-    let missing = ffi::missing_functions();
-    if !missing.is_empty() {
-        return Err(Error::err(format_args!(
-            "the server is too old: it lacks {}",
-            missing.join(", ")
-        )));
-    }
-    ffi::declare_options(ctx);
-    config::load(ctx, args)?;
-    state::create();
-    types::create(ctx).map_err(|_| Error::err("the server refused the data types"))?;
-    commands::register(ctx)?;
-    events::subscribe(ctx).map_err(|_| Error::err("the server refused to tell of events"))?;
-    ffi::register_info(ctx, Some(commands::health::info))?;
-    log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));
-    Ok(())
+/// The log may have become shorter.
+fn trim_log(lock: Lock) {
+    state::with(lock, |state| state.refusals.trim(settings::LOG_MAX_LEN.size()));
 }

@@ -1,26 +1,31 @@
 //! What the module knows beside the keys: an index for each database, the fence, and its counts of
 //! answers.
 //!
-//! It belongs to whoever holds the server's global lock ([`Locked`]).
-//!
-//! [`with`] lends the state for the time of a closure. No call into the server that opens or removes
-//! keys, or notifies, belongs into it: it could come back here.
+//! It belongs to whoever holds the server's lock. [`with`] lends it for the time of a closure. No call into
+//! the server that opens or removes keys, or notifies, belongs into that: it could come back here.
 
-use crate::config;
-use crate::ffi::{self, Name};
-use crate::locked::Locked;
-use crate::reclaim::Timer;
-use crate::value::{AnyEntry, Era, Life, RegionId, UsageValue};
-use apikey_engine::database::{tags_in_index, Database, Held, Totals};
-use apikey_engine::entry::Entry;
-use apikey_engine::fence::{Fence, Token};
-use apikey_engine::lease::{Id, Ids, Leases, Terms};
-use apikey_engine::record::Record;
-use apikey_engine::refusals::Refusals;
-use apikey_engine::segments::Place;
-use apikey_engine::stats::Stats;
-use apikey_engine::tag_index::{Fingerprint, Fingerprints};
-use apikey_engine::usage::Counter;
+use crate::settings;
+use crate::trouble::Trouble;
+use crate::trust::Trust;
+use crate::values::entry::AnyEntry;
+use crate::values::life::{Life, RegionId};
+use crate::values::usage::UsageValue;
+use apikey_engine::database::catalog::Database;
+use apikey_engine::database::items::{tags_in_index, Held};
+use apikey_engine::database::totals::Totals;
+use apikey_engine::entry::kind::{Entry, Kind};
+use apikey_engine::invalidation::fence::{Fence, Token};
+use apikey_engine::record::layout::Record;
+use apikey_engine::report::refusals::Refusals;
+use apikey_engine::report::stats::Stats;
+use apikey_engine::tags::fingerprint::{Fingerprint, Fingerprints};
+use apikey_engine::tags::segments::Place;
+use apikey_engine::usage::batches::Terms;
+use apikey_engine::usage::counter::Counter;
+use apikey_engine::usage::id::{Id, Ids};
+use apikey_engine::usage::lease::Leases;
+use host::server::random_bytes;
+use host::{Ctx, Lock, Locked};
 use smallvec::SmallVec;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
@@ -45,62 +50,77 @@ pub struct State {
     /// What a full resync of 6.2 with `repl-diskless-load swapdb` has put aside.
     aside: Option<Vec<Option<Region>>>,
     last_region: RegionId,
-    era: Era,
-    pub reclaim: Timer,
-    /// Whether the server loads an RDB or an AOF.
-    pub is_loading: bool,
+    pub trust: Trust,
+    pub trouble: Trouble,
+    /// Whether something was made dead, or told to be, since [`crate::reclaim`] looked last.
+    has_work_for_reclaim: bool,
     /// For what commands make in passing, so that they need not ask the allocator.
     memory: SmallVec<[Vec<u8>; 4]>,
 }
 
-// SAFETY: all callbacks that use the state hold the lock while they run; `free`, the one that does not,
-// has no business here.
-static STATE: Locked<OnceCell<RefCell<State>>> = unsafe { Locked::new(OnceCell::new()) };
+static STATE: Locked<OnceCell<RefCell<State>>> = Locked::new(OnceCell::new());
 
 /// Makes the state, once the settings are known, so that no command has to wait for it.
-pub fn create() {
-    with(|_| ());
+pub fn create(lock: Lock) {
+    with(lock, |_| ());
 }
 
 /// Lends the state; see the top of this file.
-pub fn with<T>(body: impl FnOnce(&mut State) -> T) -> T {
-    let state = STATE.get_or_init(|| RefCell::new(State::new()));
+pub fn with<T>(lock: Lock, body: impl FnOnce(&mut State) -> T) -> T {
+    let state = STATE.get(lock).get_or_init(|| RefCell::new(State::new()));
     body(&mut state.borrow_mut())
 }
 
 /// Lends bytes that `make` appends to memory that was used before.
-pub fn with_bytes<T>(make: impl FnOnce(&mut Vec<u8>), body: impl FnOnce(&[u8]) -> T) -> T {
-    let mut bytes = with(|state| state.memory());
+pub fn with_bytes<T>(
+    lock: Lock,
+    make: impl FnOnce(&mut Vec<u8>),
+    body: impl FnOnce(&[u8]) -> T,
+) -> T {
+    let mut bytes = with(lock, |state| state.memory());
     bytes.clear();
     make(&mut bytes);
     let result = body(&bytes);
-    with(|state| state.give_back(bytes));
+    with(lock, |state| state.give_back(bytes));
     result
 }
 
 /// Lends a record's JSON.
-pub fn with_json<T>(record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
-    with_bytes(|json| record.write_json(json), body)
+pub fn with_json<T>(lock: Lock, record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
+    with_bytes(lock, |json| record.write_json(json), body)
+}
+
+/// Whether what clients give is stored now.
+pub fn fills_are_stored(lock: Lock) -> bool {
+    settings::ENABLED.get()
+        && settings::WRITES_ENABLED.get()
+        && !with(lock, |state| state.trust.owes_word())
+}
+
+/// Whether what comes is loaded, and dead since it is not trusted.
+pub fn comes_dead(ctx: &Ctx) -> bool {
+    with(ctx.lock(), |state| state.trust.is_loading())
+        && Trust::distrusts_what_it_loads(ctx.is_any_replica())
 }
 
 fn random_run() -> u64 {
-    u64::from_ne_bytes(ffi::random_bytes())
+    u64::from_ne_bytes(random_bytes())
 }
 
 impl State {
     fn new() -> Self {
         Self {
-            fingerprints: Fingerprints::new(ffi::random_bytes()),
-            fence: Fence::new(random_run(), config::FENCE_SLOTS.size()),
+            fingerprints: Fingerprints::new(random_bytes()),
+            fence: Fence::new(random_run(), settings::FENCE_SLOTS.size()),
             stats: Stats::default(),
             refusals: Refusals::default(),
-            ids: Ids::new(ffi::random_bytes()),
+            ids: Ids::new(random_bytes()),
             regions: Vec::new(),
             aside: None,
             last_region: 0,
-            era: 1,
-            reclaim: Timer::default(),
-            is_loading: false,
+            trust: Trust::default(),
+            trouble: Trouble::default(),
+            has_work_for_reclaim: false,
             memory: SmallVec::new(),
         }
     }
@@ -183,20 +203,39 @@ impl State {
         self.region(number).is_none_or(|region| region.database.index().has_room())
     }
 
-    /// The entry at `place` is about to be exchanged for another one under its name; see
-    /// [`Database::replace`].
-    pub fn replace(&mut self, number: i32, place: Option<Place>) {
-        if let Some(region) = self.present(number) {
-            region.database.replace(place);
-        }
+    /// An entry has come to a name.
+    pub fn add_entry(&mut self, number: i32, name: &[u8], any: AnyEntry) {
+        self.enter(number, any, |database, entry, dead, of| {
+            database.add_entry(name, entry, dead, of)
+        });
     }
 
-    /// An entry has come to a name.
-    pub fn add_entry(&mut self, number: i32, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
+    /// An entry has come to a name in place of another of some kind, which stood at `place` of the index and
+    /// whose link was [taken](Self::take_over).
+    pub fn exchange_entry(
+        &mut self,
+        number: i32,
+        name: &[u8],
+        (kind, place): (Kind, Option<Place>),
+        any: AnyEntry,
+    ) {
+        self.enter(number, any, |database, entry, dead, of| {
+            database.exchange_entry(name, place, kind, entry, dead, of)
+        });
+    }
+
+    fn enter(
+        &mut self,
+        number: i32,
+        AnyEntry { entry, life, .. }: AnyEntry,
+        store: impl FnOnce(&mut Database, &dyn Entry, bool, &Fingerprints) -> Option<Place>,
+    ) {
         let of = self.fingerprints.clone();
-        life.enter(self.era);
+        life.enter(self.trust.era());
+        let is_dead = life.is_stamped_dead();
+        self.has_work_for_reclaim |= is_dead;
         let Some(region) = self.region_mut(number) else { return };
-        let place = region.database.add_entry(name, &entry, life.is_stamped_dead(), &of);
+        let place = store(&mut region.database, &entry, is_dead, &of);
         life.link.set(region.id, place);
         if place.is_none() {
             // No room: no invalidation would find it.
@@ -206,7 +245,7 @@ impl State {
 
     /// Whether an entry is dead: every read takes it for nothing.
     pub fn is_dead(&self, life: &Life) -> bool {
-        if life.era() < self.era {
+        if life.era() < self.trust.era() {
             return true;
         }
         let region = self.regions.iter().flatten().find(|r| r.id == life.link.region());
@@ -219,13 +258,33 @@ impl State {
 
     /// Kills all entries that there are. They wait for reclaim.
     pub fn begin_era(&mut self) {
-        self.era = self.era.saturating_add(1);
+        self.trust.begin_era();
+        self.has_work_for_reclaim = true;
         self.regions.iter_mut().flatten().for_each(|region| region.database.sweep());
     }
 
     /// Condemns the entries of a database that carry a tag; returns how many were not before.
     pub fn condemn(&mut self, number: i32, tag: Fingerprint) -> usize {
-        self.present(number).map_or(0, |region| region.database.condemn(tag))
+        let condemned = self.present(number).map_or(0, |region| region.database.condemn(tag));
+        self.has_work_for_reclaim |= condemned > 0;
+        condemned
+    }
+
+    /// All entries of this node died without a word: if there are any, others have to be told.
+    pub fn owe_word(&mut self) {
+        let had_entries = self.totals().entries() > 0;
+        self.trust.owe_word(had_entries);
+        self.has_work_for_reclaim |= had_entries;
+    }
+
+    /// There may be something to reclaim, or to be told of it.
+    pub fn tell_reclaim(&mut self) {
+        self.has_work_for_reclaim = true;
+    }
+
+    /// Whether there may be, for who takes care of it.
+    pub fn take_work_for_reclaim(&mut self) -> bool {
+        std::mem::take(&mut self.has_work_for_reclaim)
     }
 
     /// Dead entries that are still there, in all databases, at most.
@@ -259,30 +318,25 @@ impl State {
     pub fn add_counter(&mut self, number: i32, name: &[u8], value: &UsageValue) {
         let of = self.fingerprints.clone();
         let Some(region) = self.region_mut(number) else { return };
-        let pending = value.counter.get().pending();
-        let place = value
-            .with_leases(|leases| region.database.add_counter(name, Held { pending, leases }, &of));
+        let place = region.database.add_counter(name, held(value), &of);
         value.link.set(region.id, place);
     }
 
     /// A counter's key has gone; the value goes with it, or to another name.
-    pub fn remove_counter(&mut self, name: &[u8], value: &UsageValue) {
+    pub fn remove_counter(&mut self, name: &[u8], value: &mut UsageValue) {
         // Where the value comes to, it tells the terms.
         value.set_leases(self.leases(value));
         let of = self.fingerprints.clone();
-        let pending = value.counter.get().pending();
         if let Some(region) = self.by_id(value.link.region()) {
-            value.with_leases(|leases| {
-                let before = Held { pending, leases };
-                region.database.remove_counter(name, value.link.place(), before, &of);
-            });
+            region.database.remove_counter(name, value.link.place(), held(value), &of);
         }
         value.link.clear();
     }
 
-    /// A counter's pending count was `before`.
-    pub fn pending_changed(&mut self, name: Name, value: &UsageValue, before: i64) {
-        let now = value.counter.get().pending();
+    /// Puts another count into a counter.
+    pub fn count(&mut self, name: &[u8], value: &mut UsageValue, counter: Counter) {
+        let before = std::mem::replace(&mut value.counter, counter).pending();
+        let now = counter.pending();
         let id = value.link.region();
         if before > 0 && now > 0 {
             if let Some(region) = self.by_id(id) {
@@ -292,12 +346,10 @@ impl State {
         }
         let of = self.fingerprints.clone();
         if let Some(region) = self.by_id(id) {
-            let place = value.with_leases(|leases| {
-                let held = |pending| Held { pending, leases };
-                let place = value.link.place();
-                let (before, now) = (held(before), held(now));
-                region.database.update_counter(name.bytes(), place, before, now, &of)
-            });
+            let held = |pending| Held { pending, leases: value.leases() };
+            let place = value.link.place();
+            let (before, now) = (held(before), held(now));
+            let place = region.database.update_counter(name, place, before, now, &of);
             value.link.set(id, place);
         }
     }
@@ -306,7 +358,7 @@ impl State {
     pub fn change_counter(
         &mut self,
         name: &[u8],
-        value: &UsageValue,
+        value: &mut UsageValue,
         counter: Counter,
         leases: Leases,
     ) {
@@ -314,19 +366,17 @@ impl State {
         let id = value.link.region();
         let now = Held { pending: counter.pending(), leases: &leases };
         if let Some(region) = self.by_id(id) {
-            let place = value.with_leases(|leases| {
-                let before = Held { pending: value.counter.get().pending(), leases };
-                region.database.update_counter(name, value.link.place(), before, now, &of)
-            });
+            let place = value.link.place();
+            let place = region.database.update_counter(name, place, held(value), now, &of);
             value.link.set(id, place);
         }
-        value.counter.set(counter);
+        value.counter = counter;
         value.set_leases(leases);
     }
 
     /// The leases of a counter with the terms that their batches have now.
     pub fn leases(&self, value: &UsageValue) -> Leases {
-        let mut leases = value.with_leases(Leases::clone);
+        let mut leases = value.leases().clone();
         let mut regions = self.regions.iter().flatten();
         if let Some(region) = regions.find(|region| region.id == value.link.region()) {
             leases.note_terms(region.database.batches());
@@ -337,7 +387,7 @@ impl State {
     /// An id that was never given.
     pub fn new_id(&mut self) -> Option<Id> {
         self.ids.draw().or_else(|| {
-            self.ids = Ids::new(ffi::random_bytes());
+            self.ids = Ids::new(random_bytes());
             self.ids.draw()
         })
     }
@@ -376,7 +426,7 @@ impl State {
     }
 
     /// The next positions of a walk over a tag's members, and its next cursor; see
-    /// [`TagIndex::walk_step`](apikey_engine::tag_index::TagIndex::walk_step).
+    /// [`TagIndex::walk_step`](apikey_engine::tags::index::TagIndex::walk_step).
     pub fn walk_step(
         &self,
         number: i32,
@@ -400,7 +450,7 @@ impl State {
     /// another run.
     pub fn begin_run(&mut self) {
         self.fence.begin_run(random_run());
-        self.ids = Ids::new(ffi::random_bytes());
+        self.ids = Ids::new(random_bytes());
     }
 
     /// Keys or tags of these names were invalidated or written: fills that began before are refused.
@@ -420,20 +470,22 @@ impl State {
         let mut names = Vec::new();
         tags_in_index(entry, false, &self.fingerprints, &mut names);
         names.push(self.fingerprints.of(name));
-        let accepted = self.fence.accepts(token, names, now, config::TOKEN_TTL_MS.get());
+        let accepted = self.fence.accepts(token, names, now, settings::TOKEN_TTL_MS.get());
         if !accepted {
             self.stats.stale_fills_refused += 1;
         }
         accepted
     }
 
-    /// All keys of a database are going, without a word for each; -1 is all databases. Fills that began
-    /// before are refused.
-    pub fn flush(&mut self, number: i32) {
+    /// All keys of a database, or of all, are going, without a word for each. Fills that began before are
+    /// refused.
+    pub fn flush(&mut self, database: Option<i32>) {
         self.fence.raise_all();
-        let gone = match usize::try_from(number) {
-            Ok(at) => self.regions.get_mut(at).and_then(Option::take).into_iter().collect(),
-            Err(_) => std::mem::take(&mut self.regions).into_iter().flatten().collect(),
+        let gone = match database.map(usize::try_from) {
+            Some(at) => {
+                at.ok().and_then(|at| self.regions.get_mut(at)?.take()).into_iter().collect()
+            }
+            None => std::mem::take(&mut self.regions).into_iter().flatten().collect(),
         };
         discard(gone);
     }
@@ -471,6 +523,10 @@ impl State {
     pub fn drop_aside(&mut self) {
         discard(self.aside.take().into_iter().flatten().flatten().collect());
     }
+}
+
+fn held(value: &UsageValue) -> Held<'_> {
+    Held { pending: value.counter.pending(), leases: value.leases() }
 }
 
 /// Frees regions; large ones on a thread of their own, since that takes a second for some million

@@ -35,22 +35,3 @@ pub mod record;
 pub mod report;
 pub mod tags;
 pub mod usage;
-
-// For src/, until its imports are moved:
-pub use answers::{decisions, list};
-pub use entry::label;
-pub use invalidation::{announcement, fence};
-pub use record::{digest, scope, verdict};
-pub use report::{health, refusals, stats};
-pub use tags::segments;
-pub mod lease {
-    pub use crate::usage::{batches::*, id::*, lease::*};
-}
-pub mod sanitise {
-    pub use crate::entry::tag_names::MAX_ID_BYTES;
-    pub use crate::record::{bad_record::*, fields::*, sanitise::*};
-}
-pub mod tag_index {
-    pub use crate::tags::{fingerprint::*, index::*, walk::*};
-}
-// .. to here.

@@ -1,12 +1,13 @@
 //! DEBUG: makes what must not happen, for tests. Only in debug builds.
 
-use crate::command::{Arg, Command, Keys, Spec};
-use crate::error::{Error, Result};
-use crate::ffi::{Args, Ctx, Mode};
+use crate::check::CHECKS;
+use crate::commands::facts::SINCE;
 use crate::keyspace;
-use crate::options::is;
+use crate::reclaim;
 use crate::state;
-use crate::value::Link;
+use crate::values::life::Link;
+use host::command::spec::{Arg, Command, Keys, Spec};
+use host::{Args, Ctx, Error, Name, Reply, Result};
 
 pub struct Debug;
 
@@ -16,33 +17,37 @@ impl Command for Debug {
         alias: None,
         flags: "readonly admin",
         dangerous: true,
-        secret: false,
+        secrets: &[],
         arity: -2,
         keys: Keys::None,
-        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed, HOLD no ends that.",
+        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed, HOLD no ends that, JOBS tells how many checks are under way or wait.",
         complexity: c"O(1)",
+        since: SINCE,
         tips: None,
-        args: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional()],
+        fixed: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional()],
+        options: &[],
     };
 
-    fn run(ctx: Ctx, args: Args) -> Result<()> {
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let is = |word: Name, name: &str| word.bytes().eq_ignore_ascii_case(name.as_bytes());
         let Some(subcommand) = args.get(1) else { return Err(Error::SYNTAX) };
         match args.get(2) {
-            None if is(subcommand.bytes(), "PANIC") => panic!("asked for"),
-            Some(name) if is(subcommand.bytes(), "FORGET") => {
-                let key = keyspace::open(ctx, name, Mode::Read);
+            None if is(subcommand, "PANIC") => panic!("asked for"),
+            None if is(subcommand, "JOBS") => reply.count(CHECKS.len(ctx.lock())),
+            Some(name) if is(subcommand, "FORGET") => {
+                let (database, lock) = (ctx.database(), ctx.lock());
+                let key = keyspace::read(ctx, name);
                 let place = key.slot().link().and_then(Link::place);
                 let Some(place) = place else { return Err(Error::err("no such entry")) };
-                state::with(|state| state.forget(ctx.database(), place));
-                ctx.reply_simple(c"OK");
-                Ok(())
+                state::with(lock, |state| state.forget(database, place));
+                reply.simple(c"OK");
             }
-            Some(yes) if is(subcommand.bytes(), "HOLD") => {
-                state::with(|state| state.reclaim.held = is(yes.bytes(), "yes"));
-                ctx.reply_simple(c"OK");
-                Ok(())
+            Some(yes) if is(subcommand, "HOLD") => {
+                reclaim::hold(is(yes, "yes"));
+                reply.simple(c"OK");
             }
-            _ => Err(Error::SYNTAX),
+            _ => return Err(Error::SYNTAX),
         }
+        Ok(())
     }
 }

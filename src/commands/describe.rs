@@ -1,12 +1,13 @@
 //! DESCRIBE: what stands under a key, without what is secret of it.
 
-use crate::command::{Arg, Command, Keys, Spec, READS};
-use crate::error::{Error, Result};
-use crate::ffi::{self, Args, Ctx, Mode};
+use crate::commands::facts::SINCE;
 use crate::keyspace::{self, Slot};
-use crate::value::{AnyEntry, Content, UsageValue};
-use apikey_engine::digest::DIGEST_BYTES;
-use apikey_engine::entry::Entry;
+use crate::values::entry::{AnyEntry, Content};
+use crate::values::usage::UsageValue;
+use apikey_engine::entry::kind::Entry;
+use apikey_engine::record::digest::DIGEST_BYTES;
+use host::command::spec::{Arg, Command, Keys, Spec, Use};
+use host::{now, Args, Ctx, Error, Lock, Reply, Result};
 
 pub struct Describe;
 
@@ -16,29 +17,32 @@ impl Command for Describe {
         alias: None,
         flags: "readonly",
         dangerous: false,
-        secret: false,
+        secrets: &[],
         arity: 2,
-        keys: Keys::One(READS),
+        keys: Keys::One(Use::READS),
         summary: c"Returns what stands under a key: its kind, times, size, tags and how many digests it has.",
         complexity: c"O(N) where N is the number of tags",
+        since: SINCE,
         tips: None,
-        args: &[Arg::key()],
+        fixed: &[Arg::key()],
+        options: &[],
     };
 
-    fn run(ctx: Ctx, args: Args) -> Result<()> {
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
-        let key = keyspace::open(ctx, name, Mode::Look);
+        let lock = ctx.lock();
+        let key = keyspace::look(ctx, name);
         let slot = key.slot();
         let description = match (slot.entry(), &slot) {
-            (Some(any), _) => Description::of_entry(any),
+            (Some(any), _) => Description::of_entry(lock, any),
             (None, Slot::Usage(value)) => Description::of_usage(value),
             (None, Slot::Empty) => {
-                ctx.reply_nil();
+                reply.nil();
                 return Ok(());
             }
             (None, _) => return Err(Error::WRONG_TYPE),
         };
-        description.reply(ctx, key.expires_at());
+        description.reply(reply, key.expires_at());
         Ok(())
     }
 }
@@ -56,7 +60,7 @@ struct Description {
 }
 
 impl Description {
-    fn of_entry(AnyEntry { entry, life, bytes }: AnyEntry) -> Self {
+    fn of_entry(lock: Lock, AnyEntry { entry, life, bytes }: AnyEntry) -> Self {
         let mut tags = Vec::with_capacity(entry.tag_count());
         entry.each_tag(&mut |tag| tags.push(tag.to_vec()));
         Self {
@@ -68,12 +72,12 @@ impl Description {
                 Content::Record(record) => record.digests().len() / DIGEST_BYTES,
                 _ => 0,
             },
-            is_live: !keyspace::is_dead(life),
+            is_live: !keyspace::is_dead(lock, life),
         }
     }
 
     fn of_usage(value: &UsageValue) -> Self {
-        let counter = value.counter.get();
+        let counter = &value.counter;
         Self {
             kind: "usage",
             stored_at: Some(counter.first_used_at()).filter(|&at| at > 0),
@@ -84,25 +88,25 @@ impl Description {
         }
     }
 
-    fn reply(&self, ctx: Ctx, expires_at: Option<i64>) {
-        let now = ffi::now();
+    fn reply(&self, reply: Reply, expires_at: Option<i64>) {
+        let now = now();
         let integer = |name: &str, number: i64| {
-            ctx.reply_bulk(name.as_bytes());
-            ctx.reply_integer(number);
+            reply.bulk(name.as_bytes());
+            reply.integer(number);
         };
-        ctx.reply_map(7);
-        ctx.reply_bulk(b"kind");
-        ctx.reply_bulk(self.kind.as_bytes());
+        reply.map(7);
+        reply.bulk(b"kind");
+        reply.bulk(self.kind.as_bytes());
         integer("ttl", expires_at.map_or(-1, |at| at.saturating_sub(now).max(0)));
-        ctx.reply_bulk(b"age");
+        reply.bulk(b"age");
         match self.stored_at {
-            Some(at) => ctx.reply_integer(now.saturating_sub(at).max(0)),
-            None => ctx.reply_nil(),
+            Some(at) => reply.integer(now.saturating_sub(at).max(0)),
+            None => reply.nil(),
         }
         integer("bytes", i64::try_from(self.bytes).unwrap_or(i64::MAX));
-        ctx.reply_bulk(b"tags");
-        ctx.reply_array(self.tags.len());
-        self.tags.iter().for_each(|tag| ctx.reply_bulk(tag));
+        reply.bulk(b"tags");
+        reply.array(self.tags.len());
+        self.tags.iter().for_each(|tag| reply.bulk(tag));
         integer("digests", i64::try_from(self.digests).unwrap_or(i64::MAX));
         integer("live", self.is_live.into());
     }

@@ -1,16 +1,14 @@
 //! HEALTH, and the same figures in INFO.
 
-use crate::command::{Command, Keys, Spec};
-use crate::config;
-use crate::error::Result;
-use crate::ffi::{self, Args, Ctx, InfoOut};
-use crate::guard;
+use crate::commands::facts::SINCE;
+use crate::settings;
 use crate::state;
-use apikey_engine::database::Totals;
-use apikey_engine::health::{self, Status};
-use apikey_engine::stats::{percent, LastMinute};
-use redis_module::raw;
-use std::ffi::{c_int, CStr};
+use apikey_engine::database::totals::Totals;
+use apikey_engine::report::health::{self, Status};
+use apikey_engine::report::stats::{percent, LastMinute};
+use host::command::spec::{Command, Keys, Spec};
+use host::{now, Args, Ctx, Info, InfoOut, Lock, Reply, Result};
+use std::ffi::CStr;
 
 pub struct Health;
 
@@ -27,43 +25,45 @@ impl Command for Health {
         alias: None,
         flags: "readonly",
         dangerous: false,
-        secret: false,
+        secrets: &[],
         arity: 1,
         keys: Keys::None,
         summary: c"Returns how the module fares, why, and the figures behind it.",
         complexity: c"O(1)",
+        since: SINCE,
         tips: Some(c"request_policy:all_shards"),
-        args: &[],
+        fixed: &[],
+        options: &[],
     };
 
-    fn run(ctx: Ctx, _: Args) -> Result<()> {
+    fn run(ctx: &mut Ctx, _: Args, reply: Reply) -> Result<()> {
         let memory = Memory::read(ctx);
-        let figures = Figures::read();
-        let (status, reasons) = figures.judge(&memory);
-        let mut reply = vec![
+        let figures = Figures::read(ctx.lock());
+        let (status, reasons) = figures.judge(ctx.lock(), &memory);
+        let mut all = vec![
             (c"status", Figure::Text(status.name().into())),
             (c"reasons", Figure::List(reasons)),
             (c"version", Figure::Text(env!("CARGO_PKG_VERSION").into())),
         ];
         let counts =
             figures.service().into_iter().chain(figures.answers()).chain(figures.contents());
-        reply.extend(counts.map(|(name, number)| (name, Figure::Number(number))));
-        reply.extend([
+        all.extend(counts.map(|(name, number)| (name, Figure::Number(number))));
+        all.extend([
             (c"used_memory", Figure::Number(memory.used)),
             (c"maxmemory", Figure::Number(memory.max)),
             (c"eviction_policy", Figure::Text(memory.policy)),
         ]);
-        reply.extend(figures.usage().map(|(name, number)| (name, Figure::Number(number))));
+        all.extend(figures.usage().map(|(name, number)| (name, Figure::Number(number))));
 
-        ctx.reply_map(reply.len());
-        for (name, figure) in reply {
-            ctx.reply_bulk(name.to_bytes());
+        reply.map(all.len());
+        for (name, figure) in all {
+            reply.bulk(name.to_bytes());
             match figure {
-                Figure::Number(number) => ctx.reply_integer(clamp(number)),
-                Figure::Text(text) => ctx.reply_bulk(text.as_bytes()),
+                Figure::Number(number) => reply.integer(clamp(number)),
+                Figure::Text(text) => reply.bulk(text.as_bytes()),
                 Figure::List(list) => {
-                    ctx.reply_array(list.len());
-                    list.iter().for_each(|text| ctx.reply_bulk(text.as_bytes()));
+                    reply.array(list.len());
+                    list.iter().for_each(|text| reply.bulk(text.as_bytes()));
                 }
             }
         }
@@ -85,7 +85,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn read(ctx: Ctx) -> Self {
+    fn read(ctx: &Ctx) -> Self {
         ctx.server_info(c"memory", |info| {
             let used = info.number(c"used_memory");
             Self {
@@ -119,14 +119,16 @@ struct Figures {
     oldest_lease_ms: u64,
     overdue_lease: bool,
     redeliveries: u64,
+    is_mute: bool,
+    unreplicated: u64,
 }
 
 type Field = (&'static CStr, u64);
 
 impl Figures {
-    fn read() -> Self {
-        let now = ffi::now();
-        state::with(|state| {
+    fn read(lock: Lock) -> Self {
+        let now = now();
+        state::with(lock, |state| {
             let stats = &state.stats;
             Self {
                 hits: stats.hits,
@@ -150,6 +152,8 @@ impl Figures {
                 }),
                 overdue_lease: state.has_overdue(now),
                 redeliveries: stats.redeliveries,
+                is_mute: state.trouble.is_mute(),
+                unreplicated: state.trouble.unreplicated(),
             }
         })
     }
@@ -158,25 +162,28 @@ impl Figures {
         percent(self.last_minute.hits, self.last_minute.misses)
     }
 
-    fn judge(&self, memory: &Memory) -> (Status, Vec<String>) {
+    fn judge(&self, lock: Lock, memory: &Memory) -> (Status, Vec<String>) {
         health::judge(&health::Figures {
-            enabled: config::ENABLED.get(),
+            enabled: settings::ENABLED.get(),
             last_minute: self.last_minute,
             hit_rate_1m: self.hit_rate_1m(),
-            min_hit_rate: config::MIN_HIT_RATE.get().unsigned_abs(),
+            min_hit_rate: settings::MIN_HIT_RATE.get().unsigned_abs(),
             used_memory: memory.counted,
             maxmemory: memory.max,
-            max_memory_percent: config::MAX_MEMORY_PERCENT.get().unsigned_abs(),
+            max_memory_percent: settings::MAX_MEMORY_PERCENT.get().unsigned_abs(),
             eviction_policy: &memory.policy,
             usage_counters: self.totals.counters,
             overdue_lease: self.overdue_lease,
+            mute_channel: self.is_mute
+                && settings::INVALIDATION_CHANNEL.with(lock, |c| !c.is_empty()),
+            unreplicated: self.unreplicated,
         })
     }
 
     fn service(&self) -> [Field; 2] {
         [
-            (c"enabled", config::ENABLED.get().into()),
-            (c"writes_enabled", config::WRITES_ENABLED.get().into()),
+            (c"enabled", settings::ENABLED.get().into()),
+            (c"writes_enabled", settings::WRITES_ENABLED.get().into()),
         ]
     }
 
@@ -223,16 +230,10 @@ impl Figures {
 }
 
 /// `INFO apikey_service`, `apikey_answers`, `apikey_contents`, `apikey_usage`.
-pub unsafe extern "C" fn info(out: *mut raw::RedisModuleInfoCtx, for_crash_report: c_int) {
-    // While the server goes down the state may be in the middle of a change.
-    if for_crash_report != 0 {
-        return;
-    }
-    guard::run("info", (), || {
-        // SAFETY: the server's argument, valid for this call.
-        let out = unsafe { InfoOut::new(out) };
-        let figures = Figures::read();
-        let section = |name: &CStr, fields: &[Field]| {
+impl Info for Health {
+    fn write(lock: Lock, out: &mut InfoOut) {
+        let figures = Figures::read(lock);
+        let mut section = |name: &CStr, fields: &[Field]| {
             if out.section(name) {
                 fields.iter().for_each(|(name, number)| out.field(name, clamp(*number)));
             }
@@ -241,5 +242,5 @@ pub unsafe extern "C" fn info(out: *mut raw::RedisModuleInfoCtx, for_crash_repor
         section(c"answers", &figures.answers());
         section(c"contents", &figures.contents());
         section(c"usage", &figures.usage());
-    });
+    }
 }

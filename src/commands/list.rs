@@ -1,21 +1,28 @@
 //! SETLIST and GETLIST: a user's keys, page by page.
 
-use super::record::{fills_are_stored, reply_miss};
-use crate::command::{Arg, Command, Keys, Spec, OVERWRITES, READS};
-use crate::config;
-use crate::error::{Error, Result};
-use crate::events;
-use crate::ffi::{self, Args, Ctx, Mode, Notify};
+use crate::commands::facts::{bad_record, SINCE};
+use crate::commands::miss::reply_miss;
+use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
-use crate::options::{self, is, set_once, Call, Fill, Options};
-use crate::state;
-use crate::value::EntryValue;
-use apikey_engine::entry::Kind;
-use apikey_engine::label::{Label, Owner};
-use apikey_engine::list::{List, Records};
-use apikey_engine::sanitise::{Limits, MAX_ID_BYTES};
+use crate::settings;
+use crate::state::{self, comes_dead, fills_are_stored};
+use crate::stream::resolved::Resolved;
+use crate::stream::send::send;
+use crate::types::entries::Lists;
+use crate::values::entry::EntryValue;
+use apikey_engine::answers::list::{List, Records};
+use apikey_engine::entry::kind::Kind;
+use apikey_engine::entry::label::{Label, Owner};
+use apikey_engine::entry::tag_names::MAX_ID_BYTES;
+use apikey_engine::record::sanitise::Limits;
+use host::changes::Class;
+use host::command::grammar::{bytes, Judged, Options};
+use host::command::spec::{Arg, Command, Keys, Spec, Use};
+use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct SetList;
+
+const FILL: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS, grammar::NAMESPACE];
 
 impl Command for SetList {
     const SPEC: Spec = Spec {
@@ -23,67 +30,66 @@ impl Command for SetList {
         alias: None,
         flags: "write deny-oom",
         dangerous: false,
-        secret: false,
+        secrets: &[],
         arity: -6,
-        keys: Keys::One(OVERWRITES),
+        keys: Keys::One(Use::OVERWRITES),
         summary: c"Stores the records of a user's API keys as one list.",
         complexity: c"O(N+M) where N is the length of the records and M the number of tags",
+        since: SINCE,
         tips: None,
-        args: &[
-            Arg::key(),
-            Arg::string(c"user_id"),
-            Arg::string(c"records"),
-            Arg::string(c"token").after(c"TOKEN"),
-            Arg::one_of(c"expiration", options::EXPIRY).optional(),
-            options::TAGS.optional(),
-            options::NAMESPACE.optional(),
-        ],
+        fixed: &[Arg::key(), Arg::string(c"user_id"), Arg::string(c"records")],
+        options: FILL,
     };
 
-    fn run(ctx: Ctx, args: Args) -> Result<()> {
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         let (Some(name), Some(user), Some(json)) = (args.get(1), args.get(2), args.get(3)) else {
             return Err(Error::SYNTAX);
         };
+        let lock = ctx.lock();
         let replayed = ctx.is_replayed();
-        let now = ffi::now();
-        let user_id = options::text(user, "user_id", MAX_ID_BYTES)?;
-        let fill = Fill::parse(args, 4, Call { now, replayed }, |_, _| Ok(false))?;
+        let now = now();
+        let user_id = bytes(user, "user_id", 1, MAX_ID_BYTES)?;
+        let options = Options::parse(FILL, args, 4, judged(ctx))?;
+        let fill = Fill::read(&options, now)?;
         let owner = Owner { namespace: fill.namespace, id: b"", user_id };
         let label = Label::new(Kind::List, &owner, &fill.tags)
             .ok_or_else(|| Error::err("the tags can't be laid out"))?;
-        let records = if replayed {
-            Records::sanitise(json.bytes(), &Limits::STORED)?
-        } else {
-            config::with_record_limits(|limits| Records::sanitise(json.bytes(), limits))?
+        let records = match replayed {
+            true => Records::sanitise(json.bytes(), &Limits::STORED),
+            false => {
+                settings::with_record_limits(lock, |limits| Records::sanitise(json.bytes(), limits))
+            }
         };
-        let list = List::new(label, records);
-        let mut key = keyspace::open(ctx, name, Mode::ReadWrite);
-        key.entry::<List>()?;
-        let late = || !state::with(|s| s.accepts_fill(&fill.token, name.bytes(), &list, now));
+        let list = List::new(label, records.map_err(bad_record)?);
+        let comes_dead = comes_dead(ctx);
+        let mut key = keyspace::write(ctx, name);
+        key.entry::<Lists>()?;
+        let late = || !state::with(lock, |s| s.accepts_fill(&fill.token, name.bytes(), &list, now));
         // What is replayed was judged where its caller was.
-        if !replayed && (!fills_are_stored() || late()) {
-            ctx.reply_nil();
+        if !replayed && (!fills_are_stored(lock) || late()) {
+            reply.nil();
             return Ok(());
         }
-        let expires_at = fill.expires_at(now, &config::LIST_TTL);
-        key.store_entry(EntryValue::new(list, events::comes_dead(ctx)), Some(expires_at), now)?;
-        if let Some(value) = key.entry::<List>()? {
-            let list = &value.entry;
-            let tags = list.label().caller_tags();
-            let rest = options::resolved(expires_at, tags, fill.namespace);
-            let mut arguments = vec![list.json().as_bytes()];
-            arguments.extend(rest.iter().map(Vec::as_slice));
-            ctx.replicate(Self::SPEC.name, &[name, user], &arguments);
-        }
+        let expires_at = fill.expiry.at(now, &settings::LIST_TTL);
+        let rest = Resolved::new(expires_at, list.label().caller_tags(), fill.namespace);
+        let json = list.json().to_owned();
+        key.store_entry::<Lists>(EntryValue::new(list, comes_dead), Some(expires_at), now)?;
         drop(key);
-        ctx.notify(Notify::Module, c"apikey.setlist", name);
-        ctx.notify(Notify::Generic, c"expire", name);
-        ctx.reply_simple(c"OK");
+        let words: Vec<&[u8]> = std::iter::once(json.as_bytes()).chain(rest.words()).collect();
+        send(ctx, Self::SPEC.name, &[name, user], &words);
+        ctx.notify(Class::Module, c"apikey.setlist", name);
+        ctx.notify(Class::Generic, c"expire", name);
+        reply.simple(c"OK");
         Ok(())
     }
 }
 
 pub struct GetList;
+
+const PAGE: &[Arg] = &[
+    Arg::integer(c"offset").between(0, i64::MAX).after(c"OFFSET").optional(),
+    Arg::integer(c"limit").between(0, i64::MAX).after(c"LIMIT").optional(),
+];
 
 impl Command for GetList {
     const SPEC: Spec = Spec {
@@ -91,52 +97,45 @@ impl Command for GetList {
         alias: None,
         flags: "readonly",
         dangerous: false,
-        secret: false,
+        secrets: &[],
         arity: -2,
-        keys: Keys::One(READS),
+        keys: Keys::One(Use::READS),
         summary: c"Returns the records of a user's API keys, or a page of them.",
         complexity: c"O(N) where N is the number of records returned",
+        since: SINCE,
         tips: None,
-        args: &[
-            Arg::key(),
-            Arg::integer(c"offset").after(c"OFFSET").optional(),
-            Arg::integer(c"limit").after(c"LIMIT").optional(),
-        ],
+        fixed: &[Arg::key()],
+        options: PAGE,
     };
 
-    fn run(ctx: Ctx, args: Args) -> Result<()> {
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
-        let mut options = Options::new(args, 2);
-        let (mut offset, mut limit) = (None, None);
-        while let Some(option) = options.next_name() {
-            let (slot, name) = match option {
-                option if is(option, "OFFSET") => (&mut offset, "OFFSET"),
-                option if is(option, "LIMIT") => (&mut limit, "LIMIT"),
-                _ => return Err(options.unknown()),
-            };
-            let value = options::integer(options.value(name)?, name, 0, i64::MAX)?;
-            set_once(slot, name, usize::try_from(value).unwrap_or(usize::MAX))?;
-        }
-        let now = ffi::now();
-        if !config::ENABLED.get() {
-            reply_miss(ctx, now);
+        let options = Options::parse(PAGE, args, 2, Judged::Here)?;
+        let size = |token| {
+            options.number(token).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+        };
+        let (offset, limit) = (size("OFFSET"), size("LIMIT"));
+        let lock = ctx.lock();
+        let now = now();
+        if !settings::ENABLED.get() {
+            reply_miss(ctx, reply, now);
             return Ok(());
         }
-        let key = keyspace::open(ctx, name, Mode::Read);
-        let Some(value) = key.live::<List>()? else {
-            state::with(|state| state.stats.count_miss(now));
-            reply_miss(ctx, now);
+        let key = keyspace::read(ctx, name);
+        let Some(value) = key.live::<Lists>()? else {
+            state::with(lock, |state| state.stats.count_miss(now));
+            reply_miss(key.ctx(), reply, now);
             return Ok(());
         };
-        state::with(|state| state.stats.count_found(now));
+        state::with(lock, |state| state.stats.count_found(now));
         let list = &value.entry;
         let page = list.page(offset.unwrap_or(0), limit.unwrap_or(usize::MAX));
-        ctx.reply_array(2);
-        ctx.reply_bulk(b"HIT");
-        ctx.reply_array(2);
-        ctx.reply_integer(i64::try_from(list.len()).unwrap_or(i64::MAX));
-        ctx.reply_array(page.len());
-        page.for_each(|json| ctx.reply_bulk(json));
+        reply.array(2);
+        reply.bulk(b"HIT");
+        reply.array(2);
+        reply.count(list.len());
+        reply.array(page.len());
+        page.for_each(|json| reply.bulk(json));
         Ok(())
     }
 }

@@ -2,32 +2,37 @@
 //!
 //! It is what ACL LOG is for commands: kept in memory alone, on each node for itself, until a restart.
 
-use crate::command::{Arg, Command, Keys, Spec};
-use crate::config;
-use crate::error::Result;
-use crate::ffi::{self, Args, Ctx, Name};
-use crate::options::{self, is};
+use crate::commands::facts::SINCE;
+use crate::grammar::read_count;
+use crate::settings::{LOG_MAX_LEN, MAX_LOG_LEN};
 use crate::state;
-use apikey_engine::refusals::{told, Entry, Refusal};
-use apikey_engine::verdict::Verdict;
+use apikey_engine::record::verdict::Verdict;
+use apikey_engine::report::refusals::{told, Entry, Refusal};
+use host::caller::Caller;
+use host::command::spec::{Arg, Command, Keys, Spec};
+use host::{now, Args, Ctx, Name, Reply, Result};
 
 /// Notes what VALIDATE has said of a key, where it is a refusal; `scope` is the one that does not hold. The
 /// caller is asked for only then.
-pub fn note(ctx: Ctx, key: Name, verdict: Verdict, scope: Option<&[u8]>, now: i64) {
-    let most = config::LOG_MAX_LEN.size();
+pub fn note(ctx: &mut Ctx, key: Name, verdict: Verdict, scope: Option<&[u8]>, now: i64) {
+    let most = LOG_MAX_LEN.size();
     if most == 0 || told(verdict).is_none() {
         return;
     }
-    let (user, client) = (ctx.user_name(), ctx.client_address());
+    let user = ctx.user();
+    let address = match ctx.caller() {
+        Caller::Connection(address) => Some(address),
+        Caller::Script | Caller::Module | Caller::Replayed => None,
+    };
     let refusal = Refusal {
         verdict,
         scope: scope.unwrap_or_default(),
         key: key.bytes(),
-        user: user.as_ref().map(|user| user.name().bytes()),
-        host: client.as_ref().map(|(host, _)| host.as_bytes()),
-        port: client.as_ref().map_or(0, |(_, port)| *port),
+        user: user.as_ref().map(host::caller::User::name),
+        host: address.as_ref().map(|address| address.host.as_bytes()),
+        port: address.as_ref().map_or(0, |address| address.port),
     };
-    state::with(|state| state.refusals.note(&refusal, now, most));
+    state::with(ctx.lock(), |state| state.refusals.note(&refusal, now, most));
 }
 
 pub struct Log;
@@ -35,57 +40,60 @@ pub struct Log;
 /// Entries that one call shows unless COUNT says otherwise, as ACL LOG.
 const DEFAULT_COUNT: i64 = 10;
 
+const COUNT: Arg = Arg::integer(c"count").between(1, MAX_LOG_LEN).after(c"COUNT");
+
+/// RESET is none of them: it stands alone.
+const OPTIONS: &[Arg] = &[COUNT.optional()];
+
 impl Command for Log {
     const SPEC: Spec = Spec {
         name: c"apikey.log",
         alias: None,
         flags: "admin",
         dangerous: true,
-        secret: false,
+        secrets: &[],
         arity: -1,
         keys: Keys::None,
         summary:
             c"Returns the latest refused validations of this node, newest first, or forgets them.",
         complexity: c"O(N) where N is the number of entries returned",
+        since: SINCE,
         tips: Some(c"request_policy:all_shards"),
-        args: &[Arg::one_of(
-            c"operation",
-            &[Arg::integer(c"count").after(c"COUNT"), Arg::word(c"reset", c"RESET")],
-        )
-        .optional()],
+        fixed: &[Arg::one_of(c"operation", &[COUNT, Arg::word(c"reset", c"RESET")]).optional()],
+        options: &[],
     };
 
-    fn run(ctx: Ctx, args: Args) -> Result<()> {
-        if args.len() == 2 && args.get(1).is_some_and(|word| is(word.bytes(), "RESET")) {
-            state::with(|state| state.refusals.trim(0));
-            ctx.reply_simple(c"OK");
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let reset = args.get(1).filter(|_| args.len() == 2);
+        if reset.is_some_and(|word| word.bytes().eq_ignore_ascii_case(b"RESET")) {
+            state::with(ctx.lock(), |state| state.refusals.trim(0));
+            reply.simple(c"OK");
             return Ok(());
         }
-        let count = options::count(args, 1, DEFAULT_COUNT, config::MAX_LOG_LEN)?;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let now = ffi::now();
-        state::with(|state| {
+        let count = read_count(OPTIONS, args, 1, DEFAULT_COUNT)?;
+        let now = now();
+        state::with(ctx.lock(), |state| {
             let log = &state.refusals;
-            ctx.reply_array(count.min(log.iter().len()));
-            log.iter().take(count).for_each(|entry| reply(ctx, entry, now));
+            reply.array(count.min(log.iter().len()));
+            log.iter().take(count).for_each(|entry| show(reply, entry, now));
         });
         Ok(())
     }
 }
 
-fn reply(ctx: Ctx, entry: &Entry, now: i64) {
+fn show(reply: Reply, entry: &Entry, now: i64) {
     let text = |name: &str, text: Option<&[u8]>| {
-        ctx.reply_bulk(name.as_bytes());
+        reply.bulk(name.as_bytes());
         match text {
-            Some(text) => ctx.reply_bulk(text),
-            None => ctx.reply_nil(),
+            Some(text) => reply.bulk(text),
+            None => reply.nil(),
         }
     };
     let number = |name: &str, number: i64| {
-        ctx.reply_bulk(name.as_bytes());
-        ctx.reply_integer(number);
+        reply.bulk(name.as_bytes());
+        reply.integer(number);
     };
-    ctx.reply_map(7);
+    reply.map(7);
     number("count", i64::try_from(entry.count).unwrap_or(i64::MAX));
     text("code", Some(entry.code.as_bytes()));
     text("reason", Some(&[entry.reason.as_bytes(), &entry.scope].concat()));

@@ -5,7 +5,7 @@ use crate::harness::server::Kind;
 use crate::harness::*;
 
 /// What is said of a tag that the user may not invalidate, by its number in the call.
-fn no_tag(number: usize) -> Reply {
+pub fn no_tag(number: usize) -> Reply {
     error(&format!(
         "NOPERM No permissions to invalidate tag {number}: it has to match a key pattern with write permission"
     ))
@@ -321,6 +321,7 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
         "APIKEY.LOG RESET",
         "APIKEY.CHECK",
         "APIKEY.APPLY k v",
+        "APIKEY.RECLAIMED k",
     ] {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();
         let told = format!("NOPERM User someone has no permissions to run the '{name}' command");
@@ -348,5 +349,40 @@ fn a_user_may_be_given_one_command_on_every_server() {
         "APIKEY.CHECK",
     ] {
         assert!(c.run(line).text().starts_with("NOPERM"), "{line}");
+    }
+}
+
+#[test]
+fn who_calls_is_not_found_out_by_a_command_that_is_refused_to_them() {
+    if !has_key_permissions() {
+        return;
+    }
+    let server = Server::start();
+    let mut admin = server.client();
+    admin.fill("k", &["a", "b", "c"]);
+    let script = "for _, tag in ipairs(ARGV) do redis.call('APIKEY.TAGINVAL', tag) end
+                  redis.call('APIKEY.TAGCARD', 'a')
+                  redis.call('APIKEY.TAGSCAN', 'a', '0')
+                  return redis.call('APIKEY.VALIDATE', KEYS[1], 'SECRET', 'wrong')";
+    for rules in [
+        "+@all -ping",
+        // What it calls, and no more.
+        "+eval +multi +exec +apikey.validate +apikey.taginval +apikey.tagcard +apikey.tagscan",
+    ] {
+        let mut c = user(&server, &format!("~* &* {rules}"));
+        admin.must("ACL LOG RESET");
+        admin.must("APIKEY.LOG RESET");
+        assert_eq!(code_of(&c.cmd(["EVAL", script, "1", "k", "x", "y", "z"])), "MISMATCH");
+        c.must("MULTI");
+        c.cmd(["EVAL", script, "1", "k", "x", "y", "z"]);
+        assert_eq!(code_of(&c.must("EXEC").items()[0]), "MISMATCH");
+        // Nothing was refused, so nothing is told, of PING or else.
+        assert_eq!(admin.must("ACL LOG"), array([]), "{rules}");
+        let log = admin.must("APIKEY.LOG");
+        assert_eq!(log.items()[0].get("username"), &bulk("someone"));
+        // What the user is refused is told.
+        assert!(c.run("PING").text().starts_with("NOPERM"));
+        let log = admin.must("ACL LOG");
+        assert_eq!((log.items().len(), log.items()[0].get("object")), (1, &bulk("ping")));
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A server that publishes to the channel `inval`, and a client that listens.
-fn start(builder: Builder) -> (Server, Client) {
+pub fn start(builder: Builder) -> (Server, Client) {
     let server = builder.setting("invalidation-channel", "inval").start();
     let listener = subscribed(&server);
     (server, listener)
@@ -21,7 +21,7 @@ fn subscribed(server: &Server) -> Client {
 }
 
 #[track_caller]
-fn next(listener: &mut Client) -> Value {
+pub fn next(listener: &mut Client) -> Value {
     let reply = listener.read().expect("a message");
     let text = match &reply {
         Reply::Push(items) | Reply::Array(items) => items[2].text(),
@@ -32,7 +32,7 @@ fn next(listener: &mut Client) -> Value {
 
 /// The next message without its run, which every message of `run` has.
 #[track_caller]
-fn next_of(listener: &mut Client, run: &str) -> Value {
+pub fn next_of(listener: &mut Client, run: &str) -> Value {
     let mut message = next(listener);
     assert_eq!(message["run"], run, "{message}");
     message.as_object_mut().expect("an object").remove("run");
@@ -40,7 +40,7 @@ fn next_of(listener: &mut Client, run: &str) -> Value {
 }
 
 /// The run of a server: a token begins with it.
-fn run_of(c: &mut Client) -> String {
+pub fn run_of(c: &mut Client) -> String {
     c.must("APIKEY.TOKEN k").text().split('-').next().unwrap_or_default().to_string()
 }
 

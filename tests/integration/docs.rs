@@ -1,9 +1,11 @@
 //! COMMAND INFO, DOCS and GETKEYS, and `ACL CAT`: what the server says of each command, compared with
-//! what the design says.
+//! what the design says, and with the page that people read.
 
 use crate::harness::server::Kind;
 use crate::harness::*;
 use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
 
 /// What a command is.
 struct Is {
@@ -42,7 +44,7 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 30] = [
+const COMMANDS: [Is; 31] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -400,6 +402,18 @@ const COMMANDS: [Is; 30] = [
         complexity: "O(N)",
     },
     Is {
+        name: "apikey.reclaimed",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::All(DELETES),
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "key:key [key:key ...]",
+        complexity: "O(N)",
+    },
+    Is {
         name: "apikey.dropped",
         alias: None,
         arity: 1,
@@ -587,6 +601,7 @@ fn command_getkeys_finds_the_keys() {
         ("APIKEY.USAGE.TAKE a b c", &["a", "b", "c"], UPDATES),
         ("APIKEY.USAGETAKE a", &["a"], UPDATES),
         ("APIKEY.APPLY k value", &["k"], OVERWRITES),
+        ("APIKEY.RECLAIMED a b", &["a", "b"], DELETES),
         ("APIKEY.USAGE.LEASED id 1 2 a id b id", &["a", "b"], UPDATES),
     ] {
         let keys: Vec<Reply> = keys.iter().map(bulk).collect();
@@ -717,4 +732,183 @@ fn the_category_apikey_has_every_command_and_operators_commands_are_dangerous() 
         assert!(categories.contains("@apikey"), "{name}: {categories:?}");
         assert_eq!(categories.contains("@dangerous"), is.dangerous, "{name}: {categories:?}");
     }
+}
+
+/// The page that has a section for each public command, headed by how it is called; commands that are
+/// told together share one: `### APIKEY.A key [COUNT n], APIKEY.B key`.
+const PAGE: &str = "docs/commands.md";
+
+/// The page's commands, in lower case, and their arguments as they stand there.
+fn sections() -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let headings = text.lines().filter_map(|line| line.strip_prefix("### APIKEY."));
+    headings
+        .flat_map(|heading| heading.split(", APIKEY."))
+        .map(|call| {
+            let (name, args) = call.split_once(' ').unwrap_or((call, ""));
+            (format!("apikey.{}", name.to_lowercase()), args.to_string())
+        })
+        .collect()
+}
+
+/// A part of how a command is called.
+#[derive(Clone, PartialEq)]
+enum Part {
+    /// A word to be given as it is, in capitals.
+    Word(String),
+    /// An argument, by its name, which is the page's own.
+    Value(String),
+    /// What may be left out.
+    Optional(Vec<Part>),
+    OneOf(Vec<Vec<Part>>),
+    /// Once or more often.
+    Repeated(Vec<Part>),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Word(word) => write!(f, "{word}"),
+            Part::Value(_) => write!(f, "_"),
+            Part::Optional(parts) => write!(f, "[{}]", form(parts)),
+            Part::OneOf(all) => {
+                let all: Vec<String> = all.iter().map(|parts| form(parts)).collect();
+                write!(f, "{}", all.join("|"))
+            }
+            Part::Repeated(parts) => write!(f, "({})+", form(parts)),
+        }
+    }
+}
+
+fn form(parts: &[Part]) -> String {
+    let all: Vec<String> = parts.iter().map(Part::to_string).collect();
+    all.join(" ")
+}
+
+fn part_of(word: &str) -> Part {
+    let name = word.split(':').next().unwrap_or_default();
+    match name.bytes().all(|b| b.is_ascii_uppercase()) {
+        true => Part::Word(name.into()),
+        false => Part::Value(name.into()),
+    }
+}
+
+/// A call from a heading, or as [`hint`] writes it, in a form that is the same for both: the names of
+/// values are left out, and what may be repeated is so in one way.
+#[track_caller]
+fn form_of(call: &str) -> String {
+    let mut spaced = call.to_string();
+    for mark in ["[", "]", "|"] {
+        spaced = spaced.replace(mark, &format!(" {mark} "));
+    }
+    form(&parse(&mut spaced.split_whitespace(), false))
+}
+
+/// Reads up to the bracket that closes, or to the end.
+#[track_caller]
+fn parse<'a>(words: &mut impl Iterator<Item = &'a str>, in_brackets: bool) -> Vec<Part> {
+    // In brackets a bar divides all that they hold; elsewhere it stands between two words.
+    let mut choices = Vec::new();
+    let mut parts = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "]" => break,
+            "[" => {
+                let inner = parse(words, true);
+                let once = match inner.split_last() {
+                    Some((Part::Repeated(last), before)) => [before, last].concat(),
+                    _ => inner.clone(),
+                };
+                if parts.ends_with(&once) {
+                    // `a b [a b ...]`; COMMAND DOCS says so of `a [a]` too, which is twice at most.
+                    parts.truncate(parts.len() - once.len());
+                    parts.push(Part::Repeated(once));
+                } else {
+                    parts.push(Part::Optional(inner));
+                }
+            }
+            "..." => match parts.pop().expect("something to repeat") {
+                Part::Optional(inner) => parts.push(Part::Optional(vec![Part::Repeated(inner)])),
+                part => parts.push(Part::Repeated(vec![part])),
+            },
+            "|" if in_brackets => choices.push(std::mem::take(&mut parts)),
+            "|" => {
+                let one = vec![parts.pop().expect("a word before the bar")];
+                let other = vec![part_of(words.next().expect("a word behind the bar"))];
+                parts.push(Part::OneOf(vec![one, other]));
+            }
+            word => parts.push(part_of(word)),
+        }
+    }
+    if choices.is_empty() {
+        return parts;
+    }
+    choices.push(parts);
+    vec![Part::OneOf(choices)]
+}
+
+#[test]
+fn the_form_of_a_call_is_the_same_however_it_is_written() {
+    for (heading, docs, expected) in [
+        ("", "", ""),
+        ("tag [tag ...]", "tag:string [tag:string ...]", "(_)+"),
+        (
+            "n k r [k r ...] T t",
+            "n:integer key:key r:string [key:key r:string ...] T t:x",
+            "_ (_ _)+ T _",
+        ),
+        (
+            "k [SCOPE s] ...",
+            "key:key [SCOPE scope:string [SCOPE scope:string ...]]",
+            "_ [(SCOPE _)+]",
+        ),
+        ("[TAGS n tag ...]", "[TAGS count:integer tag:string [tag:string ...]]", "[TAGS _ (_)+]"),
+        ("a ALLOW | DENY T t", "a:string ALLOW|DENY T t:string", "_ ALLOW|DENY T _"),
+        ("[COUNT n | RESET]", "[COUNT count:integer|RESET]", "[COUNT _|RESET]"),
+        ("[S s | D h [D h]]", "[S s:string|D d:string [D d:string ...]]", "[S _|(D _)+]"),
+        ("key [a [b]]", "key:key [a:string [b:string]]", "_ [_ [_]]"),
+    ] {
+        assert_eq!(form_of(heading), expected, "{heading}");
+        assert_eq!(form_of(docs), expected, "{docs}");
+    }
+    for (one, other) in [
+        ("k [EX s]", "k EX s"),
+        ("[NX | XX]", "[NX] [XX]"),
+        ("[NX] [EX s]", "[EX s] [NX]"),
+        ("tag [tag ...]", "tag"),
+        ("[EX s | PX ms]", "[EX s | KEEPTTL]"),
+    ] {
+        assert_ne!(form_of(one), form_of(other));
+    }
+}
+
+#[test]
+fn the_page_of_the_commands_has_each_of_them_once_and_as_the_server_tells_it() {
+    if server::kind() == Kind::Redis62 {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    let mut told = sections();
+    told.sort();
+    let mut named = Vec::new();
+    for is in &COMMANDS {
+        let docs = c.must(&format!("COMMAND DOCS {}", is.name));
+        let docs = docs.get(is.name);
+        if docs.get("summary").text().starts_with("Internal: ") {
+            continue;
+        }
+        named.push(is.name);
+        let args = match docs.names().iter().any(|field| field == "arguments") {
+            true => hint(docs.get("arguments").items()),
+            false => String::new(),
+        };
+        for (_, heading) in told.iter().filter(|(name, _)| name == is.name) {
+            assert_eq!(form_of(heading), form_of(&args), "{}: {heading}", is.name);
+        }
+    }
+    named.sort_unstable();
+    let told: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(told, named);
 }

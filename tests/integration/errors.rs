@@ -112,6 +112,7 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("setval", vec!["", " k"]),
         ("msetval", vec!["", " 1", " 1 k {} TOKEN"]),
         ("stored", vec!["", " k"]),
+        ("reclaimed", vec![""]),
         ("validate", vec![""]),
         ("token", vec!["", " k more"]),
         ("setscope", vec!["", " k i u r a ALLOW TOKEN"]),
@@ -184,6 +185,18 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.LOG COUNT 5 RESET", 3),
         ("APIKEY.LOG RESET COUNT 5", 1),
         ("APIKEY.LOG <>", 1),
+        ("APIKEY.SETABSENT new TOKEN 0 FOO", 4),
+        ("APIKEY.SETABSENT new NX TOKEN 0", 2),
+        ("APIKEY.SETABSENT new TOKEN 0 NS n: EX 5", 4),
+        ("APIKEY.SETABSENT new TOKEN 0 KEEPTTL", 4),
+        ("APIKEY.SETLIST lst u [] KEEPTTL TOKEN 0", 4),
+        ("APIKEY.SETLIST lst u [] TOKEN 0 SECRET s", 6),
+        ("APIKEY.VALIDATE rec SCOPE a TOKEN 0", 4),
+        ("APIKEY.GETLIST lst COUNT 5", 2),
+        ("APIKEY.USAGE.FLUSH COUNT 5 LIMIT 6", 3),
+        ("APIKEY.USAGE.LEASE 1000 5", 2),
+        ("APIKEY.USAGE.LEASE 1000 COUNT 5 6", 4),
+        ("APIKEY.USAGELEASE 1000 BY 5", 2),
     ] {
         t.wrong(line, &format!("ERR unknown option at argument {place}"));
     }
@@ -221,6 +234,22 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.USAGE.FLUSH COUNT 1 COUNT 1", "COUNT"),
         ("APIKEY.TAGSCAN tag 0 COUNT 1 count 1", "COUNT"),
         ("APIKEY.LOG COUNT 1 COUNT 1", "COUNT"),
+        ("APIKEY.SETABSENT new TOKEN 0 token 0", "TOKEN"),
+        ("APIKEY.SETABSENT new TOKEN 0 TAGS 1 a Tags 1 b", "TAGS"),
+        ("APIKEY.SETABSENT new PX 5 TOKEN 0 PX 5", "PX"),
+        ("APIKEY.MSETVAL 1 rec <record> TAGS 1 a TOKEN 0 tags 1 b", "TAGS"),
+        ("APIKEY.MSETVAL 1 rec <record> NS a: NS b: TOKEN 0", "NS"),
+        ("APIKEY.SETSCOPE scp i u r a ALLOW TAGS 1 a TAGS 1 a TOKEN 0", "TAGS"),
+        ("APIKEY.SETSCOPE scp i u r a ALLOW EX 5 TOKEN 0 ex 5", "EX"),
+        ("APIKEY.SETLIST lst u [] TOKEN 0 TOKEN 0", "TOKEN"),
+        ("APIKEY.SETLIST lst u [] TAGS 1 a TOKEN 0 TAGS 1 a", "TAGS"),
+        ("APIKEY.SETLIST lst u [] TOKEN 0 NS a: ns b:", "NS"),
+        ("APIKEY.SETLIST lst u [] PXAT 4102444800000 TOKEN 0 PXAT 1", "PXAT"),
+        ("APIKEY.VALIDATE rec SECRET a SCOPE x SECRET b", "SECRET"),
+        ("APIKEY.USAGEINCR use BY 1 by 1", "BY"),
+        ("APIKEY.USAGEFLUSH COUNT 1 count 2", "COUNT"),
+        ("APIKEY.USAGE.LEASE 1000 COUNT 1 COUNT 1", "COUNT"),
+        ("APIKEY.USAGELEASE 1000 count 1 COUNT 1", "COUNT"),
     ] {
         t.wrong(line, &format!("ERR {name} is given twice"));
     }
@@ -254,16 +283,31 @@ fn options_that_exclude_each_other_are_named() {
             );
         }
     }
-    for line in ["APIKEY.SETVAL rec <record> NX XX", "APIKEY.SETVAL rec <record> XX EX 5 NX"] {
-        t.wrong(line, "ERR NX and XX exclude each other");
-    }
-    for line in [
-        "APIKEY.SETVAL rec <record> SECRET a DIGEST <digest>",
-        "APIKEY.SETVAL rec <record> DIGEST <digest> SECRET a",
-        "APIKEY.VALIDATE rec SECRET a DIGEST <digest>",
-        "APIKEY.VALIDATE rec DIGEST <digest> SCOPE x SECRET a",
+    for fill in [
+        "APIKEY.SETABSENT new",
+        "APIKEY.MSETVAL 1 rec <record>",
+        "APIKEY.SETSCOPE scp i u r a ALLOW",
+        "APIKEY.SETLIST lst u []",
     ] {
-        t.wrong(line, "ERR SECRET and DIGEST exclude each other");
+        let times = times.into_iter().filter(|time| *time != "KEEPTTL");
+        for one in times.clone() {
+            for other in times.clone().filter(|other| *other != one) {
+                let name = |option: &str| option.split(' ').next().expect("a word").to_string();
+                let text = format!("ERR {} and {} exclude each other", name(one), name(other));
+                t.wrong(&format!("{fill} {one} TOKEN 0 {other}"), &text);
+            }
+        }
+    }
+    // In the order in which they were given.
+    t.wrong("APIKEY.SETVAL rec <record> NX XX", "ERR NX and XX exclude each other");
+    t.wrong("APIKEY.SETVAL rec <record> XX EX 5 NX", "ERR XX and NX exclude each other");
+    for (line, text) in [
+        ("SETVAL rec <record> SECRET a DIGEST <digest>", "SECRET and DIGEST"),
+        ("SETVAL rec <record> DIGEST <digest> SECRET a", "DIGEST and SECRET"),
+        ("VALIDATE rec SECRET a DIGEST <digest>", "SECRET and DIGEST"),
+        ("VALIDATE rec DIGEST <digest> SCOPE x SECRET a", "DIGEST and SECRET"),
+    ] {
+        t.wrong(&format!("APIKEY.{line}"), &format!("ERR {text} exclude each other"));
     }
 }
 
@@ -281,12 +325,32 @@ fn an_option_without_its_value_is_named() {
     for name in ["SECRET", "DIGEST", "SCOPE"] {
         t.wrong(&format!("APIKEY.VALIDATE rec {name}"), &format!("ERR {name} has no value"));
     }
+    for fill in ["SETABSENT new", "SETSCOPE scp i u r a DENY", "SETLIST lst u []"] {
+        for name in ["EX", "PX", "EXAT", "PXAT", "TAGS"] {
+            let line = format!("APIKEY.{fill} TOKEN 0 {name}");
+            t.wrong(&line, &format!("ERR {name} has no value"));
+        }
+        t.wrong(&format!("APIKEY.{fill} EX 5 TOKEN"), "ERR TOKEN has no value");
+    }
+    for fill in ["SETSCOPE scp i u r a DENY", "SETLIST lst u []"] {
+        t.wrong(&format!("APIKEY.{fill} TOKEN 0 NS"), "ERR NS has no value");
+    }
+    for name in ["OFFSET", "LIMIT"] {
+        t.wrong(&format!("APIKEY.GETLIST lst {name}"), &format!("ERR {name} has no value"));
+    }
+    t.wrong("APIKEY.USAGEINCR use BY", "ERR BY has no value");
     t.wrong("APIKEY.USAGE.INCR use BY", "ERR BY has no value");
-    for call in ["USAGE.FLUSH", "TAGSCAN tag 0", "LOG"] {
+    for call in
+        ["USAGE.FLUSH", "USAGEFLUSH", "USAGE.LEASE 5", "USAGELEASE 5", "TAGSCAN tag 0", "LOG"]
+    {
         t.wrong(&format!("APIKEY.{call} COUNT"), "ERR COUNT has no value");
     }
     for line in ["TAGS 1", "TAGS 2 a", "TAGS 16 a b c NX"] {
         let line = format!("APIKEY.SETVAL rec <record> {line}");
+        t.wrong(&line, "ERR TAGS has fewer tags than its count");
+    }
+    for fill in ["SETABSENT new", "MSETVAL 1 rec <record>", "SETLIST lst u []"] {
+        let line = format!("APIKEY.{fill} TOKEN 0 TAGS 3 a b");
         t.wrong(&line, "ERR TAGS has fewer tags than its count");
     }
 }
@@ -853,7 +917,12 @@ fn what_is_internal_is_refused_to_every_client() {
     t.c.must("MULTI");
     t.c.must("APIKEY.APPLY rec value");
     assert_eq!(t.c.must("EXEC"), array([error(text)]));
-    for line in ["APIKEY.KILLED 1 tag rec", "APIKEY.DROPPED", "APIKEY.STORED rec value"] {
+    for line in [
+        "APIKEY.KILLED 1 tag rec",
+        "APIKEY.DROPPED",
+        "APIKEY.RECLAIMED rec",
+        "APIKEY.STORED rec value",
+    ] {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();
         t.wrong(line, &format!("ERR {name} is internal: only for replication and loading"));
     }
@@ -968,6 +1037,7 @@ fn a_replica_refuses_what_writes() {
         "APIKEY.USAGE.NACK 11111111111111111111111111111111",
         "APIKEY.USAGE.LEASED 11111111111111111111111111111111 1 2",
         "APIKEY.APPLY rec value",
+        "APIKEY.RECLAIMED rec",
     ] {
         let words: Vec<Vec<u8>> = line.split(' ').map(word).collect();
         let reply = c.cmd(words);

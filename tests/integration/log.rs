@@ -16,7 +16,7 @@ fn entry(code: &str, key: &str, count: i64) -> (String, String, i64) {
 
 /// Where the server says that a client's connection comes from.
 #[track_caller]
-fn address(c: &mut Client) -> String {
+pub fn address(c: &mut Client) -> String {
     let id = c.must("CLIENT ID").int();
     let list = c.must("CLIENT LIST").text();
     let line = list.lines().find(|line| line.starts_with(&format!("id={id} "))).expect("a line");

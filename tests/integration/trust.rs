@@ -304,7 +304,7 @@ fn a_replica_that_starts_again_resumes_the_stream_and_learns_what_was_invalidate
 }
 
 /// A primary that distrusts what it loaded may have replicas that went on by partial resync (7.0+): they
-/// are told, before the UNLINKs come and before anything new is stored.
+/// are told, before what is reclaimed comes and before anything new is stored.
 #[test]
 fn replicas_lose_their_trust_with_their_primary() {
     if kind() == Kind::Redis62 {

@@ -6,7 +6,3 @@
 
 pub mod stored;
 pub mod value;
-
-// For src/, until its imports are moved:
-pub use {stored::*, value::*};
-// .. to here.

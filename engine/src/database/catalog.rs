@@ -29,10 +29,6 @@ pub struct Database {
     changes: u64,
     /// The name of the entry that left last: an eviction is told after the removal.
     last_removed: Vec<u8>,
-    // For src/, until it calls exchange_entry:
-    /// The item of an entry that is being replaced; see [`Database::replace`].
-    replaced: Option<Place>,
-    // .. to here.
     /// Reused for the tags of one entry.
     prints: Vec<Fingerprint>,
     /// A walk over the condemned that has begun.
@@ -82,11 +78,6 @@ impl Database {
         dead: bool,
         of: &Fingerprints,
     ) -> Option<Place> {
-        // For src/, until it calls exchange_entry:
-        if let Some(place) = self.replaced.take() {
-            return self.put_entry(name, Some(place), entry, dead, of);
-        }
-        // .. to here.
         self.put_entry(name, None, entry, dead, of)
     }
 
@@ -133,20 +124,8 @@ impl Database {
         place
     }
 
-    // For src/, until it calls exchange_entry:
-    /// The entry at `place` is about to be exchanged for another one under its name: the next
-    /// [`Database::remove_entry`] leaves its item to the next [`Database::add_entry`], so that a walk over
-    /// a tag that both carry meets the name. `None` ends that, where nothing was exchanged.
-    pub fn replace(&mut self, place: Option<Place>) {
-        self.replaced = place;
-    }
-    // .. to here.
-
     /// An entry's key has gone. The name is compared, so that nothing but its own item goes with it.
     pub fn remove_entry(&mut self, name: &[u8], place: Option<Place>, kind: Kind) {
-        // For src/, until it calls exchange_entry:
-        let place = place.filter(|_| place != self.replaced);
-        // .. to here.
         self.remove_item(name, place);
         self.last_removed.clear();
         self.last_removed.extend_from_slice(name);
@@ -459,30 +438,6 @@ mod tests {
         assert!(place.is_some());
         assert_eq!(database.totals(), Totals { absent: 1, ..Totals::default() });
     }
-
-    // For src/, until it calls exchange_entry:
-    #[test]
-    fn an_entry_that_is_replaced_keeps_its_position() {
-        let of = Fingerprints::new([1; 16]);
-        let record = |tags: &[&[u8]]| Record::absent(tags).unwrap();
-        let mut database = Database::default();
-        let (old, new) = (record(&[b"a", b"b"]), record(&[b"c", b"a"]));
-        let place = database.add_entry(b"k", &old, false, &of);
-        let other = database.add_entry(b"other", &old, false, &of);
-        database.replace(place);
-        database.remove_entry(b"k", place, Kind::Absent);
-        assert_eq!(database.add_entry(b"k", &new, false, &of), place);
-        assert_eq!([0, 1].map(|at| database.index().member(of.of(b"a"), at)), [place, other]);
-        assert_eq!((database.totals().absent, database.tag_count()), (2, 3));
-        // Once: after that, and where it comes to nothing, what goes is gone.
-        database.replace(place);
-        database.replace(None);
-        database.remove_entry(b"k", place, Kind::Absent);
-        database.remove_entry(b"other", other, Kind::Absent);
-        assert!(database.index().is_empty());
-        assert_eq!(database.totals(), Totals::default());
-    }
-    // .. to here.
 
     #[test]
     fn a_batch_is_open_from_its_first_line_to_its_last() {

@@ -7,7 +7,3 @@
 pub mod catalog;
 pub mod items;
 pub mod totals;
-
-// For src/, until its imports are moved:
-pub use {catalog::*, items::*, totals::*};
-// .. to here.

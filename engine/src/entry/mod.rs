@@ -8,7 +8,3 @@
 pub mod kind;
 pub mod label;
 pub mod tag_names;
-
-// For src/, until its imports are moved:
-pub use kind::{Entry, Kind};
-// .. to here.

@@ -15,7 +15,3 @@ pub mod sanitise;
 pub mod scope;
 pub mod values;
 pub mod verdict;
-
-// For src/, until its imports are moved:
-pub use layout::Record;
-// .. to here.

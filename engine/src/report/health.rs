@@ -19,6 +19,10 @@ pub struct Figures<'a> {
     pub usage_counters: u64,
     /// Whether a batch of usage counts waits to be given out again.
     pub overdue_lease: bool,
+    /// Whether the channel that is to be told of invalidations can't be.
+    pub mute_channel: bool,
+    /// Changes that replicas and the AOF lack.
+    pub unreplicated: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +88,15 @@ pub fn judge(figures: &Figures) -> (Status, Vec<String>) {
     if f.overdue_lease {
         because(Status::Degraded, "a lease of usage counts is overdue".into());
     }
+    if f.mute_channel {
+        because(
+            Status::Degraded,
+            "PUBLISH can't be called, so invalidation-channel is told nothing".into(),
+        );
+    }
+    if f.unreplicated > 0 {
+        because(Status::Degraded, format!("{} changes could not be replicated", f.unreplicated));
+    }
     (status, reasons)
 }
 
@@ -102,6 +115,8 @@ mod tests {
         eviction_policy: "volatile-lru",
         usage_counters: 3,
         overdue_lease: false,
+        mute_channel: false,
+        unreplicated: 0,
     };
 
     #[test]
@@ -140,6 +155,14 @@ mod tests {
         assert_eq!(
             said(Figures { overdue_lease: true, ..WELL }),
             ("degraded", "a lease of usage counts is overdue".into())
+        );
+        assert_eq!(
+            said(Figures { mute_channel: true, ..WELL }),
+            ("degraded", "PUBLISH can't be called, so invalidation-channel is told nothing".into())
+        );
+        assert_eq!(
+            said(Figures { unreplicated: 3, ..WELL }),
+            ("degraded", "3 changes could not be replicated".into())
         );
     }
 }

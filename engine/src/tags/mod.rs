@@ -14,7 +14,3 @@ pub mod index;
 mod item;
 pub mod segments;
 pub mod walk;
-
-// For src/, until its imports are moved:
-pub use crate::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
-// .. to here.

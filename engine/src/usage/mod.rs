@@ -8,7 +8,3 @@ pub mod batches;
 pub mod counter;
 pub mod id;
 pub mod lease;
-
-// For src/, until its imports are moved:
-pub use counter::Counter;
-// .. to here.

@@ -1,0 +1,100 @@
+//! KILLED, DROPPED and RECLAIMED: entries that died, or were taken away.
+
+use crate::commands::facts::SINCE;
+use crate::commands::tags::taginval;
+use crate::keyspace;
+use crate::state;
+use crate::stream::{dropped, killed, reclaimed, send::must_be_replayed};
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
+use host::{Args, Ctx, Reply, Result};
+
+pub struct Killed;
+
+impl Command for Killed {
+    const SPEC: Spec = Spec {
+        name: killed::NAME,
+        alias: None,
+        flags: "write",
+        dangerous: true,
+        secrets: &[],
+        arity: -3,
+        keys: Keys::None,
+        summary: c"Internal: tags that a primary has invalidated, and the keys that it removed with them. Refused from clients.",
+        complexity: c"O(N) where N is the number of tags and keys",
+        since: SINCE,
+        tips: None,
+        fixed: &[
+            Arg::integer(c"numtags"),
+            Arg::string(c"tag").repeated(Repeat::Value),
+            Arg::string(c"key").optional().repeated(Repeat::Value),
+        ],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        let (tags, keys) = killed::read(args)?;
+        taginval::replay(ctx, &tags, keys);
+        ctx.replicate_verbatim();
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
+pub struct Dropped;
+
+impl Command for Dropped {
+    const SPEC: Spec = Spec {
+        name: dropped::NAME,
+        alias: None,
+        flags: "write",
+        dangerous: true,
+        secrets: &[],
+        arity: 1,
+        keys: Keys::None,
+        summary: c"Internal: kills all entries of all databases, which a primary no longer trusts. Refused from clients.",
+        complexity: c"O(1)",
+        since: SINCE,
+        tips: None,
+        fixed: &[],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, _: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        state::with(ctx.lock(), state::State::begin_era);
+        ctx.replicate_verbatim();
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
+pub struct Reclaimed;
+
+impl Command for Reclaimed {
+    const SPEC: Spec = Spec {
+        name: reclaimed::NAME,
+        alias: None,
+        flags: "write",
+        dangerous: true,
+        secrets: &[],
+        arity: -2,
+        keys: Keys::All(Use::DELETES),
+        summary: c"Internal: dead entries that a primary has taken away. Refused from clients.",
+        complexity: c"O(N) where N is the number of keys",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::key().repeated(Repeat::Value)],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        for key in reclaimed::read(args) {
+            keyspace::unlink_entry(ctx, key);
+        }
+        ctx.replicate_verbatim();
+        reply.simple(c"OK");
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! The internal commands, by which replicas and a loaded AOF do what a primary has done
+//! ([`crate::stream`]). Refused from clients.
+
+pub mod died;
+pub mod leased;
+pub mod stored;

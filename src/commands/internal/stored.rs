@@ -1,0 +1,101 @@
+//! STORED and APPLY: values that were stored.
+
+use crate::commands::facts::SINCE;
+use crate::commands::record::store;
+use crate::keyspace::{self, OpenKey, Slot};
+use crate::state::comes_dead;
+use crate::stream::{apply, send::must_be_replayed, stored};
+use crate::types::entries::{Lists, Records, Scopes};
+use crate::values::entry::{of_record, EntryValue};
+use apikey_engine::codec::value::Value;
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
+use host::{now, Args, Ctx, Error, KeyMut, Name, Reply, Result};
+
+pub struct Stored;
+
+impl Command for Stored {
+    const SPEC: Spec = Spec {
+        name: stored::NAME,
+        alias: None,
+        flags: "write",
+        dangerous: true,
+        secrets: &[],
+        arity: -3,
+        keys: Keys::EverySecond(1, Use::OVERWRITES),
+        summary:
+            c"Internal: values that a primary has stored, with their expiry. Refused from clients.",
+        complexity: c"O(N) where N is the length of the values",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::block(c"entry", &[Arg::key(), Arg::string(c"value")]).repeated(Repeat::Value)],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        for (name, expires_at, value) in stored::read(args)? {
+            put(ctx, name, value, |_| expires_at)?;
+            store::notify(ctx, name, expires_at.is_some());
+        }
+        ctx.replicate_verbatim();
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
+pub struct Apply;
+
+impl Command for Apply {
+    const SPEC: Spec = Spec {
+        name: apply::NAME,
+        alias: None,
+        flags: "write",
+        dangerous: true,
+        secrets: &[],
+        arity: 3,
+        keys: Keys::One(Use::OVERWRITES),
+        summary: c"Internal: stores a value from an AOF or a primary. Refused from clients.",
+        complexity: c"O(N) where N is the length of the value",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::key(), Arg::string(c"value")],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        let (name, value) = apply::read(args)?;
+        put(ctx, name, value, |key| key.expires_at())?;
+        ctx.replicate_verbatim();
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
+/// Stores a value that was judged elsewhere, in place of what stands under the name.
+fn put(
+    ctx: &mut Ctx,
+    name: Name,
+    value: Value,
+    expiry: impl for<'k> FnOnce(&OpenKey<'k, KeyMut<'k>>) -> Option<i64>,
+) -> Result<()> {
+    let come = comes_dead(ctx);
+    let now = now();
+    let mut key = keyspace::write(ctx, name);
+    if matches!(key.slot(), Slot::Foreign) {
+        return Err(Error::WRONG_TYPE);
+    }
+    let at = expiry(&key);
+    match value {
+        Value::Record { record, dead } => {
+            key.store_entry::<Records>(of_record(&record, dead || come), at, now)
+        }
+        Value::Scopes { decisions, dead } => {
+            key.store_entry::<Scopes>(EntryValue::new(decisions, dead || come), at, now)
+        }
+        Value::List { list, dead } => {
+            key.store_entry::<Lists>(EntryValue::new(list, dead || come), at, now)
+        }
+        Value::Usage(counter, leases) => key.store_usage(counter, leases, at),
+    }
+}

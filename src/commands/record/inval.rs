@@ -1,0 +1,42 @@
+//! INVAL: removes entries by key.
+
+use crate::commands::facts::SINCE;
+use crate::invalidation;
+use crate::keyspace::{self, Removed};
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
+use host::{Args, Ctx, Name, Reply, Result};
+
+pub struct Inval;
+
+impl Command for Inval {
+    const SPEC: Spec = Spec {
+        name: c"apikey.inval",
+        alias: None,
+        flags: "write",
+        dangerous: false,
+        secrets: &[],
+        arity: -2,
+        keys: Keys::All(Use::DELETES),
+        summary: c"Removes entries by key, and refuses fills of these keys that began before.",
+        complexity: c"O(N) where N is the number of keys",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::key().repeated(Repeat::Value)],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let names: Vec<Name> = args.from(1).collect();
+        for &name in &names {
+            keyspace::look(ctx, name).live_entry()?;
+        }
+        ctx.replicate_verbatim();
+        invalidation::of_keys(ctx, &names);
+        let killed = names
+            .iter()
+            .filter(|&&name| keyspace::unlink_entry(ctx, name) == Removed::Live)
+            .count();
+        reply.count(killed);
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! SETABSENT: the knowledge that there is no such API key.
+
+use super::store;
+use crate::commands::facts::SINCE;
+use crate::grammar::{self, judged, Fill};
+use crate::keyspace;
+use crate::settings;
+use crate::state::{self, comes_dead, fills_are_stored};
+use crate::stream::{resolved::Resolved, send::send};
+use crate::types::entries::Records;
+use crate::values::entry::of_record;
+use apikey_engine::record::layout::Record;
+use host::changes::Class;
+use host::command::grammar::Options;
+use host::command::spec::{Arg, Command, Keys, Spec, Use};
+use host::{now, Args, Ctx, Error, Reply, Result};
+
+pub struct SetAbsent;
+
+/// Without NS: there is no automatic tag that it could stand before.
+const OPTIONS: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS];
+
+impl Command for SetAbsent {
+    const SPEC: Spec = Spec {
+        name: c"apikey.setabsent",
+        alias: None,
+        flags: "write deny-oom",
+        dangerous: false,
+        secrets: &[],
+        arity: -4,
+        keys: Keys::One(Use::OVERWRITES),
+        summary:
+            c"Stores that the database has no such API key, unless the key holds a live record.",
+        complexity: c"O(N) where N is the number of tags",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::key()],
+        options: OPTIONS,
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
+        let lock = ctx.lock();
+        let replayed = ctx.is_replayed();
+        let now = now();
+        let options = Options::parse(OPTIONS, args, 2, judged(ctx))?;
+        let fill = Fill::read(&options, now)?;
+        let record =
+            Record::absent(&fill.tags).ok_or_else(|| Error::err("the tags can't be laid out"))?;
+        let comes_dead = comes_dead(ctx);
+        let mut key = keyspace::write(ctx, name);
+        let covers = store::exists(&key)?;
+        let late =
+            || !state::with(lock, |s| s.accepts_fill(&fill.token, name.bytes(), &record, now));
+        // What is replayed was judged where its caller was.
+        if !replayed && (!fills_are_stored(lock) || covers || late()) {
+            reply.nil();
+            return Ok(());
+        }
+        let expires_at = fill.expiry.at(now, &settings::ABSENT_TTL);
+        key.store_entry::<Records>(of_record(&record, comes_dead), Some(expires_at), now)?;
+        drop(key);
+        let rest = Resolved::new(expires_at, record.caller_tags(), b"");
+        let rest: Vec<&[u8]> = rest.words().collect();
+        send(ctx, Self::SPEC.name, &[name], &rest);
+        ctx.notify(Class::Module, c"apikey.setabsent", name);
+        ctx.notify(Class::Generic, c"expire", name);
+        reply.simple(c"OK");
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! TOKEN: a token for a fill that did not begin with a miss.
+
+use crate::commands::facts::SINCE;
+use crate::commands::miss::token;
+use host::command::spec::{Arg, Command, Keys, Spec, Use};
+use host::{now, Args, Ctx, Reply, Result};
+
+pub struct TokenOf;
+
+impl Command for TokenOf {
+    const SPEC: Spec = Spec {
+        name: c"apikey.token",
+        alias: None,
+        flags: "readonly fast",
+        dangerous: false,
+        secrets: &[],
+        arity: 2,
+        keys: Keys::One(Use::READS),
+        summary: c"Returns a token for a fill that did not begin with a miss.",
+        complexity: c"O(1)",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::key()],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, _: Args, reply: Reply) -> Result<()> {
+        // The key is there for the cluster: a token is its node's, whatever the key holds.
+        reply.bulk(token(ctx, now()).text().as_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! VALIDATE: verifies an API key.
+
+use crate::commands::facts::SINCE;
+use crate::commands::log;
+use crate::commands::miss::{reply_code, reply_miss, token};
+use crate::grammar::{self, digests};
+use crate::keyspace;
+use crate::settings;
+use crate::state;
+use crate::types::entries::Records;
+use crate::values::entry;
+use apikey_engine::record::scope::MAX_SCOPE_BYTES;
+use apikey_engine::record::verdict::{judge, Verdict};
+use apikey_engine::report::refusals::told;
+use host::command::grammar::{Judged, Options};
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
+use host::{now, Args, Ctx, Error, Name, Reply, Result};
+
+pub struct Validate;
+
+/// The most scopes that one call may request.
+const MAX_REQUESTS: usize = 64;
+
+const OPTIONS: &[Arg] = &[
+    grammar::PROOF,
+    Arg::bytes(c"scope", 1, MAX_SCOPE_BYTES)
+        .after(c"SCOPE")
+        .optional()
+        .repeated(Repeat::WithToken(MAX_REQUESTS)),
+];
+
+impl Command for Validate {
+    const SPEC: Spec = Spec {
+        name: c"apikey.validate",
+        alias: None,
+        flags: "readonly fast",
+        dangerous: false,
+        secrets: grammar::SECRETS,
+        arity: -2,
+        keys: Keys::One(Use::READS),
+        summary: c"Verifies an API key: its secret, state, expiry and scopes. Give the digest of the secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",
+        complexity: c"O(N*M) where N is the number of scopes requested and M that of the record",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::key()],
+        options: OPTIONS,
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
+        let options = Options::parse(OPTIONS, args, 2, Judged::Here)?;
+        let digest = digests(&options).next().transpose()?;
+        let requests = || options.values("SCOPE").map(Name::bytes);
+
+        let lock = ctx.lock();
+        let now = now();
+        if !settings::ENABLED.get() {
+            reply_miss(ctx, reply, now);
+            return Ok(());
+        }
+        let key = keyspace::read(ctx, name);
+        let Some(value) = key.live::<Records>()? else {
+            state::with(lock, |state| state.stats.count_miss(now));
+            reply_miss(key.ctx(), reply, now);
+            return Ok(());
+        };
+        let record = &entry::record(value);
+        let verdict = judge(record, digest.as_ref(), requests(), now);
+        state::with(lock, |state| state.stats.count_hit(verdict, now));
+        if let Some((code, _)) = told(verdict) {
+            let scope = match verdict {
+                Verdict::Forbidden(number) => requests().nth(number),
+                _ => None,
+            };
+            drop(key);
+            log::note(ctx, name, verdict, scope, now);
+            reply_code(reply, code, scope);
+        } else if verdict == Verdict::Valid {
+            state::with_json(lock, record, |json| reply_code(reply, "VALID", Some(json)));
+        } else {
+            reply.array(3);
+            reply.bulk(b"UNVERIFIED");
+            state::with_json(lock, record, |json| reply.bulk(json));
+            reply.bulk(token(key.ctx(), now).text().as_bytes());
+        }
+        Ok(())
+    }
+}

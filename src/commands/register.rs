@@ -1,0 +1,53 @@
+//! All commands, as the server is told of them.
+
+use super::check::Check;
+#[cfg(debug_assertions)]
+use super::debug::Debug;
+use super::describe::Describe;
+use super::health::Health;
+use super::internal::{died, leased, stored};
+use super::list::{GetList, SetList};
+use super::log::Log;
+use super::record::{inval, msetval, setabsent, setval, token, validate};
+use super::scopes::{CheckScope, SetScope};
+use super::tags::{of, taginval, tagscan};
+use super::usage::{flush, get, incr, lease, settle, take};
+use host::{Loading, Result};
+
+pub fn register(loading: &mut Loading) -> Result<()> {
+    loading.category(c"apikey")?;
+    loading.command::<setval::SetVal>()?;
+    loading.command::<setabsent::SetAbsent>()?;
+    loading.command::<msetval::MSetVal>()?;
+    loading.command::<validate::Validate>()?;
+    loading.command::<SetScope>()?;
+    loading.command::<CheckScope>()?;
+    loading.command::<SetList>()?;
+    loading.command::<GetList>()?;
+    loading.command::<token::TokenOf>()?;
+    loading.command::<inval::Inval>()?;
+    loading.command::<taginval::TagInval>()?;
+    loading.command::<of::Tags>()?;
+    loading.command::<tagscan::TagCard>()?;
+    loading.command::<tagscan::TagScan>()?;
+    loading.command::<Describe>()?;
+    loading.command::<incr::Incr>()?;
+    loading.command::<get::Get>()?;
+    loading.command::<take::Take>()?;
+    loading.command::<flush::Flush>()?;
+    loading.command::<lease::Lease>()?;
+    loading.command::<settle::Ack>()?;
+    loading.command::<settle::Nack>()?;
+    loading.command::<Health>()?;
+    loading.command::<Log>()?;
+    loading.command::<Check>()?;
+    loading.command::<stored::Stored>()?;
+    loading.command::<stored::Apply>()?;
+    loading.command::<died::Killed>()?;
+    loading.command::<died::Dropped>()?;
+    loading.command::<died::Reclaimed>()?;
+    loading.command::<leased::Leased>()?;
+    #[cfg(debug_assertions)]
+    loading.command::<Debug>()?;
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! TAGCARD and TAGSCAN: how many entries carry a tag, and which.
+//!
+//! Both look at the index of the selected database, where the list of a tag has those that it has
+//! condemned at its beginning. What is dead for another reason, and waits for reclaim, stands among the
+//! others: TAGCARD counts it, and TAGSCAN, which looks at each key, leaves it out.
+
+use super::access;
+use crate::commands::facts::SINCE;
+use crate::grammar::{self, read_count};
+use crate::keyspace;
+use crate::state;
+use apikey_engine::tags::fingerprint::Fingerprint;
+use host::caller::Access;
+use host::command::spec::{Arg, Command, Keys, Spec};
+use host::{Args, Ctx, Error, Name, Reply, Result, Text};
+
+pub struct TagCard;
+
+impl Command for TagCard {
+    const SPEC: Spec = Spec {
+        name: c"apikey.tagcard",
+        alias: None,
+        flags: "readonly fast",
+        dangerous: false,
+        secrets: &[],
+        arity: 2,
+        keys: Keys::None,
+        summary: c"Returns how many entries of the selected database carry a tag.",
+        complexity: c"O(1)",
+        since: SINCE,
+        tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
+        fixed: &[Arg::string(c"tag")],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let tag = readable_tag(ctx, args)?;
+        let database = ctx.database();
+        reply.count(state::with(ctx.lock(), |state| state.uncondemned(database, tag)).len());
+        Ok(())
+    }
+}
+
+/// The first argument: a tag whose name the caller may read keys of.
+fn readable_tag(ctx: &mut Ctx, args: Args) -> Result<Fingerprint> {
+    let Some(tag) = args.get(1) else { return Err(Error::SYNTAX) };
+    let name = grammar::tag(tag, "tag")?;
+    access::check(ctx, Access::Read, &[tag])?;
+    Ok(state::with(ctx.lock(), |state| state.fingerprints.of(name)))
+}
+
+pub struct TagScan;
+
+/// Entries that one call looks at unless COUNT says otherwise, as SCAN, and at most.
+const DEFAULT_COUNT: i64 = 10;
+const MAX_COUNT: i64 = 10_000;
+
+const OPTIONS: &[Arg] = &[grammar::count(MAX_COUNT)];
+
+impl Command for TagScan {
+    const SPEC: Spec = Spec {
+        name: c"apikey.tagscan",
+        alias: None,
+        flags: "readonly",
+        dangerous: false,
+        secrets: &[],
+        arity: -3,
+        keys: Keys::None,
+        summary: c"Returns some of the entries of the selected database that carry a tag, and the cursor for the next call; 0 begins, and is the end.",
+        complexity: c"O(N) where N is the COUNT of entries to look at",
+        since: SINCE,
+        tips: Some(c"request_policy:special"),
+        fixed: &[Arg::string(c"tag"), Arg::integer(c"cursor")],
+        options: OPTIONS,
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let Some(cursor) = args.get(2) else { return Err(Error::SYNTAX) };
+        let cursor = parse_cursor(cursor)?;
+        let count = read_count(OPTIONS, args, 3, DEFAULT_COUNT)?;
+        let tag = readable_tag(ctx, args)?;
+        let (lock, database) = (ctx.lock(), ctx.database());
+        let (positions, next) =
+            state::with(lock, |state| state.walk_step(database, tag, cursor, count));
+        let mut found = Vec::new();
+        // From the last on: one that has expired leaves as it is opened, and the list's last member,
+        // which was looked at, takes its position.
+        for position in positions.rev() {
+            let name = state::with(lock, |state| {
+                state.member_name(database, tag, position).map(Text::new)
+            });
+            let Some(name) = name else { continue };
+            let key = keyspace::look(ctx, name.name());
+            let is_live = matches!(key.live_entry(), Ok(Some(_)));
+            drop(key);
+            if is_live {
+                found.push(name);
+            }
+        }
+        reply.array(2);
+        reply.bulk(next.to_string().as_bytes());
+        reply.array(found.len());
+        found.iter().for_each(|name| reply.bulk(name.name().bytes()));
+        Ok(())
+    }
+}
+
+fn parse_cursor(value: Name) -> Result<u64> {
+    let text = std::str::from_utf8(value.bytes()).unwrap_or_default();
+    let is_written_so = |cursor: &u64| cursor.to_string() == text;
+    text.parse().ok().filter(is_written_so).ok_or_else(|| Error::between("cursor", 0, u64::MAX))
+}

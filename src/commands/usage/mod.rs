@@ -1,0 +1,9 @@
+//! Usage counters: counted, read, taken, handed over by leases.
+
+pub mod flush;
+pub mod get;
+pub mod incr;
+pub mod lease;
+pub mod members;
+pub mod settle;
+pub mod take;

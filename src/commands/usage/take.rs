@@ -1,0 +1,50 @@
+//! USAGE.TAKE: gets counts and resets them.
+
+use crate::commands::facts::SINCE;
+use crate::keyspace;
+use host::changes::Class;
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
+use host::{Args, Ctx, Name, Reply, Result};
+
+pub struct Take;
+
+impl Command for Take {
+    const SPEC: Spec = Spec {
+        name: c"apikey.usage.take",
+        alias: Some(c"apikey.usagetake"),
+        flags: "write",
+        dangerous: false,
+        secrets: &[],
+        arity: -2,
+        keys: Keys::All(Use::UPDATES),
+        summary: c"Returns the pending counts of API keys and resets them.",
+        complexity: c"O(N) where N is the number of keys",
+        since: SINCE,
+        tips: None,
+        fixed: &[Arg::key().repeated(Repeat::Value)],
+        options: &[],
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        for name in args.from(1) {
+            keyspace::read(ctx, name).usage()?;
+        }
+        let counts: Vec<i64> = args.from(1).map(|name| take(ctx, name)).collect();
+        if counts.iter().any(|&count| count > 0) {
+            ctx.replicate_verbatim();
+        }
+        reply.array(counts.len());
+        counts.iter().for_each(|&count| reply.integer(count));
+        Ok(())
+    }
+}
+
+/// Takes what is pending under a name; 0 where there is no counter.
+pub fn take(ctx: &mut Ctx, name: Name) -> i64 {
+    let taken = keyspace::write(ctx, name).count(|counter| Ok(counter.take()));
+    let count = taken.ok().flatten().unwrap_or(0);
+    if count > 0 {
+        ctx.notify(Class::Module, Take::SPEC.name, name);
+    }
+    count
+}

@@ -1,0 +1,179 @@
+//! The options that commands share, and what is made of them.
+
+use crate::settings;
+use apikey_engine::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+use apikey_engine::invalidation::fence::Token;
+use apikey_engine::record::digest::{self, Digest, MAX_SECRET_BYTES};
+use host::command::grammar::{bytes, Judged, Options};
+use host::command::spec::{Arg, Repeat};
+use host::settings::Number;
+use host::{Args, Ctx, Error, Name, Result};
+
+/// A word before a secret, which is kept out of MONITOR and SLOWLOG wherever it stands.
+pub const SECRETS: &[&str] = &["SECRET"];
+
+/// The most seconds that a time may have (the year 5138), and milliseconds.
+const MAX_SECONDS: i64 = 100_000_000_000;
+const MAX_MILLISECONDS: i64 = MAX_SECONDS * 1000;
+
+/// When an entry is to expire.
+pub const EXPIRY: Arg = Arg::one_of(c"expiration", EXPIRY_OR_KEEP.split_at(4).0).optional();
+
+/// The same, or when what it replaces would have.
+pub const EXPIRY_OR_KEEPTTL: Arg = Arg::one_of(c"expiration", EXPIRY_OR_KEEP).optional();
+
+const EXPIRY_OR_KEEP: &[Arg] = &[
+    Arg::integer(c"seconds").between(1, MAX_SECONDS).after(c"EX"),
+    Arg::integer(c"milliseconds").between(1, MAX_MILLISECONDS).after(c"PX"),
+    Arg::unix_time(c"unix-time-seconds").between(1, MAX_SECONDS).after(c"EXAT"),
+    // What a primary has resolved from EX may be later than what a client may give.
+    Arg::unix_time(c"unix-time-milliseconds")
+        .between(1, i64::MAX)
+        .at_most("the latest time", || MAX_MILLISECONDS)
+        .after(c"PXAT"),
+    Arg::word(c"keepttl", c"KEEPTTL"),
+];
+
+/// `SECRET s` or `DIGEST hex`, so often.
+const fn digest_arg(repeat: Repeat) -> Arg {
+    Arg::string(c"digest").after(c"DIGEST").repeated(repeat)
+}
+
+const SECRET: Arg = Arg::bytes(c"secret", 1, MAX_SECRET_BYTES).after(c"SECRET");
+
+/// `SECRET s`, or `DIGEST hex`.
+pub const PROOF: Arg = Arg::one_of(c"proof", &[SECRET, digest_arg(Repeat::No)]).optional();
+
+/// `SECRET s`, or `DIGEST hex` once or twice.
+pub const PROOFS: Arg =
+    Arg::one_of(c"proof", &[SECRET, digest_arg(Repeat::WithToken(2))]).optional();
+
+/// `TAGS n tag...`.
+pub const TAGS: Arg = Arg::block(
+    c"tags",
+    &[
+        Arg::integer(c"count")
+            .between(1, MAX_CALLER_TAGS as i64)
+            .at_most("apikey.max-tags", || settings::MAX_TAGS.get())
+            .after(c"TAGS"),
+        Arg::bytes(c"tag", 1, MAX_TAG_BYTES).repeated(Repeat::Value),
+    ],
+)
+.optional();
+
+/// `NS ns`.
+pub const NAMESPACE: Arg = Arg::bytes(c"namespace", 1, MAX_NAMESPACE_BYTES).after(c"NS").optional();
+
+/// `TOKEN t`, which a reader has to give.
+pub const TOKEN: Arg = Arg::checked(
+    c"token",
+    |text| Token::parse(text).is_ok(),
+    "be one that a MISS or apikey.token gave",
+)
+.after(c"TOKEN")
+.because("what a reader did not find may have come since it looked");
+
+/// `NX`.
+pub const NX: Arg = Arg::word(c"nx", c"NX").optional();
+
+/// `COUNT n`, of so many at most.
+pub const fn count(most: i64) -> Arg {
+    Arg::integer(c"count").between(1, most).after(c"COUNT").optional()
+}
+
+/// Where the running call is judged.
+pub fn judged(ctx: &Ctx) -> Judged {
+    match ctx.is_replayed() {
+        true => Judged::Elsewhere,
+        false => Judged::Here,
+    }
+}
+
+/// Reads `COUNT n` from a position on.
+pub fn read_count(
+    options: &'static [Arg],
+    args: Args,
+    position: usize,
+    default: i64,
+) -> Result<usize> {
+    let options = Options::parse(options, args, position, Judged::Here)?;
+    let count = options.number("COUNT").unwrap_or(default);
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// One tag.
+pub fn tag<'a>(value: Name<'a>, name: &str) -> Result<&'a [u8]> {
+    bytes(value, name, 1, MAX_TAG_BYTES)
+}
+
+/// When an entry is to expire, as its options say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Expiry {
+    /// As the settings say.
+    Default,
+    /// When what it replaces would have.
+    Keep,
+    /// At this time, in epoch milliseconds.
+    At(i64),
+}
+
+impl Expiry {
+    /// From the options [`EXPIRY_OR_KEEP`].
+    pub fn read(options: &Options, now: i64) -> Self {
+        if let Some(seconds) = options.number("EX") {
+            Self::At(now.saturating_add(seconds * 1000))
+        } else if let Some(ms) = options.number("PX") {
+            Self::At(now.saturating_add(ms))
+        } else if let Some(seconds) = options.number("EXAT") {
+            Self::At(seconds * 1000)
+        } else if let Some(ms) = options.number("PXAT") {
+            Self::At(ms)
+        } else if options.has("KEEPTTL") {
+            Self::Keep
+        } else {
+            Self::Default
+        }
+    }
+
+    /// The time, where nothing is kept; `ttl` is the default.
+    pub fn at(self, now: i64, ttl: &Number) -> i64 {
+        match self {
+            Self::At(time) => time,
+            Self::Keep | Self::Default => now.saturating_add(ttl.get() * 1000),
+        }
+    }
+}
+
+/// The digests that SECRET and DIGEST give, at most two.
+pub fn digests<'o>(options: &'o Options) -> impl Iterator<Item = Result<Digest>> + 'o {
+    let secret = options.value("SECRET").map(|secret| Ok(digest::of_secret(secret.bytes())));
+    let given = options.values("DIGEST").map(|hex| {
+        digest::from_hex(hex.bytes()).ok_or_else(|| Error::err("DIGEST must be 64 hex digits"))
+    });
+    secret.into_iter().chain(given)
+}
+
+/// The token that TOKEN gives.
+pub fn token(options: &Options) -> Option<Token> {
+    Token::parse(options.value("TOKEN")?.bytes()).ok()
+}
+
+/// What the options of a fill say that has to name its token.
+pub struct Fill<'a> {
+    pub token: Token,
+    pub expiry: Expiry,
+    pub tags: Vec<&'a [u8]>,
+    /// Empty where none was given.
+    pub namespace: &'a [u8],
+}
+
+impl<'a> Fill<'a> {
+    pub fn read(options: &Options<'a>, now: i64) -> Result<Self> {
+        Ok(Self {
+            token: token(options).ok_or(Error::SYNTAX)?,
+            expiry: Expiry::read(options, now),
+            tags: options.list("TAGS").map(Name::bytes).collect(),
+            namespace: options.value("NS").map_or(&[], Name::bytes),
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! What replicas and the AOF get: each word of it, how it is written and how it is read.
+//!
+//! It is resolved: absolute times, digests for secrets, every default spelled out, and what was decided in
+//! place of what was asked. Where a public command can say that, it is one ([`resolved`]); for what it can't
+//! there are internal commands, which are refused unless they come by replication or loading:
+//!
+//! | word | says |
+//! | --- | --- |
+//! | [`stored`] | records that were stored, as they are laid out, with their expiry |
+//! | [`apply`] | a value as it is, with the expiry that its key has: the first count of a counter, and every value of an AOF that is rewritten |
+//! | [`killed`] | tags that were invalidated, and the keys that were removed with them |
+//! | [`dropped`] | all entries of all databases died |
+//! | [`reclaimed`] | dead entries were taken away |
+//! | [`leased`] | a batch was given out, with its lines, or again, without |
+//!
+//! Each is one command, never two: two would be a transaction, and Redis 7.0 and 8.2 drop transactions of an
+//! AOF at load whose commands the default user may not run.
+
+pub mod apply;
+pub mod dropped;
+pub mod killed;
+pub mod leased;
+pub mod reclaimed;
+pub mod resolved;
+pub mod send;
+pub mod stored;

@@ -1,0 +1,80 @@
+//! Whether what this node holds is to be trusted.
+//!
+//! What an RDB or AOF brings may have outlived an invalidation that never reached the disk, and what a
+//! promoted replica holds one that never reached it. Where the operator does not trust it (`trust-loaded`,
+//! `trust-promoted`) all of it is dead: what is loaded as it comes, what is there by a new *era*, in which
+//! entries of before are dead. Replicas and the AOF may have it alive, so they are told by one word
+//! ([`dropped`](crate::stream::dropped)) before anything else is stored or reclaimed; until then nothing is
+//! stored, since those who are told later could not tell it apart.
+//!
+//! What a replica loads can't have missed an invalidation of its primary's, whose stream goes on from there.
+
+use crate::settings::{TRUST_LOADED, TRUST_PROMOTED};
+use crate::values::life::Era;
+
+#[derive(Debug)]
+pub struct Trust {
+    era: Era,
+    /// Whether the server loads an RDB or an AOF.
+    is_loading: bool,
+    /// All entries were dropped, and nobody was told yet.
+    must_tell: bool,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { era: 1, is_loading: false, must_tell: false }
+    }
+}
+
+impl Trust {
+    /// The era: entries of an earlier one are dead.
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
+    /// From now on entries of before are dead.
+    pub fn begin_era(&mut self) {
+        self.era = self.era.saturating_add(1);
+    }
+
+    pub fn is_loading(&self) -> bool {
+        self.is_loading
+    }
+
+    /// The server begins to load, or has ended.
+    pub fn set_loading(&mut self, is_loading: bool) {
+        self.is_loading = is_loading;
+    }
+
+    /// Whether what is loaded is dead as it comes. Of a node that is a replica, or will be one as soon as it
+    /// has started, it is not.
+    pub fn distrusts_what_it_loads(is_replica: bool) -> bool {
+        !TRUST_LOADED.get() && !is_replica
+    }
+
+    /// Whether what a promoted replica holds is dead.
+    pub fn distrusts_what_it_had() -> bool {
+        !TRUST_PROMOTED.get()
+    }
+
+    /// Others have to be told that all entries are dead, if there were any.
+    pub fn owe_word(&mut self, had_entries: bool) {
+        self.must_tell = had_entries;
+    }
+
+    /// Whether others have to be told.
+    pub fn owes_word(&self) -> bool {
+        self.must_tell
+    }
+
+    /// They are told now; whether they had to be.
+    pub fn take_word(&mut self) -> bool {
+        std::mem::take(&mut self.must_tell)
+    }
+
+    /// This node is a replica now: what it dropped is its primary's to say.
+    pub fn forget_word(&mut self) {
+        self.must_tell = false;
+    }
+}

@@ -1,0 +1,72 @@
+//! The type of usage counters: `apikeyuse`.
+
+use super::entries::{load, ENCODING};
+use crate::state;
+use crate::stream::apply;
+use crate::values::usage::UsageValue;
+use apikey_engine::codec::value::{encode_usage, Value};
+use apikey_engine::usage::counter::Counter;
+use apikey_engine::usage::lease::Leases;
+use host::key::data_type::DataType;
+use host::key::handle::Handle;
+use host::key::stream::{Digest, Load, Rewrite, Save};
+use host::Lock;
+use std::ffi::{c_int, CStr};
+
+pub struct Usage;
+
+pub static USAGE: Handle<Usage> = Handle::new();
+
+fn encode(lock: Lock, value: &UsageValue) -> Vec<u8> {
+    encode_usage(&value.counter, &state::with(lock, |state| state.leases(value)))
+}
+
+impl DataType for Usage {
+    type Value = UsageValue;
+
+    const NAME: &'static CStr = c"apikeyuse";
+
+    const ENCODING: c_int = ENCODING;
+
+    fn load(lock: Lock, from: &mut Load) -> Option<Box<UsageValue>> {
+        load(lock, from, |value| match value {
+            Value::Usage(counter, leases) => Some(UsageValue::new(counter, leases)),
+            _ => None,
+        })
+    }
+
+    fn save(lock: Lock, value: &UsageValue, into: &mut Save) {
+        into.bytes(&encode(lock, value));
+    }
+
+    fn rewrite(lock: Lock, value: &UsageValue, into: &mut Rewrite) {
+        apply::rewrite(into, &encode(lock, value));
+    }
+
+    /// What was counted was counted once: the copy begins with nothing.
+    fn copy(_: Lock, _: &UsageValue) -> Option<Box<UsageValue>> {
+        Some(UsageValue::new(Counter::default(), Leases::default()))
+    }
+
+    fn unlinked(lock: Lock, value: &mut UsageValue, name: &[u8]) {
+        state::with(lock, |state| state.remove_counter(name, value));
+    }
+
+    /// Not `last_used_at`: each node has it by its own clock.
+    fn digest(lock: Lock, value: &UsageValue, into: &mut Digest) {
+        into.number(value.counter.pending());
+        into.number(value.counter.total());
+        into.number(value.counter.first_used_at());
+        for lease in state::with(lock, |state| state.leases(value)).lines() {
+            into.bytes(&lease.batch.to_bytes());
+            into.bytes(&lease.line.to_bytes());
+            into.number(lease.count);
+            into.number(lease.terms.leased_at);
+            into.number(lease.terms.deadline);
+        }
+    }
+
+    fn bytes(value: &UsageValue) -> usize {
+        value.bytes()
+    }
+}
