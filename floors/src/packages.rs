@@ -61,7 +61,10 @@ pub fn read() -> Result<(PathBuf, Vec<Package>)> {
 fn read_package(root: &Path, told: &Value) -> Result<Package> {
     let manifest = Path::new(text(&told["manifest_path"]));
     let (mut library, mut roots) = (None, Vec::new());
-    for target in list(&told["targets"]) {
+    let is_of_the_crate = |target: &&Value| {
+        !list(&target["kind"]).any(|kind| kind == "example" || kind == "test" || kind == "bench")
+    };
+    for target in list(&told["targets"]).filter(is_of_the_crate) {
         let is_library = list(&target["crate_types"]).any(|kind| text(kind) != "bin");
         if is_library {
             library = Some(text(&target["name"]).replace('-', "_"));
