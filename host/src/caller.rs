@@ -6,18 +6,19 @@
 //! clients again and leaves the id. Asking for the address of a client without a connection ends Valkey 9.1,
 //! and asking for the user of one without a user any server.
 //!
-//! So an id is a connection's if CLIENT LIST has it; and the context's client is that one if it sees the
-//! database that is selected in the context.
+//! So what can't be a connection is told by what it lacks: a user, or the leave to wait outside of MULTI. Of
+//! the rest the client is the one of the context's id if it sees the database that is selected in the context.
 
 use crate::api::{accepted, api, OK};
 use crate::context::Ctx;
 use crate::lock::Locked;
 use crate::strings::{Name, Text};
-use ahash::AHashSet;
+use ahash::AHashMap;
 use redis_module::raw;
 use std::cell::RefCell;
 use std::ffi::{c_longlong, c_void, CStr};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// Who calls. Made once by a command that wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +42,16 @@ pub struct Address {
     pub port: u16,
 }
 
-/// Ids of clients that CLIENT LIST had, which are never given twice. To ask it costs Valkey 9.1 a tenth of a
-/// microsecond for every client that there is, so that a connection is asked for once.
-static CONNECTIONS: Locked<RefCell<Option<AHashSet<u64>>>> = Locked::new(RefCell::new(None));
+/// Addresses of connections by their ids, which are never given twice. Where CLIENT LIST has to be asked
+/// (Valkey: a tenth of a microsecond for every client that there is), a connection is asked for once.
+static KNOWN: Locked<RefCell<Option<AHashMap<u64, Address>>>> = Locked::new(RefCell::new(None));
 
-/// How many ids are kept, before all are forgotten.
-const MAX_CONNECTIONS: usize = 10_000;
+/// How many are kept, before all are forgotten.
+const MAX_KNOWN: usize = 10_000;
+
+/// Whether the server finds the running client where it is asked for the one of its id, though that is
+/// another's, and ends where the running client has no connection.
+static IS_VALKEY: OnceLock<bool> = OnceLock::new();
 
 impl Ctx<'_> {
     /// Who calls the running command.
@@ -58,68 +63,57 @@ impl Ctx<'_> {
         if self.is_in_script() {
             return Caller::Script;
         }
-        // SAFETY: the context is valid.
-        let id = unsafe { api!(RedisModule_GetClientId(self.raw())) };
-        if !self.is_connections(id) || !self.is_client(id) {
+        let knows_users = self.knows_users();
+        if (knows_users && !self.has_user()) || (self.denies_waiting() && !self.is_in_multi()) {
             return Caller::Module;
         }
-        client(id).map_or(Caller::Module, |(address, _)| Caller::Connection(address))
+        // SAFETY: the context is valid.
+        let id = unsafe { api!(RedisModule_GetClientId(self.raw())) };
+        let is_valkey = *IS_VALKEY.get_or_init(|| {
+            self.server_info(c"server", |info| !info.text(c"valkey_version").is_empty())
+        });
+        let address = match is_valkey {
+            true => self.listed_address(id),
+            false => self.if_it_is_the_client(client, id),
+        };
+        address.map_or(Caller::Module, Caller::Connection)
     }
 
-    /// Whether the context's client is the one of this id, which is a connection's. Where there is but one
-    /// database (in a cluster) that can't be told, and the id is believed.
-    fn is_client(&mut self, id: u64) -> bool {
+    /// The address of the connection of this id, if the context's client is that one, by the list of all.
+    /// What was learnt once is believed outside of MULTI: there a client that has the id of another's
+    /// connection, a user, and the leave to wait, is taken for that connection.
+    fn listed_address(&mut self, id: u64) -> Option<Address> {
+        let known = KNOWN.get(self.lock());
+        if !self.is_in_multi() {
+            if let Some(address) = known.borrow().as_ref().and_then(|known| known.get(&id)) {
+                return Some(address.clone());
+            }
+        }
+        let address = self.if_it_is_the_client(|ctx, id| listed(ctx, id), id)?;
+        let mut known = known.borrow_mut();
+        let known = known.get_or_insert_with(AHashMap::default);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(id, address.clone());
+        Some(address)
+    }
+
+    /// The address that `ask` tells of the client of this id, with its database, if the context's client is
+    /// that one. Where there is but one database (in a cluster) that can't be told, and the id is believed.
+    fn if_it_is_the_client(
+        &mut self,
+        ask: impl FnOnce(&mut Self, u64) -> Option<(Address, i32)>,
+        id: u64,
+    ) -> Option<Address> {
         let here = self.database();
         let other = i32::from(here == 0);
         if !self.select(other) {
-            return true;
+            return ask(self, id).map(|(address, _)| address);
         }
-        let seen = client(id).map(|(_, database)| database);
+        let seen = ask(self, id);
         self.select(here);
-        seen == Some(other)
-    }
-
-    /// Whether the id is a connection's.
-    fn is_connections(&mut self, id: u64) -> bool {
-        let known = CONNECTIONS.get(self.lock());
-        if known.borrow().as_ref().is_some_and(|ids| ids.contains(&id)) {
-            return true;
-        }
-        if !self.is_listed(id) {
-            return false;
-        }
-        let mut known = known.borrow_mut();
-        let ids = known.get_or_insert_with(AHashSet::default);
-        if ids.len() == MAX_CONNECTIONS {
-            ids.clear();
-        }
-        ids.insert(id);
-        true
-    }
-
-    /// Whether CLIENT LIST has the client: not where CLIENT can't be called (`rename-command`).
-    fn is_listed(&mut self, id: u64) -> bool {
-        // SAFETY: the context is valid; "ccl" takes two C strings and a number; the reply is freed, its text
-        // not used after.
-        unsafe {
-            let reply = api!(RedisModule_Call(
-                self.raw(),
-                c"CLIENT".as_ptr(),
-                c"ccl".as_ptr(),
-                c"LIST".as_ptr(),
-                c"ID".as_ptr(),
-                id as c_longlong,
-            ));
-            if reply.is_null() {
-                return false;
-            }
-            let mut len = 0;
-            let start = api!(RedisModule_CallReplyStringPtr(reply, &mut len));
-            let is_listed = !start.is_null()
-                && std::slice::from_raw_parts(start.cast::<u8>(), len).starts_with(b"id=");
-            api!(RedisModule_FreeCallReply(reply));
-            is_listed
-        }
+        seen.filter(|(_, database)| *database == other).map(|(address, _)| address)
     }
 
     /// The user in whose name the call is made; `None` for another module that calls in its own, for what is
@@ -134,6 +128,7 @@ impl Ctx<'_> {
             match raw::RedisModule_GetCurrentUserName {
                 Some(name) if self.has_user() => name(self.raw()),
                 Some(_) => return None,
+                // 6.2.
                 None => {
                     let id = api!(RedisModule_GetClientId(self.raw()));
                     raw::RedisModule_GetClientUserNameById?(self.raw(), id)
@@ -144,7 +139,13 @@ impl Ctx<'_> {
         Some(User { name: unsafe { Text::from_raw(NonNull::new(name)?) } })
     }
 
-    /// Whether the context's client has a user (7.0). The server looks for one ("C") before it looks whether
+    /// Whether the server can tell whether a client has a user (7.0).
+    fn knows_users(&self) -> bool {
+        // SAFETY: reads the table.
+        unsafe { { raw::RedisModule_GetCurrentUserName }.is_some() }
+    }
+
+    /// Whether the context's client has a user, where the server [can tell](Self::knows_users). The server looks for one ("C") before it looks whether
     /// the format is one, which this is not, so that nothing is run, checked or logged.
     fn has_user(&mut self) -> bool {
         // SAFETY: the context is valid; the format takes no argument. No known server replies; who does has
@@ -161,10 +162,10 @@ impl Ctx<'_> {
     }
 }
 
-/// The address of a client that has a connection, and the number of its database.
-fn client(id: u64) -> Option<(Address, i32)> {
+/// The address of the client of this id, and the number of its database, from the server. Not from Valkey.
+fn client(_: &mut Ctx, id: u64) -> Option<(Address, i32)> {
     // SAFETY: reads the table. A structure of numbers and an array, in the version that it names, which the
-    // server fills and ends with a NUL.
+    // server fills and ends with a NUL. It finds clients with a connection alone.
     let (host, port, database) = unsafe {
         let mut info: raw::RedisModuleClientInfo = std::mem::zeroed();
         info.version = u64::from(raw::REDISMODULE_CLIENTINFO_VERSION);
@@ -174,6 +175,43 @@ fn client(id: u64) -> Option<(Address, i32)> {
     };
     let host = CStr::from_bytes_until_nul(&host).ok()?.to_string_lossy().into_owned();
     Some((Address { host, port }, i32::from(database)))
+}
+
+/// The same from CLIENT LIST, which has clients with a connection alone. None where CLIENT can't be called
+/// (`rename-command`).
+fn listed(ctx: &mut Ctx, id: u64) -> Option<(Address, i32)> {
+    // SAFETY: the context is valid; "ccl" takes two C strings and a number; the reply is freed, its text copied
+    // before.
+    let line = unsafe {
+        let reply = api!(RedisModule_Call(
+            ctx.raw(),
+            c"CLIENT".as_ptr(),
+            c"ccl".as_ptr(),
+            c"LIST".as_ptr(),
+            c"ID".as_ptr(),
+            id as c_longlong,
+        ));
+        if reply.is_null() {
+            return None;
+        }
+        let mut len = 0;
+        let start = api!(RedisModule_CallReplyStringPtr(reply, &mut len));
+        let line = (!start.is_null())
+            .then(|| std::slice::from_raw_parts(start.cast::<u8>(), len).to_vec());
+        api!(RedisModule_FreeCallReply(reply));
+        String::from_utf8_lossy(&line?).into_owned()
+    };
+    parse(&line)
+}
+
+/// Address and database of a line of CLIENT LIST.
+fn parse(line: &str) -> Option<(Address, i32)> {
+    let field = |name: &str| {
+        line.split(' ').find_map(|field| field.trim_end().strip_prefix(name)?.strip_prefix('='))
+    };
+    let (host, port) = field("addr")?.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
+    Some((Address { host, port: port.parse().ok()? }, field("db")?.parse().ok()?))
 }
 
 /// What a user may do to keys of a name.
@@ -217,5 +255,30 @@ impl User {
             free(user);
             denied
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Option<(String, u16, i32)> {
+        parse(line).map(|(address, database)| (address.host, address.port, database))
+    }
+
+    #[test]
+    fn a_line_of_client_list_tells_address_and_database() {
+        let line = "id=7 addr=127.0.0.1:5000 laddr=127.0.0.1:6379 fd=8 name= db=3 cmd=ping\n";
+        assert_eq!(of(line), Some(("127.0.0.1".into(), 5000, 3)));
+        let line = "id=7 addr=[::1]:5000 laddr=[::1]:6379 fd=8 name=addr=x db=0 user=default";
+        assert_eq!(of(line), Some(("::1".into(), 5000, 0)));
+        let line = "id=7 addr=/run/redis.sock:0 db=15\n";
+        assert_eq!(of(line), Some(("/run/redis.sock".into(), 0, 15)));
+    }
+
+    #[test]
+    fn no_line_is_no_connection() {
+        assert_eq!(of(""), None);
+        assert_eq!(of("\n"), None);
     }
 }

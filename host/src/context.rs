@@ -53,6 +53,16 @@ impl<'a> Ctx<'a> {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_LUA != 0
     }
 
+    /// Whether EXEC runs, be the caller in it or not.
+    pub(crate) fn is_in_multi(&self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_MULTI != 0
+    }
+
+    /// Whether the client may not wait: in EXEC, or since it is none that could.
+    pub(crate) fn denies_waiting(&self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING != 0
+    }
+
     /// Whether this node is a replica.
     pub fn is_replica(&self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
@@ -93,10 +103,7 @@ impl<'a> Ctx<'a> {
 
     /// Whether the caller can't wait: it is in MULTI, in a script or behind another module.
     pub(crate) fn denies_blocking(&self) -> bool {
-        let deny = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
-            | raw::REDISMODULE_CTX_FLAGS_MULTI
-            | raw::REDISMODULE_CTX_FLAGS_LUA;
-        self.flags() & deny != 0
+        self.denies_waiting() || self.is_in_multi() || self.is_in_script()
     }
 
     /// The number of the selected database.

@@ -2,6 +2,7 @@
 //! pain of an assertion failure, and those who follow the channel learn of it from the next number.
 
 use crate::channel::{next, next_of, run_of, start};
+use crate::harness::server::kind;
 use crate::harness::*;
 use serde_json::json;
 
@@ -75,11 +76,14 @@ fn a_replica_of_a_cluster_that_is_reset_while_clients_are_paused_lives_on() {
         [&mut c, &mut r].into_iter().all(|c| c.must("CLUSTER INFO").text().contains("state:ok"))
     });
     replica.in_sync_with(&primary);
-    c.fill("k", &["t"]);
-    replica.in_sync_with(&primary);
-    // The primary's own word reaches the replica's clients.
     let run = run_of(&mut c);
-    assert_eq!(next_of(&mut listener, &run)["number"], 1);
+    if kind() != Kind::Valkey91 {
+        // An assertion of its own ends it, module or not, where such a replica has any key.
+        c.fill("k", &["t"]);
+        replica.in_sync_with(&primary);
+        // The primary's own word reaches the replica's clients.
+        assert_eq!(next_of(&mut listener, &run)["number"], 1);
+    }
 
     r.must(PAUSE);
     let mut admin = replica.client();

@@ -59,7 +59,7 @@ unsafe fn register_as<C: Command>(
     category: Option<&CStr>,
 ) -> std::result::Result<(), Refused> {
     let mut flags = spec.flags.to_string();
-    if !spec.secrets.is_empty() && !is_redis_7() {
+    if takes_a_secret(spec) && !is_redis_7() {
         flags.push_str(" no-monitor no-slowlog");
     }
     if matches!(spec.keys, Keys::Counted(_)) {
@@ -99,6 +99,19 @@ unsafe fn register_as<C: Command>(
         }
     }
     Ok(())
+}
+
+/// Whether one of the options has a secret behind it.
+fn takes_a_secret(spec: &Spec) -> bool {
+    let is_secret = |arg: &Arg| {
+        arg.token.is_some_and(|token| {
+            spec.secrets.iter().any(|secret| secret.as_bytes() == token.to_bytes())
+        })
+    };
+    spec.options.iter().any(|arg| match arg.kind {
+        Kind::OneOf(args) => args.iter().any(is_secret),
+        _ => is_secret(arg),
+    })
 }
 
 /// The server derives them from the flags for its own commands alone.

@@ -27,7 +27,8 @@ pub struct Spec {
     /// An operator's: `@dangerous`, where a module can say so (7.2).
     pub dangerous: bool,
     /// Words behind which an argument may be a secret, wherever they stand: it is kept out of MONITOR and
-    /// SLOWLOG, before anything else is read. Where the server can't do that (6.2), the whole command is.
+    /// SLOWLOG, before anything else is read. Where the server can't do that (6.2), the whole command is, if
+    /// one of them is an option of it.
     pub secrets: &'static [&'static str],
     /// With the command's name; negative for at least.
     pub arity: i32,
