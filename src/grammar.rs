@@ -145,17 +145,19 @@ impl Expiry {
 }
 
 /// The digests that SECRET and DIGEST give, at most two.
-pub fn digests<'o>(options: &'o Options) -> impl Iterator<Item = Result<Digest>> + 'o {
-    let secret = options.value("SECRET").map(|secret| Ok(digest::of_secret(secret.bytes())));
-    let given = options.values("DIGEST").map(|hex| {
-        digest::from_hex(hex.bytes()).ok_or_else(|| Error::err("DIGEST must be 64 hex digits"))
-    });
+pub fn digests<'o, 'a>(
+    options: &'o Options<'a>,
+) -> impl Iterator<Item = Result<Digest>> + use<'o, 'a> {
+    let secret = options.value("SECRET").map(|secret| Ok(digest::of_secret(secret)));
+    let given = options
+        .values("DIGEST")
+        .map(|hex| digest::from_hex(hex).ok_or_else(|| Error::err("DIGEST must be 64 hex digits")));
     secret.into_iter().chain(given)
 }
 
 /// The token that TOKEN gives.
 pub fn token(options: &Options) -> Option<Token> {
-    Token::parse(options.value("TOKEN")?.bytes()).ok()
+    Token::parse(options.value("TOKEN")?).ok()
 }
 
 /// What the options of a fill say that has to name its token.
@@ -173,7 +175,7 @@ impl<'a> Fill<'a> {
             token: token(options).ok_or(Error::SYNTAX)?,
             expiry: Expiry::read(options, now),
             tags: options.list("TAGS").map(Name::bytes).collect(),
-            namespace: options.value("NS").map_or(&[], Name::bytes),
+            namespace: options.value("NS").unwrap_or_default(),
         })
     }
 }

@@ -217,7 +217,7 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         let mut counter = value.counter;
         let done = change(&mut counter)?;
         if counter != value.counter {
-            state::with(self.lock, |state| state.count(self.name.bytes(), value, counter));
+            state::with(self.lock, |state| state.count(self.name, value, counter));
             self.key.signal_modified();
         }
         Ok(Some(done))

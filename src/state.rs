@@ -25,7 +25,7 @@ use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::{Id, Ids};
 use apikey_engine::usage::lease::Leases;
 use host::server::random_bytes;
-use host::{Ctx, Lock, Locked};
+use host::{Ctx, Lock, Locked, Name};
 use smallvec::SmallVec;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
@@ -334,7 +334,7 @@ impl State {
     }
 
     /// Puts another count into a counter.
-    pub fn count(&mut self, name: &[u8], value: &mut UsageValue, counter: Counter) {
+    pub fn count(&mut self, name: Name, value: &mut UsageValue, counter: Counter) {
         let before = std::mem::replace(&mut value.counter, counter).pending();
         let now = counter.pending();
         let id = value.link.region();
@@ -349,6 +349,7 @@ impl State {
             let held = |pending| Held { pending, leases: value.leases() };
             let place = value.link.place();
             let (before, now) = (held(before), held(now));
+            let name = name.bytes();
             let place = region.database.update_counter(name, place, before, now, &of);
             value.link.set(id, place);
         }

@@ -33,7 +33,7 @@ impl Error {
     }
 
     /// An argument is not between two bounds.
-    pub fn between(argument: &str, least: impl Display, most: impl Display) -> Self {
+    pub fn between(argument: impl Display, least: impl Display, most: impl Display) -> Self {
         Self::err(format_args!("{argument} must be between {least} and {most}"))
     }
 

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::strings::{Args, Name};
 use smallvec::SmallVec;
 use std::ffi::CStr;
+use std::fmt::Display;
 
 /// Where a call is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,21 +21,22 @@ pub enum Judged {
 #[derive(Debug)]
 pub struct Options<'a> {
     args: Args<'a>,
-    found: SmallVec<[Found; 4]>,
+    found: SmallVec<[Found<'a>; 4]>,
 }
 
 /// An option that was given.
 #[derive(Debug)]
-struct Found {
+struct Found<'a> {
     option: &'static Arg,
-    token: &'static str,
-    /// The number of the group, or of the option, in the description.
-    group: usize,
-    /// The first of its values, and how many there are.
-    position: usize,
-    values: usize,
+    /// The value, or the first of several.
+    value: &'a [u8],
     /// Where the value, or the first of several, is a number.
     number: i64,
+    /// The first of its values, and how many there are.
+    position: u32,
+    values: u32,
+    /// The number of the group, or of the option, in the description.
+    group: u32,
 }
 
 impl<'a> Options<'a> {
@@ -45,31 +47,37 @@ impl<'a> Options<'a> {
         mut position: usize,
         judged: Judged,
     ) -> Result<Self> {
-        let mut found = SmallVec::<[Found; 4]>::new();
+        let mut found = SmallVec::<[Found<'a>; 4]>::new();
         while let Some(word) = args.get(position) {
-            let Some((group, option, token)) = find(options, word.bytes()) else {
+            let Some((group, option)) = find(options, word.bytes()) else {
                 // The word is not repeated: it may be a secret whose option was forgotten.
                 return Err(Error::err(format_args!("unknown option at argument {position}")));
             };
-            let mut next =
-                Found { option, token, group, position: position + 1, values: 0, number: 0 };
+            position += 1;
+            let mut next = Found {
+                option,
+                value: &[],
+                number: 0,
+                position: short(position),
+                values: 0,
+                group,
+            };
             next.read(args, judged)?;
             next.may_stand_beside(&found)?;
-            position += 1 + next.values;
+            position += next.values as usize;
             found.push(next);
         }
-        for (group, option) in options.iter().enumerate() {
+        for (group, option) in (0..).zip(options) {
             if !option.optional && !found.iter().any(|found| found.group == group) {
-                let token = option.token.map_or("an option", text);
                 let reason = option.reason.unwrap_or("the command can't do without");
-                return Err(Error::err(format_args!("{token} is required: {reason}")));
+                return Err(Error::err(format_args!("{} is required: {reason}", option.shown())));
             }
         }
         Ok(Self { args, found })
     }
 
-    fn all<'s>(&'s self, token: &'s str) -> impl Iterator<Item = &'s Found> {
-        self.found.iter().filter(move |found| found.token == token)
+    fn all<'s>(&'s self, token: &'s str) -> impl Iterator<Item = &'s Found<'a>> {
+        self.found.iter().filter(move |found| found.option.is(token.as_bytes()))
     }
 
     /// Whether the option was given.
@@ -78,8 +86,8 @@ impl<'a> Options<'a> {
     }
 
     /// The value of an option.
-    pub fn value(&self, token: &str) -> Option<Name<'a>> {
-        self.args.get(self.all(token).next()?.position)
+    pub fn value(&self, token: &str) -> Option<&'a [u8]> {
+        Some(self.all(token).next()?.value)
     }
 
     /// The number that is the value of an option.
@@ -88,84 +96,102 @@ impl<'a> Options<'a> {
     }
 
     /// The values of an option that can be repeated with its token.
-    pub fn values(&self, token: &'static str) -> impl Iterator<Item = Name<'a>> + '_ {
-        let args = self.args;
-        self.all(token).filter_map(move |found| args.get(found.position))
+    pub fn values<'s>(&'s self, token: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+        self.all(token).map(|found| found.value)
     }
 
     /// The values of an option that has several, without their number where that is the first.
     pub fn list(&self, token: &str) -> impl Iterator<Item = Name<'a>> + use<'a> {
         let (from, count) = self.all(token).next().map_or((0, 0), |found| {
-            let counted = usize::from(found.option.is_counted());
-            (found.position + counted, found.values - counted)
+            let counted = u32::from(found.option.is_counted());
+            (found.position + counted, found.values.saturating_sub(counted))
         });
-        self.args.from(from).take(count)
+        self.args.from(from as usize).take(count as usize)
     }
 }
 
-/// The option of this name: the number of its group, and its word.
-fn find(options: &'static [Arg], word: &[u8]) -> Option<(usize, &'static Arg, &'static str)> {
-    let is = |arg: &'static Arg| {
-        let token = arg.token.or(match arg.kind {
-            Kind::Block([first, ..]) => first.token,
-            _ => None,
-        })?;
-        token.to_bytes().eq_ignore_ascii_case(word).then(|| (arg, text(token)))
-    };
-    options.iter().enumerate().find_map(|(group, arg)| {
-        let (arg, token) = match arg.kind {
-            Kind::OneOf(args) => args.iter().find_map(is)?,
-            _ => is(arg)?,
+/// A command has fewer arguments than that.
+fn short(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+/// The option of this name, and the number of its group.
+fn find(options: &'static [Arg], word: &[u8]) -> Option<(u32, &'static Arg)> {
+    (0..).zip(options).find_map(|(group, arg)| {
+        let arg = match arg.kind {
+            Kind::OneOf(args) => args.iter().find(|arg| arg.is(word))?,
+            _ => Some(arg).filter(|arg| arg.is(word))?,
         };
-        Some((group, arg, token))
+        Some((group, arg))
     })
 }
 
-fn text(token: &'static CStr) -> &'static str {
-    token.to_str().unwrap_or_default()
-}
-
 impl Arg {
+    /// The word before it, or before the first of its parts.
+    fn token(&self) -> Option<&'static CStr> {
+        match self.kind {
+            Kind::Block([first, ..]) => first.token,
+            _ => self.token,
+        }
+    }
+
+    /// Whether its word is this one, in any case.
+    fn is(&self, word: &[u8]) -> bool {
+        self.token().is_some_and(|token| token.to_bytes().eq_ignore_ascii_case(word))
+    }
+
+    /// Its word, for errors.
+    fn shown(&self) -> &'static str {
+        self.token().map_or("an option", text)
+    }
+
     /// Whether it is a block that begins with the number of its values.
     fn is_counted(&self) -> bool {
         matches!(self.kind, Kind::Block([.., last]) if last.repeat == Repeat::Value)
     }
 }
 
-impl Found {
+fn text(text: &'static CStr) -> &'static str {
+    text.to_str().unwrap_or_default()
+}
+
+impl<'a> Found<'a> {
     /// An error where the option can't come behind those that have.
     fn may_stand_beside(&self, found: &[Self]) -> Result<()> {
-        let token = self.token;
         let mut count = 0;
         for before in found.iter().filter(|before| before.group == self.group) {
-            if before.token != token {
-                return Err(Error::exclude(before.token, token));
+            if !std::ptr::eq(before.option, self.option) {
+                return Err(Error::exclude(before.option.shown(), self.option.shown()));
             }
             count += 1;
         }
-        match self.option.repeat {
-            Repeat::WithToken(2) if count >= 2 => {
-                Err(Error::err(format_args!("{token} is given more than twice")))
-            }
-            Repeat::WithToken(most) if count >= most => {
-                Err(Error::err(format_args!("{token} is given more than {most} times")))
-            }
-            Repeat::No | Repeat::Value if count >= 1 => {
-                Err(Error::err(format_args!("{token} is given twice")))
-            }
-            _ => Ok(()),
+        let most = match self.option.repeat {
+            Repeat::WithToken(most) => most,
+            Repeat::No | Repeat::Value => 1,
+        };
+        if count < most {
+            return Ok(());
         }
+        let token = self.option.shown();
+        Err(match most {
+            1 => Error::err(format_args!("{token} is given twice")),
+            2 => Error::err(format_args!("{token} is given more than twice")),
+            most => Error::err(format_args!("{token} is given more than {most} times")),
+        })
     }
 
     /// Finds and checks the values.
-    fn read(&mut self, args: Args, judged: Judged) -> Result<()> {
-        let token = self.token;
-        let missing = || Error::err(format_args!("{token} has no value"));
-        match &self.option.kind {
+    fn read(&mut self, args: Args<'a>, judged: Judged) -> Result<()> {
+        let (option, from) = (self.option, self.position as usize);
+        let value = |at: usize| {
+            let missing = || Error::err(format_args!("{} has no value", option.shown()));
+            args.get(from + at).ok_or_else(missing)
+        };
+        match &option.kind {
             Kind::Token => {}
-            Kind::Block([count, each]) if self.option.is_counted() => {
-                let value = args.get(self.position).ok_or_else(missing)?;
-                let name = format!("{token} {}", text(count.name));
+            Kind::Block([count, each]) if option.is_counted() => {
+                let token = option.shown();
+                let first = value(0)?;
                 if let Kind::Integer(Bounds { client: Some(bound), .. }) = &count.kind {
                     if judged == Judged::Here && (bound.most)() == 0 {
                         let why = bound.name;
@@ -174,38 +200,68 @@ impl Found {
                         )));
                     }
                 }
-                self.number = check(&count.kind, value, &name, judged)?;
-                self.values = 1 + usize::try_from(self.number).unwrap_or(0);
-                if args.len() < self.position.saturating_add(self.values) {
+                let name = Called::CountOf(option, count);
+                self.number = check(&count.kind, first, name, judged)?;
+                let values = usize::try_from(self.number).unwrap_or(0);
+                self.values = short(values.saturating_add(1));
+                if args.len() <= from.saturating_add(values) {
                     let what = text(each.name);
                     return Err(Error::err(format_args!(
                         "{token} has fewer {what}s than its count"
                     )));
                 }
-                let name = format!("a {} of {token}", text(each.name));
-                for value in args.from(self.position + 1).take(self.values - 1) {
-                    check(&each.kind, value, &name, judged)?;
+                for value in args.from(from + 1).take(values) {
+                    check(&each.kind, value, Called::OneOf(option, each), judged)?;
                 }
             }
             Kind::Block(parts) => {
-                for part in *parts {
-                    let value = args.get(self.position + self.values).ok_or_else(missing)?;
-                    check(&part.kind, value, token, judged)?;
-                    self.values += 1;
+                for (at, part) in parts.iter().enumerate() {
+                    check(&part.kind, value(at)?, Called::Option(option), judged)?;
                 }
+                self.values = short(parts.len());
             }
             kind => {
-                let value = args.get(self.position).ok_or_else(missing)?;
-                self.number = check(kind, value, token, judged)?;
+                let value = value(0)?;
+                self.value = value.bytes();
                 self.values = 1;
+                self.number = check_bytes(kind, value, self.value, Called::Option(option), judged)?;
             }
         }
         Ok(())
     }
 }
 
+/// What an error calls a value.
+#[derive(Clone, Copy)]
+enum Called {
+    Option(&'static Arg),
+    CountOf(&'static Arg, &'static Arg),
+    OneOf(&'static Arg, &'static Arg),
+}
+
+impl std::fmt::Display for Called {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Option(option) => f.write_str(option.shown()),
+            Self::CountOf(option, count) => write!(f, "{} {}", option.shown(), text(count.name)),
+            Self::OneOf(option, each) => write!(f, "a {} of {}", text(each.name), option.shown()),
+        }
+    }
+}
+
 /// Checks a value; returns its number, or 0.
-fn check(kind: &Kind, value: Name, name: &str, judged: Judged) -> Result<i64> {
+fn check(kind: &Kind, value: Name, name: Called, judged: Judged) -> Result<i64> {
+    check_bytes(kind, value, value.bytes(), name, judged)
+}
+
+/// The same, where its bytes are known.
+fn check_bytes(
+    kind: &Kind,
+    value: Name,
+    bytes: &[u8],
+    name: Called,
+    judged: Judged,
+) -> Result<i64> {
     match kind {
         Kind::Integer(bounds) | Kind::UnixTime(bounds) => {
             let most = match bounds.client {
@@ -214,8 +270,8 @@ fn check(kind: &Kind, value: Name, name: &str, judged: Judged) -> Result<i64> {
             };
             integer(value, name, bounds.least, most)
         }
-        Kind::String(Some((least, most))) => bytes(value, name, *least, *most).map(|_| 0),
-        Kind::Checked(is_right, must) if !is_right(value.bytes()) => {
+        Kind::String(Some((least, most))) => within(bytes, name, *least, *most).map(|_| 0),
+        Kind::Checked(is_right, must) if !is_right(bytes) => {
             Err(Error::err(format_args!("{name} must {must}")))
         }
         _ => Ok(0),
@@ -223,7 +279,7 @@ fn check(kind: &Kind, value: Name, name: &str, judged: Judged) -> Result<i64> {
 }
 
 /// A whole number between two bounds.
-pub fn integer(value: Name, name: &str, least: i64, most: i64) -> Result<i64> {
+pub fn integer(value: Name, name: impl Display, least: i64, most: i64) -> Result<i64> {
     match value.integer() {
         Some(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(Error::between(name, least, most)),
@@ -231,8 +287,16 @@ pub fn integer(value: Name, name: &str, least: i64, most: i64) -> Result<i64> {
 }
 
 /// Bytes, so many at least and at most.
-pub fn bytes<'a>(value: Name<'a>, name: &str, least: usize, most: usize) -> Result<&'a [u8]> {
-    let bytes = value.bytes();
+pub fn bytes<'a>(
+    value: Name<'a>,
+    name: impl Display,
+    least: usize,
+    most: usize,
+) -> Result<&'a [u8]> {
+    within(value.bytes(), name, least, most)
+}
+
+fn within(bytes: &[u8], name: impl Display, least: usize, most: usize) -> Result<&[u8]> {
     if !(least..=most).contains(&bytes.len()) {
         return Err(Error::err(format_args!("{name} must be between {least} and {most} bytes")));
     }

@@ -51,7 +51,7 @@ impl<'a> Terms<'a> {
             expiry: Expiry::read(options, now),
             digests: digests(options).collect::<Result<_>>()?,
             tags: options.list("TAGS").map(Name::bytes).collect(),
-            namespace: options.value("NS").map_or(&[], Name::bytes),
+            namespace: options.value("NS").unwrap_or_default(),
             token: token(options),
             condition,
         })

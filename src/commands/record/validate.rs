@@ -14,7 +14,7 @@ use apikey_engine::record::verdict::{judge, Verdict};
 use apikey_engine::report::refusals::told;
 use host::command::grammar::{Judged, Options};
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
-use host::{now, Args, Ctx, Error, Name, Reply, Result};
+use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct Validate;
 
@@ -50,7 +50,7 @@ impl Command for Validate {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let options = Options::parse(OPTIONS, args, 2, Judged::Here)?;
         let digest = digests(&options).next().transpose()?;
-        let requests = || options.values("SCOPE").map(Name::bytes);
+        let requests = || options.values("SCOPE");
 
         let lock = ctx.lock();
         let now = now();
