@@ -5,7 +5,7 @@
 //!
 //! A file is called by its path in the sources, without `.rs`; `mod.rs` by its folder, with a slash.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,8 @@ pub struct Crate {
     /// The file that each module stands in. Macros with `#[macro_export]` are here too, by the path
     /// that they are exported as.
     homes: HashMap<Vec<String>, String>,
+    /// Files that no module declares, by their paths below the workspace's root.
+    pub strays: Vec<String>,
 }
 
 pub fn read(root: &Path, package: Package) -> Result<Crate> {
@@ -40,15 +42,17 @@ pub fn read(root: &Path, package: Package) -> Result<Crate> {
         sources: root.join(package.sources()),
         files: Vec::new(),
         homes: HashMap::new(),
+        for_tests: HashSet::new(),
     };
     for path in &package.roots {
         let name = reader.name(path)?;
         let folder = path.parent().unwrap_or(root);
         reader.file(path, folder, vec![name])?;
     }
+    let strays = reader.strays(&root.join(package.sources()))?;
     let Reader { mut files, homes, .. } = reader;
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Crate { package, files, homes })
+    Ok(Crate { package, files, homes, strays })
 }
 
 struct Reader<'a> {
@@ -56,9 +60,30 @@ struct Reader<'a> {
     sources: PathBuf,
     files: Vec<File>,
     homes: HashMap<Vec<String>, String>,
+    /// Files of modules that are only for tests, which are not read.
+    for_tests: HashSet<PathBuf>,
 }
 
 impl Reader<'_> {
+    /// The files below a folder that no module declares.
+    fn strays(&self, folder: &Path) -> Result<Vec<String>> {
+        let mut strays = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                strays.extend(self.strays(&path)?);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let shown = relative(self.workspace, &path)?;
+                let is_read = self.files.iter().any(|file| file.path == shown);
+                if !is_read && !self.for_tests.contains(&path) {
+                    strays.push(shown);
+                }
+            }
+        }
+        strays.sort();
+        Ok(strays)
+    }
+
     /// What a file is called.
     fn name(&self, path: &Path) -> Result<String> {
         let name = relative(&self.sources, &path.with_extension(""))?;
@@ -75,6 +100,7 @@ impl Reader<'_> {
         let syntax = syn::parse_file(&text)
             .map_err(|error| anyhow!("{shown}:{}: {error}", error.span().start().line))?;
         if only_for_tests(&syntax.attrs) {
+            self.for_tests.insert(path.to_path_buf());
             return Ok(());
         }
         let name = self.name(path)?;
@@ -107,6 +133,10 @@ impl Reader<'_> {
                             self.file(&path, &folder, inner)?;
                         }
                     }
+                }
+                Item::Mod(item) if item.content.is_none() => {
+                    let name = item.ident.unraw().to_string();
+                    self.for_tests.insert(declared(item, &name, shown, folder)?.0);
                 }
                 Item::Macro(ItemMacro { attrs, ident: Some(ident), .. })
                     if attrs.iter().any(|attribute| attribute.path().is_ident("macro_export")) =>

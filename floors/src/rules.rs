@@ -62,6 +62,7 @@ fn files(of: &Crate, section: &Section) -> Vec<String> {
     let there = of.files.iter().map(|file| (file.name.as_str(), file.path.clone()));
     let mut faults = names(section, there.collect(), "file");
     faults.extend(folders(section));
+    faults.extend(of.strays.iter().map(|path| format!("{path}: no module declares it")));
     for file in &of.files {
         for (line, target) in imports::of(file, of) {
             if let Some(why) = not_below(section, &file.name, &target) {

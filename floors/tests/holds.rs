@@ -350,3 +350,15 @@ fn what_cannot_be_read_is_named_with_its_line() {
         "floors: floors.txt:2: of [never], is no `crate: dependency ..`\n"
     );
 }
+
+#[test]
+fn a_file_that_no_module_declares_is_told() {
+    let sources = [
+        ("lib.rs", "mod low;\n#[cfg(test)]\nmod tests;\n"),
+        ("low.rs", ""),
+        ("tests.rs", ""),
+        ("left/behind.rs", ""),
+    ];
+    let fault = "src/left/behind.rs: no module declares it\n1 fault\n";
+    assert_eq!(of_crate("low\nlib", &sources), (false, fault.into()));
+}
