@@ -1,8 +1,8 @@
 //! CHECK: compares the keyspace and the index of the selected database.
 
 use crate::check::{Comparison, CHECKS};
-use crate::commands::facts::SINCE;
-use host::command::spec::{Command, Keys, Spec};
+use crate::commands::facts::PLAIN;
+use host::command::spec::{Command, Spec};
 use host::{Args, Ctx, Reply, Result};
 
 pub struct Check;
@@ -10,18 +10,12 @@ pub struct Check;
 impl Command for Check {
     const SPEC: Spec = Spec {
         name: c"apikey.check",
-        alias: None,
         flags: "readonly admin",
         dangerous: true,
-        secrets: &[],
-        arity: 1,
-        keys: Keys::None,
         summary: c"Compares the keys of the selected database with the module's index and tells what differs.",
         complexity: c"O(N) where N is the number of keys of the database, in slices",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards"),
-        fixed: &[],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, _: Args, _: Reply) -> Result<()> {

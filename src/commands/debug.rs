@@ -1,12 +1,12 @@
 //! DEBUG: makes what must not happen, for tests. Only in debug builds.
 
 use crate::check::CHECKS;
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace;
 use crate::reclaim;
 use crate::state;
 use crate::values::life::Link;
-use host::command::spec::{Arg, Command, Keys, Spec};
+use host::command::spec::{Arg, Command, Spec};
 use host::{Args, Ctx, Error, Name, Reply, Result};
 
 pub struct Debug;
@@ -14,18 +14,12 @@ pub struct Debug;
 impl Command for Debug {
     const SPEC: Spec = Spec {
         name: c"apikey.debug",
-        alias: None,
         flags: "readonly admin",
         dangerous: true,
-        secrets: &[],
         arity: -2,
-        keys: Keys::None,
         summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed, HOLD no ends that, JOBS tells how many checks are under way or wait.",
-        complexity: c"O(1)",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional()],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -1,6 +1,6 @@
 //! DESCRIBE: what stands under a key, without what is secret of it.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace::{self, Slot};
 use crate::values::entry::{AnyEntry, Content};
 use crate::values::usage::UsageValue;
@@ -14,18 +14,12 @@ pub struct Describe;
 impl Command for Describe {
     const SPEC: Spec = Spec {
         name: c"apikey.describe",
-        alias: None,
-        flags: "readonly",
-        dangerous: false,
-        secrets: &[],
         arity: 2,
         keys: Keys::One(Use::READS),
         summary: c"Returns what stands under a key: its kind, times, size, tags and how many digests it has.",
         complexity: c"O(N) where N is the number of tags",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

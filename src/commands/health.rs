@@ -1,12 +1,12 @@
 //! HEALTH, and the same figures in INFO.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::settings;
 use crate::state;
 use apikey_engine::database::totals::Totals;
 use apikey_engine::report::health::{self, Status};
 use apikey_engine::report::stats::{percent, LastMinute};
-use host::command::spec::{Command, Keys, Spec};
+use host::command::spec::{Command, Spec};
 use host::{now, Args, Ctx, Info, InfoOut, Lock, Reply, Result};
 use std::ffi::CStr;
 
@@ -22,18 +22,9 @@ enum Figure {
 impl Command for Health {
     const SPEC: Spec = Spec {
         name: c"apikey.health",
-        alias: None,
-        flags: "readonly",
-        dangerous: false,
-        secrets: &[],
-        arity: 1,
-        keys: Keys::None,
         summary: c"Returns how the module fares, why, and the figures behind it.",
-        complexity: c"O(1)",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards"),
-        fixed: &[],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, _: Args, reply: Reply) -> Result<()> {

@@ -1,6 +1,6 @@
 //! SETLIST and GETLIST: a user's keys, page by page.
 
-use crate::commands::facts::{bad_record, SINCE};
+use crate::commands::facts::{bad_record, PLAIN};
 use crate::commands::miss::reply_miss;
 use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
@@ -27,18 +27,14 @@ const FILL: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS, grammar::
 impl Command for SetList {
     const SPEC: Spec = Spec {
         name: c"apikey.setlist",
-        alias: None,
         flags: "write deny-oom",
-        dangerous: false,
-        secrets: &[],
         arity: -6,
         keys: Keys::One(Use::OVERWRITES),
         summary: c"Stores the records of a user's API keys as one list.",
         complexity: c"O(N+M) where N is the length of the records and M the number of tags",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key(), Arg::string(c"user_id"), Arg::string(c"records")],
         options: FILL,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
@@ -94,18 +90,13 @@ const PAGE: &[Arg] = &[
 impl Command for GetList {
     const SPEC: Spec = Spec {
         name: c"apikey.getlist",
-        alias: None,
-        flags: "readonly",
-        dangerous: false,
-        secrets: &[],
         arity: -2,
         keys: Keys::One(Use::READS),
         summary: c"Returns the records of a user's API keys, or a page of them.",
         complexity: c"O(N) where N is the number of records returned",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
         options: PAGE,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -2,14 +2,14 @@
 //!
 //! It is what ACL LOG is for commands: kept in memory alone, on each node for itself, until a restart.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::grammar::read_count;
 use crate::settings::{LOG_MAX_LEN, MAX_LOG_LEN};
 use crate::state;
 use apikey_engine::record::verdict::Verdict;
 use apikey_engine::report::refusals::{told, Entry, Refusal};
 use host::caller::Caller;
-use host::command::spec::{Arg, Command, Keys, Spec};
+use host::command::spec::{Arg, Command, Spec};
 use host::{now, Args, Ctx, Name, Reply, Result};
 
 /// Notes what VALIDATE has said of a key, where it is a refusal; `scope` is the one that does not hold. The
@@ -48,19 +48,15 @@ const OPTIONS: &[Arg] = &[COUNT.optional()];
 impl Command for Log {
     const SPEC: Spec = Spec {
         name: c"apikey.log",
-        alias: None,
         flags: "admin",
         dangerous: true,
-        secrets: &[],
         arity: -1,
-        keys: Keys::None,
         summary:
             c"Returns the latest refused validations of this node, newest first, or forgets them.",
         complexity: c"O(N) where N is the number of entries returned",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards"),
         fixed: &[Arg::one_of(c"operation", &[COUNT, Arg::word(c"reset", c"RESET")]).optional()],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

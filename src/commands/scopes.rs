@@ -1,6 +1,6 @@
 //! SETSCOPE and CHECKSCOPE: what an application decided of a key's scopes.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::commands::miss::{reply_code, reply_miss};
 use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
@@ -43,16 +43,11 @@ const REPLAYED: &[Arg] = &[
 impl Command for SetScope {
     const SPEC: Spec = Spec {
         name: c"apikey.setscope",
-        alias: None,
         flags: "write deny-oom",
-        dangerous: false,
-        secrets: &[],
         arity: -9,
         keys: Keys::One(Use::MERGES),
         summary: c"Stores a decision of the application: whether an API key may do an action to a resource.",
         complexity: c"O(N+M) where N is the number of decisions of the key and M the number of tags",
-        since: SINCE,
-        tips: None,
         fixed: &[
             Arg::key(),
             Arg::string(c"id"),
@@ -65,6 +60,7 @@ impl Command for SetScope {
             ),
         ],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
@@ -169,18 +165,13 @@ pub struct CheckScope;
 impl Command for CheckScope {
     const SPEC: Spec = Spec {
         name: c"apikey.checkscope",
-        alias: None,
         flags: "readonly fast",
-        dangerous: false,
-        secrets: &[],
         arity: 4,
         keys: Keys::One(Use::READS),
         summary: c"Returns what the application decided: whether an API key may do an action to a resource.",
         complexity: c"O(N) where N is the number of decisions of the key",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key(), Arg::string(c"resource"), Arg::string(c"action")],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -1,6 +1,6 @@
 //! KILLED, DROPPED and RECLAIMED: entries that died, or were taken away.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::commands::tags::taginval;
 use crate::keyspace;
 use crate::state;
@@ -13,22 +13,17 @@ pub struct Killed;
 impl Command for Killed {
     const SPEC: Spec = Spec {
         name: killed::NAME,
-        alias: None,
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -3,
-        keys: Keys::None,
         summary: c"Internal: tags that a primary has invalidated, and the keys that it removed with them. Refused from clients.",
         complexity: c"O(N) where N is the number of tags and keys",
-        since: SINCE,
-        tips: None,
         fixed: &[
             Arg::integer(c"numtags"),
             Arg::string(c"tag").repeated(Repeat::Value),
             Arg::string(c"key").optional().repeated(Repeat::Value),
         ],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
@@ -46,18 +41,10 @@ pub struct Dropped;
 impl Command for Dropped {
     const SPEC: Spec = Spec {
         name: dropped::NAME,
-        alias: None,
         flags: "write",
         dangerous: true,
-        secrets: &[],
-        arity: 1,
-        keys: Keys::None,
         summary: c"Internal: kills all entries of all databases, which a primary no longer trusts. Refused from clients.",
-        complexity: c"O(1)",
-        since: SINCE,
-        tips: None,
-        fixed: &[],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, _: Args, reply: Reply) -> Result<()> {
@@ -74,18 +61,14 @@ pub struct Reclaimed;
 impl Command for Reclaimed {
     const SPEC: Spec = Spec {
         name: reclaimed::NAME,
-        alias: None,
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -2,
         keys: Keys::All(Use::DELETES),
         summary: c"Internal: dead entries that a primary has taken away. Refused from clients.",
         complexity: c"O(N) where N is the number of keys",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key().repeated(Repeat::Value)],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

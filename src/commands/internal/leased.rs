@@ -1,6 +1,6 @@
 //! USAGE.LEASED: a batch that was given out.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace;
 use crate::state;
 use crate::stream::leased::{self, FIRST_KEY};
@@ -13,16 +13,12 @@ pub struct Leased;
 impl Command for Leased {
     const SPEC: Spec = Spec {
         name: leased::NAME,
-        alias: None,
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -4,
         keys: Keys::EverySecond(FIRST_KEY as i32, Use::UPDATES),
         summary: c"Internal: a batch that a primary gave out. Refused from clients.",
         complexity: c"O(N) where N is the number of lines",
-        since: SINCE,
-        tips: None,
         fixed: &[
             Arg::string(c"batch"),
             Arg::unix_time(c"leased-at"),
@@ -31,7 +27,7 @@ impl Command for Leased {
                 .optional()
                 .repeated(Repeat::Value),
         ],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

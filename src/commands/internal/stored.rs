@@ -1,6 +1,6 @@
 //! STORED and APPLY: values that were stored.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::commands::record::store;
 use crate::keyspace::{self, OpenKey, Slot};
 use crate::state::comes_dead;
@@ -16,19 +16,15 @@ pub struct Stored;
 impl Command for Stored {
     const SPEC: Spec = Spec {
         name: stored::NAME,
-        alias: None,
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -3,
         keys: Keys::EverySecond(1, Use::OVERWRITES),
         summary:
             c"Internal: values that a primary has stored, with their expiry. Refused from clients.",
         complexity: c"O(N) where N is the length of the values",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::block(c"entry", &[Arg::key(), Arg::string(c"value")]).repeated(Repeat::Value)],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
@@ -48,18 +44,14 @@ pub struct Apply;
 impl Command for Apply {
     const SPEC: Spec = Spec {
         name: apply::NAME,
-        alias: None,
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: 3,
         keys: Keys::One(Use::OVERWRITES),
         summary: c"Internal: stores a value from an AOF or a primary. Refused from clients.",
         complexity: c"O(N) where N is the length of the value",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key(), Arg::string(c"value")],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

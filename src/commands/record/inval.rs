@@ -1,6 +1,6 @@
 //! INVAL: removes entries by key.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
@@ -11,18 +11,13 @@ pub struct Inval;
 impl Command for Inval {
     const SPEC: Spec = Spec {
         name: c"apikey.inval",
-        alias: None,
         flags: "write",
-        dangerous: false,
-        secrets: &[],
         arity: -2,
         keys: Keys::All(Use::DELETES),
         summary: c"Removes entries by key, and refuses fills of these keys that began before.",
         complexity: c"O(N) where N is the number of keys",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key().repeated(Repeat::Value)],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

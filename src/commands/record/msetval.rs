@@ -4,7 +4,7 @@
 //! key that is not the cache's, leaves all as it was. NX and TOKEN are judged key by key.
 
 use super::store::{self, Moment, Terms};
-use crate::commands::facts::{bad_record, SINCE};
+use crate::commands::facts::{bad_record, PLAIN};
 use crate::grammar;
 use crate::keyspace;
 use crate::settings;
@@ -33,22 +33,19 @@ const OPTIONS: &[Arg] = &[
 impl Command for MSetVal {
     const SPEC: Spec = Spec {
         name: c"apikey.msetval",
-        alias: None,
         flags: "write deny-oom",
-        dangerous: false,
         // It takes none, but somebody may give one.
         secrets: grammar::SECRETS,
         arity: -6,
         keys: Keys::Counted(Use::OVERWRITES),
         summary: c"Stores the records of many API keys, all of them or, where one is bad, none.",
         complexity: c"O(N*M) where N is the number of keys and M the length of a record and the number of tags",
-        since: SINCE,
-        tips: None,
         fixed: &[
             Arg::integer(c"numkeys"),
             Arg::block(c"entry", &[Arg::key(), Arg::string(c"record")]).repeated(Repeat::Value),
         ],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

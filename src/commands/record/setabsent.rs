@@ -1,7 +1,7 @@
 //! SETABSENT: the knowledge that there is no such API key.
 
 use super::store;
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
 use crate::settings;
@@ -23,19 +23,15 @@ const OPTIONS: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS];
 impl Command for SetAbsent {
     const SPEC: Spec = Spec {
         name: c"apikey.setabsent",
-        alias: None,
         flags: "write deny-oom",
-        dangerous: false,
-        secrets: &[],
         arity: -4,
         keys: Keys::One(Use::OVERWRITES),
         summary:
             c"Stores that the database has no such API key, unless the key holds a live record.",
         complexity: c"O(N) where N is the number of tags",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

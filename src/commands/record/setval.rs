@@ -1,7 +1,7 @@
 //! SETVAL: stores a record.
 
 use super::store::{self, Moment, Terms};
-use crate::commands::facts::{bad_record, SINCE};
+use crate::commands::facts::{bad_record, PLAIN};
 use crate::grammar::{self, judged, Expiry};
 use crate::invalidation;
 use crate::keyspace;
@@ -29,18 +29,15 @@ const OPTIONS: &[Arg] = &[
 impl Command for SetVal {
     const SPEC: Spec = Spec {
         name: c"apikey.setval",
-        alias: None,
         flags: "write deny-oom",
-        dangerous: false,
         secrets: grammar::SECRETS,
         arity: -3,
         keys: Keys::One(Use::OVERWRITES),
         summary: c"Stores the record of an API key. Give the digest of its secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",
         complexity: c"O(N+M) where N is the length of the record and M the number of tags",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key(), Arg::string(c"record")],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -1,6 +1,6 @@
 //! TOKEN: a token for a fill that did not begin with a miss.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::commands::miss::token;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};
 use host::{now, Args, Ctx, Reply, Result};
@@ -10,18 +10,12 @@ pub struct TokenOf;
 impl Command for TokenOf {
     const SPEC: Spec = Spec {
         name: c"apikey.token",
-        alias: None,
         flags: "readonly fast",
-        dangerous: false,
-        secrets: &[],
         arity: 2,
         keys: Keys::One(Use::READS),
         summary: c"Returns a token for a fill that did not begin with a miss.",
-        complexity: c"O(1)",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, _: Args, reply: Reply) -> Result<()> {

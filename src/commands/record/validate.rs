@@ -1,6 +1,6 @@
 //! VALIDATE: verifies an API key.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::commands::log;
 use crate::commands::miss::{reply_code, reply_miss, token};
 use crate::grammar::{self, digests};
@@ -32,18 +32,15 @@ const OPTIONS: &[Arg] = &[
 impl Command for Validate {
     const SPEC: Spec = Spec {
         name: c"apikey.validate",
-        alias: None,
         flags: "readonly fast",
-        dangerous: false,
         secrets: grammar::SECRETS,
         arity: -2,
         keys: Keys::One(Use::READS),
         summary: c"Verifies an API key: its secret, state, expiry and scopes. Give the digest of the secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",
         complexity: c"O(N*M) where N is the number of scopes requested and M that of the record",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -1,6 +1,6 @@
 //! TAGS: what an entry carries.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace;
 use apikey_engine::entry::kind::Entry;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};
@@ -11,18 +11,12 @@ pub struct Tags;
 impl Command for Tags {
     const SPEC: Spec = Spec {
         name: c"apikey.tags",
-        alias: None,
-        flags: "readonly",
-        dangerous: false,
-        secrets: &[],
         arity: 2,
         keys: Keys::One(Use::READS),
         summary: c"Returns the tags that an entry carries.",
         complexity: c"O(N) where N is the number of tags",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

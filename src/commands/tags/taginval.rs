@@ -1,7 +1,7 @@
 //! TAGINVAL: kills what carries a tag.
 
 use super::access;
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::grammar;
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
@@ -10,7 +10,7 @@ use crate::state;
 use crate::stream::killed;
 use apikey_engine::tags::fingerprint::Fingerprint;
 use host::caller::Access;
-use host::command::spec::{Arg, Command, Keys, Repeat, Spec};
+use host::command::spec::{Arg, Command, Repeat, Spec};
 use host::{Args, Ctx, Lock, Name, Reply, Result, Text};
 
 pub struct TagInval;
@@ -18,18 +18,13 @@ pub struct TagInval;
 impl Command for TagInval {
     const SPEC: Spec = Spec {
         name: c"apikey.taginval",
-        alias: None,
         flags: "write",
-        dangerous: false,
-        secrets: &[],
         arity: -2,
-        keys: Keys::None,
         summary: c"Kills every entry of the selected database that carries one of the tags.",
         complexity: c"O(N) where N is the number of tags: up to sync-reclaim entries are removed at once, more of them in the background",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         fixed: &[Arg::string(c"tag").repeated(Repeat::Value)],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -5,13 +5,13 @@
 //! others: TAGCARD counts it, and TAGSCAN, which looks at each key, leaves it out.
 
 use super::access;
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
 use crate::state;
 use apikey_engine::tags::fingerprint::Fingerprint;
 use host::caller::Access;
-use host::command::spec::{Arg, Command, Keys, Spec};
+use host::command::spec::{Arg, Command, Spec};
 use host::{Args, Ctx, Error, Name, Reply, Result, Text};
 
 pub struct TagCard;
@@ -19,18 +19,12 @@ pub struct TagCard;
 impl Command for TagCard {
     const SPEC: Spec = Spec {
         name: c"apikey.tagcard",
-        alias: None,
         flags: "readonly fast",
-        dangerous: false,
-        secrets: &[],
         arity: 2,
-        keys: Keys::None,
         summary: c"Returns how many entries of the selected database carry a tag.",
-        complexity: c"O(1)",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         fixed: &[Arg::string(c"tag")],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
@@ -60,18 +54,13 @@ const OPTIONS: &[Arg] = &[grammar::count(MAX_COUNT)];
 impl Command for TagScan {
     const SPEC: Spec = Spec {
         name: c"apikey.tagscan",
-        alias: None,
-        flags: "readonly",
-        dangerous: false,
-        secrets: &[],
         arity: -3,
-        keys: Keys::None,
         summary: c"Returns some of the entries of the selected database that carry a tag, and the cursor for the next call; 0 begins, and is the end.",
         complexity: c"O(N) where N is the COUNT of entries to look at",
-        since: SINCE,
         tips: Some(c"request_policy:special"),
         fixed: &[Arg::string(c"tag"), Arg::integer(c"cursor")],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

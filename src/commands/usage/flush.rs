@@ -2,12 +2,12 @@
 
 use super::lease::{DEFAULT_COUNT, MAX_COUNT};
 use super::take::{take, Take};
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::state;
 use crate::stream::send::send;
 use apikey_engine::database::items::{PENDING, WAITING};
-use host::command::spec::{Arg, Command, Keys, Spec};
+use host::command::spec::{Arg, Command, Spec};
 use host::{Args, Ctx, Reply, Result, Text};
 
 pub struct Flush;
@@ -20,15 +20,12 @@ impl Command for Flush {
         alias: Some(c"apikey.usageflush"),
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -1,
-        keys: Keys::None,
         summary: c"Returns pending counts of the selected database and resets them, whichever keys have any.",
         complexity: c"O(N) where N is the number of counts returned",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards"),
-        fixed: &[],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -1,6 +1,6 @@
 //! USAGE.GET: what was counted.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace;
 use apikey_engine::usage::lease::Leases;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};
@@ -13,16 +13,11 @@ impl Command for Get {
         name: c"apikey.usage.get",
         alias: Some(c"apikey.usageget"),
         flags: "readonly fast",
-        dangerous: false,
-        secrets: &[],
         arity: 2,
         keys: Keys::One(Use::READS),
         summary: c"Returns what was counted for an API key.",
-        complexity: c"O(1)",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

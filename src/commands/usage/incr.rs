@@ -1,6 +1,6 @@
 //! USAGE.INCR: counts uses.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace;
 use crate::stream::apply;
 use apikey_engine::codec::value::encode_usage;
@@ -20,16 +20,12 @@ impl Command for Incr {
         name: c"apikey.usage.incr",
         alias: Some(c"apikey.usageincr"),
         flags: "write deny-oom fast",
-        dangerous: false,
-        secrets: &[],
         arity: -2,
         keys: Keys::One(Use::UPDATES),
         summary: c"Counts uses of an API key and returns how many wait to be handed over.",
-        complexity: c"O(1)",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key()],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -5,7 +5,7 @@
 //! key counts it once, whoever died in between.
 
 use super::members::{each_member, tag_of};
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
 use crate::state;
@@ -15,7 +15,7 @@ use apikey_engine::usage::batches::{Terms, MAX_LEASE_MS};
 use apikey_engine::usage::id::Id;
 use host::changes::Class;
 use host::command::grammar::integer;
-use host::command::spec::{Arg, Command, Keys, Spec};
+use host::command::spec::{Arg, Command, Spec};
 use host::{now, Args, Ctx, Error, Reply, Result};
 
 /// A batch as it is given out.
@@ -45,15 +45,13 @@ impl Command for Lease {
         alias: Some(c"apikey.usagelease"),
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -2,
-        keys: Keys::None,
         summary: c"Returns batches of usage counts, and keeps each until it is acknowledged: overdue ones again, else what is pending as a new one.",
         complexity: c"O(N) where N is the number of lines returned",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards"),
         fixed: &[Arg::integer(c"milliseconds")],
         options: OPTIONS,
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

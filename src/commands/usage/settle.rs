@@ -1,14 +1,14 @@
 //! USAGE.ACK and NACK: batches that were leased are settled, or given back.
 
 use super::members::{each_member, tag_of};
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace;
 use crate::state;
 use crate::stream::leased;
 use apikey_engine::usage::batches::Terms;
 use apikey_engine::usage::id::Id;
 use host::changes::Class;
-use host::command::spec::{Arg, Command, Keys, Repeat, Spec};
+use host::command::spec::{Arg, Command, Repeat, Spec};
 use host::{Args, Ctx, Reply, Result};
 
 /// Batches as they are named in a call.
@@ -24,15 +24,12 @@ impl Command for Ack {
         alias: Some(c"apikey.usageack"),
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -2,
-        keys: Keys::None,
         summary: c"Settles batches of usage counts for good and returns the number of their lines.",
         complexity: c"O(N) where N is the number of lines",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         fixed: &[Arg::string(c"batch").repeated(Repeat::Value)],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
@@ -63,15 +60,12 @@ impl Command for Nack {
         alias: Some(c"apikey.usagenack"),
         flags: "write",
         dangerous: true,
-        secrets: &[],
         arity: -2,
-        keys: Keys::None,
         summary: c"Gives batches of usage counts back, which the next LEASE gives out again, and returns the number of their lines.",
         complexity: c"O(N) where N is the number of batches",
-        since: SINCE,
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         fixed: &[Arg::string(c"batch").repeated(Repeat::Value)],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {

@@ -1,6 +1,6 @@
 //! USAGE.TAKE: gets counts and resets them.
 
-use crate::commands::facts::SINCE;
+use crate::commands::facts::PLAIN;
 use crate::keyspace;
 use host::changes::Class;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
@@ -13,16 +13,12 @@ impl Command for Take {
         name: c"apikey.usage.take",
         alias: Some(c"apikey.usagetake"),
         flags: "write",
-        dangerous: false,
-        secrets: &[],
         arity: -2,
         keys: Keys::All(Use::UPDATES),
         summary: c"Returns the pending counts of API keys and resets them.",
         complexity: c"O(N) where N is the number of keys",
-        since: SINCE,
-        tips: None,
         fixed: &[Arg::key().repeated(Repeat::Value)],
-        options: &[],
+        ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
