@@ -1,7 +1,7 @@
 //! CHECK: compares the keyspace and the index of the selected database.
 
 use crate::check::{Comparison, CHECKS};
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use host::command::spec::{Command, Spec};
 use host::{Args, Ctx, Reply, Result};
 

@@ -1,7 +1,7 @@
 //! DEBUG: makes what must not happen, for tests. Only in debug builds.
 
 use crate::check::CHECKS;
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use crate::reclaim;
 use crate::state;

@@ -1,6 +1,6 @@
 //! DESCRIBE: what stands under a key, without what is secret of it.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace::{self, Slot};
 use crate::values::entry::{AnyEntry, Content};
 use crate::values::usage::UsageValue;

@@ -1,6 +1,6 @@
 //! HEALTH, and the same figures in INFO.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::settings;
 use crate::state;
 use apikey_engine::database::totals::Totals;

@@ -1,7 +1,8 @@
 //! SETLIST and GETLIST: a user's keys, page by page.
 
-use crate::commands::facts::{bad_record, PLAIN};
 use crate::commands::miss::reply_miss;
+use crate::commands::plain::PLAIN;
+use crate::commands::record::store::bad_record;
 use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
 use crate::settings;

@@ -2,7 +2,7 @@
 //!
 //! It is what ACL LOG is for commands: kept in memory alone, on each node for itself, until a restart.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::grammar::read_count;
 use crate::settings::{LOG_MAX_LEN, MAX_LOG_LEN};
 use crate::state;

@@ -5,12 +5,12 @@ pub mod check;
 #[cfg(debug_assertions)]
 pub mod debug;
 pub mod describe;
-pub mod facts;
 pub mod health;
 pub mod internal;
 pub mod list;
 pub mod log;
 pub mod miss;
+pub mod plain;
 pub mod record;
 pub mod register;
 pub mod scopes;

@@ -1,7 +1,7 @@
 //! SETSCOPE and CHECKSCOPE: what an application decided of a key's scopes.
 
-use crate::commands::facts::PLAIN;
 use crate::commands::miss::{reply_code, reply_miss};
+use crate::commands::plain::PLAIN;
 use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
 use crate::settings;

@@ -1,6 +1,6 @@
 //! KILLED, DROPPED and RECLAIMED: entries that died, or were taken away.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::commands::tags::taginval;
 use crate::keyspace;
 use crate::state;

@@ -1,6 +1,6 @@
 //! USAGE.LEASED: a batch that was given out.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use crate::state;
 use crate::stream::leased::{self, FIRST_KEY};

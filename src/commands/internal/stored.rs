@@ -1,6 +1,6 @@
 //! STORED and APPLY: values that were stored.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::commands::record::store;
 use crate::keyspace::{self, OpenKey, Slot};
 use crate::state::comes_dead;

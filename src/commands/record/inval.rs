@@ -1,6 +1,6 @@
 //! INVAL: removes entries by key.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};

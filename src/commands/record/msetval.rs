@@ -3,8 +3,8 @@
 //! Everything is read and every key is looked at before any is stored, so that one bad record, or one
 //! key that is not the cache's, leaves all as it was. NX and TOKEN are judged key by key.
 
-use super::store::{self, Moment, Terms};
-use crate::commands::facts::{bad_record, PLAIN};
+use super::store::{self, bad_record, Moment, Terms};
+use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::keyspace;
 use crate::settings;

@@ -1,7 +1,7 @@
 //! SETABSENT: the knowledge that there is no such API key.
 
 use super::store;
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
 use crate::settings;

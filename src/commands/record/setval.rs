@@ -1,7 +1,7 @@
 //! SETVAL: stores a record.
 
-use super::store::{self, Moment, Terms};
-use crate::commands::facts::{bad_record, PLAIN};
+use super::store::{self, bad_record, Moment, Terms};
+use crate::commands::plain::PLAIN;
 use crate::grammar::{self, judged, Expiry};
 use crate::invalidation;
 use crate::keyspace;

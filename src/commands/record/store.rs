@@ -106,6 +106,11 @@ pub fn sanitise<'a>(lock: Lock, json: Name<'a>) -> std::result::Result<Parts<'a>
     settings::with_record_limits(lock, |limits| Parts::sanitise_in(json.bytes(), limits, memory))
 }
 
+/// The error of a record that can't be kept.
+pub fn bad_record(BadRecord(why): BadRecord) -> Error {
+    Error::coded("BADRECORD", why)
+}
+
 /// Tells keyspace notifications that a record was stored.
 pub fn notify(ctx: &mut Ctx, name: Name, expires: bool) {
     ctx.notify(Class::Module, c"apikey.setval", name);

@@ -1,7 +1,7 @@
 //! TOKEN: a token for a fill that did not begin with a miss.
 
-use crate::commands::facts::PLAIN;
 use crate::commands::miss::token;
+use crate::commands::plain::PLAIN;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};
 use host::{now, Args, Ctx, Reply, Result};
 

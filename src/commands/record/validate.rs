@@ -1,8 +1,8 @@
 //! VALIDATE: verifies an API key.
 
-use crate::commands::facts::PLAIN;
 use crate::commands::log;
 use crate::commands::miss::{reply_code, reply_miss, token};
+use crate::commands::plain::PLAIN;
 use crate::grammar::{self, digests};
 use crate::keyspace;
 use crate::settings;

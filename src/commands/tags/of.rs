@@ -1,6 +1,6 @@
 //! TAGS: what an entry carries.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use apikey_engine::entry::kind::Entry;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};

@@ -1,7 +1,7 @@
 //! TAGINVAL: kills what carries a tag.
 
 use super::access;
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::invalidation;
 use crate::keyspace::{self, Removed};

@@ -5,7 +5,7 @@
 //! others: TAGCARD counts it, and TAGSCAN, which looks at each key, leaves it out.
 
 use super::access;
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
 use crate::state;

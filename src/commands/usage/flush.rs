@@ -2,7 +2,7 @@
 
 use super::lease::{DEFAULT_COUNT, MAX_COUNT};
 use super::take::{take, Take};
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::state;
 use crate::stream::send::send;

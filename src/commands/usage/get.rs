@@ -1,6 +1,6 @@
 //! USAGE.GET: what was counted.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use apikey_engine::usage::lease::Leases;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};

@@ -1,6 +1,6 @@
 //! USAGE.INCR: counts uses.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use crate::stream::apply;
 use apikey_engine::codec::value::encode_usage;

@@ -5,7 +5,7 @@
 //! key counts it once, whoever died in between.
 
 use super::members::{each_member, tag_of};
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
 use crate::state;

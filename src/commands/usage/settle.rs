@@ -1,7 +1,7 @@
 //! USAGE.ACK and NACK: batches that were leased are settled, or given back.
 
 use super::members::{each_member, tag_of};
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use crate::state;
 use crate::stream::leased;

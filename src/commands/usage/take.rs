@@ -1,6 +1,6 @@
 //! USAGE.TAKE: gets counts and resets them.
 
-use crate::commands::facts::PLAIN;
+use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use host::changes::Class;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
