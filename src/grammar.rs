@@ -144,15 +144,17 @@ impl Expiry {
     }
 }
 
-/// The digests that SECRET and DIGEST give, at most two.
-pub fn digests<'o, 'a>(
-    options: &'o Options<'a>,
-) -> impl Iterator<Item = Result<Digest>> + use<'o, 'a> {
-    let secret = options.value("SECRET").map(|secret| Ok(digest::of_secret(secret)));
-    let given = options
-        .values("DIGEST")
-        .map(|hex| digest::from_hex(hex).ok_or_else(|| Error::err("DIGEST must be 64 hex digits")));
-    secret.into_iter().chain(given)
+/// The digest that SECRET or DIGEST gives; the first, where DIGEST gives two.
+pub fn digest(options: &Options) -> Result<Option<Digest>> {
+    match options.value("SECRET") {
+        Some(secret) => Ok(Some(digest::of_secret(secret))),
+        None => options.value("DIGEST").map(from_hex).transpose(),
+    }
+}
+
+/// A digest in hex.
+pub fn from_hex(hex: &[u8]) -> Result<Digest> {
+    digest::from_hex(hex).ok_or_else(|| Error::err("DIGEST must be 64 hex digits"))
 }
 
 /// The token that TOKEN gives.

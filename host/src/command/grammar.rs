@@ -41,14 +41,21 @@ struct Found<'a> {
 
 impl<'a> Options<'a> {
     /// Reads the arguments from a position on.
+    // In place: handing all of it back through memory would cost as much as reading it.
+    #[inline(always)]
     pub fn parse(
         options: &'static [Arg],
         args: Args<'a>,
-        mut position: usize,
+        position: usize,
         judged: Judged,
     ) -> Result<Self> {
-        let mut found = SmallVec::<[Found<'a>; 4]>::new();
-        while let Some(word) = args.get(position) {
+        let mut parsed = Self { args, found: SmallVec::new() };
+        parsed.read(options, position, judged)?;
+        Ok(parsed)
+    }
+
+    fn read(&mut self, options: &'static [Arg], mut position: usize, judged: Judged) -> Result<()> {
+        while let Some(word) = self.args.get(position) {
             let Some((group, option)) = find(options, word.bytes()) else {
                 // The word is not repeated: it may be a secret whose option was forgotten.
                 return Err(Error::err(format_args!("unknown option at argument {position}")));
@@ -62,22 +69,23 @@ impl<'a> Options<'a> {
                 values: 0,
                 group,
             };
-            next.read(args, judged)?;
-            next.may_stand_beside(&found)?;
+            next.read(self.args, judged)?;
+            next.may_stand_beside(&self.found)?;
             position += next.values as usize;
-            found.push(next);
+            self.found.push(next);
         }
         for (group, option) in (0..).zip(options) {
-            if !option.optional && !found.iter().any(|found| found.group == group) {
+            if !option.optional && !self.found.iter().any(|found| found.group == group) {
                 let reason = option.reason.unwrap_or("the command can't do without");
                 return Err(Error::err(format_args!("{} is required: {reason}", option.shown())));
             }
         }
-        Ok(Self { args, found })
+        Ok(())
     }
 
     fn all<'s>(&'s self, token: &'s str) -> impl Iterator<Item = &'s Found<'a>> {
-        self.found.iter().filter(move |found| found.option.is(token.as_bytes()))
+        let is = |option: &Arg| option.token.is_some_and(|t| t.to_bytes() == token.as_bytes());
+        self.found.iter().filter(move |found| is(found.option))
     }
 
     /// Whether the option was given.
@@ -116,6 +124,7 @@ fn short(position: usize) -> u32 {
 }
 
 /// The option of this name, and the number of its group.
+#[inline]
 fn find(options: &'static [Arg], word: &[u8]) -> Option<(u32, &'static Arg)> {
     (0..).zip(options).find_map(|(group, arg)| {
         let arg = match arg.kind {
@@ -127,22 +136,15 @@ fn find(options: &'static [Arg], word: &[u8]) -> Option<(u32, &'static Arg)> {
 }
 
 impl Arg {
-    /// The word before it, or before the first of its parts.
-    fn token(&self) -> Option<&'static CStr> {
-        match self.kind {
-            Kind::Block([first, ..]) => first.token,
-            _ => self.token,
-        }
-    }
-
     /// Whether its word is this one, in any case.
+    #[inline]
     fn is(&self, word: &[u8]) -> bool {
-        self.token().is_some_and(|token| token.to_bytes().eq_ignore_ascii_case(word))
+        self.token.is_some_and(|token| token.to_bytes().eq_ignore_ascii_case(word))
     }
 
     /// Its word, for errors.
     fn shown(&self) -> &'static str {
-        self.token().map_or("an option", text)
+        self.token.map_or("an option", text)
     }
 
     /// Whether it is a block that begins with the number of its values.

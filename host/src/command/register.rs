@@ -235,7 +235,11 @@ impl RawArgs {
                     Kind::Block(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
                 };
                 raw.key_spec_index = if matches!(arg.kind, Kind::Key) { 0 } else { -1 };
-                raw.token = arg.token.map_or(null(), CStr::as_ptr);
+                raw.token = match arg.kind {
+                    // Its first part says it.
+                    Kind::Block(_) => null(),
+                    _ => arg.token.map_or(null(), CStr::as_ptr),
+                };
                 raw.subargs = subargs;
                 if arg.optional {
                     raw.flags |= raw::REDISMODULE_CMD_ARG_OPTIONAL as c_int;

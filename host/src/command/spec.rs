@@ -113,7 +113,7 @@ pub struct Arg {
     pub name: &'static CStr,
     /// What it is.
     pub kind: Kind,
-    /// The word before it.
+    /// The word before it; of a block, before the first of its parts.
     pub token: Option<&'static CStr>,
     /// Whether it may be left out.
     pub optional: bool,
@@ -229,7 +229,11 @@ impl Arg {
 
     /// These, one behind the other: [`Kind::Block`].
     pub const fn block(name: &'static CStr, args: &'static [Arg]) -> Self {
-        Self::new(name, Kind::Block(args))
+        let mut block = Self::new(name, Kind::Block(args));
+        if let [first, ..] = args {
+            block.token = first.token;
+        }
+        block
     }
 
     /// With a word before it.

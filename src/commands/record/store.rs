@@ -1,6 +1,6 @@
 //! How a record is stored, by whichever command: what of it is kept, what refuses it, who is told.
 
-use crate::grammar::{digests, token, Expiry};
+use crate::grammar::{digest, from_hex, token, Expiry};
 use crate::keyspace::OpenKey;
 use crate::settings;
 use crate::state;
@@ -42,6 +42,10 @@ pub struct Moment {
 
 impl<'a> Terms<'a> {
     pub fn read(options: &Options<'a>, now: i64) -> Result<Self> {
+        let mut digests: SmallVec<[Digest; 2]> = digest(options)?.into_iter().collect();
+        for second in options.values("DIGEST").skip(1) {
+            digests.push(from_hex(second)?);
+        }
         let condition = match (options.has("NX"), options.has("XX")) {
             (true, _) => Some(Condition::IfAbsent),
             (_, true) => Some(Condition::IfPresent),
@@ -49,7 +53,7 @@ impl<'a> Terms<'a> {
         };
         Ok(Self {
             expiry: Expiry::read(options, now),
-            digests: digests(options).collect::<Result<_>>()?,
+            digests,
             tags: options.list("TAGS").map(Name::bytes).collect(),
             namespace: options.value("NS").unwrap_or_default(),
             token: token(options),

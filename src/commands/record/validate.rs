@@ -3,7 +3,7 @@
 use crate::commands::log;
 use crate::commands::miss::{reply_code, reply_miss, token};
 use crate::commands::plain::PLAIN;
-use crate::grammar::{self, digests};
+use crate::grammar::{self, digest};
 use crate::keyspace;
 use crate::settings;
 use crate::state;
@@ -46,7 +46,7 @@ impl Command for Validate {
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let options = Options::parse(OPTIONS, args, 2, Judged::Here)?;
-        let digest = digests(&options).next().transpose()?;
+        let digest = digest(&options)?;
         let requests = || options.values("SCOPE");
 
         let lock = ctx.lock();
