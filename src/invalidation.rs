@@ -40,7 +40,7 @@ pub fn tell_of_write(ctx: &mut Ctx, key: Name) {
 pub fn of_database(ctx: &mut Ctx, number: Option<i32>) {
     state::with(ctx.lock(), |state| state.flush(number));
     if let Some(channel) = channel(ctx) {
-        if !avoids_replica_traffic() {
+        if !avoids_replica_traffic(ctx.lock()) {
             tell(ctx, &channel, number, What::Flushed);
         }
     }

@@ -61,7 +61,7 @@ impl Module for ApiKey {
         loading.data_type(&entries::LISTS)?;
         loading.data_type(&usage::USAGE)?;
         register::register(loading)?;
-        loading.listen::<Events>()?;
+        loading.listen::<Events>();
         loading.info::<Health>()?;
         loading.after_each(reclaim::look);
         log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));

@@ -58,7 +58,7 @@ impl Job for Reclaim {
         if ctx.is_any_replica() {
             return Step::Done(());
         }
-        if avoids_replica_traffic() {
+        if avoids_replica_traffic(ctx.lock()) {
             return Step::Later(WAIT_MS);
         }
         let lock = ctx.lock();

@@ -3,6 +3,7 @@
 //! So that whoever leaves work behind need only say so in the module's state: the end looks.
 
 use crate::context::Ctx;
+use crate::guard;
 use std::sync::OnceLock;
 
 static HOOK: OnceLock<fn(&mut Ctx)> = OnceLock::new();
@@ -14,6 +15,7 @@ pub(crate) fn set(hook: fn(&mut Ctx)) {
 
 pub(crate) fn run(ctx: &mut Ctx) {
     if let Some(hook) = HOOK.get() {
-        hook(ctx);
+        // A guard of its own: the command has replied.
+        guard::run("after_each", (), || hook(ctx));
     }
 }

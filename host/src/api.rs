@@ -55,7 +55,6 @@ required!(
     RedisModule_GetContextFlags,
     RedisModule_GetExpire,
     RedisModule_GetKeyNameFromIO,
-    RedisModule_GetRandomBytes,
     RedisModule_GetSelectedDb,
     RedisModule_GetServerInfo,
     RedisModule_InfoAddFieldLongLong,

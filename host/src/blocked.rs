@@ -5,8 +5,9 @@ use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::guard;
 use crate::reply::Reply;
-use ahash::AHashSet;
+use ahash::AHashMap;
 use redis_module::raw;
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,11 +15,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What replies to a client that waited.
 type Answer = Box<dyn FnOnce(Reply) + Send>;
 
-/// Those who have hung up and were not let go of yet, by the pointers of their [`Waiting`].
-static GONE: Mutex<Option<AHashSet<usize>>> = Mutex::new(None);
+/// Those who were not let go of yet, by the pointers of their [`Waiting`], and whether they have hung up. Who
+/// hangs up between being let go of and the server's next turn is none of them: the server may use the
+/// pointer again.
+static WAITING: Mutex<Option<AHashMap<usize, bool>>> = Mutex::new(None);
 
-fn gone() -> MutexGuard<'static, Option<AHashSet<usize>>> {
-    GONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn waiting() -> MutexGuard<'static, Option<AHashMap<usize, bool>>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A client that waits for its reply. Dropped, it gets an error.
@@ -29,8 +32,15 @@ unsafe impl Send for Waiting {}
 
 impl Ctx<'_> {
     /// Has the caller wait for its reply; an error that names the command, with nothing done, where it
-    /// can't: in MULTI, in a script, behind another module.
+    /// can't: in MULTI, in a script, behind another module. It is a command's to ask, and once: in another
+    /// callback, or if the caller waits already, that is an error too.
+    ///
+    /// From here on the [`Waiting`] alone has the caller's reply. The command must have replied nothing, and
+    /// an error that it returns afterwards is not told.
     pub fn block(&mut self, command: &str) -> Result<Waiting> {
+        if self.is_waiting() {
+            return Err(Error::err("nobody is there who could wait"));
+        }
         if self.denies_blocking() {
             let why = "can't run in MULTI or in a script: it waits";
             return Err(Error::err(format_args!("{command} {why}")));
@@ -43,7 +53,9 @@ impl Ctx<'_> {
             if client.is_null() {
                 return Err(Error::INTERNAL);
             }
+            waiting().get_or_insert_default().insert(client as usize, false);
             api!(RedisModule_SetDisconnectCallback(client, Some(hung_up)));
+            self.waits();
             Ok(Waiting(client))
         }
     }
@@ -52,7 +64,7 @@ impl Ctx<'_> {
 impl Waiting {
     /// Whether the client has hung up.
     pub fn has_gone(&self) -> bool {
-        gone().as_ref().is_some_and(|gone| gone.contains(&(self.0 as usize)))
+        waiting().as_ref().and_then(|all| all.get(&(self.0 as usize)).copied()).unwrap_or(false)
     }
 
     /// Has `answer` reply to the client, in the server's next turn.
@@ -62,8 +74,8 @@ impl Waiting {
     }
 
     fn unblock(self, answer: *mut c_void) {
-        if let Some(gone) = gone().as_mut() {
-            gone.remove(&(self.0 as usize));
+        if let Some(all) = waiting().as_mut() {
+            all.remove(&(self.0 as usize));
         }
         // SAFETY: a client that was blocked, and is let go of once.
         unsafe { api!(RedisModule_UnblockClient(self.0, answer)) };
@@ -83,7 +95,9 @@ unsafe extern "C" fn hung_up(
     client: *mut raw::RedisModuleBlockedClient,
 ) {
     guard::run("disconnect", (), || {
-        gone().get_or_insert_with(AHashSet::default).insert(client as usize);
+        if let Some(gone) = waiting().as_mut().and_then(|all| all.get_mut(&(client as usize))) {
+            *gone = true;
+        }
     });
 }
 
@@ -92,9 +106,10 @@ unsafe extern "C" fn reply(
     _: *mut *mut raw::RedisModuleString,
     _: c_int,
 ) -> c_int {
+    let owed = Cell::new(1);
     // SAFETY: the server's context, valid for this call.
-    let to = unsafe { Reply::new(ctx) };
-    let has_replied = guard::run("reply", false, || {
+    let to = unsafe { Reply::new(ctx, &owed) };
+    guard::run("reply", (), || {
         // SAFETY: the context is that of a reply callback; its data is the box of `answer`, or null, and
         // nobody else looks at it meanwhile.
         let answer = unsafe {
@@ -102,15 +117,12 @@ unsafe extern "C" fn reply(
                 api!(RedisModule_GetBlockedClientPrivateData(ctx)).cast();
             data.as_mut().and_then(Option::take)
         };
-        match answer {
-            Some(answer) => answer(to),
-            None => to.internal_error(),
+        if let Some(answer) = answer {
+            answer(to);
         }
-        true
     });
-    if !has_replied {
-        to.internal_error();
-    }
+    // Where there is no answer, or it has panicked, or has said too little.
+    to.fill();
     OK
 }
 

@@ -2,6 +2,7 @@
 
 use crate::api::{accepted, api, Refused};
 use crate::context::Ctx;
+use crate::server::avoids_replica_traffic;
 use crate::strings::{Name, Text};
 use redis_module::raw;
 use std::ffi::{c_int, CStr};
@@ -17,20 +18,34 @@ pub enum Class {
 }
 
 impl Ctx<'_> {
-    /// Replicates the command as it came.
+    /// Replicates the command as it came. In a callback where none has come, nothing is: the server would
+    /// write an empty command into its AOF, which it then can't load.
     pub fn replicate_verbatim(&mut self) {
-        // SAFETY: the context is valid. It has no other result.
-        unsafe { api!(RedisModule_ReplicateVerbatim(self.raw())) };
+        if self.is_commands() {
+            // SAFETY: the context is valid. It has no other result.
+            unsafe { api!(RedisModule_ReplicateVerbatim(self.raw())) };
+        }
+    }
+
+    /// Whether nothing may be replicated now: unasked, while replicas are to be left alone, which the server
+    /// asserts. What has a client pause others in a transaction goes on in it.
+    fn may_not_replicate(&self) -> bool {
+        !self.is_commands() && !self.is_in_multi() && avoids_replica_traffic(self.lock())
     }
 
     /// Replicates a command with these arguments in place of the one that came: first `same`, strings
-    /// that the server has already, then `others`. Refused where the server knows no such command.
+    /// that the server has already, then `others`. Refused where the server knows no such command; and,
+    /// other than by a command, while replicas are to be left alone
+    /// ([`avoids_replica_traffic`](crate::server::avoids_replica_traffic)).
     pub fn replicate(
         &mut self,
         command: &CStr,
         same: &[Name],
         others: &[&[u8]],
     ) -> Result<(), Refused> {
+        if self.may_not_replicate() {
+            return Err(Refused);
+        }
         let strings: Vec<_> = others.iter().map(|bytes| Text::new(bytes)).collect();
         let mut pointers = Vec::with_capacity(same.len() + others.len());
         pointers.extend(same.iter().map(|name| name.as_ptr()));
@@ -49,13 +64,16 @@ impl Ctx<'_> {
     }
 
     /// Replicates a command with a string that the server has already, and bytes, as its arguments, in
-    /// place of the one that came.
+    /// place of the one that came. Refused like [`replicate`](Self::replicate).
     pub fn replicate_value(
         &mut self,
         command: &CStr,
         same: Name,
         bytes: &[u8],
     ) -> Result<(), Refused> {
+        if self.may_not_replicate() {
+            return Err(Refused);
+        }
         // SAFETY: the context is valid; "sb" takes a string, and bytes with their length.
         accepted(unsafe {
             api!(RedisModule_Replicate(
@@ -70,11 +88,13 @@ impl Ctx<'_> {
     }
 
     /// Publishes a message to all who subscribe to the channel, on this node, its replicas and the other
-    /// nodes of a cluster. Refused where PUBLISH can't be called (`rename-command`).
-    ///
-    /// Nothing may be published unasked while replicas are to be left alone
+    /// nodes of a cluster. Refused where PUBLISH can't be called (`rename-command`); and, other than by a
+    /// command, while replicas are to be left alone
     /// ([`avoids_replica_traffic`](crate::server::avoids_replica_traffic)).
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> Result<(), Refused> {
+        if self.may_not_replicate() {
+            return Err(Refused);
+        }
         // SAFETY: the context is valid; "!bb" takes byte strings with their lengths, and replicates
         // the call where the server would; the reply is freed.
         unsafe {

@@ -15,7 +15,21 @@ use std::ptr::null_mut;
 #[derive(Debug)]
 pub struct Ctx<'a> {
     raw: *mut raw::RedisModuleCtx,
+    of: Of,
+    /// The database that a command's client had selected, if the command has selected another.
+    home: Option<i32>,
     scope: PhantomData<&'a mut ()>,
+}
+
+/// Whose context it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// A command's, whose client can be asked to wait.
+    Command,
+    /// A command's, whose client has been, or can't be any more.
+    Waiting,
+    /// Nobody's: that of a timer, an event, the load, an open key.
+    Nobody,
 }
 
 impl<'a> Ctx<'a> {
@@ -23,7 +37,37 @@ impl<'a> Ctx<'a> {
     /// `raw` is the server's argument to the running callback, for `'a`, which holds the server's lock; and
     /// the only context that is made of it.
     pub(crate) unsafe fn new(raw: *mut raw::RedisModuleCtx) -> Self {
-        Self { raw, scope: PhantomData }
+        Self { raw, of: Of::Nobody, home: None, scope: PhantomData }
+    }
+
+    /// # Safety
+    /// As for `new`; and the callback is a command's.
+    pub(crate) unsafe fn of_command(raw: *mut raw::RedisModuleCtx) -> Self {
+        Self { raw, of: Of::Command, home: None, scope: PhantomData }
+    }
+
+    /// Whether a command of a client's runs in it.
+    pub(crate) fn is_commands(&self) -> bool {
+        self.of != Of::Nobody
+    }
+
+    /// Whether there is a client that waits, or can't be asked to.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.of != Of::Command
+    }
+
+    /// The client waits from now on, or can't be asked to any more.
+    pub(crate) fn waits(&mut self) {
+        if self.of == Of::Command {
+            self.of = Of::Waiting;
+        }
+    }
+
+    /// Selects the client's own database again.
+    pub(crate) fn go_home(&mut self) {
+        if let Some(home) = self.home.take() {
+            self.select(home);
+        }
     }
 
     pub(crate) fn raw(&self) -> *mut raw::RedisModuleCtx {
@@ -114,6 +158,10 @@ impl<'a> Ctx<'a> {
 
     /// Selects a database for the rest of the callback; false where there is none of this number.
     pub fn select(&mut self, database: i32) -> bool {
+        // The server would leave the client there.
+        if self.is_commands() && self.home.is_none() {
+            self.home = Some(self.database());
+        }
         // SAFETY: the context is valid; the server checks the number.
         accepted(unsafe { api!(RedisModule_SelectDb(self.raw, database)) }).is_ok()
     }

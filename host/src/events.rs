@@ -64,28 +64,40 @@ pub trait Listener: 'static {
 /// # Safety
 /// `ctx` is OnLoad's.
 pub(crate) unsafe fn subscribe<L: Listener>(ctx: *mut raw::RedisModuleCtx) -> Result<(), Refused> {
+    let to = |id: u64, callback: raw::RedisModuleEventCallback| {
+        let event = raw::RedisModuleEvent { id, dataver: 1 };
+        // SAFETY: the context is OnLoad's; the callback is a function of this module.
+        accepted(unsafe { api!(RedisModule_SubscribeToServerEvent(ctx, event, callback)) })
+    };
+    let mut events: Vec<(u64, raw::RedisModuleEventCallback)> = vec![
+        (raw::REDISMODULE_EVENT_FLUSHDB, Some(on_flush::<L>)),
+        (raw::REDISMODULE_EVENT_SWAPDB, Some(on_swap::<L>)),
+        (raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(on_role_change::<L>)),
+        (raw::REDISMODULE_EVENT_LOADING, Some(on_loading::<L>)),
+    ];
+    if !is_redis_7() {
+        // Later servers know the event no more: they load such a resync the plain way.
+        events.push((raw::REDISMODULE_EVENT_REPL_BACKUP, Some(on_repl_backup::<L>)));
+    }
+    let told = events.iter().try_for_each(|&(id, callback)| to(id, callback));
+    // A subscription to keys can't be taken back, so that it is the last.
     let classes = raw::REDISMODULE_NOTIFY_GENERIC
         | raw::REDISMODULE_NOTIFY_LOADED
         | raw::REDISMODULE_NOTIFY_EVICTED;
     let callback: raw::RedisModuleNotificationFunc = Some(on_key::<L>);
-    // SAFETY: the context is OnLoad's; the callback is a function of this module.
-    accepted(unsafe {
-        api!(RedisModule_SubscribeToKeyspaceEvents(ctx, classes as c_int, callback))
-    })?;
-    let to = |id: u64, callback: raw::RedisModuleEventCallback| {
-        let event = raw::RedisModuleEvent { id, dataver: 1 };
+    let all = told.and_then(|()| {
         // SAFETY: as above.
-        accepted(unsafe { api!(RedisModule_SubscribeToServerEvent(ctx, event, callback)) })
-    };
-    to(raw::REDISMODULE_EVENT_FLUSHDB, Some(on_flush::<L>))?;
-    to(raw::REDISMODULE_EVENT_SWAPDB, Some(on_swap::<L>))?;
-    to(raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(on_role_change::<L>))?;
-    to(raw::REDISMODULE_EVENT_LOADING, Some(on_loading::<L>))?;
-    if !is_redis_7() {
-        // Later servers know the event no more: they load such a resync the plain way.
-        to(raw::REDISMODULE_EVENT_REPL_BACKUP, Some(on_repl_backup::<L>))?;
+        accepted(unsafe {
+            api!(RedisModule_SubscribeToKeyspaceEvents(ctx, classes as c_int, callback))
+        })
+    });
+    if all.is_err() {
+        // The module is not going to be there.
+        for (id, _) in events {
+            let _ = to(id, None);
+        }
     }
-    Ok(())
+    all
 }
 
 const LOADED: u32 = raw::REDISMODULE_NOTIFY_LOADED.unsigned_abs();

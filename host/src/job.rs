@@ -103,7 +103,8 @@ impl<J: Job> Jobs<J> {
         Ok(())
     }
 
-    /// Starts a job of the module's own, so many milliseconds from now, unless there is one like it.
+    /// Starts a job of the module's own, so many milliseconds from now, unless there is one like it. In a
+    /// slice of a job of the kind nothing is started: that job can't be compared, and counts as one like it.
     pub fn start(&'static self, ctx: &mut Ctx, job: J, ms: i64) {
         let mut queue = self.queue.get(ctx.lock()).borrow_mut();
         let is_there =
@@ -137,9 +138,18 @@ impl<J: Job> Jobs<J> {
     fn tick(&'static self, ctx: &mut Ctx) {
         let queue = self.queue.get(ctx.lock());
         queue.borrow_mut().is_ticking = false;
-        let Some(mut job) = queue.borrow_mut().next() else { return };
-        let until = Instant::now() + job.budget();
-        let step = guard::run(self.name, None, || Some(job.slice(ctx, until)));
+        // To drop those that nobody wants any more may panic.
+        let next = guard::run(self.name, None, || queue.borrow_mut().next());
+        let Some(mut job) = next else {
+            if !self.is_empty(ctx.lock()) {
+                self.tick_after(ctx, PAUSE_MS);
+            }
+            return;
+        };
+        let step = guard::run(self.name, None, || {
+            let until = Instant::now() + job.budget();
+            Some(job.slice(ctx, until))
+        });
         let pause = match &step {
             Some(Step::Later(ms)) => *ms,
             _ => PAUSE_MS,

@@ -1,7 +1,7 @@
 //! A module's load, and its entry.
 
 use crate::after;
-use crate::api::{self, api, missing_functions, ERR, OK};
+use crate::api::{self, api, missing_functions, Refused, ERR, OK};
 use crate::command::register;
 use crate::command::spec::Command;
 use crate::context::Ctx;
@@ -15,10 +15,13 @@ use crate::lock::Lock;
 use crate::log::{begin_lines_with, log, Level};
 use crate::settings::{self, Setting};
 use crate::strings::Args;
+use crate::timer;
 use std::ffi::{c_int, CStr};
 
 #[doc(hidden)] // For `entry!`.
-pub use redis_module::{alloc::RedisAlloc, raw};
+pub use crate::memory::Memory;
+#[doc(hidden)] // For `entry!`.
+pub use redis_module::raw;
 
 /// A module.
 pub trait Module: 'static {
@@ -37,7 +40,12 @@ pub struct Loading<'a> {
     ctx: Ctx<'a>,
     args: Args<'a>,
     category: Option<&'static CStr>,
+    /// What is done when nothing can fail any more: of a module that was not loaded after all the server
+    /// forgets neither listeners nor timers, and would call what is there no more.
+    last: Vec<Last>,
 }
+
+type Last = Box<dyn FnOnce(&mut Ctx) -> std::result::Result<(), Refused>>;
 
 impl<'a> Loading<'a> {
     /// Proof that the server's lock is held.
@@ -45,9 +53,12 @@ impl<'a> Loading<'a> {
         self.ctx.lock()
     }
 
-    /// The context, for a timer.
-    pub fn ctx(&mut self) -> &mut Ctx<'a> {
-        &mut self.ctx
+    /// Runs `body` once, `ms` milliseconds from when the module is loaded, on the database 0.
+    pub fn after(&mut self, ms: i64, body: impl FnOnce(&mut Ctx) + Send + 'static) {
+        self.last.push(Box::new(move |ctx| {
+            ctx.after(ms, body);
+            Ok(())
+        }));
     }
 
     /// Reads the module's arguments and registers its settings.
@@ -88,20 +99,20 @@ impl<'a> Loading<'a> {
         unsafe { register::register::<C>(self.ctx.raw(), self.category) }
     }
 
-    /// Has the listener told of what happens to keys and to the server.
-    pub fn listen<L: Listener>(&mut self) -> Result<()> {
+    /// Has the listener told of what happens to keys and to the server, once the module is loaded. There is
+    /// one: of two, only the last is told of the server.
+    pub fn listen<L: Listener>(&mut self) {
         // SAFETY: OnLoad's context.
-        unsafe { events::subscribe::<L>(self.ctx.raw()) }
-            .map_err(|_| Error::err("the server refused to tell of events"))
+        self.last.push(Box::new(|ctx| unsafe { events::subscribe::<L>(ctx.raw()) }));
     }
 
-    /// Registers INFO sections.
+    /// Registers INFO sections: the last call says which.
     pub fn info<I: Info>(&mut self) -> Result<()> {
         // SAFETY: OnLoad's context.
         Ok(unsafe { info::register::<I>(self.ctx.raw()) }?)
     }
 
-    /// Has `hook` run at the end of every command that writes, and of every event.
+    /// Has `hook` run at the end of every command that writes, and of every event. There is one: the first.
     pub fn after_each(&mut self, hook: fn(&mut Ctx)) {
         after::set(hook);
     }
@@ -151,7 +162,23 @@ fn load<M: Module>(ctx: Ctx, args: Args) -> Result<()> {
         | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
     // SAFETY: the context is OnLoad's.
     unsafe { api!(RedisModule_SetModuleOptions(ctx.raw(), options as c_int)) };
-    M::load(&mut Loading { ctx, args, category: None })
+    let mut loading = Loading { ctx, args, category: None, last: Vec::new() };
+    M::load(&mut loading)?;
+    let Loading { mut ctx, last, .. } = loading;
+    last.into_iter()
+        .try_for_each(|last| last(&mut ctx))
+        .map_err(|Refused| Error::err("the server refused to tell of events"))
+}
+
+/// Whether a module may be unloaded; [`entry!`](crate::entry) asks. Of itself the server refuses where there
+/// are data types or clients that wait, and before 7.0 not where there are timers.
+#[doc(hidden)]
+pub fn on_unload() -> c_int {
+    if timer::is_any_set() {
+        ERR
+    } else {
+        OK
+    }
 }
 
 /// The entry of a module, and its allocator: memory comes from the server, so that `used_memory` and
@@ -160,7 +187,7 @@ fn load<M: Module>(ctx: Ctx, args: Args) -> Result<()> {
 macro_rules! entry {
     ($module:ty) => {
         #[global_allocator]
-        static ALLOCATOR: $crate::module::RedisAlloc = $crate::module::RedisAlloc;
+        static ALLOCATOR: $crate::module::Memory = $crate::module::Memory;
 
         /// The server's entry.
         ///
@@ -175,6 +202,15 @@ macro_rules! entry {
         ) -> std::ffi::c_int {
             // SAFETY: it is the server that calls.
             unsafe { $crate::module::on_load::<$module>(ctx, argv, argc) }
+        }
+
+        /// The server asks whether it may unload the module.
+        #[allow(unsafe_code)]
+        #[no_mangle]
+        pub extern "C" fn RedisModule_OnUnload(
+            _: *mut $crate::module::raw::RedisModuleCtx,
+        ) -> std::ffi::c_int {
+            $crate::module::on_unload()
         }
     };
 }

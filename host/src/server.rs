@@ -2,6 +2,7 @@
 //! alone.
 
 use crate::api::api;
+use crate::lock::Lock;
 
 /// The wall clock in epoch milliseconds.
 pub fn now() -> i64 {
@@ -9,17 +10,22 @@ pub fn now() -> i64 {
     unsafe { api!(RedisModule_Milliseconds()) }
 }
 
-/// Random bytes that are hard to guess.
+/// Random bytes that are hard to guess: the system's, since the server counts its own without a lock.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
+    /// As many as the system gives at once.
+    const MOST: usize = 256;
     let mut bytes = [0u8; N];
-    // SAFETY: the buffer has that length.
-    unsafe { api!(RedisModule_GetRandomBytes(bytes.as_mut_ptr(), N)) };
+    for some in bytes.chunks_mut(MOST) {
+        // SAFETY: a buffer of that length.
+        let status = unsafe { libc::getentropy(some.as_mut_ptr().cast(), some.len()) };
+        assert!(status == 0, "the system has no random bytes");
+    }
     bytes
 }
 
 /// Whether replicas have to be left alone, since clients are paused for a failover, a shutdown or by
-/// CLIENT PAUSE: to replicate or publish then, unasked, ends the server.
-pub fn avoids_replica_traffic() -> bool {
-    // SAFETY: no arguments.
+/// CLIENT PAUSE: to replicate or publish then, unasked, would end the server, and is refused.
+pub fn avoids_replica_traffic(_: Lock) -> bool {
+    // SAFETY: no arguments; the lock is held, under which the server looks whether the pause is over.
     unsafe { api!(RedisModule_AvoidReplicaTraffic()) != 0 }
 }

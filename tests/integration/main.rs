@@ -19,6 +19,7 @@ mod grammar;
 mod guide;
 mod harness_works;
 mod health;
+mod host;
 mod inside;
 mod leases;
 mod lists;

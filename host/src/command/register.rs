@@ -10,6 +10,7 @@ use crate::guard;
 use crate::reply::Reply;
 use crate::strings::{Args, Name};
 use redis_module::raw;
+use std::cell::Cell;
 use std::ffi::{c_int, CStr, CString};
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
@@ -268,21 +269,29 @@ unsafe extern "C" fn call<C: Command>(
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
 ) -> c_int {
+    let owed = Cell::new(1);
+    // SAFETY: the server's arguments, valid for this call.
+    let (mut ctx, args, reply) =
+        unsafe { (Ctx::of_command(ctx), Args::new(argv, argc), Reply::new(ctx, &owed)) };
     // A result would be handed back through memory, in parts and read as a whole, which processors are
     // slow at; the closure deals with it.
     let has_run = guard::run("command", false, || {
-        // SAFETY: the server's arguments, valid for this call.
-        let (mut ctx, args, reply) =
-            unsafe { (Ctx::new(ctx), Args::new(argv, argc), Reply::new(ctx)) };
         if let Err(Error(text)) = run::<C>(&mut ctx, args, reply) {
-            reply.error(&text);
+            // Who waits is told by `Waiting`.
+            if !ctx.is_waiting() {
+                if reply.is_untouched() {
+                    reply.error(&text);
+                }
+                reply.fill();
+            }
         }
         true
     });
-    if !has_run {
-        // SAFETY: as above. Nothing in it can panic.
-        unsafe { Reply::new(ctx) }.internal_error();
+    if !has_run && !ctx.is_waiting() {
+        // Nothing in it can panic.
+        reply.fill();
     }
+    ctx.go_home();
     OK
 }
 
@@ -306,6 +315,8 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
     }
     C::run(ctx, args, reply)?;
     if const { writes(C::SPEC.flags) } {
+        // It has replied.
+        ctx.waits();
         after::run(ctx);
     }
     Ok(())

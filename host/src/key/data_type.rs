@@ -11,7 +11,8 @@ use std::ffi::{c_int, CStr};
 
 /// A native data type of the module.
 pub trait DataType: 'static {
-    /// What a key of the type holds. The server may drop it on another thread.
+    /// What a key of the type holds. The server may drop it on another thread, with its database: FLUSHALL
+    /// ASYNC, a resync.
     type Value: Thin + Send + ?Sized;
 
     /// Nine characters of `A-Z a-z 0-9 - _`, which no other module has.
@@ -21,16 +22,20 @@ pub trait DataType: 'static {
     /// one is not loaded.
     const ENCODING: c_int = 0;
 
-    /// Reads a value from an RDB or a RESTORE; `None` where it can't be. The bytes may be an attacker's.
+    /// Reads a value from an RDB or a RESTORE; `None` where it can't be, which ends the load: an error of
+    /// RESTORE, a resync that fails, a server that does not start. The bytes may be an attacker's. A panic is
+    /// `None`.
     fn load(lock: Lock, from: &mut Load) -> Option<Box<Self::Value>>;
 
-    /// Writes what [`DataType::load`] reads. May run in a child process.
+    /// Writes what [`DataType::load`] reads. May run in a child process. A panic has the server give up the file
+    /// that it writes, so that the one before stays; what DUMP then replies no RESTORE takes.
     fn save(lock: Lock, value: &Self::Value, into: &mut Save);
 
-    /// Writes the command that brings a value back, into an AOF that is rewritten. May run in a child process.
+    /// Writes the command that brings a value back, into an AOF that is rewritten. May run in a child process. A
+    /// panic has the server give up the rewrite, so that the AOF before stays.
     fn rewrite(lock: Lock, value: &Self::Value, into: &mut Rewrite);
 
-    /// What COPY stores; `None` refuses it.
+    /// What COPY stores; `None` refuses it, and so does a panic.
     fn copy(_lock: Lock, _value: &Self::Value) -> Option<Box<Self::Value>> {
         None
     }
@@ -42,7 +47,7 @@ pub trait DataType: 'static {
     /// What two servers that hold the same have in common, for DEBUG DIGEST.
     fn digest(_lock: Lock, _value: &Self::Value, _into: &mut Digest) {}
 
-    /// The bytes that the value takes, for MEMORY USAGE.
+    /// The bytes that the value takes, for MEMORY USAGE; a panic is 0.
     fn bytes(value: &Self::Value) -> usize {
         size_of_val(value)
     }

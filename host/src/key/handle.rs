@@ -96,12 +96,17 @@ unsafe extern "C" fn rdb_load<T: DataType>(
 }
 
 unsafe extern "C" fn rdb_save<T: DataType>(io: *mut raw::RedisModuleIO, value: *mut c_void) {
-    guard::run("rdb_save", (), || {
+    let is_saved = guard::run("rdb_save", false, || {
         // SAFETY: see above.
         let (lock, value, mut into) =
             unsafe { (Lock::held(), &*T::Value::find(value), Save::new(io)) };
         T::save(lock, value, &mut into);
+        true
     });
+    if !is_saved {
+        // SAFETY: see above.
+        unsafe { spoil(io) };
+    }
 }
 
 unsafe extern "C" fn aof_rewrite<T: DataType>(
@@ -109,12 +114,29 @@ unsafe extern "C" fn aof_rewrite<T: DataType>(
     _key: *mut raw::RedisModuleString,
     value: *mut c_void,
 ) {
-    guard::run("aof_rewrite", (), || {
+    let is_written = guard::run("aof_rewrite", false, || {
         // SAFETY: see above.
         let (lock, value, mut into) =
             unsafe { (Lock::held(), &*T::Value::find(value), Rewrite::new(io)) };
         T::rewrite(lock, value, &mut into);
+        true
     });
+    if !is_written {
+        // SAFETY: see above.
+        unsafe { spoil(io) };
+    }
+}
+
+/// Has the server give up the file that it writes: without this value, or with a half of it, an RDB could not
+/// be loaded, and an AOF would lack the key; while what stood there before is whole. Nothing else in the API
+/// says so but an AOF's command that is none, which is written to no file.
+///
+/// # Safety
+/// `io` is the stream of the running callback.
+unsafe fn spoil(io: *mut raw::RedisModuleIO) {
+    let (command, format) = (c"nothing, since a value could not be saved", c"");
+    // SAFETY: as the caller says; the format takes no arguments.
+    unsafe { api!(RedisModule_EmitAOF(io, command.as_ptr(), format.as_ptr())) };
 }
 
 unsafe extern "C" fn mem_usage<T: DataType>(value: *const c_void) -> usize {

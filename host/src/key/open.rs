@@ -253,6 +253,8 @@ impl KeyMut<'_> {
 
     /// Has the key expire, at a time in epoch milliseconds.
     pub fn set_expires_at(&mut self, at: i64) -> std::result::Result<(), Refused> {
+        // -1 would mean never.
+        let at = at.max(0);
         // SAFETY: reads the table; the key is open for writing, or the server refuses.
         accepted(unsafe {
             match raw::RedisModule_SetAbsExpire {
