@@ -84,6 +84,8 @@ impl Leases {
             return None;
         }
         let count = counter.take();
+        // As many as there are: most have one.
+        self.lines.reserve_exact(1);
         self.lines.push(Lease { batch, line, count, terms });
         Some(count)
     }
@@ -91,7 +93,9 @@ impl Leases {
     /// Takes the line of a batch away for good.
     pub fn settle(&mut self, batch: Id) -> Option<Lease> {
         let at = self.lines.iter().position(|lease| lease.batch == batch)?;
-        Some(self.lines.remove(at))
+        let lease = self.lines.remove(at);
+        self.lines.shrink_to_fit();
+        Some(lease)
     }
 
     /// Bytes that the lines have allocated.
@@ -145,6 +149,18 @@ mod tests {
         assert!(Leases::from_parts(&counter, leases.lines().to_vec()).is_some());
         leases.settle(id(7));
         assert_eq!(leases.lease(&mut counter, id(999), id(998), TERMS), Some(1));
+    }
+
+    #[test]
+    fn leases_take_memory_for_as_many_lines_as_they_are() {
+        let (mut counter, mut leases) = (Counter::default(), Leases::default());
+        for n in 1..=3 {
+            counter.incr(1, 1).unwrap();
+            leases.lease(&mut counter, id(n), id(n + 1000), TERMS);
+            assert_eq!(leases.heap_bytes(), n as usize * size_of::<Lease>());
+        }
+        leases.settle(id(2));
+        assert_eq!(leases.heap_bytes(), 2 * size_of::<Lease>());
     }
 
     #[test]
