@@ -23,7 +23,7 @@ pub type Tick = u64;
 /// The number of an index, which it keeps when SWAPDB moves it.
 type RegionId = u32;
 
-/// The era of what is stamped dead; see `src/value.rs`.
+/// The era of what is stamped dead; see `src/values/life.rs`.
 const NEVER: u32 = 0;
 
 /// What the module was configured to.
