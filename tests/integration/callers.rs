@@ -6,30 +6,34 @@ use crate::harness::server::kind;
 use crate::harness::*;
 use crate::log::address;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
-/// `caller/caller.c`, built against the header that the module's own SDK has.
-fn caller() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let source =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/caller/caller.c");
-        // Another run may be building it too: it comes to its place whole.
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("caller.so");
-        let partial = built.with_extension(format!("{}.so", std::process::id()));
-        let output = Command::new("cc")
-            .args(["-Wall", "-Wextra", "-shared", "-fPIC", "-pthread", "-I"])
-            .arg(headers())
-            .arg("-o")
-            .args([&partial, &source])
-            .output()
-            .expect("cc");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        std::fs::rename(&partial, &built).expect("rename");
-        built
-    })
+/// A module of `caller/`, built against the header that the module's own SDK has.
+pub fn built(name: &'static str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    all.entry(name).or_insert_with(|| build(name)).clone()
+}
+
+fn build(name: &str) -> PathBuf {
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/integration/caller/{name}.c"));
+    // Another run may be building it too: it comes to its place whole.
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.so"));
+    let partial = built.with_extension(format!("{}.so", std::process::id()));
+    let output = Command::new("cc")
+        .args(["-Wall", "-Wextra", "-shared", "-fPIC", "-pthread", "-I"])
+        .arg(headers())
+        .arg("-o")
+        .args([&partial, &source])
+        .output()
+        .expect("cc");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&partial, &built).expect("rename");
+    built
 }
 
 /// The directory of redismodule.h.
@@ -70,8 +74,8 @@ const REFUSED: [(&str, &str); 3] = [
 impl Called {
     #[track_caller]
     fn start() -> Self {
-        let server =
-            Server::builder().config(&format!("loadmodule {}", caller().display())).start();
+        let module = format!("loadmodule {}", built("caller").display());
+        let server = Server::builder().config(&module).start();
         let mut admin = server.client();
         admin.fill("on", &[]);
         store(&mut admin, "off", r#""is_active":false"#, "");

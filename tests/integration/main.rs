@@ -25,6 +25,7 @@ mod leases;
 mod lists;
 mod log;
 mod msetval;
+mod notified;
 mod ordinary_keys;
 mod paused;
 mod persistence;
