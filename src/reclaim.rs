@@ -100,7 +100,7 @@ impl Job for Reclaim {
     }
 }
 
-/// For tests of what happens in the middle of a reclaim.
+/// For tests of what happens in the middle of a reclaim, or of an ACK in slices.
 #[cfg(debug_assertions)]
 static HELD: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
@@ -109,7 +109,7 @@ pub fn hold(held: bool) {
     HELD.store(held, std::sync::atomic::Ordering::Relaxed);
 }
 
-fn is_held() -> bool {
+pub fn is_held() -> bool {
     #[cfg(debug_assertions)]
     return HELD.load(std::sync::atomic::Ordering::Relaxed);
     #[cfg(not(debug_assertions))]

@@ -162,6 +162,16 @@ impl State {
         self.regions.iter_mut().flatten().find(|region| region.id == id)
     }
 
+    /// The number that the database of a region has now: `last`, unless SWAPDB has moved it.
+    pub fn number_of(&self, id: RegionId, last: i32) -> Option<i32> {
+        let is_it = |region: Option<&Region>| region.is_some_and(|region| region.id == id);
+        if is_it(self.region(last)) {
+            return Some(last);
+        }
+        let at = self.regions.iter().position(|region| is_it(region.as_ref()))?;
+        i32::try_from(at).ok()
+    }
+
     /// All databases together.
     pub fn totals(&self) -> Totals {
         let all = self.regions.iter().flatten().map(|region| region.database.totals());

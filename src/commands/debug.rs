@@ -17,7 +17,7 @@ impl Command for Debug {
         flags: "readonly admin",
         dangerous: true,
         arity: -2,
-        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed, HOLD no ends that, JOBS tells how many checks are under way or wait.",
+        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed and an ACK in slices from going on, HOLD no ends that, JOBS tells how many checks are under way or wait.",
         fixed: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional()],
         ..PLAIN
     };

@@ -5,7 +5,7 @@ use super::check::Check;
 use super::debug::Debug;
 use super::describe::Describe;
 use super::health::Health;
-use super::internal::{died, leased, stored};
+use super::internal::{died, leased, settled, stored};
 use super::list::{GetList, SetList};
 use super::log::Log;
 use super::record::{inval, msetval, setabsent, setval, token, validate};
@@ -47,6 +47,7 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<died::Dropped>()?;
     loading.command::<died::Reclaimed>()?;
     loading.command::<leased::Leased>()?;
+    loading.command::<settled::Settled>()?;
     #[cfg(debug_assertions)]
     loading.command::<Debug>()?;
     Ok(())

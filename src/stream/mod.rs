@@ -12,6 +12,7 @@
 //! | [`dropped`] | all entries of all databases died |
 //! | [`reclaimed`] | dead entries were taken away |
 //! | [`leased`] | a batch was given out, with its lines, or again, without |
+//! | [`settled`] | lines of a batch were settled, where an ACK of many does so in slices |
 //!
 //! Each is one command, never two: two would be a transaction, and Redis 7.0 and 8.2 drop transactions of an
 //! AOF at load whose commands the default user may not run.
@@ -23,4 +24,5 @@ pub mod leased;
 pub mod reclaimed;
 pub mod resolved;
 pub mod send;
+pub mod settled;
 pub mod stored;

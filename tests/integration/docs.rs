@@ -44,7 +44,7 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 31] = [
+const COMMANDS: [Is; 32] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -366,6 +366,18 @@ const COMMANDS: [Is; 31] = [
         complexity: "O(N)",
     },
     Is {
+        name: "apikey.usage.settled",
+        alias: None,
+        arity: -3,
+        flags: &["write"],
+        keys: Keys::EverySecond(1, UPDATES),
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "key:key batch:string [key:key batch:string ...]",
+        complexity: "O(N)",
+    },
+    Is {
         name: "apikey.health",
         alias: None,
         arity: 1,
@@ -603,6 +615,7 @@ fn command_getkeys_finds_the_keys() {
         ("APIKEY.APPLY k value", &["k"], OVERWRITES),
         ("APIKEY.RECLAIMED a b", &["a", "b"], DELETES),
         ("APIKEY.USAGE.LEASED id 1 2 a id b id", &["a", "b"], UPDATES),
+        ("APIKEY.USAGE.SETTLED a id b id", &["a", "b"], UPDATES),
     ] {
         let keys: Vec<Reply> = keys.iter().map(bulk).collect();
         assert_eq!(c.run(&format!("COMMAND GETKEYS {call}")), array(keys.clone()), "{call}");

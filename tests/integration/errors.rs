@@ -132,6 +132,7 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("usage.ack", vec![""]),
         ("usage.nack", vec![""]),
         ("usage.leased", vec!["", " batch", " batch 1"]),
+        ("usage.settled", vec!["", " k"]),
         ("health", vec![" more"]),
         ("check", vec![" more"]),
         ("apply", vec!["", " k", " k value more"]),
@@ -922,6 +923,7 @@ fn what_is_internal_is_refused_to_every_client() {
         "APIKEY.DROPPED",
         "APIKEY.RECLAIMED rec",
         "APIKEY.STORED rec value",
+        "APIKEY.USAGE.SETTLED use 11111111111111111111111111111111",
     ] {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();
         t.wrong(line, &format!("ERR {name} is internal: only for replication and loading"));
@@ -1036,6 +1038,7 @@ fn a_replica_refuses_what_writes() {
         "APIKEY.USAGE.ACK 11111111111111111111111111111111",
         "APIKEY.USAGE.NACK 11111111111111111111111111111111",
         "APIKEY.USAGE.LEASED 11111111111111111111111111111111 1 2",
+        "APIKEY.USAGE.SETTLED use 11111111111111111111111111111111",
         "APIKEY.APPLY rec value",
         "APIKEY.RECLAIMED rec",
     ] {

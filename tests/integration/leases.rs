@@ -47,7 +47,7 @@ fn overdue<const N: usize>(c: &mut Client, all: [(&str, i64); N]) -> Batch {
 
 /// Waits on the server's clock, without a look at a key.
 #[track_caller]
-fn wait_for_another_second(c: &mut Client) {
+pub fn wait_for_another_second(c: &mut Client) {
     let second = |c: &mut Client| c.must("TIME").items()[0].text();
     let now = second(c);
     eventually("another second", || second(c) != now);

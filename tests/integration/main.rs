@@ -21,6 +21,7 @@ mod harness_works;
 mod health;
 mod host;
 mod inside;
+mod large_leases;
 mod leases;
 mod lists;
 mod log;

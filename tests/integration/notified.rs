@@ -44,6 +44,56 @@ impl Notified {
     }
 }
 
+/// What the other module does to a counter when it is told of it: it counts another use.
+const COUNTS: &str = "APIKEY.USAGE.INCR @";
+
+#[test]
+fn counts_are_handed_over_before_that_is_told_of() {
+    let Some(mut pair) = Notified::start() else { return };
+    // Each is told of `a`, and then of `b`, which is counted when `a` is told of.
+    for (event, line) in [
+        ("apikey.usage.lease", format!("APIKEY.USAGE.LEASE {LONG}")),
+        ("apikey.usage.take", "APIKEY.USAGE.TAKE a b".into()),
+        ("apikey.usage.take", "APIKEY.USAGE.FLUSH".into()),
+    ] {
+        for does in [COUNTS, "APIKEY.USAGE.INCR a", "APIKEY.USAGE.INCR b", "DEL b"] {
+            pair.c.must("FLUSHDB");
+            pair.c.count("a", 1);
+            pair.c.count("b", 2);
+            pair.on(event, does);
+            pair.c.must(&line);
+            pair.agree();
+            pair.c.must("NOTIFIED.OFF");
+        }
+    }
+}
+
+#[test]
+fn lines_are_settled_before_that_is_told_of() {
+    let Some(mut pair) = Notified::start() else { return };
+    for does in ["RENAME b c", "DEL b", COUNTS] {
+        pair.c.must("FLUSHDB");
+        pair.c.count("a", 1);
+        pair.c.count("b", 2);
+        let batch = pair.c.lease();
+        pair.on("apikey.usage.ack", does);
+        assert_eq!(pair.c.ack(&batch), 2);
+        assert_eq!(pair.c.must("APIKEY.HEALTH").get("usage_leased"), &int(0), "{does}");
+        pair.agree();
+        pair.c.must("NOTIFIED.OFF");
+    }
+}
+
+#[test]
+fn a_use_is_counted_before_it_is_told_of() {
+    let Some(mut pair) = Notified::start() else { return };
+    pair.on("apikey.usage.incr", "APIKEY.USAGE.TAKE @");
+    pair.c.count("a", 1);
+    pair.c.count("a", 2);
+    assert_eq!(pair.c.counts("a"), (0, 0, 3));
+    pair.agree();
+}
+
 #[test]
 fn a_record_is_replicated_before_it_is_told_of() {
     let Some(mut pair) = Notified::start() else { return };

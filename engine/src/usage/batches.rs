@@ -9,6 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The longest time that a lease may be given: a day.
 pub const MAX_LEASE_MS: i64 = 86_400_000;
 
+/// The most lines that a batch is given: it is given out again whole, and settled whole, and both take as
+/// long as it has lines. One that an earlier version has made may have more.
+pub const MAX_LINES: usize = 10_000;
+
 /// What the lines of a batch have in common. Times are epoch milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {

@@ -33,7 +33,7 @@ impl Command for Leased {
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         must_be_replayed(ctx, Self::SPEC.name)?;
         let leased::Leased { batch, terms, lines } = leased::read(args)?;
-        for (key, line) in lines {
+        for (batch, key, line) in lines {
             keyspace::write(ctx, key).lease_usage(batch, line, terms);
         }
         let database = ctx.database();

@@ -3,4 +3,5 @@
 
 pub mod died;
 pub mod leased;
+pub mod settled;
 pub mod stored;

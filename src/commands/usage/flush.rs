@@ -1,14 +1,14 @@
 //! USAGE.FLUSH: takes whatever is pending.
 
 use super::lease::{DEFAULT_COUNT, MAX_COUNT};
-use super::take::{take, Take};
+use super::members::each_member;
+use super::take::{self, take, Take};
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
-use crate::state;
 use crate::stream::send::send;
 use apikey_engine::database::items::{PENDING, WAITING};
 use host::command::spec::{Arg, Command, Spec};
-use host::{Args, Ctx, Reply, Result, Text};
+use host::{Args, Ctx, Name, Reply, Result, Text};
 
 pub struct Flush;
 
@@ -30,34 +30,22 @@ impl Command for Flush {
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         let most = read_count(OPTIONS, args, 1, DEFAULT_COUNT)?;
-        let (lock, database) = (ctx.lock(), ctx.database());
-        let mut taken: Vec<(Vec<u8>, i64)> = Vec::new();
+        let mut taken: Vec<(Text, i64)> = Vec::new();
         for tag in [PENDING, WAITING] {
-            let pending = state::with(lock, |state| state.member_count(database, tag));
-            // From the last on, as TAGINVAL walks.
-            for position in (0..pending).rev() {
-                if taken.len() == most {
-                    break;
-                }
-                let name = state::with(lock, |state| {
-                    state.member_name(database, tag, position).map(<[u8]>::to_vec)
-                });
-                let Some(name) = name else { continue };
-                let count = take(ctx, Text::new(&name).name());
-                if count > 0 {
-                    taken.push((name, count));
-                }
-            }
+            taken.extend(each_member(ctx, tag, most - taken.len(), |ctx, name| {
+                Some(take(ctx, name)).filter(|&count| count > 0)
+            }));
         }
+        let names: Vec<Name> = taken.iter().map(|(name, _)| name.name()).collect();
+        if !names.is_empty() {
+            // Replicas may have their pending counters in another order.
+            send(ctx, Take::SPEC.name, &names, &[]);
+        }
+        names.iter().for_each(|&name| take::notify(ctx, name));
         reply.array(taken.len() * 2);
         for (name, count) in &taken {
-            reply.bulk(name);
+            reply.bulk(name.name().bytes());
             reply.integer(*count);
-        }
-        if !taken.is_empty() {
-            // Replicas may have their pending counters in another order.
-            let names: Vec<&[u8]> = taken.iter().map(|(name, _)| name.as_slice()).collect();
-            send(ctx, Take::SPEC.name, &[], &names);
         }
         Ok(())
     }

@@ -11,23 +11,23 @@ use crate::keyspace;
 use crate::state;
 use crate::stream::leased;
 use apikey_engine::database::items::PENDING;
-use apikey_engine::usage::batches::{Terms, MAX_LEASE_MS};
+use apikey_engine::usage::batches::{Terms, MAX_LEASE_MS, MAX_LINES};
 use apikey_engine::usage::id::Id;
+use apikey_engine::usage::lease as usage;
 use host::changes::Class;
 use host::command::grammar::integer;
 use host::command::spec::{Arg, Command, Spec};
-use host::{now, Args, Ctx, Error, Reply, Result};
+use host::{now, Args, Ctx, Error, Reply, Result, Text};
 
 /// A batch as it is given out.
 struct Batch {
     id: Id,
-    terms: Terms,
     lines: Vec<Line>,
 }
 
 struct Line {
     id: Id,
-    key: Vec<u8>,
+    key: Text,
     count: i64,
 }
 
@@ -63,7 +63,7 @@ impl Command for Lease {
 
         let mut batches = overdue(ctx, now, deadline, most);
         if batches.is_empty() {
-            batches.extend(new(ctx, Terms { leased_at: now, deadline }, most)?);
+            batches = new(ctx, Terms { leased_at: now, deadline }, most)?;
         }
         reply.array(batches.len());
         batches.iter().for_each(|batch| batch.reply(reply));
@@ -79,19 +79,14 @@ impl Batch {
         for line in &self.lines {
             reply.array(3);
             reply.bulk(line.id.to_hex().as_bytes());
-            reply.bulk(&line.key);
+            reply.bulk(line.key.name().bytes());
             reply.integer(line.count);
         }
     }
-
-    /// Replicates the batch, with these lines of it.
-    fn replicate(&self, ctx: &mut Ctx, lines: &[Line]) {
-        let lines = lines.iter().map(|line| (line.key.as_slice(), line.id));
-        leased::write(ctx, self.id, self.terms, lines);
-    }
 }
 
-/// Gives overdue batches out again until they have enough lines, each whole and with a new deadline.
+/// Gives overdue batches out again until they have enough lines, each whole and with a new deadline. A line
+/// whose time is over is one, so that a call looks at no more than it is to give, and the last batch.
 fn overdue(ctx: &mut Ctx, now: i64, deadline: i64, enough: usize) -> Vec<Batch> {
     let (lock, database) = (ctx.lock(), ctx.database());
     let mut batches = Vec::new();
@@ -103,13 +98,14 @@ fn overdue(ctx: &mut Ctx, now: i64, deadline: i64, enough: usize) -> Vec<Batch> 
             state.set_deadline(database, id, deadline).then_some((id, terms))
         });
         let Some((id, terms)) = found else { break };
-        let batch = Batch { id, terms, lines: lines_of(ctx, id) };
+        let tag = tag_of(lock, id);
+        lines += state::with(lock, |state| state.member_count(database, tag));
+        let batch = Batch { id, lines: lines_of(ctx, id) };
         // Who opens the lines may find that the last of them has expired, and the batch is no more.
         if state::with(lock, |state| state.terms(database, id)).is_some() {
-            batch.replicate(ctx, &[]);
+            leased::write(ctx, id, terms, std::iter::empty());
         }
         if !batch.lines.is_empty() {
-            lines += batch.lines.len();
             state::with(lock, |state| state.stats.redeliveries += 1);
             batches.push(batch);
         }
@@ -119,43 +115,49 @@ fn overdue(ctx: &mut Ctx, now: i64, deadline: i64, enough: usize) -> Vec<Batch> 
 
 /// The lines of an open batch, in the order in which they were leased.
 fn lines_of(ctx: &mut Ctx, batch: Id) -> Vec<Line> {
-    let mut lines = Vec::new();
     let tag = tag_of(ctx.lock(), batch);
-    each_member(ctx, tag, usize::MAX, |ctx, name| {
+    let leases = each_member(ctx, tag, usize::MAX, |ctx, name| {
         // As ACK opens it: Redis 6.2 shows to a writer what has expired and may not be deleted yet.
-        let key = keyspace::write(ctx, name);
-        let lease = *key.usage().ok().flatten()?.leases().of(batch)?;
-        lines.push(Line { id: lease.line, key: name.bytes().to_vec(), count: lease.count });
-        Some(())
+        keyspace::write(ctx, name).usage().ok().flatten()?.leases().of(batch).copied()
     });
+    let line =
+        |(key, lease): (Text, usage::Lease)| Line { id: lease.line, key, count: lease.count };
+    let mut lines: Vec<Line> = leases.into_iter().map(line).collect();
     lines.sort_by_key(|line| line.id);
     lines
 }
 
-/// Makes a batch of what is pending; `None` where nothing is.
-fn new(ctx: &mut Ctx, terms: Terms, most: usize) -> Result<Option<Batch>> {
+/// Makes batches of what is pending, of [`MAX_LINES`] each and `most` in all; none where nothing is.
+fn new(ctx: &mut Ctx, terms: Terms, most: usize) -> Result<Vec<Batch>> {
     let (lock, database) = (ctx.lock(), ctx.database());
     if state::with(lock, |state| state.member_count(database, PENDING)) == 0 {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     if !state::with(lock, |state| state.has_room(database)) {
         return Err(Error::err("the tag index is full"));
     }
-    let Some(batch) = state::with(lock, |state| state.new_id()) else {
-        return Err(Error::INTERNAL);
-    };
-    let mut lines = Vec::new();
-    each_member(ctx, PENDING, most, |ctx, name| {
-        let id = state::with(lock, |state| state.new_id())?;
-        let count = keyspace::write(ctx, name).lease_usage(batch, id, terms)?;
-        ctx.notify(Class::Module, Lease::SPEC.name, name);
-        lines.push(Line { id, key: name.bytes().to_vec(), count });
-        Some(())
-    });
-    if lines.is_empty() {
-        return Ok(None);
+    let mut batches = Vec::new();
+    let mut left = most;
+    while left > 0 {
+        let Some(id) = state::with(lock, |state| state.new_id()) else { break };
+        let leases = each_member(ctx, PENDING, left.min(MAX_LINES), |ctx, name| {
+            let line = state::with(lock, |state| state.new_id())?;
+            Some((line, keyspace::write(ctx, name).lease_usage(id, line, terms)?))
+        });
+        if leases.is_empty() {
+            break;
+        }
+        left -= leases.len();
+        let line = |(key, (id, count)): (Text, (Id, i64))| Line { id, key, count };
+        batches.push(Batch { id, lines: leases.into_iter().map(line).collect() });
     }
-    let batch = Batch { id: batch, terms, lines };
-    batch.replicate(ctx, &batch.lines);
-    Ok(Some(batch))
+    let lines = || batches.iter().flat_map(|batch| batch.lines.iter().map(|line| (batch.id, line)));
+    if let Some(first) = batches.first() {
+        let told = lines().map(|(batch, line)| (batch, line.key.name(), line.id));
+        leased::write(ctx, first.id, terms, told);
+    }
+    for (_, line) in lines() {
+        ctx.notify(Class::Module, Lease::SPEC.name, line.key.name());
+    }
+    Ok(batches)
 }

@@ -6,4 +6,5 @@ pub mod incr;
 pub mod lease;
 pub mod members;
 pub mod settle;
+pub mod settling;
 pub mod take;

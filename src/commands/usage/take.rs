@@ -29,6 +29,9 @@ impl Command for Take {
         if counts.iter().any(|&count| count > 0) {
             ctx.replicate_verbatim();
         }
+        for (name, _) in args.from(1).zip(&counts).filter(|(_, &count)| count > 0) {
+            notify(ctx, name);
+        }
         reply.array(counts.len());
         counts.iter().for_each(|&count| reply.integer(count));
         Ok(())
@@ -38,9 +41,10 @@ impl Command for Take {
 /// Takes what is pending under a name; 0 where there is no counter.
 pub fn take(ctx: &mut Ctx, name: Name) -> i64 {
     let taken = keyspace::write(ctx, name).count(|counter| Ok(counter.take()));
-    let count = taken.ok().flatten().unwrap_or(0);
-    if count > 0 {
-        ctx.notify(Class::Module, Take::SPEC.name, name);
-    }
-    count
+    taken.ok().flatten().unwrap_or(0)
+}
+
+/// Tells keyspace notifications that something was taken, once it is replicated.
+pub fn notify(ctx: &mut Ctx, name: Name) {
+    ctx.notify(Class::Module, Take::SPEC.name, name);
 }
