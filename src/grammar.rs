@@ -101,6 +101,19 @@ pub fn read_count(
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
+/// The most tags, or keys, of one call of a client. Of a call that names more, others would wait too long, and
+/// too many of their fills be refused ([`apikey_engine::invalidation::fence`]).
+const MAX_NAMES: usize = 1000;
+
+/// The names that are all of a call: so many at most, unless it is replayed.
+pub fn names<'a>(ctx: &Ctx, args: Args<'a>, of: &str) -> Result<Vec<Name<'a>>> {
+    let names: Vec<Name> = args.from(1).collect();
+    if names.len() > MAX_NAMES && !ctx.is_replayed() {
+        return Err(Error::between(format_args!("the number of {of}"), 1, MAX_NAMES));
+    }
+    Ok(names)
+}
+
 /// One tag.
 pub fn tag<'a>(value: Name<'a>, name: &str) -> Result<&'a [u8]> {
     bytes(value, name, 1, MAX_TAG_BYTES)

@@ -93,6 +93,33 @@ fn what_fails_or_was_refused_by_its_token_is_not_published() {
 }
 
 #[test]
+fn a_message_with_no_room_for_its_names_says_that_all_is_to_be_dropped() {
+    let (server, mut listener) = start(Server::builder());
+    let mut c = server.client();
+    let run = run_of(&mut c);
+    c.must("SELECT 3");
+    // A name of 200 bytes that JSON writes as 1,200.
+    let tag = |n: usize| format!("{n:04}{}", "\u{1}".repeat(196));
+    let inval = |c: &mut Client, tags: usize| {
+        let words = std::iter::once("APIKEY.TAGINVAL".to_string()).chain((0..tags).map(tag));
+        assert_eq!(c.cmd(words), int(0));
+    };
+    inval(&mut c, 50);
+    inval(&mut c, 1000);
+    c.must(&format!("APIKEY.INVAL {}", "x".repeat(70_000)));
+    c.must("APIKEY.INVAL k");
+    let named: Vec<String> = (0..50).map(tag).collect();
+    for message in [
+        json!({"number": 1, "database": 3, "tags": named}),
+        json!({"number": 2, "database": 3, "flushed": true, "unnamed": 1000}),
+        json!({"number": 3, "database": 3, "flushed": true, "unnamed": 1}),
+        json!({"number": 4, "database": 3, "keys": ["k"]}),
+    ] {
+        assert_eq!(next_of(&mut listener, &run), message);
+    }
+}
+
+#[test]
 fn in_a_transaction_and_in_a_script_it_is_published_too() {
     let (server, mut listener) = start(Server::builder());
     let mut c = server.client();
@@ -270,7 +297,11 @@ fn the_example_of_a_local_cache_forgets_what_is_invalidated_or_may_be() {
     c.must("APIKEY.INVAL other");
     eventually("a key is forgotten", || cache.ask("other") == "MISS server");
     assert_eq!(cache.ask("k"), "VALID local");
-    for _ in 0..6 {
+    // What has no room for names is everything.
+    c.must(&format!("APIKEY.INVAL {}", "x".repeat(70_000)));
+    eventually("all is forgotten", || cache.ask("k") == "VALID server");
+    cache.remembers("k");
+    for _ in 0..7 {
         next(&mut listener);
     }
 

@@ -990,6 +990,36 @@ fn check_is_refused_in_a_transaction_and_in_a_script() {
 }
 
 #[test]
+fn a_call_names_no_more_than_1000_tags_or_keys() {
+    let mut t = Table::new();
+    for (call, of) in [
+        ("APIKEY.TAGINVAL", "tags"),
+        ("APIKEY.INVAL", "keys"),
+        ("APIKEY.USAGE.TAKE", "keys"),
+        ("APIKEY.USAGETAKE", "keys"),
+    ] {
+        let first = if call.contains("USAGE") { "use" } else { "rec" };
+        let mut args: Vec<String> = vec![call.into(), first.into(), "shared".into()];
+        args.extend((3..=1001).map(|n| format!("none{n}")));
+        let text = format!("ERR the number of {of} must be between 1 and 1000");
+        t.wrong_args(&args, &text);
+        // In a transaction and a script too.
+        t.c.must("MULTI");
+        t.c.cmd(&args);
+        assert_eq!(t.c.must("EXEC"), array([error(&text)]));
+        let script = ["EVAL", "return redis.pcall(unpack(ARGV))['err']", "0"];
+        let script = script.map(String::from).into_iter().chain(args.iter().cloned());
+        assert_eq!(t.c.cmd(script), bulk(&text));
+        assert_eq!(state(&mut t.c), t.before);
+        args.pop();
+        assert!(!t.c.cmd(&args).is_error(), "{call} of 1000");
+        t.before = state(&mut t.c);
+    }
+    assert_eq!(t.c.codes(["rec", "other"]), ["MISS", "MISS"]);
+    assert_eq!(t.c.usage("use"), (0, 5));
+}
+
+#[test]
 fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     let mut t = Table::new();
     t.c.count("last", 2);

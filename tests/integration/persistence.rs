@@ -1,8 +1,10 @@
 //! What a restart keeps, from RDB and from AOF: the answers, the digest of the data, an exact index.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
+use crate::harness::client::packed;
 use crate::harness::server::{kind, Stop};
 use crate::harness::*;
 use crate::model::{Model, Reclaim};
@@ -127,6 +129,46 @@ fn entries_of_an_aof_are_misses_unless_it_is_trusted_and_counters_stay() {
             assert_only_counters_are_left(&server);
         }
     }
+}
+
+#[test]
+fn an_aof_from_before_there_were_bounds_is_loaded_whole() {
+    let mut server = trusting().with_aof(true).start();
+    let mut c = server.client();
+    for key in ["by-tag", "by-key", "kept"] {
+        c.fill(key, &[&format!("of-{key}")]);
+    }
+    c.count("use", 5);
+    server.stop(Stop::NoSave);
+    let many = |call: &str, last: &str| {
+        let others = (0..20_000).map(|n| format!("none{n}"));
+        let words = std::iter::once(call.to_string()).chain(others);
+        packed(words.chain([last.to_string()]))
+    };
+    let mut aof = fs::OpenOptions::new().append(true).open(aof_of(&server)).expect("the AOF");
+    for (call, last) in
+        [("APIKEY.TAGINVAL", "of-by-tag"), ("APIKEY.INVAL", "by-key"), ("APIKEY.USAGE.TAKE", "use")]
+    {
+        aof.write_all(&many(call, last)).expect("written");
+    }
+    server.start_again();
+    assert_nothing_was_refused(&server);
+    let mut c = server.client();
+    assert_eq!(c.codes(["by-tag", "by-key", "kept"]), ["MISS", "MISS", "VALID"]);
+    assert_eq!(c.usage("use"), (0, 5));
+    assert_exact(&server);
+}
+
+/// The file that commands are appended to.
+#[track_caller]
+fn aof_of(server: &Server) -> PathBuf {
+    let folder = server.dir().join("appendonlydir");
+    let Ok(files) = fs::read_dir(folder) else {
+        // 6.2.
+        return server.dir().join("appendonly.aof");
+    };
+    let mut files = files.map(|file| file.expect("a file").path());
+    files.find(|file| file.to_string_lossy().ends_with(".incr.aof")).expect("an AOF of commands")
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! INVAL: removes entries by key.
 
 use crate::commands::plain::PLAIN;
+use crate::grammar;
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
-use host::{Args, Ctx, Name, Reply, Result};
+use host::{Args, Ctx, Reply, Result};
 
 pub struct Inval;
 
@@ -14,14 +15,14 @@ impl Command for Inval {
         flags: "write",
         arity: -2,
         keys: Keys::All(Use::DELETES),
-        summary: c"Removes entries by key, and refuses fills of these keys that began before.",
+        summary: c"Removes entries by key, at most 1,000 in a call, and refuses fills of these keys that began before.",
         complexity: c"O(N) where N is the number of keys",
         fixed: &[Arg::key().repeated(Repeat::Value)],
         ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-        let names: Vec<Name> = args.from(1).collect();
+        let names = grammar::names(ctx, args, "keys")?;
         for &name in &names {
             keyspace::look(ctx, name).live_entry()?;
         }

@@ -20,7 +20,7 @@ impl Command for TagInval {
         name: c"apikey.taginval",
         flags: "write",
         arity: -2,
-        summary: c"Kills every entry of the selected database that carries one of the tags.",
+        summary: c"Kills every entry of the selected database that carries one of the tags, of which a call names 1,000 at most.",
         complexity: c"O(N) where N is the number of tags: up to sync-reclaim entries are removed at once, more of them in the background",
         tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
         fixed: &[Arg::string(c"tag").repeated(Repeat::Value)],
@@ -28,7 +28,7 @@ impl Command for TagInval {
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-        let tags: Vec<Name> = args.from(1).collect();
+        let tags = grammar::names(ctx, args, "tags")?;
         for &tag in &tags {
             grammar::tag(tag, "a tag")?;
         }

@@ -1,6 +1,7 @@
 //! USAGE.TAKE: gets counts and resets them.
 
 use crate::commands::plain::PLAIN;
+use crate::grammar;
 use crate::keyspace;
 use host::changes::Class;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
@@ -15,17 +16,19 @@ impl Command for Take {
         flags: "write",
         arity: -2,
         keys: Keys::All(Use::UPDATES),
-        summary: c"Returns the pending counts of API keys and resets them.",
+        summary:
+            c"Returns the pending counts of API keys, at most 1,000 in a call, and resets them.",
         complexity: c"O(N) where N is the number of keys",
         fixed: &[Arg::key().repeated(Repeat::Value)],
         ..PLAIN
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-        for name in args.from(1) {
+        let names = grammar::names(ctx, args, "keys")?;
+        for &name in &names {
             keyspace::read(ctx, name).usage()?;
         }
-        let counts: Vec<i64> = args.from(1).map(|name| take(ctx, name)).collect();
+        let counts: Vec<i64> = names.into_iter().map(|name| take(ctx, name)).collect();
         if counts.iter().any(|&count| count > 0) {
             ctx.replicate_verbatim();
         }
