@@ -278,22 +278,22 @@ pub enum Removed {
     Live,
 }
 
-/// Removes the entry under a name of the selected database and tells of it as DEL does.
+/// Removes the entry under a name of the selected database. Nobody is [told](tell_of_removed) yet.
 pub fn unlink_entry(ctx: &mut Ctx, name: Name) -> Removed {
-    unlink(ctx, name, Removed::Live)
+    write(ctx, name).unlink(Removed::Live)
 }
 
-/// Removes the entry under a name if it is dead.
+/// The same, if the entry is dead.
 pub fn reclaim_entry(ctx: &mut Ctx, name: Name) -> Removed {
-    unlink(ctx, name, Removed::Dead)
+    write(ctx, name).unlink(Removed::Dead)
 }
 
-fn unlink(ctx: &mut Ctx, name: Name, at_most: Removed) -> Removed {
-    let removed = write(ctx, name).unlink(at_most);
-    if removed != Removed::Nothing {
+/// Tells of entries that were removed, as DEL does. Another module may write then, which replicas and the AOF
+/// have to get behind the removal: so that has been replicated before.
+pub fn tell_of_removed<'n>(ctx: &mut Ctx, names: impl IntoIterator<Item = Name<'n>>) {
+    for name in names {
         ctx.notify(Class::Generic, c"del", name);
     }
-    removed
 }
 
 /// A key has come by itself: it was loaded, renamed, copied, moved or restored. An entry that

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How long the job waits where nothing can be done.
 const WAIT_MS: i64 = 100;
 
+/// The part of a slice that is left for telling of what was taken away: 1 / so much.
+const TELLING: u32 = 8;
+
 /// Keys between two looks at the clock.
 const KEYS_PER_LOOK: usize = 16;
 
@@ -73,6 +76,7 @@ impl Job for Reclaim {
             return Step::Later(WAIT_MS);
         }
         self.database = database;
+        let until = until.checked_sub(self.budget() / TELLING).unwrap_or(until);
         let mut gone = Vec::new();
         let mut ended = false;
         loop {
@@ -92,6 +96,7 @@ impl Job for Reclaim {
             }
         }
         reclaimed::write(ctx, &gone);
+        keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
         if ended && gone.is_empty() {
             Step::Later(WAIT_MS)
         } else {

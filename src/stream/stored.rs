@@ -40,6 +40,14 @@ impl<'a> Many<'a> {
         self.words.extend([Word::Key(key), Word::Value(value)]);
     }
 
+    /// The keys.
+    pub fn names(&self) -> impl Iterator<Item = Name<'a>> + '_ {
+        self.words.iter().filter_map(|word| match word {
+            Word::Key(name) => Some(*name),
+            Word::Value(_) => None,
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.words.len() / 2
     }

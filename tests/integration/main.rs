@@ -27,6 +27,7 @@ mod lists;
 mod log;
 mod msetval;
 mod notified;
+mod notified_entries;
 mod ordinary_keys;
 mod paused;
 mod persistence;

@@ -2,11 +2,11 @@
 
 use crate::commands::plain::PLAIN;
 use crate::commands::tags::taginval;
-use crate::keyspace;
+use crate::keyspace::{self, Removed};
 use crate::state;
 use crate::stream::{dropped, killed, reclaimed, send::must_be_replayed};
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
-use host::{Args, Ctx, Reply, Result};
+use host::{Args, Ctx, Name, Reply, Result};
 
 pub struct Killed;
 
@@ -29,8 +29,8 @@ impl Command for Killed {
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         must_be_replayed(ctx, Self::SPEC.name)?;
         let (tags, keys) = killed::read(args)?;
-        taginval::replay(ctx, &tags, keys);
-        ctx.replicate_verbatim();
+        taginval::replay(ctx, &tags);
+        remove(ctx, keys);
         reply.simple(c"OK");
         Ok(())
     }
@@ -73,11 +73,16 @@ impl Command for Reclaimed {
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         must_be_replayed(ctx, Self::SPEC.name)?;
-        for key in reclaimed::read(args) {
-            keyspace::unlink_entry(ctx, key);
-        }
-        ctx.replicate_verbatim();
+        remove(ctx, reclaimed::read(args));
         reply.simple(c"OK");
         Ok(())
     }
+}
+
+/// Removes the entries under these names, passes the command on, and tells of them.
+fn remove<'a>(ctx: &mut Ctx, names: impl Iterator<Item = Name<'a>>) {
+    let gone: Vec<Name> =
+        names.filter(|&name| keyspace::unlink_entry(ctx, name) != Removed::Nothing).collect();
+    ctx.replicate_verbatim();
+    keyspace::tell_of_removed(ctx, gone);
 }

@@ -29,11 +29,13 @@ impl Command for Stored {
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         must_be_replayed(ctx, Self::SPEC.name)?;
+        let mut told = Vec::new();
         for (name, expires_at, value) in stored::read(args)? {
             put(ctx, name, value, |_| expires_at)?;
-            store::notify(ctx, name, expires_at.is_some());
+            told.push((name, expires_at.is_some()));
         }
         ctx.replicate_verbatim();
+        told.into_iter().for_each(|(name, expires)| store::notify(ctx, name, expires));
         reply.simple(c"OK");
         Ok(())
     }

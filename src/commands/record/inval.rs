@@ -28,10 +28,17 @@ impl Command for Inval {
         }
         ctx.replicate_verbatim();
         invalidation::of_keys(ctx, &names);
-        let killed = names
-            .iter()
-            .filter(|&&name| keyspace::unlink_entry(ctx, name) == Removed::Live)
-            .count();
+        let mut gone = Vec::new();
+        let mut killed = 0;
+        for name in names {
+            match keyspace::unlink_entry(ctx, name) {
+                Removed::Nothing => continue,
+                Removed::Dead => {}
+                Removed::Live => killed += 1,
+            }
+            gone.push(name);
+        }
+        keyspace::tell_of_removed(ctx, gone);
         reply.count(killed);
         Ok(())
     }

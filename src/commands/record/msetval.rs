@@ -77,6 +77,7 @@ impl Command for MSetVal {
         });
         // What the server refuses ends it, which nothing known does; what was stored till then is.
         stored.write(ctx);
+        stored.names().for_each(|name| store::notify(ctx, name, true));
         outcome?;
         reply.count(stored.len());
         Ok(())
@@ -123,7 +124,5 @@ fn store(
         return Ok(false);
     }
     key.store_entry::<Records>(of_record(record, false), Some(expires_at), moment.now)?;
-    drop(key);
-    store::notify(ctx, name, true);
     Ok(true)
 }

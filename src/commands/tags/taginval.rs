@@ -75,6 +75,7 @@ impl Command for TagInval {
         } else {
             killed::write(ctx, &tags, &gone);
         }
+        keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
         reply.count(killed);
         Ok(())
     }
@@ -95,12 +96,9 @@ fn condemn(lock: Lock, database: i32, tags: &[Fingerprint]) -> usize {
     tags.iter().map(|&tag| state::with(lock, |state| state.condemn(database, tag))).sum()
 }
 
-/// Does what a KILLED says.
-pub fn replay<'a>(ctx: &mut Ctx, tags: &[Name], keys: impl Iterator<Item = Name<'a>>) {
+/// Kills what carries one of the tags, as a KILLED says.
+pub fn replay(ctx: &mut Ctx, tags: &[Name]) {
     invalidation::of_tags(ctx, tags);
     let (lock, database) = (ctx.lock(), ctx.database());
     condemn(lock, database, &fingerprints(lock, tags));
-    for key in keys {
-        keyspace::unlink_entry(ctx, key);
-    }
 }
