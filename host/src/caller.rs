@@ -224,6 +224,10 @@ pub enum Access {
     Write = raw::REDISMODULE_CMD_KEY_UPDATE | raw::REDISMODULE_CMD_KEY_DELETE,
 }
 
+/// Why ACL LOG has something.
+const DENIED_KEY: raw::RedisModuleACLLogEntryReason =
+    raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY;
+
 /// A user of the server's.
 pub struct User {
     name: Text,
@@ -236,9 +240,9 @@ impl User {
     }
 
     /// The first of the keys, counted from 0, to which the user may not do this; `None` where there is none,
-    /// and on servers that can't tell (before 7.0).
-    pub fn first_denied(&self, access: Access, keys: &[Name]) -> Option<usize> {
-        // SAFETY: reads the table; the names are valid, the server's user is freed after use.
+    /// and on servers that can't tell (before 7.0). ACL LOG has it then, as it has a command's key.
+    pub fn first_denied(&self, ctx: &mut Ctx, access: Access, keys: &[Name]) -> Option<usize> {
+        // SAFETY: reads the table; context and names are valid, the server's user is freed after use.
         unsafe {
             let (Some(find), Some(free), Some(check)) = (
                 raw::RedisModule_GetModuleUserFromUserName,
@@ -252,6 +256,11 @@ impl User {
                 return Some(0);
             }
             let denied = keys.iter().position(|key| check(user, key.as_ptr(), access as _) != OK);
+            if let (Some(key), Some(log)) =
+                (denied.and_then(|at| keys.get(at)), raw::RedisModule_ACLAddLogEntry)
+            {
+                log(ctx.raw(), user, key.as_ptr(), DENIED_KEY);
+            }
             free(user);
             denied
         }

@@ -22,6 +22,8 @@ enum Figure {
 impl Command for Health {
     const SPEC: Spec = Spec {
         name: c"apikey.health",
+        // As INFO: it tells of all who use the server.
+        dangerous: true,
         summary: c"Returns how the module fares, why, and the figures behind it.",
         tips: Some(c"request_policy:all_shards"),
         ..PLAIN

@@ -384,7 +384,7 @@ const COMMANDS: [Is; 32] = [
         flags: &["readonly"],
         keys: Keys::None,
         secret: false,
-        dangerous: false,
+        dangerous: true,
         tips: &["request_policy:all_shards"],
         args: "",
         complexity: "O(1)",
