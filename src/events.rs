@@ -4,6 +4,7 @@
 use crate::invalidation;
 use crate::keyspace;
 use crate::state::{self, comes_dead};
+use crate::stream::version;
 use crate::trust::Trust;
 use host::events::{KeyEvent, Listener, ServerEvent};
 use host::{Ctx, Name};
@@ -41,21 +42,27 @@ impl Listener for Events {
             ServerEvent::Swapped(first, second) => {
                 state::with(lock, |state| state.swap(first, second));
             }
-            ServerEvent::Promoted => state::with(lock, |state| {
-                state.begin_run();
-                if Trust::distrusts_what_it_had() {
-                    state.begin_era();
-                    state.owe_word();
-                }
-                state.tell_reclaim();
-            }),
+            ServerEvent::Promoted => {
+                state::with(lock, |state| {
+                    state.begin_run();
+                    let was_lost = state.follow_nobody();
+                    if was_lost || Trust::distrusts_what_it_had() {
+                        state.begin_era();
+                        state.owe_word();
+                    }
+                    state.tell_reclaim();
+                });
+                version::announce(ctx);
+            }
+            ServerEvent::ReplicaOnline => version::announce(ctx),
             ServerEvent::Demoted => state::with(lock, |state| {
                 state.begin_run();
                 state.trust.forget_word();
             }),
-            ServerEvent::LoadingBegan => {
-                state::with(lock, |state| state.trust.set_loading(true));
-            }
+            ServerEvent::LoadingBegan => state::with(lock, |state| {
+                state.follow_nobody();
+                state.trust.set_loading(true);
+            }),
             ServerEvent::LoadingFailed => {
                 state::with(lock, |state| state.trust.set_loading(false));
             }

@@ -41,7 +41,7 @@ use crate::commands::health::Health;
 use crate::commands::register;
 use crate::events::Events;
 use crate::types::{entries, usage};
-use host::{log, Level, Loading, Lock, Module, Result};
+use host::{log, Ctx, Level, Loading, Lock, Module, Result};
 use std::ffi::{c_int, CStr};
 
 struct ApiKey;
@@ -64,9 +64,15 @@ impl Module for ApiKey {
         loading.listen::<Events>();
         loading.info::<Health>()?;
         loading.after_each(reclaim::look);
+        loading.when_replay_fails(cannot_replay);
         log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));
         Ok(())
     }
+}
+
+/// A replica, or a server that loads its AOF, can't do what it was told.
+fn cannot_replay(ctx: &mut Ctx, command: &str, why: &str) {
+    state::with(ctx.lock(), |state| state.cannot_replay(command, why));
 }
 
 /// The log may have become shorter.

@@ -10,6 +10,7 @@ use crate::trust::Trust;
 use crate::values::entry::AnyEntry;
 use crate::values::life::{Life, RegionId};
 use crate::values::usage::UsageValue;
+use apikey_engine::codec::version;
 use apikey_engine::database::catalog::Database;
 use apikey_engine::database::items::{tags_in_index, Held};
 use apikey_engine::database::totals::Totals;
@@ -255,7 +256,7 @@ impl State {
 
     /// Whether an entry is dead: every read takes it for nothing.
     pub fn is_dead(&self, life: &Life) -> bool {
-        if life.era() < self.trust.era() {
+        if life.era() < self.trust.oldest_alive() {
             return true;
         }
         let region = self.regions.iter().flatten().find(|r| r.id == life.link.region());
@@ -271,6 +272,33 @@ impl State {
         self.trust.begin_era();
         self.has_work_for_reclaim = true;
         self.regions.iter_mut().flatten().for_each(|region| region.database.sweep());
+    }
+
+    /// A command of the primary's, or of an AOF, was an error: what is here may be what it was to take away.
+    pub fn cannot_replay(&mut self, command: &str, why: &str) {
+        self.trouble.unreplayed(command, why);
+        self.begin_era();
+    }
+
+    /// What comes from the primary from now on is of this version.
+    pub fn follow(&mut self, version: i64) {
+        let unread = version::unread(version);
+        if unread.is_some() || self.trust.is_lost() {
+            self.begin_era();
+        }
+        self.trust.set_lost(unread.is_some());
+        self.trouble.follows(unread);
+    }
+
+    /// What this node has is given to it anew, or is its own to say from now on; whether it was lost.
+    pub fn follow_nobody(&mut self) -> bool {
+        let was_lost = self.trust.is_lost();
+        if was_lost {
+            self.begin_era();
+        }
+        self.trust.set_lost(false);
+        self.trouble.begin_anew();
+        was_lost
     }
 
     /// Condemns the entries of a database that carry a tag; returns how many were not before.

@@ -7,7 +7,8 @@
 //! ([`dropped`](crate::stream::dropped)) before anything else is stored or reclaimed; until then nothing is
 //! stored, since those who are told later could not tell it apart.
 //!
-//! What a replica loads can't have missed an invalidation of its primary's, whose stream goes on from there.
+//! What a replica loads can't have missed an invalidation of its primary's, whose stream goes on from there. But
+//! where it can't read that stream it is *lost*: what it has, and what comes, is dead until it is given all anew.
 
 use crate::settings::{TRUST_LOADED, TRUST_PROMOTED};
 use crate::values::life::Era;
@@ -19,18 +20,29 @@ pub struct Trust {
     is_loading: bool,
     /// All entries were dropped, and nobody was told yet.
     must_tell: bool,
+    /// Whether the primary says what this module does not read: nothing that comes from it lives.
+    is_lost: bool,
 }
 
 impl Default for Trust {
     fn default() -> Self {
-        Self { era: 1, is_loading: false, must_tell: false }
+        Self { era: 1, is_loading: false, must_tell: false, is_lost: false }
     }
 }
 
 impl Trust {
-    /// The era: entries of an earlier one are dead.
+    /// The era in which an entry comes.
     pub fn era(&self) -> Era {
         self.era
+    }
+
+    /// Entries of an earlier era are dead.
+    pub fn oldest_alive(&self) -> Era {
+        if self.is_lost {
+            Era::MAX
+        } else {
+            self.era
+        }
     }
 
     /// From now on entries of before are dead.
@@ -40,6 +52,15 @@ impl Trust {
 
     pub fn is_loading(&self) -> bool {
         self.is_loading
+    }
+
+    /// Whether the primary says what this module does not read.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    pub fn set_lost(&mut self, is_lost: bool) {
+        self.is_lost = is_lost;
     }
 
     /// The server begins to load, or has ended.

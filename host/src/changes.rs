@@ -43,6 +43,26 @@ impl Ctx<'_> {
         same: &[Name],
         others: &[&[u8]],
     ) -> Result<(), Refused> {
+        self.replicate_as(c"v", command, same, others)
+    }
+
+    /// Has replicas, and not the AOF, run a command with these arguments. Refused like
+    /// [`replicate`](Self::replicate).
+    pub fn replicate_to_replicas(
+        &mut self,
+        command: &CStr,
+        words: &[&[u8]],
+    ) -> Result<(), Refused> {
+        self.replicate_as(c"vA", command, &[], words)
+    }
+
+    fn replicate_as(
+        &mut self,
+        format: &CStr,
+        command: &CStr,
+        same: &[Name],
+        others: &[&[u8]],
+    ) -> Result<(), Refused> {
         if self.may_not_replicate() {
             return Err(Refused);
         }
@@ -51,12 +71,12 @@ impl Ctx<'_> {
         pointers.extend(same.iter().map(|name| name.as_ptr()));
         pointers.extend(strings.iter().map(|string| string.name().as_ptr()));
         // SAFETY: the context is valid; "v" takes a vector of strings and its length, and the server
-        // keeps references of its own.
+        // keeps references of its own; "A" takes nothing.
         accepted(unsafe {
             api!(RedisModule_Replicate(
                 self.raw(),
                 command.as_ptr(),
-                c"v".as_ptr(),
+                format.as_ptr(),
                 pointers.as_mut_ptr(),
                 pointers.len(),
             ))

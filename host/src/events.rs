@@ -38,6 +38,8 @@ pub enum ServerEvent {
     Promoted,
     /// This node is a replica now.
     Demoted,
+    /// A replica of this node has what it missed, and follows the stream from now on.
+    ReplicaOnline,
     /// An RDB or an AOF is loaded from now on.
     LoadingBegan,
     /// It is loaded.
@@ -73,6 +75,7 @@ pub(crate) unsafe fn subscribe<L: Listener>(ctx: *mut raw::RedisModuleCtx) -> Re
         (raw::REDISMODULE_EVENT_FLUSHDB, Some(on_flush::<L>)),
         (raw::REDISMODULE_EVENT_SWAPDB, Some(on_swap::<L>)),
         (raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, Some(on_role_change::<L>)),
+        (raw::REDISMODULE_EVENT_REPLICA_CHANGE, Some(on_replica::<L>)),
         (raw::REDISMODULE_EVENT_LOADING, Some(on_loading::<L>)),
     ];
     if !is_redis_7() {
@@ -198,6 +201,19 @@ unsafe extern "C" fn on_role_change<L: Listener>(
         };
         // SAFETY: the server's context.
         unsafe { tell::<L>(ctx, Some(event)) };
+    });
+}
+
+unsafe extern "C" fn on_replica<L: Listener>(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut c_void,
+) {
+    guard::run("replica event", (), || {
+        let is_online = subevent == raw::REDISMODULE_SUBEVENT_REPLICA_CHANGE_ONLINE;
+        // SAFETY: the server's context.
+        unsafe { tell::<L>(ctx, is_online.then_some(ServerEvent::ReplicaOnline)) };
     });
 }
 

@@ -112,6 +112,12 @@ impl<'a> Loading<'a> {
         Ok(unsafe { info::register::<I>(self.ctx.raw()) }?)
     }
 
+    /// Has `hook` run, with the command's name and its error, when a command that comes from a primary or an AOF
+    /// fails: this node then lacks what the other has. There is one: the first.
+    pub fn when_replay_fails(&mut self, hook: fn(&mut Ctx, &str, &str)) {
+        after::set_failed(hook);
+    }
+
     /// Has `hook` run at the end of every command that writes, and of every event. There is one: the first.
     pub fn after_each(&mut self, hook: fn(&mut Ctx)) {
         after::set(hook);

@@ -5,7 +5,9 @@ use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use crate::reclaim;
 use crate::state;
+use crate::stream::version;
 use crate::values::life::Link;
+use host::command::grammar::integer;
 use host::command::spec::{Arg, Command, Spec};
 use host::{Args, Ctx, Error, Name, Reply, Result};
 
@@ -17,7 +19,7 @@ impl Command for Debug {
         flags: "readonly admin",
         dangerous: true,
         arity: -2,
-        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed and an ACK in slices from going on, HOLD no ends that, JOBS tells how many checks are under way or wait.",
+        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed and an ACK in slices from going on, HOLD no ends that, STREAM tells replicas of another version, JOBS tells how many checks are under way or wait.",
         fixed: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional()],
         ..PLAIN
     };
@@ -38,6 +40,10 @@ impl Command for Debug {
             }
             Some(yes) if is(subcommand, "HOLD") => {
                 reclaim::hold(is(yes, "yes"));
+                reply.simple(c"OK");
+            }
+            Some(version) if is(subcommand, "STREAM") => {
+                version::write(ctx, integer(version, "version", 0, i64::MAX)?);
                 reply.simple(c"OK");
             }
             _ => return Err(Error::SYNTAX),

@@ -114,6 +114,7 @@ struct Figures {
     redeliveries: u64,
     is_mute: bool,
     unreplicated: u64,
+    untold: Option<String>,
 }
 
 type Field = (&'static CStr, u64);
@@ -147,6 +148,7 @@ impl Figures {
                 redeliveries: stats.redeliveries,
                 is_mute: state.trouble.is_mute(),
                 unreplicated: state.trouble.unreplicated(),
+                untold: state.trouble.untold(),
             }
         })
     }
@@ -170,6 +172,7 @@ impl Figures {
             mute_channel: self.is_mute
                 && settings::INVALIDATION_CHANNEL.with(lock, |c| !c.is_empty()),
             unreplicated: self.unreplicated,
+            untold: self.untold.as_deref(),
         })
     }
 

@@ -5,7 +5,7 @@ use super::check::Check;
 use super::debug::Debug;
 use super::describe::Describe;
 use super::health::Health;
-use super::internal::{died, leased, settled, stored};
+use super::internal::{died, leased, settled, stored, version};
 use super::list::{GetList, SetList};
 use super::log::Log;
 use super::record::{inval, msetval, setabsent, setval, token, validate};
@@ -48,6 +48,7 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<died::Reclaimed>()?;
     loading.command::<leased::Leased>()?;
     loading.command::<settled::Settled>()?;
+    loading.command::<version::Stream>()?;
     #[cfg(debug_assertions)]
     loading.command::<Debug>()?;
     Ok(())

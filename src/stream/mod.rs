@@ -13,6 +13,11 @@
 //! | [`reclaimed`] | dead entries were taken away |
 //! | [`leased`] | a batch was given out, with its lines, or again, without |
 //! | [`settled`] | lines of a batch were settled, where an ACK of many does so in slices |
+//! | [`version`] | the version of all this, to replicas alone |
+//!
+//! A word keeps its form for ever: another form is another word, and a higher version. Where one that comes
+//! can't be read, or done, this node does not have what it was told, and its entries die
+//! ([`crate::state::State::cannot_replay`]).
 //!
 //! Each is one command, never two: two would be a transaction, and Redis 7.0 and 8.2 drop transactions of an
 //! AOF at load whose commands the default user may not run.
@@ -26,3 +31,4 @@ pub mod resolved;
 pub mod send;
 pub mod settled;
 pub mod stored;
+pub mod version;

@@ -17,7 +17,7 @@ pub fn send_value(ctx: &mut Ctx, command: &CStr, key: Name, bytes: &[u8]) {
     note(ctx, command, outcome);
 }
 
-fn note(ctx: &Ctx, command: &CStr, outcome: std::result::Result<(), host::Refused>) {
+pub(super) fn note(ctx: &Ctx, command: &CStr, outcome: std::result::Result<(), host::Refused>) {
     if outcome.is_err() {
         let name = command.to_string_lossy();
         state::with(ctx.lock(), |state| state.trouble.replicated(&name, outcome));

@@ -9,6 +9,7 @@ use crate::values::life::Life;
 use apikey_engine::codec::value::{
     decode, encode_list, encode_record, encode_scopes, Origin, Value,
 };
+use apikey_engine::codec::version::{OLDEST, VERSION};
 use host::key::data_type::DataType;
 use host::key::handle::Handle;
 use host::key::stream::{Digest, Load, Rewrite, Save};
@@ -17,8 +18,12 @@ use host::{log, Level, Lock};
 use std::ffi::{c_int, CStr};
 use std::marker::PhantomData;
 
-/// The version of the encoding that the server keeps beside a value; the codec has its own.
-pub const ENCODING: c_int = 1;
+/// The version that the server keeps beside a value: that of all that this node says
+/// ([`apikey_engine::codec::version`]); the bytes of each kind have their own.
+pub const ENCODING: c_int = VERSION as c_int;
+
+/// The oldest that is read.
+pub const OLDEST_ENCODING: c_int = OLDEST as c_int;
 
 /// A kind of entry: each has a type of its own.
 pub trait EntryKind: Sized + 'static {
@@ -181,6 +186,8 @@ impl<K: EntryKind> DataType for Entries<K> {
     const NAME: &'static CStr = K::NAME;
 
     const ENCODING: c_int = ENCODING;
+
+    const OLDEST_ENCODING: c_int = OLDEST_ENCODING;
 
     fn load(lock: Lock, from: &mut Load) -> Option<Box<K::Value>> {
         load(lock, from, K::decoded)

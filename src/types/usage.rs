@@ -1,6 +1,6 @@
 //! The type of usage counters: `apikeyuse`.
 
-use super::entries::{load, ENCODING};
+use super::entries::{load, ENCODING, OLDEST_ENCODING};
 use crate::state;
 use crate::stream::apply;
 use crate::values::usage::UsageValue;
@@ -27,6 +27,8 @@ impl DataType for Usage {
     const NAME: &'static CStr = c"apikeyuse";
 
     const ENCODING: c_int = ENCODING;
+
+    const OLDEST_ENCODING: c_int = OLDEST_ENCODING;
 
     fn load(lock: Lock, from: &mut Load) -> Option<Box<UsageValue>> {
         load(lock, from, |value| match value {

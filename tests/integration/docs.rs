@@ -44,7 +44,7 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 32] = [
+const COMMANDS: [Is; 33] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -424,6 +424,18 @@ const COMMANDS: [Is; 32] = [
         tips: &[],
         args: "key:key [key:key ...]",
         complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.stream",
+        alias: None,
+        arity: 2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "version:integer",
+        complexity: "O(1)",
     },
     Is {
         name: "apikey.dropped",

@@ -44,4 +44,5 @@ mod tags;
 mod tokens;
 mod trust;
 mod usage;
+mod versions;
 mod warm;

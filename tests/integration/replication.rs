@@ -12,7 +12,7 @@ use crate::reclaim::{fill_group, valid_and_missing};
 
 /// The replica gives the answers that the primary gives, has the same digest and an exact index.
 #[track_caller]
-fn assert_agree(primary: &Server, replica: &Server) {
+pub fn assert_agree(primary: &Server, replica: &Server) {
     replica.in_sync_with(primary);
     assert_eq!(answers(replica), answers(primary));
     assert_eq!(replica.digest(), primary.digest());

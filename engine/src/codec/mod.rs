@@ -6,3 +6,4 @@
 
 pub mod stored;
 pub mod value;
+pub mod version;

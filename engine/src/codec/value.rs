@@ -246,7 +246,7 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
             let (numbers, lines) = decode_body(body)?;
             decode_usage(numbers, lines)
         }
-        (RECORD | ABSENT | SCOPES | LIST | USAGE, _) => {
+        (RECORD | ABSENT | SCOPES | LIST | USAGE, 1..) => {
             Err(BadBytes("written by a newer version of the module"))
         }
         _ => Err(BadBytes("unknown kind")),

@@ -23,6 +23,8 @@ pub struct Figures<'a> {
     pub mute_channel: bool,
     /// Changes that replicas and the AOF lack.
     pub unreplicated: u64,
+    /// Why this node does not have what it was told.
+    pub untold: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +60,9 @@ pub fn judge(figures: &Figures) -> (Status, Vec<String>) {
 
     if !f.enabled {
         because(Status::Unhealthy, "apikey.enabled is no".into());
+    }
+    if let Some(why) = f.untold {
+        because(Status::Unhealthy, why.into());
     }
     if f.maxmemory > 0 && f.used_memory >= f.maxmemory && f.eviction_policy == "noeviction" {
         because(Status::Unhealthy, "memory is full and the policy evicts nothing".into());
@@ -117,6 +122,7 @@ mod tests {
         overdue_lease: false,
         mute_channel: false,
         unreplicated: 0,
+        untold: None,
     };
 
     #[test]
@@ -159,6 +165,10 @@ mod tests {
         assert_eq!(
             said(Figures { mute_channel: true, ..WELL }),
             ("degraded", "PUBLISH can't be called, so invalidation-channel is told nothing".into())
+        );
+        assert_eq!(
+            said(Figures { untold: Some("it can't be read"), ..WELL }),
+            ("unhealthy", "it can't be read".into())
         );
         assert_eq!(
             said(Figures { unreplicated: 3, ..WELL }),

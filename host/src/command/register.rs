@@ -284,12 +284,16 @@ unsafe extern "C" fn call<C: Command>(
                 }
                 reply.fill();
             }
+            after::failed(&mut ctx, C::SPEC.name, &text);
         }
         true
     });
-    if !has_run && !ctx.is_waiting() {
-        // Nothing in it can panic.
-        reply.fill();
+    if !has_run {
+        if !ctx.is_waiting() {
+            // Nothing in it can panic.
+            reply.fill();
+        }
+        after::failed(&mut ctx, C::SPEC.name, "it panicked");
     }
     ctx.go_home();
     OK

@@ -18,9 +18,12 @@ pub trait DataType: 'static {
     /// Nine characters of `A-Z a-z 0-9 - _`, which no other module has.
     const NAME: &'static CStr;
 
-    /// The version of the encoding, which the server keeps beside a value (0 to 1023). A value of another
-    /// one is not loaded.
+    /// The version of the encoding, which the server keeps beside a value (0 to 1023). A value of a later one is
+    /// not loaded.
     const ENCODING: c_int = 0;
+
+    /// The oldest version of the encoding that [`DataType::load`] reads.
+    const OLDEST_ENCODING: c_int = Self::ENCODING;
 
     /// Reads a value from an RDB or a RESTORE; `None` where it can't be, which ends the load: an error of
     /// RESTORE, a resync that fails, a server that does not start. The bytes may be an attacker's. A panic is

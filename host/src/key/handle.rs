@@ -85,8 +85,15 @@ unsafe extern "C" fn rdb_load<T: DataType>(
     encoding: c_int,
 ) -> *mut c_void {
     guard::run("rdb_load", null_mut(), || {
-        if encoding != T::ENCODING {
-            log(Level::Warning, "a value was written by a newer version of the module");
+        let (oldest, newest) = (T::OLDEST_ENCODING, T::ENCODING);
+        if !(oldest..=newest).contains(&encoding) {
+            let order = if encoding < oldest { "older" } else { "newer" };
+            let reads =
+                if oldest == newest { newest.to_string() } else { format!("{oldest} to {newest}") };
+            let name = T::NAME.to_string_lossy();
+            let what =
+                format!("its version {encoding} is {order} than what this module reads ({reads})");
+            log(Level::Warning, &format!("a value of the type {name} can't be loaded: {what}"));
             return null_mut();
         }
         // SAFETY: see above.

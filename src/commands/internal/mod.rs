@@ -5,3 +5,4 @@ pub mod died;
 pub mod leased;
 pub mod settled;
 pub mod stored;
+pub mod version;

@@ -101,6 +101,7 @@ pub struct Builder {
     config: Vec<String>,
     module_args: Vec<(String, String)>,
     without_module: bool,
+    module: Option<PathBuf>,
 }
 
 impl Builder {
@@ -120,6 +121,12 @@ impl Builder {
 
     pub fn without_module(mut self) -> Self {
         self.without_module = true;
+        self
+    }
+
+    /// Another module than the one that is under test.
+    pub fn module(mut self, path: impl AsRef<Path>) -> Self {
+        self.module = Some(path.as_ref().into());
         self
     }
 
@@ -180,7 +187,8 @@ impl Builder {
             lines.push("shutdown-timeout 0".into());
         }
         if !self.without_module {
-            let mut line = format!("loadmodule {}", module().display());
+            let module = self.module.as_deref().unwrap_or(module());
+            let mut line = format!("loadmodule {}", module.display());
             for (name, value) in &self.module_args {
                 line += &format!(" {name} {}", quoted(value));
             }
@@ -338,9 +346,14 @@ impl Server {
     /// Starts it, after `stop`.
     #[track_caller]
     pub fn start_again(&mut self) {
-        if let Err(failed) = self.spawn() {
+        if let Err(failed) = self.try_start_again() {
             panic!("the server did not start again:\n{failed}");
         }
+    }
+
+    /// Starts it, after `stop`; a failure has its log.
+    pub fn try_start_again(&mut self) -> Result<(), Failed> {
+        self.spawn()
     }
 
     /// Starts it, after `stop`, with the configuration file as the server itself has rewritten it.

@@ -1,7 +1,7 @@
 //! What a server tells others than the caller: the lines of MONITOR and the replication stream, as bytes.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::client::packed;
@@ -90,6 +90,42 @@ impl Tap {
             Err(e) => panic!("{e}"),
         }
     }
+}
+
+/// A primary that gives every replica this RDB, and then says nothing: its port. It ends with the test.
+pub fn serve_rdb(rdb: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        for link in listener.incoming().flatten() {
+            // A replica that hangs up comes again.
+            let _ = give(&rdb, link);
+        }
+    });
+    port
+}
+
+fn give(rdb: &[u8], mut link: TcpStream) -> std::io::Result<()> {
+    let mut chunk = [0; 4096];
+    loop {
+        let n = link.read(&mut chunk)?;
+        let seen = chunk[..n].to_ascii_uppercase();
+        if n == 0 {
+            return Ok(());
+        } else if find(&seen, b"\r\nPSYNC\r\n").is_some() {
+            let head = format!("+FULLRESYNC {} 0\r\n${}\r\n", "a".repeat(40), rdb.len());
+            link.write_all(&[head.as_bytes(), rdb].concat())?;
+        } else if find(&seen, b"PING").is_some() {
+            link.write_all(b"+PONG\r\n")?;
+        } else {
+            link.write_all("+OK\r\n".repeat(arrays(&seen)).as_bytes())?;
+        }
+    }
+}
+
+/// How many commands there are in what was sent.
+fn arrays(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte == b'*').count()
 }
 
 /// Where `part` begins in `whole`.
