@@ -66,6 +66,7 @@ pub static MAX_RECORD_BYTES: Number = Number::new(c"max-record-bytes", 16_384, 6
 pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
 pub static MAX_TAGS: Number =
     Number::new(c"max-tags", 16, 0, apikey_engine::entry::tag_names::MAX_CALLER_TAGS as i64);
+pub static CHECK_FILL_TAGS: Switch = Switch::new(c"check-fill-tags", false);
 pub static MAX_DECISIONS: Number =
     Number::new(c"max-decisions", 1024, 1, apikey_engine::answers::decisions::MAX_DECISIONS as i64);
 pub static FENCE_SLOTS: Number = Number::new(c"fence-slots", 65_536, 1, 16_777_216).fixed();
@@ -86,7 +87,7 @@ pub static DIGEST_FIELD: Names =
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 23] = [
+pub static ALL: [&'static dyn Setting; 24] = [
     &ABSENT_TTL,
     &SCOPE_TTL,
     &LIST_TTL,
@@ -100,6 +101,7 @@ pub static ALL: [&'static dyn Setting; 23] = [
     &MAX_RECORD_BYTES,
     &MAX_SCOPES,
     &MAX_TAGS,
+    &CHECK_FILL_TAGS,
     &LOG_MAX_LEN,
     &MIN_HIT_RATE,
     &MAX_MEMORY_PERCENT,

@@ -1,5 +1,6 @@
 //! SETLIST and GETLIST: a user's keys, page by page.
 
+use crate::commands::access;
 use crate::commands::miss::reply_miss;
 use crate::commands::plain::PLAIN;
 use crate::commands::record::store::bad_record;
@@ -58,6 +59,7 @@ impl Command for SetList {
             }
         };
         let list = List::new(label, records.map_err(bad_record)?);
+        access::to_store(ctx, &list)?;
         let comes_dead = comes_dead(ctx);
         let mut key = keyspace::write(ctx, name);
         key.entry::<Lists>()?;

@@ -1,6 +1,7 @@
 //! The commands, a file for each or for a few that belong together. Each reads from top to bottom: parse,
 //! look up, decide in the engine, apply, replicate, notify, reply.
 
+pub mod access;
 pub mod check;
 #[cfg(debug_assertions)]
 pub mod debug;

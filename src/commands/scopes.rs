@@ -1,5 +1,6 @@
 //! SETSCOPE and CHECKSCOPE: what an application decided of a key's scopes.
 
+use crate::commands::access;
 use crate::commands::miss::{reply_code, reply_miss};
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, judged, Fill};
@@ -78,6 +79,11 @@ impl Command for SetScope {
             None => Decisions::new(given.label.clone(), &[given.decision]),
         };
         let decisions = decisions.ok_or_else(|| Error::err("the decision can't be laid out"))?;
+        if access::is_checked_to_store() {
+            drop(key);
+            access::to_store(ctx, &decisions)?;
+            key = keyspace::write(ctx, name);
+        }
         let late =
             || !state::with(lock, |s| s.accepts_fill(&given.token, name.bytes(), &decisions, now));
         // What is replayed was judged where its caller was.

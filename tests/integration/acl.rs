@@ -35,7 +35,7 @@ fn has_key_permissions() -> bool {
 
 /// A connection of a new user with these rules.
 #[track_caller]
-fn user(server: &Server, rules: &str) -> Client {
+pub fn user(server: &Server, rules: &str) -> Client {
     let mut c = server.client();
     c.must("ACL DELUSER someone");
     c.must(&format!("ACL SETUSER someone on nopass {rules}"));

@@ -298,6 +298,24 @@ fn whom_another_modules_thread_has_worked_for_lends_its_permissions_to_nobody() 
 }
 
 #[test]
+fn so_is_a_fill_that_carries_one_where_fills_are_checked() {
+    if kind() == Kind::Redis62 {
+        return;
+    }
+    let Called { server, mut admin, mut app } = Called::start();
+    admin.must("CONFIG SET apikey.check-fill-tags yes");
+    app.must("ACL SETUSER app resetkeys ~mine:*");
+    let store = format!("APIKEY.SETVAL mine:k {}", record("id", "u"));
+    let refused = app.run(&by("CALL", "C", &store)).text();
+    assert!(refused.starts_with("NOPERM No permissions to store tag 1: "), "{refused}");
+    assert!(!admin.exists("mine:k"));
+    assert_eq!(app.run(&by("CALL", "-", &store)), ok());
+    assert_eq!(app.run(&scripted(&by("CALL", "-", &store))), ok());
+    assert_eq!(app.run(&by("THREAD", "-", &store)), ok());
+    assert_exact(&server);
+}
+
+#[test]
 fn a_tag_is_refused_to_a_module_in_its_users_name_and_not_in_its_own() {
     let mut called = Called::start();
     let Called { admin, app, .. } = &mut called;

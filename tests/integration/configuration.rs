@@ -25,7 +25,8 @@ const NUMBERS: [(&str, i64, i64, i64); 16] = [
     ("min-hit-rate", 80, 0, 100),
     ("max-memory-percent", 90, 1, 100),
 ];
-const SWITCHES: [(&str, &str); 4] = [
+const SWITCHES: [(&str, &str); 5] = [
+    ("check-fill-tags", "no"),
     ("trust-loaded", "no"),
     ("trust-promoted", "yes"),
     ("enabled", "yes"),
@@ -35,7 +36,7 @@ const NAMES: [&str; 3] = ["extra-fields", "digest-field", "invalidation-channel"
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 23] = [
+const OTHERS: [(&str, &str); 24] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
@@ -45,6 +46,7 @@ const OTHERS: [(&str, &str); 23] = [
     ("max-record-bytes", "200"),
     ("max-scopes", "2"),
     ("max-tags", "3"),
+    ("check-fill-tags", "yes"),
     (FIXED, "1"),
     ("token-ttl-ms", "1000"),
     ("sync-reclaim", "1"),
@@ -329,6 +331,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("max-record-bytes", "16384"),
         ("max-scopes", "64"),
         ("max-tags", "16"),
+        ("check-fill-tags", "no"),
         ("token-ttl-ms", "30000"),
         ("sync-reclaim", "256"),
         ("reclaim-budget-us", "500"),

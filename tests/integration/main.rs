@@ -14,6 +14,7 @@ mod docs;
 mod errors;
 mod exactness;
 mod failover;
+mod fill_tags;
 mod fuzz;
 mod grammar;
 mod guide;

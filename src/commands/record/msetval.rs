@@ -4,6 +4,7 @@
 //! key that is not the cache's, leaves all as it was. NX and TOKEN are judged key by key.
 
 use super::store::{self, bad_record, Moment, Terms};
+use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::keyspace;
@@ -13,6 +14,7 @@ use crate::stream::stored;
 use crate::types::entries::Records;
 use crate::values::entry::of_record;
 use ahash::AHashMap;
+use apikey_engine::entry::kind::Entry;
 use apikey_engine::record::bad_record::BadRecord;
 use apikey_engine::record::layout::Record;
 use host::command::grammar::{counted_keys, Judged, Options};
@@ -60,6 +62,7 @@ impl Command for MSetVal {
             .collect();
         must_differ(&pairs)?;
         let entries = read(lock, &pairs, &terms)?;
+        access::to_store_all(ctx, entries.iter().map(|(_, record)| record as &dyn Entry))?;
         for (name, _) in &entries {
             keyspace::look(ctx, *name).entry::<Records>()?;
         }

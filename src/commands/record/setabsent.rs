@@ -1,6 +1,7 @@
 //! SETABSENT: the knowledge that there is no such API key.
 
 use super::store;
+use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, judged, Fill};
 use crate::keyspace;
@@ -43,6 +44,7 @@ impl Command for SetAbsent {
         let fill = Fill::read(&options, now)?;
         let record =
             Record::absent(&fill.tags).ok_or_else(|| Error::err("the tags can't be laid out"))?;
+        access::to_store(ctx, &record)?;
         let comes_dead = comes_dead(ctx);
         let mut key = keyspace::write(ctx, name);
         let covers = store::exists(&key)?;

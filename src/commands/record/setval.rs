@@ -1,6 +1,7 @@
 //! SETVAL: stores a record.
 
 use super::store::{self, bad_record, Moment, Terms};
+use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, judged, Expiry};
 use crate::invalidation;
@@ -56,6 +57,7 @@ impl Command for SetVal {
         };
         let parts = parts.map_err(bad_record)?;
         let record = terms.lay_out(lock, &parts)?;
+        access::to_store(ctx, &record)?;
         // A writer's word is not checked, and refuses the fills of readers that looked before it: also
         // where it is not stored, since the row has changed all the same.
         let is_writer = terms.token.is_none();

@@ -1,6 +1,5 @@
 //! Tags: killing what carries one, counting and listing it, and what an entry carries.
 
-pub mod access;
 pub mod of;
 pub mod taginval;
 pub mod tagscan;

@@ -1,6 +1,6 @@
 //! TAGINVAL: kills what carries a tag.
 
-use super::access;
+use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::invalidation;
@@ -9,7 +9,6 @@ use crate::settings;
 use crate::state;
 use crate::stream::killed;
 use apikey_engine::tags::fingerprint::Fingerprint;
-use host::caller::Access;
 use host::command::spec::{Arg, Command, Repeat, Spec};
 use host::{Args, Ctx, Lock, Name, Reply, Result, Text};
 
@@ -35,7 +34,7 @@ impl Command for TagInval {
         let lock = ctx.lock();
         let replayed = ctx.is_replayed();
         if !replayed {
-            access::check(ctx, Access::Write, &tags)?;
+            access::to_invalidate(ctx, &tags)?;
         }
         invalidation::of_tags(ctx, &tags);
         let database = ctx.database();

@@ -4,13 +4,12 @@
 //! condemned at its beginning. What is dead for another reason, and waits for reclaim, stands among the
 //! others: TAGCARD counts it, and TAGSCAN, which looks at each key, leaves it out.
 
-use super::access;
+use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
 use crate::state;
 use apikey_engine::tags::fingerprint::Fingerprint;
-use host::caller::Access;
 use host::command::spec::{Arg, Command, Spec};
 use host::{Args, Ctx, Error, Name, Reply, Result, Text};
 
@@ -39,7 +38,7 @@ impl Command for TagCard {
 fn readable_tag(ctx: &mut Ctx, args: Args) -> Result<Fingerprint> {
     let Some(tag) = args.get(1) else { return Err(Error::SYNTAX) };
     let name = grammar::tag(tag, "tag")?;
-    access::check(ctx, Access::Read, &[tag])?;
+    access::to_read(ctx, tag)?;
     Ok(state::with(ctx.lock(), |state| state.fingerprints.of(name)))
 }
 
