@@ -1,5 +1,6 @@
 //! Wrong calls of every command and the exact error of each. After each of them nothing has changed.
 
+use crate::harness::server::{kind, Kind};
 use crate::harness::*;
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -1044,6 +1045,43 @@ fn with_full_memory_nothing_is_stored_and_settling_and_revoking_go_on() {
     assert_eq!(t.c.ack(&batch), 1);
     assert_eq!(t.c.must("APIKEY.USAGE.TAKE use"), array([int(5)]));
     assert_eq!(t.c.must("APIKEY.USAGE.FLUSH"), array([bulk("full"), int(i64::MAX)]));
+}
+
+#[test]
+fn with_full_memory_a_script_that_declares_flags_revokes_if_it_allows_oom() {
+    if kind() == Kind::Redis62 {
+        return;
+    }
+    let mut t = Table::new();
+    let call = "return redis.call('APIKEY.TAGINVAL', ARGV[1])";
+    let library = |flags: &str| {
+        format!(
+            "#!lua name=l\nredis.register_function{{function_name='revoke', callback=function(keys, args) \
+             return redis.call('APIKEY.TAGINVAL', args[1]) end{flags}}}"
+        )
+    };
+    let oom = "OOM command not allowed when used memory > 'maxmemory'.";
+    let refused = |reply: Reply| reply.text().contains(oom);
+    t.c.cmd(["FUNCTION", "LOAD", &library("")]);
+    t.c.must("CONFIG SET maxmemory 1");
+    assert!(refused(t.c.cmd(["EVAL", &format!("#!lua\n{call}"), "0", "shared"])));
+    assert!(refused(t.c.cmd(["FCALL", "revoke", "0", "shared"])));
+    assert_eq!(state(&mut t.c), t.before);
+
+    // One that declares nothing is judged by what it calls, as a call by itself.
+    assert_eq!(t.c.cmd(["EVAL", call, "0", "kinds"]), int(2));
+    let allowing = format!("#!lua flags=allow-oom\n{call}");
+    assert_eq!(t.c.cmd(["EVAL", &allowing, "0", "tag"]), int(1));
+    t.c.must("CONFIG SET maxmemory 0");
+    t.c.cmd(["FUNCTION", "LOAD", "REPLACE", &library(", flags={'allow-oom'}")]);
+    t.c.must("CONFIG SET maxmemory 1");
+    assert_eq!(t.c.cmd(["FCALL", "revoke", "0", "shared"]), int(1));
+    // The flag lets what stores pass as well.
+    let store = format!(
+        "#!lua flags=allow-oom\nreturn redis.call('APIKEY.SETVAL', 'new', '{}')",
+        record("k", "u")
+    );
+    assert_eq!(t.c.cmd(["EVAL", &store, "0"]), ok());
 }
 
 #[test]

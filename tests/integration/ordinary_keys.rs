@@ -50,6 +50,38 @@ fn client_tracking_tells_of_entries_that_change_or_are_killed() {
     assert_eq!(cache.read().expect("a message"), told);
 }
 
+#[test]
+fn a_large_tag_breaks_a_transaction_only_as_its_keys_are_reclaimed_and_validate_in_it_says_so() {
+    let server = Server::builder().setting("sync-reclaim", "1").start();
+    let mut c = server.client();
+    if !hold(&mut c) {
+        return; // the dead ones have to stay
+    }
+    let mut watcher = server.client();
+    let watch = |watcher: &mut Client, key: &str| {
+        watcher.must(&format!("WATCH {key}"));
+        watcher.must("MULTI");
+        watcher.must(&format!("APIKEY.VALIDATE {key} SECRET {SECRET}"));
+    };
+    c.fill("small", &["few"]);
+    watch(&mut watcher, "small");
+    assert_eq!(c.invalidate("few"), 1);
+    assert_eq!(watcher.must("EXEC"), nil(), "at once");
+
+    for key in ["a", "b"] {
+        c.fill(key, &["many"]);
+    }
+    watch(&mut watcher, "a");
+    assert_eq!(c.invalidate("many"), 2);
+    let replies = watcher.must("EXEC");
+    let [validated] = replies.items() else { panic!("it ran: {replies:?}") };
+    assert_eq!(code_of(validated), "MISS");
+    watch(&mut watcher, "a");
+    release(&mut c);
+    reclaimed(&mut c);
+    assert_eq!(watcher.must("EXEC"), nil(), "as it is reclaimed");
+}
+
 /// Runs a line while one client watches the key and another caches it. Its reply; whether it broke the
 /// transaction of the one, and whether the other was told.
 #[track_caller]
