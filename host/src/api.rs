@@ -88,6 +88,7 @@ required!(
     RedisModule_SetExpire,
     RedisModule_SetModuleOptions,
     RedisModule_SignalModifiedKey,
+    RedisModule_StopTimer,
     RedisModule_StringPtrLen,
     RedisModule_StringToLongLong,
     RedisModule_SubscribeToKeyspaceEvents,

@@ -34,7 +34,7 @@
 //! | keys | as many open at once as one likes; `get_value` gives a `&mut T` that outlives the key, for a `T` that nobody checks | [`Ctx::open`], [`Ctx::open_mut`]: a borrow of the context, so that nothing can take the value away; [`Handle`] knows its type |
 //! | a data type | a structure of function pointers, each `unsafe extern "C"` and yours | [`DataType`], with values of [any size](WithBytes) behind one word |
 //! | a walk over keys | the closure is shared and called as if it were not | [`Walk`](key::walk::Walk), in steps; with [`Jobs`](job::Jobs) its client waits and the server does not |
-//! | timers | the closure may borrow what is gone when it runs; to stop one needs its type guessed | [`Ctx::after`]: a `'static` closure; while one is to come the module is not unloaded |
+//! | timers | the closure may borrow what is gone when it runs; to stop one needs its type guessed | [`Ctx::after`]: a `'static` closure; while one is to come the module is not unloaded. It comes also where the wall clock, by which the server goes, was set back |
 //! | clients that wait | no reply where the handle is dropped, and no word of who hangs up | [`Ctx::block`] gives a [`Waiting`](blocked::Waiting): an answer in a closure, an error if dropped, and whether the client is there still; of a command alone, and once, since the server ends otherwise |
 //! | events | flush without its database, none for SWAPDB; keyspace events by bits and text | [`ServerEvent`](events::ServerEvent), [`KeyEvent`](events::KeyEvent) |
 //! | the end of a change | nothing | [`Loading::after_each`] command that writes and each event |

@@ -171,9 +171,15 @@ fn load<M: Module>(ctx: Ctx, args: Args) -> Result<()> {
     let mut loading = Loading { ctx, args, category: None, last: Vec::new() };
     M::load(&mut loading)?;
     let Loading { mut ctx, last, .. } = loading;
-    last.into_iter()
-        .try_for_each(|last| last(&mut ctx))
-        .map_err(|Refused| Error::err("the server refused to tell of events"))
+    // SAFETY: the context is OnLoad's.
+    let watch = |ctx: &Ctx, is_on| unsafe { timer::watch(ctx.raw(), is_on) };
+    let told =
+        watch(&ctx, true).and_then(|()| last.into_iter().try_for_each(|last| last(&mut ctx)));
+    told.map_err(|Refused| {
+        // The module is not going to be there.
+        let _ = watch(&ctx, false);
+        Error::err("the server refused to tell of events")
+    })
 }
 
 /// Whether a module may be unloaded; [`entry!`](crate::entry) asks. Of itself the server refuses where there
