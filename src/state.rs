@@ -200,6 +200,12 @@ impl State {
         databases.any(|database| database.batches().overdue(now).is_some())
     }
 
+    /// Whether a batch of any database was given out by a clock that was set back since.
+    pub fn has_lease_ahead(&self, now: i64) -> bool {
+        let mut databases = self.regions.iter().flatten().map(|region| &region.database);
+        databases.any(|database| database.batches().is_ahead(now))
+    }
+
     /// Tags that have an entry, in all databases.
     pub fn tag_count(&self) -> usize {
         self.regions.iter().flatten().map(|region| region.database.tag_count()).sum()
@@ -431,11 +437,6 @@ impl State {
         })
     }
 
-    /// A batch of a database that is to be given out again.
-    pub fn overdue(&self, number: i32, now: i64) -> Option<Id> {
-        self.region(number)?.database.batches().overdue(now)
-    }
-
     /// The terms of an open batch of a database.
     pub fn terms(&self, number: i32, batch: Id) -> Option<Terms> {
         self.region(number)?.database.batches().terms(batch)
@@ -444,6 +445,21 @@ impl State {
     /// Gives an open batch another deadline; false where there is no such batch.
     pub fn set_deadline(&mut self, number: i32, batch: Id, deadline: i64) -> bool {
         self.present(number).is_some_and(|region| region.database.set_deadline(batch, deadline))
+    }
+
+    /// A batch of a database that is to be given out again, and is so until the deadline: its id and its terms
+    /// from now on.
+    pub fn give_again(&mut self, number: i32, deadline: i64, now: i64) -> Option<(Id, Terms)> {
+        let database = &mut self.present(number)?.database;
+        let batch = database.batches().overdue(now)?;
+        Some((batch, database.give_again(batch, deadline, now)?))
+    }
+
+    /// An open batch of a database was given out elsewhere.
+    pub fn was_given(&mut self, number: i32, batch: Id, terms: Terms, now: i64) {
+        if let Some(region) = self.present(number) {
+            region.database.was_given(batch, terms, now);
+        }
     }
 
     /// The name of a tag's member at a position of its list.

@@ -7,7 +7,7 @@ use apikey_engine::database::catalog::Database;
 use apikey_engine::database::items::{counter_tags_in_index, Held, PENDING};
 use apikey_engine::tags::fingerprint::Fingerprints;
 use apikey_engine::tags::segments::Place;
-use apikey_engine::usage::batches::Terms;
+use apikey_engine::usage::batches::{Terms, CLOCKS_DIFFER_MS, MAX_LEASE_MS};
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::{Id, Ids};
 use apikey_engine::usage::lease::Leases;
@@ -70,18 +70,48 @@ impl Db {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Incr { name: u8, by: i64 },
-    Take { name: u8 },
-    Lease { ms: i64, most: usize },
-    Redeliver { ms: i64 },
-    Ack { nth: usize },
-    Nack { nth: usize },
-    Copy { from: u8, to: u8 },
-    Rename { from: u8, to: u8 },
-    Move { name: u8 },
-    Delete { name: u8 },
+    Incr {
+        name: u8,
+        by: i64,
+    },
+    Take {
+        name: u8,
+    },
+    Lease {
+        ms: i64,
+        most: usize,
+    },
+    Redeliver {
+        ms: i64,
+    },
+    Ack {
+        nth: usize,
+    },
+    Nack {
+        nth: usize,
+    },
+    Copy {
+        from: u8,
+        to: u8,
+    },
+    Rename {
+        from: u8,
+        to: u8,
+    },
+    Move {
+        name: u8,
+    },
+    Delete {
+        name: u8,
+    },
     Select,
-    Wait { ms: i64 },
+    Wait {
+        ms: i64,
+    },
+    /// The clock is set, either way.
+    Set {
+        to: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -99,6 +129,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => name().prop_map(|name| Step::Delete { name }),
         3 => Just(Step::Select),
         4 => (1i64..40).prop_map(|ms| Step::Wait { ms }),
+        1 => (1i64..1 << 45).prop_map(|to| Step::Set { to }),
     ]
 }
 
@@ -167,8 +198,16 @@ proptest! {
                             prop_assert_eq!(lines[&lease.line], (batch, lease.count));
                             prop_assert!(!settled.contains(&lease.line));
                         }
-                        here.database.set_deadline(batch, now + ms);
+                        prop_assert!(here.database.give_again(batch, now + ms, now).is_some());
                     }
+                    // Nothing waits for a time that a lease can't have meant.
+                    let latest = now + MAX_LEASE_MS + CLOCKS_DIFFER_MS;
+                    let mut open = std::iter::successors(here.database.batches().after(None), |&id| {
+                        here.database.batches().after(Some(id))
+                    });
+                    let is_near =
+                        |id| here.database.batches().terms(id).unwrap().deadline <= latest;
+                    prop_assert!(open.all(is_near));
                 }
                 Step::Ack { nth } if nth < batches.len() => {
                     let batch = batches[nth];
@@ -208,6 +247,7 @@ proptest! {
                 // SWAPDB is the same, since the index goes with the keys.
                 Step::Select => std::mem::swap(&mut here, &mut there),
                 Step::Wait { ms } => now += ms,
+                Step::Set { to } => now = to,
             }
 
             let (mut pending, mut leased) = (0, 0);

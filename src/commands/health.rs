@@ -111,6 +111,7 @@ struct Figures {
     open_batches: u64,
     oldest_lease_ms: u64,
     overdue_lease: bool,
+    lease_ahead: bool,
     redeliveries: u64,
     is_mute: bool,
     unreplicated: u64,
@@ -145,6 +146,7 @@ impl Figures {
                     u64::try_from(now.saturating_sub(leased_at)).unwrap_or(0)
                 }),
                 overdue_lease: state.has_overdue(now),
+                lease_ahead: state.has_lease_ahead(now),
                 redeliveries: stats.redeliveries,
                 is_mute: state.trouble.is_mute(),
                 unreplicated: state.trouble.unreplicated(),
@@ -169,6 +171,7 @@ impl Figures {
             eviction_policy: &memory.policy,
             usage_counters: self.totals.counters,
             overdue_lease: self.overdue_lease,
+            lease_ahead: self.lease_ahead,
             mute_channel: self.is_mute
                 && settings::INVALIDATION_CHANNEL.with(lock, |c| !c.is_empty()),
             unreplicated: self.unreplicated,

@@ -17,7 +17,7 @@ fn counts<const N: usize>(all: [(&str, i64); N]) -> Vec<(String, i64)> {
     all.map(|(key, count)| (key.to_string(), count)).into()
 }
 
-const OVERDUE: &str = "a lease of usage counts is overdue";
+pub const OVERDUE: &str = "a lease of usage counts is overdue";
 
 /// Waits until a batch is past its deadline, by the server's own account.
 #[track_caller]
@@ -29,7 +29,7 @@ fn wait_until_overdue(c: &mut Client) {
 
 /// What HEALTH says of one of its figures.
 #[track_caller]
-fn figure(c: &mut Client, name: &str) -> i64 {
+pub fn figure(c: &mut Client, name: &str) -> i64 {
     c.must("APIKEY.HEALTH").get(name).int()
 }
 

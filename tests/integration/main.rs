@@ -8,6 +8,7 @@ mod acl;
 mod callers;
 mod channel;
 mod checks;
+mod clock;
 mod codes;
 mod configuration;
 mod docs;

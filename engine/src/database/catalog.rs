@@ -16,7 +16,7 @@ use crate::tags::fingerprint::{Fingerprint, Fingerprints};
 use crate::tags::index::TagIndex;
 use crate::tags::segments::Place;
 use crate::tags::walk::CondemnedWalk;
-use crate::usage::batches::Batches;
+use crate::usage::batches::{Batches, Terms};
 use crate::usage::id::Id;
 
 /// See the top of this file.
@@ -242,6 +242,18 @@ impl Database {
         let is_open = self.batches.set_deadline(batch, deadline);
         self.changes += u64::from(is_open);
         is_open
+    }
+
+    /// An open batch is given out again; see [`Batches::give_again`].
+    pub fn give_again(&mut self, batch: Id, deadline: i64, now: i64) -> Option<Terms> {
+        self.changes += 1;
+        self.batches.give_again(batch, deadline, now)
+    }
+
+    /// An open batch was given out elsewhere; see [`Batches::was_given`].
+    pub fn was_given(&mut self, batch: Id, terms: Terms, now: i64) {
+        self.changes += 1;
+        self.batches.was_given(batch, terms, now);
     }
 
     fn remove_item(&mut self, name: &[u8], place: Option<Place>) {

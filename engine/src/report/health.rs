@@ -19,6 +19,8 @@ pub struct Figures<'a> {
     pub usage_counters: u64,
     /// Whether a batch of usage counts waits to be given out again.
     pub overdue_lease: bool,
+    /// Whether one was given out by a clock that was set back since.
+    pub lease_ahead: bool,
     /// Whether the channel that is to be told of invalidations can't be.
     pub mute_channel: bool,
     /// Changes that replicas and the AOF lack.
@@ -93,6 +95,12 @@ pub fn judge(figures: &Figures) -> (Status, Vec<String>) {
     if f.overdue_lease {
         because(Status::Degraded, "a lease of usage counts is overdue".into());
     }
+    if f.lease_ahead {
+        because(
+            Status::Degraded,
+            "a lease of usage counts was given out at a time that is still to come".into(),
+        );
+    }
     if f.mute_channel {
         because(
             Status::Degraded,
@@ -120,6 +128,7 @@ mod tests {
         eviction_policy: "volatile-lru",
         usage_counters: 3,
         overdue_lease: false,
+        lease_ahead: false,
         mute_channel: false,
         unreplicated: 0,
         untold: None,
@@ -161,6 +170,13 @@ mod tests {
         assert_eq!(
             said(Figures { overdue_lease: true, ..WELL }),
             ("degraded", "a lease of usage counts is overdue".into())
+        );
+        assert_eq!(
+            said(Figures { lease_ahead: true, ..WELL }),
+            (
+                "degraded",
+                "a lease of usage counts was given out at a time that is still to come".into()
+            )
         );
         assert_eq!(
             said(Figures { mute_channel: true, ..WELL }),

@@ -14,8 +14,9 @@ pub const MAX_TEXT_BYTES: usize = 256;
 /// As many of the latest entries are compared with a new one.
 const RECENT: usize = 10;
 
-/// Milliseconds after which a refusal is a new entry, though it repeats an old one.
-const GROUPED_MS: i64 = 60_000;
+/// Milliseconds after which a refusal is a new entry, though it repeats an old one; or before, where the clock
+/// was set back.
+const GROUPED_MS: u64 = 60_000;
 
 /// What happened, as it is noted. What is not known of the caller is `None`.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +76,7 @@ impl Refusals {
         let is_same = |entry: &Entry| {
             let same = |kept: &Option<Bytes>, text: Option<&[u8]>| kept.as_deref() == text.map(cut);
             entry.code == code
-                && now.saturating_sub(entry.at) <= GROUPED_MS
+                && now.abs_diff(entry.at) <= GROUPED_MS
                 && *entry.key == *cut(refusal.key)
                 && *entry.scope == *cut(refusal.scope)
                 && same(&entry.user, refusal.user)
@@ -191,6 +192,8 @@ mod tests {
         // A clock that was set back.
         log.note(&Refusal { key: b"b", ..REFUSAL }, -5, 100);
         assert_eq!(seen(&log)[0], ("MISMATCH", "b".into(), 2));
+        log.note(&Refusal { key: b"b", ..REFUSAL }, -60_006, 100);
+        assert_eq!(seen(&log)[..2], [("MISMATCH", "b".into(), 1), ("MISMATCH", "b".into(), 2)]);
     }
 
     #[test]

@@ -102,11 +102,15 @@ impl Stats {
 
     fn second(&mut self, now: i64) -> Option<&mut Second> {
         let at = now.div_euclid(1000);
-        let second = self.window.get_mut(at.rem_euclid(SECONDS as i64) as usize)?;
-        if second.at != at {
-            *second = Second { at, ..Second::default() };
+        let place = at.rem_euclid(SECONDS as i64) as usize;
+        if self.window.get(place)?.at != at {
+            // What a clock that was set back has counted is none of the minute that it comes to again.
+            self.window.iter_mut().filter(|second| second.at > at).for_each(|second| {
+                *second = Second::default();
+            });
+            *self.window.get_mut(place)? = Second { at, ..Second::default() };
         }
-        Some(second)
+        self.window.get_mut(place)
     }
 }
 
@@ -132,6 +136,17 @@ mod tests {
         stats.count_miss(121_000);
         assert_eq!(stats.last_minute(121_000), LastMinute { hits: 0, misses: 1 });
         assert_eq!((stats.hits, stats.misses, stats.mismatches), (2, 2, 1));
+    }
+
+    #[test]
+    fn the_window_is_of_this_minute_whichever_way_the_clock_goes() {
+        const YEAR: i64 = 365 * 86_400_000;
+        let mut stats = Stats::default();
+        for now in [5 * YEAR, YEAR, 9 * YEAR, 5 * YEAR + 1000] {
+            stats.count_miss(now);
+            stats.count_miss(now + 999);
+            assert_eq!(stats.last_minute(now), LastMinute { hits: 0, misses: 2 }, "{now}");
+        }
     }
 
     #[test]

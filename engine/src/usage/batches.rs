@@ -13,6 +13,10 @@ pub const MAX_LEASE_MS: i64 = 86_400_000;
 /// long as it has lines. One that an earlier version has made may have more.
 pub const MAX_LINES: usize = 10_000;
 
+/// By how much the clocks of two nodes may differ, or one be set back: a lease that was given out later than
+/// that from now was so by a clock that was set back since.
+pub const CLOCKS_DIFFER_MS: i64 = 60_000;
+
 /// What the lines of a batch have in common. Times are epoch milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -22,19 +26,33 @@ pub struct Terms {
     pub deadline: i64,
 }
 
-impl Terms {
-    /// Whether the batch is to be given out again. A deadline further off than two leases can be comes
-    /// from a clock that was set back since.
-    pub fn are_over(&self, now: i64) -> bool {
-        self.deadline <= now || self.deadline > now.saturating_add(2 * MAX_LEASE_MS)
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    terms: Terms,
+    /// When the batch was given out last, as far as this node knows.
+    given_at: i64,
+}
+
+impl Open {
+    /// Whether the clock was set back since the batch was given out.
+    fn is_ahead(&self, now: i64) -> bool {
+        let latest = now.saturating_add(CLOCKS_DIFFER_MS);
+        self.given_at > latest || self.terms.deadline > latest.saturating_add(MAX_LEASE_MS)
+    }
+
+    /// Whether the batch is to be given out again. One whose deadline a clock that was set back would take
+    /// long to reach is.
+    fn is_over(&self, now: i64) -> bool {
+        self.terms.deadline <= now || self.is_ahead(now)
     }
 }
 
 /// The open batches of a database.
 #[derive(Debug, Default)]
 pub struct Batches {
-    open: BTreeMap<Id, Terms>,
+    open: BTreeMap<Id, Open>,
     by_deadline: BTreeSet<(i64, Id)>,
+    by_given: BTreeSet<(i64, Id)>,
     by_age: BTreeSet<(i64, Id)>,
 }
 
@@ -48,7 +66,7 @@ impl Batches {
     }
 
     pub fn terms(&self, batch: Id) -> Option<Terms> {
-        self.open.get(&batch).copied()
+        self.open.get(&batch).map(|open| open.terms)
     }
 
     /// The open batch whose id is next, for walks.
@@ -61,43 +79,78 @@ impl Batches {
     /// A line has come. Where the others of its batch know other terms (it comes from a node, or out of
     /// a backup, where they were others), the batch is as old as the older, and due at the later.
     pub fn join(&mut self, batch: Id, terms: Terms) {
-        let known = self.terms(batch);
-        let joined = known.map_or(terms, |known| Terms {
+        let Some(&Open { terms: known, given_at }) = self.open.get(&batch) else {
+            self.put(batch, Open { terms, given_at: terms.leased_at });
+            return;
+        };
+        let joined = Terms {
             leased_at: known.leased_at.min(terms.leased_at),
             deadline: known.deadline.max(terms.deadline),
-        });
-        if known != Some(joined) {
-            self.put(batch, joined);
+        };
+        if known != joined {
+            self.put(batch, Open { terms: joined, given_at });
         }
     }
 
     /// Gives an open batch another deadline; false where there is no such batch.
     pub fn set_deadline(&mut self, batch: Id, deadline: i64) -> bool {
-        let Some(terms) = self.terms(batch) else { return false };
-        self.put(batch, Terms { deadline, ..terms });
+        let Some(&Open { terms, given_at }) = self.open.get(&batch) else { return false };
+        self.put(batch, Open { terms: Terms { deadline, ..terms }, given_at });
         true
     }
 
-    fn put(&mut self, batch: Id, terms: Terms) {
+    /// An open batch is given out again; returns its terms from now on. It was not given out first at a time
+    /// that is still to come.
+    pub fn give_again(&mut self, batch: Id, deadline: i64, now: i64) -> Option<Terms> {
+        let leased_at = self.terms(batch)?.leased_at.min(now);
+        let terms = Terms { leased_at, deadline };
+        self.put(batch, Open { terms, given_at: now });
+        Some(terms)
+    }
+
+    /// An open batch was given out elsewhere, under these terms.
+    pub fn was_given(&mut self, batch: Id, terms: Terms, now: i64) {
+        if self.open.contains_key(&batch) {
+            self.put(batch, Open { terms, given_at: now.max(terms.leased_at) });
+        }
+    }
+
+    fn put(&mut self, batch: Id, open: Open) {
         self.remove(batch);
-        self.open.insert(batch, terms);
-        self.by_deadline.insert((terms.deadline, batch));
-        self.by_age.insert((terms.leased_at, batch));
+        self.open.insert(batch, open);
+        self.by_deadline.insert((open.terms.deadline, batch));
+        self.by_given.insert((open.given_at, batch));
+        self.by_age.insert((open.terms.leased_at, batch));
     }
 
     /// The last line of a batch has gone.
     pub fn remove(&mut self, batch: Id) {
-        if let Some(terms) = self.open.remove(&batch) {
+        if let Some(Open { terms, given_at }) = self.open.remove(&batch) {
             self.by_deadline.remove(&(terms.deadline, batch));
+            self.by_given.remove(&(given_at, batch));
             self.by_age.remove(&(terms.leased_at, batch));
         }
     }
 
     /// A batch that is to be given out again: what was given back first, then what is overdue longest.
     pub fn overdue(&self, now: i64) -> Option<Id> {
-        let ends = [self.by_deadline.first(), self.by_deadline.last()];
-        let is_over = |id: &Id| self.terms(*id).is_some_and(|terms| terms.are_over(now));
-        ends.into_iter().flatten().map(|&(_, id)| id).find(is_over)
+        let ends = [self.by_deadline.first(), self.by_deadline.last(), self.by_given.last()];
+        self.find(ends, |open| open.is_over(now))
+    }
+
+    /// Whether a batch was given out by a clock that was set back since.
+    pub fn is_ahead(&self, now: i64) -> bool {
+        let ends = [self.by_deadline.last(), self.by_given.last()];
+        self.find(ends, |open| open.is_ahead(now)).is_some()
+    }
+
+    fn find<const N: usize>(
+        &self,
+        ends: [Option<&(i64, Id)>; N],
+        is_it: impl Fn(&Open) -> bool,
+    ) -> Option<Id> {
+        let mut ids = ends.into_iter().flatten().map(|&(_, id)| id);
+        ids.find(|id| self.open.get(id).is_some_and(&is_it))
     }
 
     /// When the oldest batch was given out first.
@@ -132,11 +185,71 @@ mod tests {
         batches.remove(id(2));
         assert!(!batches.set_deadline(id(1), 5));
         assert_eq!((batches.overdue(1999), batches.oldest()), (None, Some(20)));
-        // The clock was set back by more than a lease can last.
-        assert_eq!(batches.overdue(2000 - 2 * MAX_LEASE_MS), None);
-        assert_eq!(batches.overdue(1999 - 2 * MAX_LEASE_MS), Some(id(3)));
         assert_eq!(batches.after(None), Some(id(3)));
         assert_eq!(batches.after(Some(id(3))), None);
+    }
+
+    const YEAR_MS: i64 = 365 * 86_400_000;
+
+    #[test]
+    fn a_batch_that_a_clock_has_given_out_which_was_set_back_since_is_over() {
+        for back in [CLOCKS_DIFFER_MS + 1, 3_600_000, MAX_LEASE_MS, YEAR_MS, 40 * YEAR_MS] {
+            let ahead = 50 * YEAR_MS;
+            let now = ahead - back;
+            let terms = |at, ms| Terms { leased_at: at, deadline: at + ms };
+            for ms in [1, 30_000, MAX_LEASE_MS] {
+                // Given out first while it was ahead, here or before a restart.
+                let mut batches = Batches::default();
+                batches.join(id(1), terms(ahead, ms));
+                assert!(batches.overdue(ahead).is_none() && !batches.is_ahead(ahead));
+                assert!(batches.is_ahead(now));
+                assert_eq!(batches.overdue(now), Some(id(1)), "{ms} back by {back}");
+                // Once, and it is no older than that.
+                let again = batches.give_again(id(1), now + ms, now);
+                assert_eq!(again, Some(terms(now, ms)));
+                assert!(batches.overdue(now).is_none() && !batches.is_ahead(now));
+                assert_eq!(batches.oldest(), Some(now));
+                assert_eq!(batches.overdue(now + ms), Some(id(1)));
+                // Given out again while it was ahead.
+                assert!(batches.give_again(id(1), ahead + ms, ahead).is_some());
+                assert!(batches.overdue(ahead).is_none());
+                assert_eq!((batches.is_ahead(now), batches.overdue(now)), (true, Some(id(1))));
+                // And elsewhere: a replica knows when it was told.
+                batches.was_given(id(1), terms(now, ms + back), ahead);
+                assert_eq!(batches.overdue(now), Some(id(1)));
+                batches.was_given(id(1), terms(now, ms), now);
+                assert!(batches.overdue(now).is_none() && !batches.is_ahead(now));
+            }
+        }
+        let mut batches = Batches::default();
+        batches.was_given(id(1), Terms { leased_at: 1, deadline: 2 }, 1);
+        assert!(batches.is_empty() && batches.give_again(id(1), 2, 1).is_none());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_a_little_ends_no_lease() {
+        let mut batches = Batches::default();
+        let at = YEAR_MS;
+        batches.join(id(1), Terms { leased_at: at, deadline: at + MAX_LEASE_MS });
+        assert_eq!(batches.overdue(at - CLOCKS_DIFFER_MS), None);
+        assert_eq!(batches.overdue(at - CLOCKS_DIFFER_MS - 1), Some(id(1)));
+        // Nor does any time that a counter may bring along do harm.
+        for (n, time) in [(2, 0), (3, i64::MAX)] {
+            batches.join(id(n), Terms { leased_at: time, deadline: time });
+        }
+        for now in [1, at, i64::MAX] {
+            let mut seen = 0;
+            while let Some(batch) = batches.overdue(now) {
+                let deadline = now.saturating_add(1000);
+                if now < i64::MAX {
+                    assert!(batches.give_again(batch, deadline, now).is_some());
+                } else {
+                    batches.remove(batch);
+                }
+                seen += 1;
+                assert!(seen <= 3, "each comes once");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::state;
 use crate::stream::leased::{self, FIRST_KEY};
 use crate::stream::send::must_be_replayed;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
-use host::{Args, Ctx, Reply, Result};
+use host::{now, Args, Ctx, Reply, Result};
 
 pub struct Leased;
 
@@ -37,7 +37,7 @@ impl Command for Leased {
             keyspace::write(ctx, key).lease_usage(batch, line, terms);
         }
         let database = ctx.database();
-        state::with(ctx.lock(), |state| state.set_deadline(database, batch, terms.deadline));
+        state::with(ctx.lock(), |state| state.was_given(database, batch, terms, now()));
         ctx.replicate_verbatim();
         reply.simple(c"OK");
         Ok(())

@@ -92,11 +92,7 @@ fn overdue(ctx: &mut Ctx, now: i64, deadline: i64, enough: usize) -> Vec<Batch> 
     let mut batches = Vec::new();
     let mut lines = 0;
     while lines < enough {
-        let found = state::with(lock, |state| {
-            let id = state.overdue(database, now)?;
-            let terms = Terms { deadline, ..state.terms(database, id)? };
-            state.set_deadline(database, id, deadline).then_some((id, terms))
-        });
+        let found = state::with(lock, |state| state.give_again(database, deadline, now));
         let Some((id, terms)) = found else { break };
         let tag = tag_of(lock, id);
         lines += state::with(lock, |state| state.member_count(database, tag));

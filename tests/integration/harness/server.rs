@@ -102,6 +102,7 @@ pub struct Builder {
     module_args: Vec<(String, String)>,
     without_module: bool,
     module: Option<PathBuf>,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Builder {
@@ -116,6 +117,12 @@ impl Builder {
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.module_args.retain(|(known, _)| known != name);
         self.module_args.push((name.into(), value.into()));
+        self
+    }
+
+    /// A variable of the server's environment.
+    pub fn env(mut self, name: &str, value: &Path) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -374,6 +381,7 @@ impl Server {
         let mut command = Command::new(binary());
         command
             .arg(self.config_path())
+            .envs(self.builder.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
