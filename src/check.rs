@@ -19,8 +19,8 @@
 use crate::keyspace::{self, Slot};
 use crate::state;
 use crate::values::entry::AnyEntry;
-use crate::values::life::RegionId;
 use ahash::AHashMap;
+use apikey_engine::database::databases::RegionId;
 use apikey_engine::database::items::{counter_tags_in_index, tags_in_index, Held};
 use apikey_engine::database::totals::Totals;
 use apikey_engine::entry::kind::Entry;

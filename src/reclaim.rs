@@ -11,6 +11,7 @@ use crate::keyspace::{self, Removed};
 use crate::settings;
 use crate::state;
 use crate::stream::{dropped, reclaimed};
+use apikey_engine::database::catalog::Next;
 use host::job::{Job, Jobs, Step, PAUSE_MS};
 use host::server::avoids_replica_traffic;
 use host::{Ctx, Reply, Text};
@@ -22,8 +23,8 @@ const WAIT_MS: i64 = 100;
 /// The part of a slice that is left for telling of what was taken away: 1 / so much.
 const TELLING: u32 = 8;
 
-/// Keys between two looks at the clock.
-const KEYS_PER_LOOK: usize = 16;
+/// Steps of a walk between two looks at the clock.
+const STEPS_PER_LOOK: usize = 16;
 
 static RECLAIM: Jobs<Reclaim> = Jobs::new("reclaim");
 
@@ -70,37 +71,51 @@ impl Job for Reclaim {
             dropped::write(ctx);
             return Step::More;
         }
-        let database = state::with(lock, |state| state.database_to_reclaim(self.database));
-        let Some(database) = database else { return Step::Done(()) };
-        if is_held() || !ctx.select(database) {
-            return Step::Later(WAIT_MS);
-        }
-        self.database = database;
         let until = until.checked_sub(self.budget() / TELLING).unwrap_or(until);
-        let mut gone = Vec::new();
-        let mut ended = false;
         loop {
-            for _ in 0..KEYS_PER_LOOK {
-                let next =
-                    state::with(lock, |state| state.next_to_reclaim(database).map(Text::new));
-                let Some(name) = next else {
-                    ended = true;
-                    break;
-                };
-                if keyspace::reclaim_entry(ctx, name.name()) == Removed::Dead {
-                    gone.push(name);
-                }
+            let database = state::with(lock, |state| state.database_to_reclaim(self.database));
+            let Some(database) = database else { return Step::Done(()) };
+            if is_held() || !ctx.select(database) {
+                return Step::Later(WAIT_MS);
             }
-            if ended || Instant::now() >= until {
-                break;
+            self.database = database;
+            let (ended, gone) = reclaim(ctx, database, until);
+            // Once in a slice, since twice would be a transaction: see above.
+            if !gone.is_empty() {
+                reclaimed::write(ctx, &gone);
+                keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
+                return Step::More;
+            }
+            if ended && state::with(lock, |state| state.has_dead(database)) {
+                return Step::Later(WAIT_MS);
+            }
+            if Instant::now() >= until {
+                return Step::More;
             }
         }
-        reclaimed::write(ctx, &gone);
-        keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
-        if ended && gone.is_empty() {
-            Step::Later(WAIT_MS)
-        } else {
-            Step::More
+    }
+}
+
+/// Takes dead entries of the selected database away until the time is over, or a walk over what may be dead; true
+/// for the latter.
+fn reclaim(ctx: &mut Ctx, database: i32, until: Instant) -> (bool, Vec<Text>) {
+    let lock = ctx.lock();
+    let mut gone = Vec::new();
+    loop {
+        for _ in 0..STEPS_PER_LOOK {
+            let name = state::with(lock, |state| match state.next_to_reclaim(database) {
+                Next::Item(place) => Some(state.item_name(database, place).map(Text::new)),
+                Next::Free => Some(None),
+                Next::End => None,
+            });
+            let Some(name) = name else { return (true, gone) };
+            let Some(name) = name else { continue };
+            if keyspace::reclaim_entry(ctx, name.name()) == Removed::Dead {
+                gone.push(name);
+            }
+        }
+        if Instant::now() >= until {
+            return (false, gone);
         }
     }
 }

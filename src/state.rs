@@ -8,12 +8,12 @@ use crate::settings;
 use crate::trouble::Trouble;
 use crate::trust::Trust;
 use crate::values::entry::AnyEntry;
-use crate::values::life::{Life, RegionId};
+use crate::values::life::Life;
 use crate::values::usage::UsageValue;
 use apikey_engine::codec::version;
-use apikey_engine::database::catalog::Database;
+use apikey_engine::database::catalog::{Database, Next};
+use apikey_engine::database::databases::{Databases, Figures, Gone, Region, RegionId};
 use apikey_engine::database::items::{tags_in_index, Held};
-use apikey_engine::database::totals::Totals;
 use apikey_engine::entry::kind::{Entry, Kind};
 use apikey_engine::invalidation::fence::{Fence, Token};
 use apikey_engine::record::layout::Record;
@@ -31,13 +31,6 @@ use smallvec::SmallVec;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
-/// The index of one database, under a number that it keeps when SWAPDB moves it.
-#[derive(Default)]
-pub struct Region {
-    pub id: RegionId,
-    pub database: Database,
-}
-
 pub struct State {
     pub fingerprints: Fingerprints,
     pub fence: Fence,
@@ -46,11 +39,7 @@ pub struct State {
     pub refusals: Refusals,
     /// Ids of batches and lines.
     ids: Ids,
-    /// By number of database; a database without keys of ours may have none.
-    regions: Vec<Option<Region>>,
-    /// What a full resync of 6.2 with `repl-diskless-load swapdb` has put aside.
-    aside: Option<Vec<Option<Region>>>,
-    last_region: RegionId,
+    databases: Databases,
     pub trust: Trust,
     pub trouble: Trouble,
     /// Whether something was made dead, or told to be, since [`crate::reclaim`] looked last.
@@ -116,9 +105,7 @@ impl State {
             stats: Stats::default(),
             refusals: Refusals::default(),
             ids: Ids::new(random_bytes()),
-            regions: Vec::new(),
-            aside: None,
-            last_region: 0,
+            databases: Databases::default(),
             trust: Trust::default(),
             trouble: Trouble::default(),
             has_work_for_reclaim: false,
@@ -139,80 +126,32 @@ impl State {
     }
 
     pub fn region(&self, number: i32) -> Option<&Region> {
-        self.regions.get(usize::try_from(number).ok()?)?.as_ref()
+        self.databases.get(number)
     }
 
-    /// The region of a database, made where there is none.
-    fn region_mut(&mut self, number: i32) -> Option<&mut Region> {
-        let at = usize::try_from(number).ok()?;
-        if at >= self.regions.len() {
-            self.regions.resize_with(at + 1, || None);
-        }
-        let region = self.regions.get_mut(at)?;
-        Some(region.get_or_insert_with(|| {
-            self.last_region += 1;
-            Region { id: self.last_region, ..Region::default() }
-        }))
-    }
-
-    fn present(&mut self, number: i32) -> Option<&mut Region> {
-        self.regions.get_mut(usize::try_from(number).ok()?)?.as_mut()
-    }
-
-    fn by_id(&mut self, id: RegionId) -> Option<&mut Region> {
-        self.regions.iter_mut().flatten().find(|region| region.id == id)
-    }
-
-    /// The number that the database of a region has now: `last`, unless SWAPDB has moved it.
-    pub fn number_of(&self, id: RegionId, last: i32) -> Option<i32> {
-        let is_it = |region: Option<&Region>| region.is_some_and(|region| region.id == id);
-        if is_it(self.region(last)) {
-            return Some(last);
-        }
-        let at = self.regions.iter().position(|region| is_it(region.as_ref()))?;
-        i32::try_from(at).ok()
+    /// The number that the database of a region has now.
+    pub fn number_of(&self, id: RegionId) -> Option<i32> {
+        self.databases.by_id(id).map(|region| region.number())
     }
 
     /// All databases together.
-    pub fn totals(&self) -> Totals {
-        let all = self.regions.iter().flatten().map(|region| region.database.totals());
-        all.fold(Totals::default(), Totals::plus)
+    pub fn figures(&self) -> &Figures {
+        self.databases.sums()
     }
 
-    /// Counters that have something pending, in all databases.
-    pub fn pending_counters(&self) -> usize {
-        self.regions.iter().flatten().map(|region| region.database.pending_counters()).sum()
-    }
-
-    /// Open batches of all databases.
-    pub fn open_batches(&self) -> usize {
-        self.regions.iter().flatten().map(|region| region.database.batches().len()).sum()
-    }
-
-    /// When the oldest open batch was given out first.
+    /// When the oldest open batch of all databases was given out first.
     pub fn oldest_lease(&self) -> Option<i64> {
-        self.regions.iter().flatten().filter_map(|region| region.database.batches().oldest()).min()
+        self.databases.oldest_lease()
     }
 
     /// Whether a batch of any database waits to be given out again.
     pub fn has_overdue(&self, now: i64) -> bool {
-        let mut databases = self.regions.iter().flatten().map(|region| &region.database);
-        databases.any(|database| database.batches().overdue(now).is_some())
+        self.databases.has_overdue(now)
     }
 
     /// Whether a batch of any database was given out by a clock that was set back since.
     pub fn has_lease_ahead(&self, now: i64) -> bool {
-        let mut databases = self.regions.iter().flatten().map(|region| &region.database);
-        databases.any(|database| database.batches().is_ahead(now))
-    }
-
-    /// Tags that have an entry, in all databases.
-    pub fn tag_count(&self) -> usize {
-        self.regions.iter().flatten().map(|region| region.database.tag_count()).sum()
-    }
-
-    pub fn index_bytes(&self) -> usize {
-        self.regions.iter().flatten().map(|region| region.database.index().bytes()).sum()
+        self.databases.has_ahead(now)
     }
 
     /// Whether the index of a database finds room for another key.
@@ -251,9 +190,10 @@ impl State {
         life.enter(self.trust.era());
         let is_dead = life.is_stamped_dead();
         self.has_work_for_reclaim |= is_dead;
-        let Some(region) = self.region_mut(number) else { return };
-        let place = store(&mut region.database, &entry, is_dead, &of);
-        life.link.set(region.id, place);
+        let stored =
+            self.databases.change_or_make(number, |database| store(database, &entry, is_dead, &of));
+        let (region, place) = stored.unwrap_or_default();
+        life.link.set(region, place);
         if place.is_none() {
             // No room: no invalidation would find it.
             life.stamp_dead();
@@ -265,9 +205,8 @@ impl State {
         if life.era() < self.trust.oldest_alive() {
             return true;
         }
-        let region = self.regions.iter().flatten().find(|r| r.id == life.link.region());
         // What the index does not have no invalidation would find.
-        match (region, life.link.place()) {
+        match (self.databases.by_id(life.link.region()), life.link.place()) {
             (Some(region), Some(place)) => region.database.index().is_condemned(place),
             _ => true,
         }
@@ -277,7 +216,7 @@ impl State {
     pub fn begin_era(&mut self) {
         self.trust.begin_era();
         self.has_work_for_reclaim = true;
-        self.regions.iter_mut().flatten().for_each(|region| region.database.sweep());
+        self.databases.sweep();
     }
 
     /// A command of the primary's, or of an AOF, was an error: what is here may be what it was to take away.
@@ -309,14 +248,15 @@ impl State {
 
     /// Condemns the entries of a database that carry a tag; returns how many were not before.
     pub fn condemn(&mut self, number: i32, tag: Fingerprint) -> usize {
-        let condemned = self.present(number).map_or(0, |region| region.database.condemn(tag));
+        let condemned = self.databases.change(number, |database| database.condemn(tag));
+        let condemned = condemned.unwrap_or(0);
         self.has_work_for_reclaim |= condemned > 0;
         condemned
     }
 
     /// All entries of this node died without a word: if there are any, others have to be told.
     pub fn owe_word(&mut self) {
-        let had_entries = self.totals().entries() > 0;
+        let had_entries = self.figures().totals.entries() > 0;
         self.trust.owe_word(had_entries);
         self.has_work_for_reclaim |= had_entries;
     }
@@ -331,29 +271,31 @@ impl State {
         std::mem::take(&mut self.has_work_for_reclaim)
     }
 
-    /// Dead entries that are still there, in all databases, at most.
-    pub fn reclaim_backlog(&self) -> usize {
-        self.regions.iter().flatten().map(|region| region.database.reclaim_backlog()).sum()
-    }
-
     /// The number of a database where something waits for reclaim: of several the next after `last`.
-    pub fn database_to_reclaim(&self, last: i32) -> Option<i32> {
-        let end = i32::try_from(self.regions.len()).ok()?;
-        (last.saturating_add(1)..end)
-            .chain(0..end)
-            .find(|&number| self.region(number).is_some_and(|r| r.database.reclaim_backlog() > 0))
+    pub fn database_to_reclaim(&mut self, last: i32) -> Option<i32> {
+        self.databases.next_to_reclaim(last)
     }
 
-    /// The next key of a database that may be dead; see [`Database::next_to_reclaim`].
-    pub fn next_to_reclaim(&mut self, number: i32) -> Option<&[u8]> {
-        self.present(number)?.database.next_to_reclaim()
+    /// Whether something waits for reclaim in a database.
+    pub fn has_dead(&self, number: i32) -> bool {
+        self.region(number).is_some_and(|region| region.database.reclaim_backlog() > 0)
+    }
+
+    /// What is next for reclaim in a database; see [`Database::next_to_reclaim`].
+    pub fn next_to_reclaim(&mut self, number: i32) -> Next {
+        self.databases.change(number, Database::next_to_reclaim).unwrap_or(Next::End)
+    }
+
+    /// The name of the item at a place of a database's index.
+    pub fn item_name(&self, number: i32, place: Place) -> Option<&[u8]> {
+        self.region(number)?.database.index().name(place)
     }
 
     /// An entry's key has gone; the value goes with it, or to another name, where it is dead.
     pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
-        if let Some(region) = self.by_id(life.link.region()) {
-            region.database.remove_entry(name, life.link.place(), entry.kind());
-        }
+        self.databases.change_by_id(life.link.region(), |database| {
+            database.remove_entry(name, life.link.place(), entry.kind());
+        });
         life.link.clear();
         life.stamp_dead();
     }
@@ -361,9 +303,12 @@ impl State {
     /// A counter has come to a name.
     pub fn add_counter(&mut self, number: i32, name: &[u8], value: &UsageValue) {
         let of = self.fingerprints.clone();
-        let Some(region) = self.region_mut(number) else { return };
-        let place = region.database.add_counter(name, held(value), &of);
-        value.link.set(region.id, place);
+        let added = self
+            .databases
+            .change_or_make(number, |database| database.add_counter(name, held(value), &of));
+        if let Some((region, place)) = added {
+            value.link.set(region, place);
+        }
     }
 
     /// A counter's key has gone; the value goes with it, or to another name.
@@ -371,9 +316,9 @@ impl State {
         // Where the value comes to, it tells the terms.
         value.set_leases(self.leases(value));
         let of = self.fingerprints.clone();
-        if let Some(region) = self.by_id(value.link.region()) {
-            region.database.remove_counter(name, value.link.place(), held(value), &of);
-        }
+        self.databases.change_by_id(value.link.region(), |database| {
+            database.remove_counter(name, value.link.place(), held(value), &of);
+        });
         value.link.clear();
     }
 
@@ -383,18 +328,16 @@ impl State {
         let now = counter.pending();
         let id = value.link.region();
         if before > 0 && now > 0 {
-            if let Some(region) = self.by_id(id) {
-                region.database.count_on(before, now);
-            }
+            self.databases.count_on(id, before, now);
             return;
         }
         let of = self.fingerprints.clone();
-        if let Some(region) = self.by_id(id) {
-            let held = |pending| Held { pending, leases: value.leases() };
-            let place = value.link.place();
-            let (before, now) = (held(before), held(now));
-            let name = name.bytes();
-            let place = region.database.update_counter(name, place, before, now, &of);
+        let held = |pending| Held { pending, leases: value.leases() };
+        let (before, now) = (held(before), held(now));
+        let place = self.databases.change_by_id(id, |database| {
+            database.update_counter(name.bytes(), value.link.place(), before, now, &of)
+        });
+        if let Some(place) = place {
             value.link.set(id, place);
         }
     }
@@ -410,9 +353,10 @@ impl State {
         let of = self.fingerprints.clone();
         let id = value.link.region();
         let now = Held { pending: counter.pending(), leases: &leases };
-        if let Some(region) = self.by_id(id) {
-            let place = value.link.place();
-            let place = region.database.update_counter(name, place, held(value), now, &of);
+        let place = self.databases.change_by_id(id, |database| {
+            database.update_counter(name, value.link.place(), held(value), now, &of)
+        });
+        if let Some(place) = place {
             value.link.set(id, place);
         }
         value.counter = counter;
@@ -422,8 +366,7 @@ impl State {
     /// The leases of a counter with the terms that their batches have now.
     pub fn leases(&self, value: &UsageValue) -> Leases {
         let mut leases = value.leases().clone();
-        let mut regions = self.regions.iter().flatten();
-        if let Some(region) = regions.find(|region| region.id == value.link.region()) {
+        if let Some(region) = self.databases.by_id(value.link.region()) {
             leases.note_terms(region.database.batches());
         }
         leases
@@ -444,22 +387,23 @@ impl State {
 
     /// Gives an open batch another deadline; false where there is no such batch.
     pub fn set_deadline(&mut self, number: i32, batch: Id, deadline: i64) -> bool {
-        self.present(number).is_some_and(|region| region.database.set_deadline(batch, deadline))
+        let is_open = |database: &mut Database| database.set_deadline(batch, deadline);
+        self.databases.change(number, is_open).unwrap_or(false)
     }
 
     /// A batch of a database that is to be given out again, and is so until the deadline: its id and its terms
     /// from now on.
     pub fn give_again(&mut self, number: i32, deadline: i64, now: i64) -> Option<(Id, Terms)> {
-        let database = &mut self.present(number)?.database;
-        let batch = database.batches().overdue(now)?;
-        Some((batch, database.give_again(batch, deadline, now)?))
+        let give = |database: &mut Database| {
+            let batch = database.batches().overdue(now)?;
+            Some((batch, database.give_again(batch, deadline, now)?))
+        };
+        self.databases.change(number, give)?
     }
 
     /// An open batch of a database was given out elsewhere.
     pub fn was_given(&mut self, number: i32, batch: Id, terms: Terms, now: i64) {
-        if let Some(region) = self.present(number) {
-            region.database.was_given(batch, terms, now);
-        }
+        self.databases.change(number, |database| database.was_given(batch, terms, now));
     }
 
     /// The name of a tag's member at a position of its list.
@@ -496,9 +440,7 @@ impl State {
     /// Makes the index wrong, for tests.
     #[cfg(debug_assertions)]
     pub fn forget(&mut self, number: i32, place: Place) {
-        if let Some(region) = self.region_mut(number) {
-            region.database.forget(place);
-        }
+        self.databases.change(number, |database| database.forget(place));
     }
 
     /// This node was promoted, or has become a replica: tokens of before are refused, and ids are of
@@ -536,47 +478,27 @@ impl State {
     /// refused.
     pub fn flush(&mut self, database: Option<i32>) {
         self.fence.raise_all();
-        let gone = match database.map(usize::try_from) {
-            Some(at) => {
-                at.ok().and_then(|at| self.regions.get_mut(at)?.take()).into_iter().collect()
-            }
-            None => std::mem::take(&mut self.regions).into_iter().flatten().collect(),
-        };
-        discard(gone);
+        discard(self.databases.flush(database));
     }
 
     /// Two databases have exchanged their keys.
     pub fn swap(&mut self, first: i32, second: i32) {
-        let (Ok(first), Ok(second)) = (usize::try_from(first), usize::try_from(second)) else {
-            return;
-        };
-        let is_there = |at: usize| self.regions.get(at).is_some_and(Option::is_some);
-        if !is_there(first) && !is_there(second) {
-            return;
-        }
-        let end = first.max(second) + 1;
-        if end > self.regions.len() {
-            self.regions.resize_with(end, || None);
-        }
-        self.regions.swap(first, second);
+        self.databases.swap(first, second);
     }
 
     /// All keys are put aside while others are loaded (6.2).
     pub fn put_aside(&mut self) {
-        self.aside = Some(std::mem::take(&mut self.regions));
+        self.databases.put_aside();
     }
 
     /// The load failed: what was put aside is back.
     pub fn take_back(&mut self) {
-        if let Some(aside) = self.aside.take() {
-            let loaded = std::mem::replace(&mut self.regions, aside);
-            discard(loaded.into_iter().flatten().collect());
-        }
+        discard(self.databases.take_back());
     }
 
     /// The load is done: what was put aside is going.
     pub fn drop_aside(&mut self) {
-        discard(self.aside.take().into_iter().flatten().flatten().collect());
+        discard(self.databases.drop_aside());
     }
 }
 
@@ -584,13 +506,11 @@ fn held(value: &UsageValue) -> Held<'_> {
     Held { pending: value.counter.pending(), leases: value.leases() }
 }
 
-/// Frees regions; large ones on a thread of their own, since that takes a second for some million
-/// entries. They share nothing with anyone.
-fn discard(gone: Vec<Region>) {
+/// Frees databases; large ones on a thread of their own.
+fn discard(gone: Gone) {
     const LARGE: usize = 1000;
-    let len = |region: &Region| region.database.index().len() + region.database.batches().len();
-    if gone.iter().map(len).sum::<usize>() > LARGE {
-        // Where no thread can be had the closure is dropped here, and the regions with it.
+    if gone.size() > LARGE {
+        // Where no thread can be had the closure is dropped here, and they with it.
         let _ = std::thread::Builder::new().name("apikey-discard".into()).spawn(move || drop(gone));
     }
 }

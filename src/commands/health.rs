@@ -3,7 +3,7 @@
 use crate::commands::plain::PLAIN;
 use crate::settings;
 use crate::state;
-use apikey_engine::database::totals::Totals;
+use apikey_engine::database::databases::Figures as Sums;
 use apikey_engine::report::health::{self, Status};
 use apikey_engine::report::stats::{percent, LastMinute};
 use host::command::spec::{Command, Spec};
@@ -103,12 +103,7 @@ struct Figures {
     stale_fills_refused: u64,
     evicted_entries: u64,
     last_minute: LastMinute,
-    totals: Totals,
-    tags: u64,
-    reclaim_backlog: u64,
-    index_bytes: u64,
-    pending_counters: u64,
-    open_batches: u64,
+    databases: Sums,
     oldest_lease_ms: u64,
     overdue_lease: bool,
     lease_ahead: bool,
@@ -136,12 +131,7 @@ impl Figures {
                 stale_fills_refused: stats.stale_fills_refused,
                 evicted_entries: stats.evicted_entries,
                 last_minute: stats.last_minute(now),
-                totals: state.totals(),
-                tags: state.tag_count() as u64,
-                reclaim_backlog: state.reclaim_backlog() as u64,
-                index_bytes: state.index_bytes() as u64,
-                pending_counters: state.pending_counters() as u64,
-                open_batches: state.open_batches() as u64,
+                databases: *state.figures(),
                 oldest_lease_ms: state.oldest_lease().map_or(0, |leased_at| {
                     u64::try_from(now.saturating_sub(leased_at)).unwrap_or(0)
                 }),
@@ -169,7 +159,7 @@ impl Figures {
             maxmemory: memory.max,
             max_memory_percent: settings::MAX_MEMORY_PERCENT.get().unsigned_abs(),
             eviction_policy: &memory.policy,
-            usage_counters: self.totals.counters,
+            usage_counters: self.databases.totals.counters,
             overdue_lease: self.overdue_lease,
             lease_ahead: self.lease_ahead,
             mute_channel: self.is_mute
@@ -203,25 +193,26 @@ impl Figures {
     }
 
     fn contents(&self) -> [Field; 8] {
+        let totals = &self.databases.totals;
         [
-            (c"records", self.totals.records),
-            (c"absent", self.totals.absent),
-            (c"scopes", self.totals.scopes),
-            (c"lists", self.totals.lists),
-            (c"usage_counters", self.totals.counters),
-            (c"tags", self.tags),
-            (c"reclaim_backlog", self.reclaim_backlog),
-            (c"index_bytes", self.index_bytes),
+            (c"records", totals.records),
+            (c"absent", totals.absent),
+            (c"scopes", totals.scopes),
+            (c"lists", totals.lists),
+            (c"usage_counters", totals.counters),
+            (c"tags", self.databases.tags as u64),
+            (c"reclaim_backlog", self.databases.reclaim_backlog() as u64),
+            (c"index_bytes", self.databases.index_bytes as u64),
         ]
     }
 
     fn usage(&self) -> [Field; 6] {
         let sum = |sum| u64::try_from(sum).unwrap_or(u64::MAX);
         [
-            (c"usage_pending", sum(self.totals.pending)),
-            (c"usage_leased", sum(self.totals.leased)),
-            (c"pending_counters", self.pending_counters),
-            (c"open_batches", self.open_batches),
+            (c"usage_pending", sum(self.databases.totals.pending)),
+            (c"usage_leased", sum(self.databases.totals.leased)),
+            (c"pending_counters", self.databases.pending_counters as u64),
+            (c"open_batches", self.databases.open_batches as u64),
             (c"oldest_lease_ms", self.oldest_lease_ms),
             (c"redeliveries", self.redeliveries),
         ]

@@ -1,10 +1,8 @@
 //! Where the index has a value, and whether an entry lives.
 
+use apikey_engine::database::databases::RegionId;
 use apikey_engine::tags::segments::Place;
 use std::cell::Cell;
-
-/// The number of a database's index, which is never given twice. 0 is none.
-pub type RegionId = u32;
 
 /// Where the index has a value. The database's number would not do: SWAPDB exchanges it.
 #[derive(Debug, Default)]

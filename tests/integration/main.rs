@@ -11,6 +11,7 @@ mod checks;
 mod clock;
 mod codes;
 mod configuration;
+mod databases;
 mod docs;
 mod errors;
 mod exactness;

@@ -6,10 +6,10 @@
 //! condemned.
 //!
 //! **Reclaim.** What is condemned waits until its key is taken away: [`Database::next_to_reclaim`]
-//! names such keys one by one. Where every entry may be dead ([`Database::sweep`]) it names all items,
+//! comes to such items one by one. Where every entry may be dead ([`Database::sweep`]) it comes to all,
 //! and whoever asks has to look at each.
 
-use crate::database::items::{counter_tags_in_index, tags_in_index, Held, DEAD, PENDING, WAITING};
+use crate::database::items::{counter_tags_in_index, tags_in_index, Held, DEAD};
 use crate::database::totals::Totals;
 use crate::entry::kind::{Entry, Kind};
 use crate::tags::fingerprint::{Fingerprint, Fingerprints};
@@ -25,6 +25,7 @@ pub struct Database {
     index: TagIndex,
     totals: Totals,
     batches: Batches,
+    pending_counters: usize,
     /// Changes since the start, so that a walk can tell whether something changed meanwhile.
     changes: u64,
     /// The name of the entry that left last: an eviction is told after the removal.
@@ -36,6 +37,20 @@ pub struct Database {
     /// Places of the index, from the first on, that a sweep has still to look at.
     to_sweep: Place,
 }
+
+/// What a walk over what may be dead has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// An item, which may be dead.
+    Item(Place),
+    /// Free places, as many as one call looks at.
+    Free,
+    End,
+}
+
+/// Free places that one call of [`Database::next_to_reclaim`] looks at: where most of a large database has
+/// gone, there are millions between two items.
+const FREE_PLACES: usize = 256;
 
 impl Database {
     pub fn index(&self) -> &TagIndex {
@@ -53,7 +68,7 @@ impl Database {
 
     /// Counters that have something pending.
     pub fn pending_counters(&self) -> usize {
-        self.index.member_count(PENDING) + self.index.member_count(WAITING)
+        self.pending_counters
     }
 
     pub fn changes(&self) -> u64 {
@@ -62,12 +77,7 @@ impl Database {
 
     /// Tags that an entry carries, or a dead one that waits for reclaim.
     pub fn tag_count(&self) -> usize {
-        let reserved =
-            [DEAD, PENDING, WAITING].map(|tag| usize::from(self.index.last_member(tag).is_some()));
-        self.index
-            .tag_count()
-            .saturating_sub(reserved.iter().sum::<usize>())
-            .saturating_sub(self.batches.len())
+        self.index.tag_count().saturating_sub(self.batches.len())
     }
 
     /// An entry's key has come. Returns its place, `None` when the index is full.
@@ -153,29 +163,35 @@ impl Database {
         self.to_sweep = Place::try_from(self.index.items_end()).unwrap_or(Place::MAX);
     }
 
+    /// Places that a sweep has still to look at.
+    pub fn to_sweep(&self) -> usize {
+        self.to_sweep as usize
+    }
+
     /// Dead entries that are still there, at most: one can be condemned by several tags, and a sweep
     /// counts what it has not looked at.
     pub fn reclaim_backlog(&self) -> usize {
-        self.index.condemned() + self.to_sweep as usize
+        self.index.condemned() + self.to_sweep()
     }
 
-    /// The next key that may be dead; `None` at the end of a walk, after which another may begin. The
-    /// key may be taken away before the next call.
-    pub fn next_to_reclaim(&mut self) -> Option<&[u8]> {
-        while let Some(place) = self.to_sweep.checked_sub(1) {
+    /// Goes on with a walk over what may be dead, after the end of which another may begin. An item may be
+    /// taken away before the next call.
+    pub fn next_to_reclaim(&mut self) -> Next {
+        for _ in 0..FREE_PLACES {
+            let Some(place) = self.to_sweep.checked_sub(1) else {
+                let walk = self.walk.get_or_insert_with(|| self.index.walk_condemned());
+                let next = self.index.next_condemned(walk);
+                if next.is_none() {
+                    self.walk = None;
+                }
+                return next.map_or(Next::End, Next::Item);
+            };
             self.to_sweep = place;
             if self.index.name(place).is_some() {
-                return self.index.name(place);
+                return Next::Item(place);
             }
         }
-        let walk = self.walk.get_or_insert_with(|| self.index.walk_condemned());
-        match self.index.next_condemned(walk) {
-            Some(place) => self.index.name(place),
-            None => {
-                self.walk = None;
-                None
-            }
-        }
+        Next::Free
     }
 
     /// A counter's key has come. Returns its place if it has something pending or leased and there is
@@ -210,6 +226,9 @@ impl Database {
         if now.has_tags_of(&before) {
             return place;
         }
+        self.pending_counters += usize::from(now.pending > 0);
+        self.pending_counters =
+            self.pending_counters.saturating_sub(usize::from(before.pending > 0));
         self.totals.leased += i128::from(now.leases.count()) - i128::from(before.leases.count());
         for lease in now.leases.lines() {
             if before.leases.of(lease.batch).is_none() {
@@ -272,6 +291,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::items::{PENDING, WAITING};
     use crate::record::layout::Record;
     use crate::record::sanitise::{Limits, Parts};
     use crate::tags::index::MAX_ITEM_TAGS;
@@ -279,6 +299,46 @@ mod tests {
     use crate::usage::counter::Counter;
     use crate::usage::id::Ids;
     use crate::usage::lease::{Leases, MAX_LEASES};
+
+    /// The names that a walk over what may be dead comes to.
+    fn to_reclaim(database: &mut Database) -> Vec<Vec<u8>> {
+        let mut names = Vec::new();
+        loop {
+            match database.next_to_reclaim() {
+                Next::Item(place) => names.push(database.index().name(place).unwrap().to_vec()),
+                Next::Free => {}
+                Next::End => return names,
+            }
+        }
+    }
+
+    #[test]
+    fn one_call_looks_at_few_free_places() {
+        let of = Fingerprints::new([1; 16]);
+        let entry = Record::absent(&[b"a"]).unwrap();
+        let mut database = Database::default();
+        const MANY: usize = 40_000;
+        let places: Vec<_> = (0..MANY)
+            .map(|n| database.add_entry(n.to_string().as_bytes(), &entry, false, &of))
+            .collect();
+        for (n, &place) in places.iter().enumerate().skip(1).take(MANY - 2) {
+            database.remove_entry(n.to_string().as_bytes(), place, Kind::Absent);
+        }
+        assert_eq!(database.index().len(), 2);
+        database.sweep();
+        let mut seen = Vec::new();
+        loop {
+            let before = database.to_sweep();
+            let next = database.next_to_reclaim();
+            assert!(before - database.to_sweep() <= 256);
+            match next {
+                Next::Item(place) => seen.push(Some(place)),
+                Next::Free => {}
+                Next::End => break,
+            }
+        }
+        assert_eq!(seen, [places[MANY - 1], places[0]]);
+    }
 
     #[test]
     fn a_database_counts_what_comes_and_goes() {
@@ -307,15 +367,11 @@ mod tests {
         assert_eq!(database.reclaim_backlog(), 1);
         assert_eq!(database.condemn(of.of(b"apikey:user:u")), 1);
         assert_eq!(database.reclaim_backlog(), 2);
-        assert_eq!(database.next_to_reclaim(), Some(&b"live"[..]));
-        assert_eq!(database.next_to_reclaim(), Some(&b"dead"[..]));
-        assert_eq!(database.next_to_reclaim(), None);
+        assert_eq!(to_reclaim(&mut database), [&b"live"[..], b"dead"]);
         database.sweep();
-        let mut names: Vec<_> =
-            (0..5).map(|_| database.next_to_reclaim().map(<[u8]>::to_vec)).collect();
+        let mut names = to_reclaim(&mut database);
         names.sort_unstable();
-        let seen: Vec<_> = names.iter().flatten().map(Vec::as_slice).collect();
-        assert_eq!(seen, [&b"counter"[..], b"dead", b"dead", b"live", b"live"]);
+        assert_eq!(names, [&b"counter"[..], b"dead", b"dead", b"live", b"live"]);
 
         let counter = database.update_counter(b"counter", counter, pending(5), pending(0), &of);
         assert_eq!(counter, None);

@@ -33,15 +33,14 @@ impl Totals {
         self.records + self.absent + self.scopes + self.lists
     }
 
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            records: self.records + other.records,
-            absent: self.absent + other.absent,
-            scopes: self.scopes + other.scopes,
-            lists: self.lists + other.lists,
-            counters: self.counters + other.counters,
-            pending: self.pending + other.pending,
-            leased: self.leased + other.leased,
-        }
+    /// Puts `now` in the stead of `before`, which is part of the sum.
+    pub(super) fn exchange(&mut self, before: &Self, now: &Self) {
+        self.records = self.records + now.records - before.records;
+        self.absent = self.absent + now.absent - before.absent;
+        self.scopes = self.scopes + now.scopes - before.scopes;
+        self.lists = self.lists + now.lists - before.lists;
+        self.counters = self.counters + now.counters - before.counters;
+        self.pending += now.pending - before.pending;
+        self.leased += now.leased - before.leased;
     }
 }

@@ -18,6 +18,10 @@ impl Fingerprint {
         Self([number, 0, 0, 0])
     }
 
+    pub(super) fn is_reserved(&self) -> bool {
+        matches!(self.0, [_, 0, 0, 0])
+    }
+
     /// A part that is spread evenly.
     pub(crate) fn hash(&self) -> u32 {
         self.0[1]

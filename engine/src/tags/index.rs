@@ -63,6 +63,8 @@ pub struct TagIndex {
     pub(super) queue: Segments<Place>,
     /// Condemned members of all tags; an item can be one in several.
     condemned: usize,
+    /// Reserved tags that have a member.
+    reserved: usize,
     /// Bytes of all items' allocations and of all lists.
     owned_bytes: usize,
     /// Reused for the tags of an item that comes.
@@ -82,9 +84,9 @@ impl TagIndex {
         self.items.is_empty()
     }
 
-    /// Tags that have a member.
+    /// Tags that have a member, without the reserved ones.
     pub fn tag_count(&self) -> usize {
-        self.buckets.len()
+        self.buckets.len() - self.reserved
     }
 
     /// Bytes that the index has allocated.
@@ -160,8 +162,8 @@ impl TagIndex {
                     self.leave(left);
                 }
             }
-            for left in before.own.iter().filter(|left| !after.own.contains(left)) {
-                self.buckets.remove(left.hash(), Owner::Item(place).to_place());
+            for &left in before.own.iter().filter(|left| !after.own.contains(left)) {
+                self.end(left, Owner::Item(place));
             }
             let item = Item::new(self.name(place)?, &after)?;
             self.put(place, item)?;
@@ -188,7 +190,7 @@ impl TagIndex {
             self.leave(membership);
         }
         for fingerprint in item.own() {
-            self.buckets.remove(fingerprint.hash(), Owner::Item(place).to_place());
+            self.end(fingerprint, Owner::Item(place));
         }
         true
     }
@@ -289,7 +291,15 @@ impl TagIndex {
     /// Makes a tag that is not there yet an item's own; the item is yet to be told.
     fn own(&mut self, fingerprint: Fingerprint, item: Place, tags: &mut ItemTags) {
         self.buckets.insert(fingerprint.hash(), Owner::Item(item).to_place());
+        self.reserved += usize::from(fingerprint.is_reserved());
         tags.own.push(fingerprint);
+    }
+
+    /// A tag's last member has left.
+    fn end(&mut self, fingerprint: Fingerprint, owner: Owner) {
+        if self.buckets.remove(fingerprint.hash(), owner.to_place()) {
+            self.reserved -= usize::from(fingerprint.is_reserved());
+        }
     }
 
     fn join(&mut self, owner: Owner, tag: Fingerprint, item: Place) -> Option<Membership> {
@@ -357,7 +367,7 @@ impl TagIndex {
         }
         if is_empty {
             if let Some(tag) = self.tags.remove(place) {
-                self.buckets.remove(tag.fingerprint.hash(), Owner::Tag(place).to_place());
+                self.end(tag.fingerprint, Owner::Tag(place));
             }
         }
     }

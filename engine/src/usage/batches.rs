@@ -33,11 +33,15 @@ struct Open {
     given_at: i64,
 }
 
+/// Whether the clock was set back since a batch of this deadline was given out.
+pub fn is_ahead(given_at: i64, deadline: i64, now: i64) -> bool {
+    let latest = now.saturating_add(CLOCKS_DIFFER_MS);
+    given_at > latest || deadline > latest.saturating_add(MAX_LEASE_MS)
+}
+
 impl Open {
-    /// Whether the clock was set back since the batch was given out.
     fn is_ahead(&self, now: i64) -> bool {
-        let latest = now.saturating_add(CLOCKS_DIFFER_MS);
-        self.given_at > latest || self.terms.deadline > latest.saturating_add(MAX_LEASE_MS)
+        is_ahead(self.given_at, self.terms.deadline, now)
     }
 
     /// Whether the batch is to be given out again. One whose deadline a clock that was set back would take
@@ -54,6 +58,18 @@ pub struct Batches {
     by_deadline: BTreeSet<(i64, Id)>,
     by_given: BTreeSet<(i64, Id)>,
     by_age: BTreeSet<(i64, Id)>,
+    /// Of any of them, since the start.
+    changes: u64,
+}
+
+/// The least and the greatest of all open batches: by those it is known whether any is overdue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub deadlines: [i64; 2],
+    /// When the latest was given out last.
+    pub given: i64,
+    /// When the oldest was given out first.
+    pub leased: i64,
 }
 
 impl Batches {
@@ -117,6 +133,7 @@ impl Batches {
 
     fn put(&mut self, batch: Id, open: Open) {
         self.remove(batch);
+        self.changes += 1;
         self.open.insert(batch, open);
         self.by_deadline.insert((open.terms.deadline, batch));
         self.by_given.insert((open.given_at, batch));
@@ -126,6 +143,7 @@ impl Batches {
     /// The last line of a batch has gone.
     pub fn remove(&mut self, batch: Id) {
         if let Some(Open { terms, given_at }) = self.open.remove(&batch) {
+            self.changes += 1;
             self.by_deadline.remove(&(terms.deadline, batch));
             self.by_given.remove(&(given_at, batch));
             self.by_age.remove(&(terms.leased_at, batch));
@@ -153,9 +171,17 @@ impl Batches {
         ids.find(|id| self.open.get(id).is_some_and(&is_it))
     }
 
-    /// When the oldest batch was given out first.
-    pub fn oldest(&self) -> Option<i64> {
-        self.by_age.first().map(|&(leased_at, _)| leased_at)
+    pub fn ends(&self) -> Option<Ends> {
+        Some(Ends {
+            deadlines: [self.by_deadline.first()?.0, self.by_deadline.last()?.0],
+            given: self.by_given.last()?.0,
+            leased: self.by_age.first()?.0,
+        })
+    }
+
+    /// How often one has come, gone, or got other terms.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 }
 
@@ -173,7 +199,8 @@ mod tests {
         for (n, leased_at, deadline) in [(1, 30, 300), (2, 10, 200), (3, 20, 100)] {
             batches.join(id(n), Terms { leased_at, deadline });
         }
-        assert_eq!((batches.len(), batches.oldest()), (3, Some(10)));
+        let ends = |deadlines, given, leased| Some(Ends { deadlines, given, leased });
+        assert_eq!((batches.len(), batches.ends()), (3, ends([100, 300], 30, 10)));
         assert_eq!(batches.overdue(99), None);
         assert_eq!(batches.overdue(100), Some(id(3)));
         assert_eq!(batches.overdue(1000), Some(id(3)));
@@ -184,7 +211,7 @@ mod tests {
         batches.remove(id(1));
         batches.remove(id(2));
         assert!(!batches.set_deadline(id(1), 5));
-        assert_eq!((batches.overdue(1999), batches.oldest()), (None, Some(20)));
+        assert_eq!((batches.overdue(1999), batches.ends()), (None, ends([2000; 2], 20, 20)));
         assert_eq!(batches.after(None), Some(id(3)));
         assert_eq!(batches.after(Some(id(3))), None);
     }
@@ -208,7 +235,7 @@ mod tests {
                 let again = batches.give_again(id(1), now + ms, now);
                 assert_eq!(again, Some(terms(now, ms)));
                 assert!(batches.overdue(now).is_none() && !batches.is_ahead(now));
-                assert_eq!(batches.oldest(), Some(now));
+                assert_eq!(batches.ends().map(|ends| ends.leased), Some(now));
                 assert_eq!(batches.overdue(now + ms), Some(id(1)));
                 // Given out again while it was ahead.
                 assert!(batches.give_again(id(1), ahead + ms, ahead).is_some());
@@ -260,6 +287,7 @@ mod tests {
         assert_eq!(batches.terms(id(1)), Some(Terms { leased_at: 5, deadline: 100 }));
         batches.join(id(1), Terms { leased_at: 20, deadline: 200 });
         assert_eq!(batches.terms(id(1)), Some(Terms { leased_at: 5, deadline: 200 }));
-        assert_eq!((batches.len(), batches.oldest()), (1, Some(5)));
+        assert_eq!(batches.ends().map(|ends| ends.leased), Some(5));
+        assert_eq!(batches.len(), 1);
     }
 }

@@ -7,7 +7,8 @@
 use crate::names::{key_name, Covers, Db, Key, Shown, Tag, Version, DBS, KEYS};
 use crate::switches::{Check, Switches};
 use apikey_engine::codec::value::{self as codec, Value as Decoded};
-use apikey_engine::database::{catalog::Database, items::tags_in_index};
+use apikey_engine::database::catalog::{Database, Next};
+use apikey_engine::database::items::tags_in_index;
 use apikey_engine::entry::kind::Entry;
 use apikey_engine::invalidation::fence::{Fence, Token};
 use apikey_engine::record::layout::Record;
@@ -414,7 +415,9 @@ impl Node {
     /// Looks at the next key that may be dead and takes it away if it is. Returns what is to be
     /// replicated, and what a read of it would have shown: nothing, if all is well.
     pub fn reclaim_one(&mut self, db: Db) -> Option<(Command, Option<Shown>)> {
-        let key = key_of(self.regions[db].database.next_to_reclaim()?);
+        let database = &mut self.regions[db].database;
+        let Next::Item(place) = database.next_to_reclaim() else { return None };
+        let key = key_of(database.index().name(place)?);
         let shows = self.read(db, key);
         let dead = self.keys[db].get(&key).is_some_and(|value| self.is_dead(value));
         if !dead && self.on(Check::ReclaimSparesTheLiving) {

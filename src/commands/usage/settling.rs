@@ -11,7 +11,7 @@ use crate::keyspace;
 use crate::reclaim::is_held;
 use crate::state;
 use crate::stream::settled;
-use crate::values::life::RegionId;
+use apikey_engine::database::databases::RegionId;
 use apikey_engine::usage::id::Id;
 use host::changes::Class;
 use host::job::{Job, Jobs, Step};
@@ -59,7 +59,7 @@ impl Settling {
     /// Selects the database, wherever it is now; false where it is no more.
     fn select(&mut self, ctx: &mut Ctx) -> bool {
         let Some(region) = self.region else { return false };
-        let number = state::with(ctx.lock(), |state| state.number_of(region, self.database));
+        let number = state::with(ctx.lock(), |state| state.number_of(region));
         number.is_some_and(|number| {
             self.database = number;
             ctx.select(number)

@@ -1,0 +1,737 @@
+//! All databases of a node: found by number and by id, summed up, and which of them has something to do.
+//!
+//! A database that has, or had, keys of ours stands in a *region*, whose id it keeps when SWAPDB gives it
+//! another number. Others cost nothing, whatever the highest number is.
+//!
+//! **Cost.** Nothing here walks over the databases. What a database says of itself ([`Figures`]) is noted
+//! with its region, and each change ([`Databases::change`] and its kin) puts the difference into the sums. What is
+//! asked for the soonest, the oldest or the next of all stands in ordered sets. A region is found by its id
+//! in a table that grows a page at a time.
+//!
+//! **Sweeps.** That every entry may be dead ([`Databases::sweep`]) is a number, which a region compares
+//! with its own when it is changed or looked at for reclaim next. Until then all its places are to be swept, and
+//! the sums say so.
+
+use crate::database::catalog::Database;
+use crate::database::totals::Totals;
+use crate::tags::buckets::Buckets;
+use crate::tags::segments::{Place, Slab};
+use crate::usage::batches::{is_ahead, Ends};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The number of a region: no two that are there have the same, and one is not given again before all
+/// others were. 0 is none.
+pub type RegionId = u32;
+
+/// What is known of a database, or of several together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub totals: Totals,
+    /// Counters that have something pending.
+    pub pending_counters: usize,
+    pub open_batches: usize,
+    /// Tags that have an entry.
+    pub tags: usize,
+    pub index_bytes: usize,
+    /// Places that a sweep looks at.
+    places: usize,
+    /// Those that it has still to look at.
+    to_sweep: usize,
+    condemned: usize,
+}
+
+impl Figures {
+    fn of(database: &Database) -> Self {
+        Self {
+            totals: database.totals(),
+            pending_counters: database.pending_counters(),
+            open_batches: database.batches().len(),
+            tags: database.tag_count(),
+            index_bytes: database.index().bytes(),
+            places: database.index().items_end(),
+            to_sweep: database.to_sweep(),
+            condemned: database.index().condemned(),
+        }
+    }
+
+    /// Dead entries that are still there, at most: one can be condemned by several tags, and a sweep
+    /// counts what it has not looked at.
+    pub fn reclaim_backlog(&self) -> usize {
+        self.condemned + self.to_sweep
+    }
+
+    /// How much there is to free.
+    fn size(&self) -> usize {
+        self.places + self.open_batches
+    }
+
+    /// Puts `now` in the stead of `before`, which is part of the sum.
+    fn exchange(&mut self, before: &Self, now: &Self) {
+        let one = |sum: &mut usize, before: usize, now: usize| *sum = *sum + now - before;
+        self.totals.exchange(&before.totals, &now.totals);
+        one(&mut self.pending_counters, before.pending_counters, now.pending_counters);
+        one(&mut self.open_batches, before.open_batches, now.open_batches);
+        one(&mut self.tags, before.tags, now.tags);
+        one(&mut self.index_bytes, before.index_bytes, now.index_bytes);
+        one(&mut self.places, before.places, now.places);
+        one(&mut self.to_sweep, before.to_sweep, now.to_sweep);
+        one(&mut self.condemned, before.condemned, now.condemned);
+    }
+}
+
+/// A database and what is noted of it.
+#[derive(Debug)]
+pub struct Region {
+    pub id: RegionId,
+    pub database: Database,
+    number: i32,
+    noted: Figures,
+    ends: Option<Ends>,
+    /// Changes of the batches when `ends` was noted.
+    batch_changes: u64,
+    /// The latest sweep that it knows of.
+    sweep: u64,
+    /// What stands before its number in [`Databases::to_reclaim`].
+    standing: Option<u64>,
+}
+
+/// Something waits for reclaim.
+const WAITS: u64 = 0;
+
+impl Region {
+    /// The number of the database.
+    pub fn number(&self) -> i32 {
+        self.number
+    }
+
+    fn standing(&self) -> Option<u64> {
+        if self.noted.reclaim_backlog() > 0 {
+            Some(WAITS)
+        } else {
+            (self.noted.places > 0).then_some(self.sweep)
+        }
+    }
+}
+
+/// See the top of this file.
+#[derive(Debug)]
+pub struct Databases {
+    regions: Slab<Box<Region>>,
+    by_id: Buckets,
+    by_number: BTreeMap<i32, Place>,
+    last_id: RegionId,
+    sums: Figures,
+    /// Sweeps so far, and one.
+    sweep: u64,
+    /// Regions that have items, by number: behind [`WAITS`] those where something waits, behind the latest
+    /// sweep that it knows of any other.
+    to_reclaim: BTreeSet<(u64, i32)>,
+    /// The soonest and the latest deadline of each region that has an open batch.
+    deadlines: BTreeSet<(i64, RegionId)>,
+    /// When its latest was given out last.
+    given: BTreeSet<(i64, RegionId)>,
+    /// When its oldest was given out first.
+    ages: BTreeSet<(i64, RegionId)>,
+    /// What [`Databases::put_aside`] has put aside.
+    aside: Option<Box<Databases>>,
+}
+
+impl Default for Databases {
+    fn default() -> Self {
+        Self {
+            regions: Slab::default(),
+            by_id: Buckets::default(),
+            by_number: BTreeMap::new(),
+            last_id: 0,
+            sums: Figures::default(),
+            sweep: WAITS + 1,
+            to_reclaim: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            given: BTreeSet::new(),
+            ages: BTreeSet::new(),
+            aside: None,
+        }
+    }
+}
+
+/// Databases that are there no more. To free large ones takes a second for some million entries; they share
+/// nothing with anyone.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// As it is dropped.
+    _all: (Option<Box<Region>>, Option<Box<Databases>>),
+    size: usize,
+}
+
+impl Gone {
+    /// Items and batches, or a few more.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    fn of(databases: Box<Databases>) -> Self {
+        let size = databases.sums.size() + databases.regions.len();
+        Self { _all: (None, Some(databases)), size }
+    }
+}
+
+/// Equal for equal ids alone, and spread over all numbers.
+fn hash(id: RegionId) -> u32 {
+    id.wrapping_mul(0x9e37_79b1)
+}
+
+impl Databases {
+    /// The region of a database, if it has one.
+    pub fn get(&self, number: i32) -> Option<&Region> {
+        self.regions.get(*self.by_number.get(&number)?).map(|region| &**region)
+    }
+
+    pub fn by_id(&self, id: RegionId) -> Option<&Region> {
+        self.regions.get(self.place(id)?).map(|region| &**region)
+    }
+
+    fn place(&self, id: RegionId) -> Option<Place> {
+        self.by_id.find(hash(id), |_| true)
+    }
+
+    /// All databases together.
+    pub fn sums(&self) -> &Figures {
+        &self.sums
+    }
+
+    /// Changes a database that has a region.
+    pub fn change<T>(&mut self, number: i32, change: impl FnOnce(&mut Database) -> T) -> Option<T> {
+        self.change_at(*self.by_number.get(&number)?, change)
+    }
+
+    /// Changes the database of a region.
+    pub fn change_by_id<T>(
+        &mut self,
+        id: RegionId,
+        change: impl FnOnce(&mut Database) -> T,
+    ) -> Option<T> {
+        self.change_at(self.place(id)?, change)
+    }
+
+    /// Changes a database, which gets a region where it has none; `None` where there are as many as there
+    /// can be.
+    pub fn change_or_make<T>(
+        &mut self,
+        number: i32,
+        change: impl FnOnce(&mut Database) -> T,
+    ) -> Option<(RegionId, T)> {
+        let place = match self.by_number.get(&number) {
+            Some(&place) => place,
+            None => self.make(number)?,
+        };
+        let done = self.change_at(place, change)?;
+        Some((self.regions.get(place)?.id, done))
+    }
+
+    fn make(&mut self, number: i32) -> Option<Place> {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1).max(1);
+            if self.place(self.last_id).is_none() {
+                break;
+            }
+        }
+        let place = self.regions.insert(Box::new(Region {
+            id: self.last_id,
+            database: Database::default(),
+            number,
+            noted: Figures::default(),
+            ends: None,
+            batch_changes: 0,
+            sweep: self.sweep,
+            standing: None,
+        }))?;
+        self.by_id.insert(hash(self.last_id), place);
+        self.by_number.insert(number, place);
+        Some(place)
+    }
+
+    fn change_at<T>(&mut self, place: Place, change: impl FnOnce(&mut Database) -> T) -> Option<T> {
+        let region = self.regions.get_mut(place)?;
+        if region.sweep != self.sweep {
+            region.sweep = self.sweep;
+            region.database.sweep();
+            // As the sums have it since the sweep began.
+            region.noted.to_sweep = region.noted.places;
+        }
+        let done = change(&mut region.database);
+        let now = Figures::of(&region.database);
+        let before = std::mem::replace(&mut region.noted, now);
+        self.sums.exchange(&before, &now);
+        if region.batch_changes != region.database.batches().changes() {
+            self.note_ends(place);
+        }
+        self.note_standing(place);
+        Some(done)
+    }
+
+    fn note_ends(&mut self, place: Place) {
+        let Some(region) = self.regions.get_mut(place) else { return };
+        let batches = region.database.batches();
+        region.batch_changes = batches.changes();
+        let now = batches.ends();
+        let before = std::mem::replace(&mut region.ends, now);
+        if let Some(ends) = before {
+            for deadline in ends.deadlines {
+                self.deadlines.remove(&(deadline, region.id));
+            }
+            self.given.remove(&(ends.given, region.id));
+            self.ages.remove(&(ends.leased, region.id));
+        }
+        if let Some(ends) = now {
+            self.deadlines.extend(ends.deadlines.map(|at| (at, region.id)));
+            self.given.insert((ends.given, region.id));
+            self.ages.insert((ends.leased, region.id));
+        }
+    }
+
+    fn note_standing(&mut self, place: Place) {
+        let Some(region) = self.regions.get_mut(place) else { return };
+        let now = region.standing();
+        if region.standing == now {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut region.standing, now) {
+            self.to_reclaim.remove(&(before, region.number));
+        }
+        if let Some(now) = now {
+            self.to_reclaim.insert((now, region.number));
+        }
+    }
+
+    /// A counter that had something pending has more of it, or less: [`Database::count_on`].
+    pub fn count_on(&mut self, id: RegionId, before: i64, now: i64) {
+        let region = self.place(id).and_then(|place| self.regions.get_mut(place));
+        if let Some(region) = region {
+            region.database.count_on(before, now);
+            let pending = region.database.totals().pending;
+            self.sums.totals.pending += pending - region.noted.totals.pending;
+            region.noted.totals.pending = pending;
+        }
+    }
+
+    /// When the oldest open batch was given out first.
+    pub fn oldest_lease(&self) -> Option<i64> {
+        self.ages.first().map(|&(leased_at, _)| leased_at)
+    }
+
+    /// Whether a batch waits to be given out again.
+    pub fn has_overdue(&self, now: i64) -> bool {
+        self.deadlines.first().is_some_and(|&(soonest, _)| soonest <= now) || self.has_ahead(now)
+    }
+
+    /// Whether a batch was given out by a clock that was set back since.
+    pub fn has_ahead(&self, now: i64) -> bool {
+        let latest = (self.given.last(), self.deadlines.last());
+        let (Some(&(given, _)), Some(&(deadline, _))) = latest else { return false };
+        is_ahead(given, deadline, now)
+    }
+
+    /// Every entry of every database may be dead: [`Database::sweep`].
+    pub fn sweep(&mut self) {
+        self.sweep += 1;
+        self.sums.to_sweep = self.sums.places;
+    }
+
+    /// The number of a database where something waits for reclaim: of several the next after `last`.
+    pub fn next_to_reclaim(&mut self, last: i32) -> Option<i32> {
+        // Each time one that the latest sweep has not come to joins the others.
+        let unswept = (WAITS + 1, i32::MIN)..(self.sweep, i32::MIN);
+        if let Some(&(_, number)) = self.to_reclaim.range(unswept).next() {
+            self.change(number, |_| ());
+        }
+        let behind = (WAITS, last.saturating_add(1))..(WAITS + 1, i32::MIN);
+        let next = self.to_reclaim.range(behind).next().or_else(|| self.to_reclaim.first());
+        next.filter(|(standing, _)| *standing == WAITS).map(|&(_, number)| number)
+    }
+
+    /// Two databases have exchanged their keys.
+    pub fn swap(&mut self, first: i32, second: i32) {
+        let both =
+            [(first, second), (second, first)].map(|(from, to)| (self.by_number.remove(&from), to));
+        for (place, _) in both {
+            if let Some(region) = place.and_then(|place| self.regions.get_mut(place)) {
+                if let Some(standing) = region.standing.take() {
+                    self.to_reclaim.remove(&(standing, region.number));
+                }
+            }
+        }
+        for (place, number) in both {
+            let Some(place) = place else { continue };
+            self.by_number.insert(number, place);
+            if let Some(region) = self.regions.get_mut(place) {
+                region.number = number;
+            }
+            self.note_standing(place);
+        }
+    }
+
+    /// A database is emptied, or all of them.
+    pub fn flush(&mut self, database: Option<i32>) -> Gone {
+        match database {
+            Some(number) => self.flush_one(number).unwrap_or_default(),
+            None => Gone::of(Box::new(self.take())),
+        }
+    }
+
+    fn flush_one(&mut self, number: i32) -> Option<Gone> {
+        let place = self.by_number.remove(&number)?;
+        let region = self.regions.get_mut(place)?;
+        let size = region.noted.size();
+        // What it leaves of itself is nothing.
+        let database = std::mem::take(&mut region.database);
+        self.change_at(place, |_| ());
+        let mut region = self.regions.remove(place)?;
+        self.by_id.remove(hash(region.id), place);
+        region.database = database;
+        Some(Gone { _all: (Some(region), None), size })
+    }
+
+    /// All that is there; in its stead there is nothing, with other ids.
+    fn take(&mut self) -> Self {
+        let nothing = Self { last_id: self.last_id, sweep: self.sweep, ..Self::default() };
+        let aside = self.aside.take();
+        let all = std::mem::replace(self, nothing);
+        self.aside = aside;
+        all
+    }
+
+    /// All keys are put aside while others are loaded.
+    pub fn put_aside(&mut self) {
+        self.aside = Some(Box::new(self.take()));
+    }
+
+    /// The load failed: what was put aside is back.
+    pub fn take_back(&mut self) -> Gone {
+        let Some(mut aside) = self.aside.take() else { return Gone::default() };
+        aside.last_id = self.last_id;
+        if aside.sweep != self.sweep {
+            aside.sweep = self.sweep;
+            aside.sums.to_sweep = aside.sums.places;
+        }
+        Gone::of(Box::new(std::mem::replace(self, *aside)))
+    }
+
+    /// The load is done: what was put aside is going.
+    pub fn drop_aside(&mut self) -> Gone {
+        self.aside.take().map(Gone::of).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::catalog::Next;
+    use crate::database::items::Held;
+    use crate::entry::kind::Kind;
+    use crate::record::layout::Record;
+    use crate::tags::fingerprint::Fingerprints;
+    use crate::usage::batches::{Batches, Terms, CLOCKS_DIFFER_MS};
+    use crate::usage::counter::Counter;
+    use crate::usage::id::Id;
+    use crate::usage::lease::Leases;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// Numbers of databases, far apart.
+    const NUMBERS: [i32; 4] = [0, 1, 70_000, 99_999];
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Store { db: usize, name: u8, dead: bool },
+        Remove { db: usize, name: u8 },
+        Condemn { db: usize },
+        Count { db: usize, name: u8, by: i64 },
+        Lease { db: usize, name: u8, batch: u8, leased_at: i64, deadline: i64 },
+        Settle { db: usize, name: u8, batch: u8 },
+        SetDeadline { db: usize, batch: u8, deadline: i64 },
+        Reclaim { steps: u8 },
+        Sweep,
+        Swap { first: usize, second: usize },
+        Flush { db: Option<usize> },
+        Load { fails: bool },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (db, name, batch, time) = (0..NUMBERS.len(), 0u8..6, 1u8..5, 0..100i64);
+        prop_oneof![
+            8 => (db.clone(), name.clone(), 0..10u8)
+                .prop_map(|(db, name, dead)| Step::Store { db, name, dead: dead == 0 }),
+            4 => (db.clone(), name.clone()).prop_map(|(db, name)| Step::Remove { db, name }),
+            2 => db.clone().prop_map(|db| Step::Condemn { db }),
+            6 => (db.clone(), name.clone(), 1..5i64)
+                .prop_map(|(db, name, by)| Step::Count { db, name, by }),
+            4 => (db.clone(), name.clone(), batch.clone(), time.clone(), time.clone()).prop_map(
+                |(db, name, batch, leased_at, deadline)| {
+                    Step::Lease { db, name, batch, leased_at, deadline }
+                }
+            ),
+            2 => (db.clone(), name, batch.clone())
+                .prop_map(|(db, name, batch)| Step::Settle { db, name, batch }),
+            2 => (db.clone(), batch, time)
+                .prop_map(|(db, batch, deadline)| Step::SetDeadline { db, batch, deadline }),
+            3 => any::<u8>().prop_map(|steps| Step::Reclaim { steps }),
+            1 => Just(Step::Sweep),
+            2 => (db.clone(), db.clone()).prop_map(|(first, second)| Step::Swap { first, second }),
+            1 => proptest::option::of(db).prop_map(|db| Step::Flush { db }),
+            1 => any::<bool>().prop_map(|fails| Step::Load { fails }),
+        ]
+    }
+
+    /// A key, as the server has it.
+    #[derive(Clone, Default)]
+    struct Value {
+        region: RegionId,
+        place: Option<Place>,
+        /// `None` for an entry.
+        counter: Option<(Counter, Leases)>,
+    }
+
+    impl Value {
+        fn held(&self) -> Held<'_> {
+            self.counter.as_ref().map_or(
+                Held { pending: 0, leases: Leases::NONE },
+                |(counter, leases)| Held { pending: counter.pending(), leases },
+            )
+        }
+    }
+
+    /// The keys of all databases, and what should be known of them.
+    struct Node {
+        all: Databases,
+        keys: [HashMap<u8, Value>; NUMBERS.len()],
+        of: Fingerprints,
+        given: Vec<RegionId>,
+    }
+
+    fn id(batch: u8) -> Id {
+        Id::from_bytes(u128::from(batch).to_be_bytes()).unwrap()
+    }
+
+    impl Node {
+        fn remove(&mut self, db: usize, name: u8) {
+            let Some(value) = self.keys[db].remove(&name) else { return };
+            self.all.change_by_id(value.region, |database| match &value.counter {
+                None => database.remove_entry(&[name], value.place, Kind::Absent),
+                Some(_) => database.remove_counter(&[name], value.place, value.held(), &self.of),
+            });
+        }
+
+        /// Changes a counter, which is made where there is none.
+        fn change(&mut self, db: usize, name: u8, change: impl FnOnce(&mut Counter, &mut Leases)) {
+            if self.keys[db].get(&name).is_none_or(|value| value.counter.is_none()) {
+                self.remove(db, name);
+                let mut value = Value { counter: Some(Default::default()), ..Value::default() };
+                let add =
+                    |database: &mut Database| database.add_counter(&[name], value.held(), &self.of);
+                (value.region, value.place) = self.all.change_or_make(NUMBERS[db], add).unwrap();
+                self.keys[db].insert(name, value);
+            }
+            let value = self.keys[db].get_mut(&name).unwrap();
+            let before = value.clone();
+            let (counter, leases) = value.counter.as_mut().unwrap();
+            change(counter, leases);
+            let (was, is) = (before.held(), value.held());
+            if was.pending > 0 && is.pending > 0 && was.leases == is.leases {
+                self.all.count_on(value.region, was.pending, is.pending);
+            } else {
+                let update = |database: &mut Database| {
+                    database.update_counter(&[name], before.place, was, is, &self.of)
+                };
+                let place = self.all.change_by_id(value.region, update).unwrap();
+                self.keys[db].get_mut(&name).unwrap().place = place;
+            }
+        }
+
+        fn run(&mut self, step: Step) {
+            match step {
+                Step::Store { db, name, dead } => {
+                    self.remove(db, name);
+                    let entry = Record::absent(&[b"a", &[name % 2]]).unwrap();
+                    let add = |database: &mut Database| {
+                        database.add_entry(&[name], &entry, dead, &self.of)
+                    };
+                    let (region, place) = self.all.change_or_make(NUMBERS[db], add).unwrap();
+                    self.keys[db].insert(name, Value { region, place, counter: None });
+                }
+                Step::Remove { db, name } => self.remove(db, name),
+                Step::Condemn { db } => {
+                    let tag = self.of.of(b"a");
+                    self.all.change(NUMBERS[db], |database| database.condemn(tag));
+                }
+                Step::Count { db, name, by } => {
+                    self.change(db, name, |counter, _| {
+                        let _ = counter.incr(by, 1);
+                    });
+                }
+                Step::Lease { db, name, batch, leased_at, deadline } => {
+                    self.change(db, name, |counter, leases| {
+                        leases.lease(
+                            counter,
+                            id(batch),
+                            id(batch + 100),
+                            Terms { leased_at, deadline },
+                        );
+                    });
+                }
+                Step::Settle { db, name, batch } => {
+                    self.change(db, name, |_, leases| {
+                        let _ = leases.settle(id(batch));
+                    });
+                }
+                Step::SetDeadline { db, batch, deadline } => {
+                    let set = |database: &mut Database| database.set_deadline(id(batch), deadline);
+                    self.all.change(NUMBERS[db], set);
+                }
+                Step::Reclaim { steps } => {
+                    let mut last = 0;
+                    for _ in 0..steps {
+                        let Some(number) = self.all.next_to_reclaim(last) else { break };
+                        last = number;
+                        let next = self.all.change(number, Database::next_to_reclaim);
+                        if let Some(Next::Item(place)) = next {
+                            let db = NUMBERS.iter().position(|&n| n == number).unwrap();
+                            let index = self.all.get(number).unwrap().database.index();
+                            let (name, dead) =
+                                (index.name(place).unwrap()[0], index.is_condemned(place));
+                            if dead {
+                                self.remove(db, name);
+                            }
+                        }
+                    }
+                }
+                Step::Sweep => self.all.sweep(),
+                Step::Swap { first, second } => {
+                    self.all.swap(NUMBERS[first], NUMBERS[second]);
+                    self.keys.swap(first, second);
+                }
+                Step::Flush { db } => {
+                    self.all.flush(db.map(|db| NUMBERS[db]));
+                    match db {
+                        Some(db) => self.keys[db].clear(),
+                        None => self.keys.iter_mut().for_each(HashMap::clear),
+                    }
+                }
+                Step::Load { fails } => {
+                    let before = std::mem::take(&mut self.keys);
+                    self.all.put_aside();
+                    self.run(Step::Store { db: 1, name: 1, dead: true });
+                    self.run(Step::Sweep);
+                    self.note_ids();
+                    if fails {
+                        self.all.take_back();
+                        self.keys = before;
+                    } else {
+                        self.all.drop_aside();
+                    }
+                }
+            }
+            self.note_ids();
+        }
+
+        /// An id stays with its region and is never given to another.
+        fn note_ids(&mut self) {
+            let mut ids: Vec<_> =
+                NUMBERS.iter().filter_map(|&n| Some(self.all.get(n)?.id)).collect();
+            ids.retain(|id| !self.given.contains(id));
+            assert!(ids.iter().all(|&id| id > self.given.last().copied().unwrap_or(0)));
+            self.given.extend(ids);
+        }
+
+        fn regions(&self) -> impl Iterator<Item = (i32, &Region)> {
+            NUMBERS.iter().filter_map(|&number| Some((number, self.all.get(number)?)))
+        }
+
+        /// What a walk over all databases finds.
+        fn assert_as_walked(&self) {
+            let all = &self.all;
+            let mut sums = Figures::default();
+            for (_, region) in self.regions() {
+                let mut now = Figures::of(&region.database);
+                if region.sweep != all.sweep {
+                    now.to_sweep = now.places;
+                }
+                sums.exchange(&Figures::default(), &now);
+            }
+            assert_eq!(*all.sums(), sums);
+            let pending = self.keys.iter().flat_map(HashMap::values).map(|v| v.held().pending);
+            assert_eq!(sums.totals.pending, pending.map(i128::from).sum::<i128>());
+            let batches = || self.regions().map(|(_, region)| region.database.batches());
+            // The clock was set back for the last.
+            for now in [0, 50, 99, 100, 50 - CLOCKS_DIFFER_MS] {
+                assert_eq!(all.has_overdue(now), batches().any(|b| b.overdue(now).is_some()));
+                assert_eq!(all.has_ahead(now), batches().any(|b| b.is_ahead(now)));
+            }
+            let oldest = batches().filter_map(Batches::ends).map(|ends| ends.leased).min();
+            assert_eq!(all.oldest_lease(), oldest);
+            for (number, region) in self.regions() {
+                assert_eq!((region.number, region.standing()), (number, region.standing));
+                assert_eq!(all.by_id(region.id).map(|found| found.number), Some(number));
+            }
+            let known = self.regions().filter_map(|(n, region)| Some((region.standing?, n)));
+            assert_eq!(all.to_reclaim, known.collect());
+            assert_eq!(all.regions.len(), self.regions().count());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_known_of_all_databases_is_what_a_walk_over_them_finds(
+            steps in proptest::collection::vec(step(), 0..150)
+        ) {
+            let mut node = Node {
+                all: Databases::default(),
+                keys: Default::default(),
+                of: Fingerprints::new([1; 16]),
+                given: Vec::new(),
+            };
+            for step in steps {
+                node.run(step);
+                node.assert_as_walked();
+            }
+            // Each with something to reclaim has its turn, a swept one as well.
+            node.run(Step::Sweep);
+            for _ in 0..1000 {
+                node.run(Step::Reclaim { steps: 1 });
+            }
+            prop_assert_eq!(node.all.sums().reclaim_backlog(), 0);
+            node.run(Step::Flush { db: None });
+            prop_assert_eq!(*node.all.sums(), Figures::default());
+            prop_assert!(node.all.to_reclaim.is_empty() && node.all.ages.is_empty());
+            prop_assert!(node.all.by_id.is_empty() && node.all.deadlines.is_empty());
+        }
+    }
+
+    #[test]
+    fn those_with_something_to_reclaim_have_their_turns() {
+        let (mut all, of) = (Databases::default(), Fingerprints::new([1; 16]));
+        let entry = Record::absent(&[b"a"]).unwrap();
+        for number in [5, 9, 99_999] {
+            let add = |database: &mut Database| database.add_entry(b"k", &entry, false, &of);
+            all.change_or_make(number, add).unwrap();
+        }
+        assert_eq!(all.next_to_reclaim(0), None);
+        for number in [5, 99_999] {
+            all.change(number, |database| database.condemn(of.of(b"a")));
+        }
+        let mut turns = |from| all.next_to_reclaim(from);
+        assert_eq!(
+            [0, 5, 50, 99_999].map(&mut turns),
+            [Some(5), Some(99_999), Some(99_999), Some(5)]
+        );
+        all.sweep();
+        // The sweep comes to one more each time.
+        let turns: Vec<_> = (0..6)
+            .scan(0, |last, _| {
+                *last = all.next_to_reclaim(*last)?;
+                Some(*last)
+            })
+            .collect();
+        assert_eq!(turns, [5, 9, 99_999, 5, 9, 99_999]);
+        assert_eq!(all.get(4).map(|region| region.id), None);
+    }
+}
