@@ -2,7 +2,7 @@
 //!
 //! It is a job: the client waits and the server doesn't. Each comparison
 //! is made at one moment, of one key with its item or one item with its key, so that what changes
-//! between two slices is no difference. The walk has four parts:
+//! between two slices is no difference. The walk has five parts:
 //!
 //! 1. every item of the index: is there a key that says it is this item? If not, it is a *suspect*: on
 //!    a replica an expired key can't be opened though it is there until the primary says so.
@@ -10,16 +10,15 @@
 //! 3. every open batch: has it a line?
 //! 4. every key (SCAN's guarantees): has the index got it, with its tags, and its leases their batches?
 //!    A suspect that is met here is none any more.
+//! 5. every suspect that is left: is it still in the index? Then it is a difference.
 //!
-//! Suspects that are left at the end, and are still in the index, are differences. Where nothing
-//! changed in the database from beginning to end, the totals are compared as well; a walk over keys
-//! whose table is being resized can meet one twice, so it is repeated before they are said to differ.
+//! Where nothing changed in the database from beginning to end, the totals are compared as well; a walk over
+//! keys whose table is being resized can meet one twice, so it is repeated before they are said to differ.
 //! Where the index was replaced meanwhile (FLUSHDB, SWAPDB), all begins again.
 
 use crate::keyspace::{self, Slot};
 use crate::state;
 use crate::values::entry::AnyEntry;
-use ahash::AHashMap;
 use apikey_engine::database::databases::RegionId;
 use apikey_engine::database::items::{counter_tags_in_index, tags_in_index, Held};
 use apikey_engine::database::totals::Totals;
@@ -29,6 +28,7 @@ use apikey_engine::usage::id::Id;
 use host::job::{Job, Jobs, Step};
 use host::key::walk::Walk;
 use host::{Ctx, Key, Lock, Reply, Text};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long a slice may take.
@@ -99,6 +99,7 @@ enum Part {
     Tags { next: Place, position: usize },
     Batches { after: Option<Id> },
     Keys(Walk),
+    Suspects,
     Done,
 }
 
@@ -116,7 +117,8 @@ pub struct Comparison {
     entries: u64,
     differences: u64,
     found: Vec<String>,
-    suspects: AHashMap<Vec<u8>, Place>,
+    /// In a tree, since a table of many would stop the server as it grows.
+    suspects: BTreeMap<Vec<u8>, Place>,
 }
 
 impl Comparison {
@@ -138,7 +140,7 @@ impl Comparison {
             entries: 0,
             differences: 0,
             found: Vec::new(),
-            suspects: AHashMap::new(),
+            suspects: BTreeMap::new(),
         }
     }
 
@@ -189,9 +191,13 @@ impl Comparison {
                     if walk.step(ctx, each) {
                         self.part = Part::Keys(walk);
                     } else {
-                        self.finish(lock);
+                        self.part = Part::Suspects;
                     }
                 }
+                Part::Suspects => match self.suspects.pop_first() {
+                    Some((name, place)) => self.suspect(lock, &name, place),
+                    None => self.finish(lock),
+                },
                 Part::Done => return true,
             }
         }
@@ -324,16 +330,17 @@ impl Comparison {
         }
     }
 
-    fn finish(&mut self, lock: Lock) {
-        for (name, place) in std::mem::take(&mut self.suspects) {
-            let still = state::with(lock, |state| {
-                let region = state.region(self.database)?;
-                Some(region.database.index().name(place)? == name)
-            });
-            if still == Some(true) {
-                self.differ(format!("index: {} has no key that says so", name.escape_ascii()));
-            }
+    /// Looks whether an item that no key says to be is still there.
+    fn suspect(&mut self, lock: Lock, name: &[u8], place: Place) {
+        let is_there =
+            state::with(lock, |state| state.item_name(self.database, place) == Some(name));
+        if is_there {
+            self.differ(format!("index: {} has no key that says so", name.escape_ascii()));
         }
+    }
+
+    fn finish(&mut self, lock: Lock) {
+        self.part = Part::Done;
         let unchanged = state::with(lock, |state| match state.region(self.database) {
             Some(region) => region.database.changes() == self.changes,
             None => true,

@@ -4,7 +4,8 @@
 //! of them. [`Segments`] keeps its elements in segments of [`SEGMENT`]: growing allocates one
 //! segment and moves nothing (only the first segment grows by a half of itself, so that a short sequence
 //! is small). [`Slab`] hands out places whose number stays the same until they are freed, in blocks of a
-//! few, and frees a block with its last value, so that memory follows what lives.
+//! few, and frees a block with its last value, so that memory follows what lives. What is left of millions of
+//! freed blocks, a few bytes for each, goes in steps, and no call walks over all of it.
 
 /// Elements in one segment.
 pub const SEGMENT: usize = 1024;
@@ -120,6 +121,9 @@ pub const NOWHERE: Place = Place::MAX;
 /// Places in one block of a [`Slab`]: few, so that a block soon has none in use.
 const BLOCK: usize = 64;
 
+/// Freed blocks at the end of a [`Slab`] that one removal takes off.
+const TAKEN_OFF: usize = 4096;
+
 #[derive(Debug)]
 enum Slot<T> {
     Used(T),
@@ -133,10 +137,14 @@ struct Block<T> {
     used: u32,
     /// The first free place among `slots`, as a number of the slab.
     free: Place,
+    /// Its neighbours in the list of those that are not full, if it is in there; [`NOWHERE`] at its ends.
+    before: u32,
+    after: u32,
 }
 
 impl<T> Block<T> {
-    const EMPTY: Self = Self { slots: Vec::new(), used: 0, free: NOWHERE };
+    const EMPTY: Self =
+        Self { slots: Vec::new(), used: 0, free: NOWHERE, before: NOWHERE, after: NOWHERE };
 
     fn is_full(&self) -> bool {
         self.free == NOWHERE && self.slots.len() == BLOCK
@@ -148,9 +156,9 @@ impl<T> Block<T> {
 #[derive(Debug)]
 pub struct Slab<T> {
     blocks: Segments<Block<T>>,
-    /// Blocks that are not full, the one to fill next at the end; among them may be numbers of blocks
-    /// that have been taken off the end of `blocks` since.
-    open: Segments<u32>,
+    /// The first and the last block that is not full. The first is to be filled next; those that have no value
+    /// are behind all others.
+    open: [u32; 2],
     len: usize,
     /// Blocks that have a value.
     allocated: usize,
@@ -158,7 +166,7 @@ pub struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { blocks: Segments::default(), open: Segments::default(), len: 0, allocated: 0 }
+        Self { blocks: Segments::default(), open: [NOWHERE; 2], len: 0, allocated: 0 }
     }
 }
 
@@ -225,23 +233,54 @@ impl<T> Slab<T> {
         block.used += 1;
         self.len += 1;
         if block.is_full() {
-            self.open.pop();
+            self.close(number);
         }
         Some(place)
     }
 
-    /// The block at the end of `open`, made where there is none.
+    /// The first block that is not full, made where there is none.
     fn block_with_room(&mut self) -> Option<u32> {
-        while let Some(&number) = self.open.len().checked_sub(1).and_then(|at| self.open.get(at)) {
-            if (number as usize) < self.blocks.len() {
-                return Some(number);
-            }
-            self.open.pop();
+        let [first, _] = self.open;
+        if first != NOWHERE {
+            return Some(first);
         }
         let number = u32::try_from(self.blocks.len()).ok()?;
         self.blocks.push(Block::EMPTY);
-        self.open.push(number);
+        self.open_first(number);
         Some(number)
+    }
+
+    /// A block that is not full comes to the beginning of the list.
+    fn open_first(&mut self, number: u32) {
+        let [first, _] = self.open;
+        self.link(NOWHERE, number);
+        self.link(number, first);
+    }
+
+    /// A block comes to the end of the list.
+    fn open_last(&mut self, number: u32) {
+        let [_, last] = self.open;
+        self.link(last, number);
+        self.link(number, NOWHERE);
+    }
+
+    /// A block leaves the list.
+    fn close(&mut self, number: u32) {
+        if let Some(&Block { before, after, .. }) = self.blocks.get(number as usize) {
+            self.link(before, after);
+        }
+    }
+
+    /// Puts one block of the list right behind another; [`NOWHERE`] is its beginning and its end.
+    fn link(&mut self, before: u32, after: u32) {
+        match self.blocks.get_mut(before as usize) {
+            Some(block) => block.after = after,
+            None => self.open[0] = after,
+        }
+        match self.blocks.get_mut(after as usize) {
+            Some(block) => block.before = before,
+            None => self.open[1] = before,
+        }
     }
 
     /// Frees a place and returns what stood there.
@@ -259,20 +298,33 @@ impl<T> Slab<T> {
         block.free = place;
         block.used -= 1;
         self.len -= 1;
-        if was_full {
-            self.open.push(number as u32);
-        }
-        if block.used == 0 {
-            *block = Block::EMPTY;
+        let is_empty = block.used == 0;
+        if is_empty {
+            block.slots = Vec::new();
+            block.free = NOWHERE;
             self.allocated -= 1;
-            while self.last_block_is_empty() {
-                self.blocks.pop();
+        }
+        match (was_full, is_empty) {
+            (true, _) => self.open_first(number as u32),
+            (false, true) => {
+                self.close(number as u32);
+                self.open_last(number as u32);
             }
+            (false, false) => {}
         }
-        if self.len == 0 {
-            *self = Self::default();
-        }
+        self.take_off();
         Some(value)
+    }
+
+    /// Takes freed blocks off the end, some at a time.
+    fn take_off(&mut self) {
+        for _ in 0..TAKEN_OFF {
+            if !self.last_block_is_empty() {
+                return;
+            }
+            self.close(self.blocks.len() as u32 - 1);
+            self.blocks.pop();
+        }
     }
 
     fn last_block_is_empty(&self) -> bool {
@@ -282,7 +334,7 @@ impl<T> Slab<T> {
 
     /// Bytes of the blocks themselves, without what the values own.
     pub fn bytes(&self) -> usize {
-        self.allocated * BLOCK * size_of::<Slot<T>>() + self.blocks.bytes() + self.open.bytes()
+        self.allocated * BLOCK * size_of::<Slot<T>>() + self.blocks.bytes()
     }
 }
 
@@ -324,6 +376,39 @@ mod tests {
             slab.remove(place);
         }
         assert_eq!(slab.bytes(), 0);
+    }
+
+    #[test]
+    fn a_removal_takes_few_freed_blocks_off_and_others_the_rest() {
+        let mut slab = Slab::default();
+        const BLOCKS: usize = 3 * TAKEN_OFF;
+        let places: Vec<_> = (0..BLOCKS * BLOCK).map(|n| slab.insert(n).unwrap()).collect();
+        // All but the last block.
+        let (freed, last) = places.split_at((BLOCKS - 1) * BLOCK);
+        for &place in freed {
+            slab.remove(place);
+        }
+        assert_eq!((slab.end(), slab.len()), (BLOCKS * BLOCK, BLOCK));
+        let mut steps = Vec::new();
+        for &place in last {
+            let before = slab.end();
+            slab.remove(place);
+            steps.push((before - slab.end()) / BLOCK);
+        }
+        assert_eq!((steps.pop(), steps.iter().max()), (Some(4096), Some(&0)));
+        // What comes takes the places that were freed first, so that it does not keep those at the end.
+        for n in 0..BLOCK {
+            assert_eq!(slab.insert(n), Some(n as Place));
+        }
+        slab.remove(3);
+        assert_eq!(slab.insert(7), Some(3));
+        slab.remove(3);
+        slab.remove(4);
+        assert_eq!(slab.end(), BLOCK);
+        for place in 0..BLOCK as Place {
+            slab.remove(place);
+        }
+        assert_eq!((slab.bytes(), slab.len(), slab.open), (0, 0, [NOWHERE; 2]));
     }
 
     proptest! {
