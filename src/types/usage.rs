@@ -17,7 +17,8 @@ pub struct Usage;
 
 pub static USAGE: Handle<Usage> = Handle::new();
 
-fn encode(lock: Lock, value: &UsageValue) -> Vec<u8> {
+/// The bytes of a counter, with the terms that its batches have now.
+pub fn encode(lock: Lock, value: &UsageValue) -> Vec<u8> {
     encode_usage(&value.counter, &state::with(lock, |state| state.leases(value)))
 }
 

@@ -554,6 +554,132 @@ fn a_payload_of_a_record_that_says_two_things_is_refused() {
     assert_unharmed(&mut server, &pid);
 }
 
+/// A signed number as the codec writes it.
+fn signed(number: i64) -> Vec<u8> {
+    let zigzag = ((number << 1) ^ (number >> 63)) as u64;
+    match usize::try_from(zigzag) {
+        Ok(short) if short <= u32::MAX as usize => varint(short),
+        _ => [&[253], &zigzag.to_le_bytes()[..]].concat(),
+    }
+}
+
+/// Batch, line, count, leased_at, deadline.
+type Leased<'a> = (&'a [u8; 16], &'a [u8; 16], i64, i64, i64);
+
+/// The value of a counter: pending, total, first_used_at, last_used_at; and its leases.
+fn counter_value(numbers: [i64; 4], leases: &[Leased]) -> Vec<u8> {
+    let mut value = [b'u', if leases.is_empty() { 1 } else { 2 }].to_vec();
+    numbers.iter().for_each(|&number| value.extend(signed(number)));
+    if !leases.is_empty() {
+        value.extend(varint(leases.len()));
+    }
+    for (batch, line, count, leased_at, deadline) in leases {
+        value.extend([&batch[..], &line[..]].concat());
+        [count, leased_at, deadline].into_iter().for_each(|&number| value.extend(signed(number)));
+    }
+    value
+}
+
+/// RESTOREs a value under `k`, in place of what is there.
+fn restore_counter(c: &mut Client, value: &[u8]) -> Reply {
+    c.count("of-its-type", 1);
+    let dump = c.must("DUMP of-its-type").bytes().to_vec();
+    c.must("DEL of-its-type");
+    let (body, footer) = dump.split_at(dump.len() - 10);
+    let payload = sealed(&framed(&body[..HEADER], value), &footer[..2]);
+    c.cmd([b"RESTORE".as_slice(), b"k", b"0", &payload, b"REPLACE"])
+}
+
+#[test]
+fn a_payload_of_what_no_counter_is_is_refused_and_any_other_is_one() {
+    let mut server = Server::builder().config("rdbcompression no").start();
+    let replica = Server::builder().replica_of(&server).start();
+    replica.in_sync_with(&server);
+    let pid = server.pid().to_string();
+    let mut c = server.client();
+    const NUMBERS: [i64; 4] = [1, 100, 5, 9];
+    let (a, b, x, y) = (&[1; 16], &[2; 16], &[3; 16], &[4; 16]);
+    c.count("k", 7);
+    let before = c.must("DUMP k");
+    for (value, what) in [
+        (counter_value([-1, 100, 5, 9], &[]), "a negative count"),
+        (counter_value([1, -1, 5, 9], &[]), "a negative total"),
+        (counter_value([i64::MIN, i64::MIN, 5, 9], &[]), "both"),
+        (counter_value([2, 1, 5, 9], &[]), "more pending than counted"),
+        (counter_value([1, 100, -5, 9], &[]), "a first use before 1970"),
+        (counter_value([1, 100, 5, -9], &[]), "a last use before 1970"),
+        (counter_value(NUMBERS, &[(a, x, -1, 5, 9)]), "a negative line"),
+        (counter_value(NUMBERS, &[(a, x, 0, 5, 9)]), "an empty line"),
+        (counter_value(NUMBERS, &[(a, x, 100, 5, 9)]), "more leased than counted"),
+        (counter_value(NUMBERS, &[(a, x, i64::MAX, 5, 9), (b, y, i64::MAX, 5, 9)]), "an overflow"),
+        (counter_value(NUMBERS, &[(a, x, 1, -5, 9)]), "leased before 1970"),
+        (counter_value(NUMBERS, &[(a, x, 1, 5, -9)]), "due before 1970"),
+        (counter_value(NUMBERS, &[(a, x, 1, 5, 9), (a, y, 1, 5, 9)]), "two lines of a batch"),
+        (counter_value(NUMBERS, &[(a, x, 1, 5, 9), (b, x, 1, 5, 9)]), "a line twice"),
+        (counter_value(NUMBERS, &[(&[0; 16], x, 1, 5, 9)]), "no batch"),
+        (counter_value(NUMBERS, &[(a, &[0; 16], 1, 5, 9)]), "no line"),
+    ] {
+        assert_eq!(restore_counter(&mut c, &value), error("ERR Bad data format"), "{what}");
+        assert_eq!(c.must("DUMP k"), before, "{what}");
+    }
+    // Lines that are overdue by years, and such as were given out at the end of all time; a use that was
+    // counted and has no time.
+    for (numbers, leases) in [
+        ([1, 100, 1, 1], [(a, x, 40, 0, 0), (b, y, 59, 1, 2)]),
+        (
+            [i64::MAX - 2, i64::MAX, i64::MAX, i64::MAX],
+            [(a, x, 1, i64::MAX, i64::MAX), (b, y, 1, 1, i64::MAX)],
+        ),
+        ([0, 99, 0, 0], [(a, x, 40, i64::MAX, 1), (b, y, 59, 5, 9)]),
+    ] {
+        let value = counter_value(numbers, &leases);
+        assert_eq!(restore_counter(&mut c, &value), ok());
+        let dump = c.must("DUMP k").bytes().to_vec();
+        assert_eq!(inner(&dump[..dump.len() - 10]), value, "it is written as it was read");
+        let leased: i64 = leases.iter().map(|lease| lease.2).sum();
+        assert_eq!(c.counts("k"), (numbers[0], leased, numbers[1]));
+        assert!(c.must("APIKEY.HEALTH").get("oldest_lease_ms").int() >= 0);
+        c.run("APIKEY.USAGE.INCR k");
+        let again = c.leases(&format!("{LONG} COUNT 100"));
+        let mut counts: Vec<i64> = again.iter().map(|batch| batch.lines[0].count).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [leases[0].2, leases[1].2]);
+        replica.in_sync_with(&server);
+        assert_eq!(replica.digest(), server.digest());
+        c.must("DEBUG RELOAD");
+        assert_eq!(replica.digest(), server.digest());
+        assert_eq!(again.iter().map(|batch| c.ack(batch)).sum::<i64>(), 2);
+        assert_unharmed(&mut server, &pid);
+    }
+    assert_nothing_was_refused(&replica);
+}
+
+#[test]
+fn an_id_that_a_node_has_still_to_give_is_never_given_by_it() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.count("a", 1);
+    let batch = c.lease();
+    let last = u128::from_str_radix(&batch.lines[0].id, 16).expect("an id");
+    for (ahead, leased) in [(1, 2), (2, 1), ((1 << 48) - 10, 3)] {
+        let made_up = (last + ahead).to_be_bytes();
+        let line = if leased == 3 { [3; 16] } else { (last + leased).to_be_bytes() };
+        let value = counter_value([0, 9, 5, 9], &[(&made_up, &line, 9, 5, i64::MAX / 2)]);
+        assert_eq!(restore_counter(&mut c, &value), ok());
+        c.must("APIKEY.USAGE.LEASE 80000000"); // what was made up is given out, and stays so
+        for n in 0..3 {
+            c.count("a", 1);
+            c.count("b", 1);
+            let next = c.lease();
+            assert_eq!(next.lines.len(), 2, "{n}");
+            assert_eq!(next.ids().iter().filter(|id| id[..20] == batch.id[..20]).count(), 0);
+            c.ack(&next);
+        }
+        c.must("DEL k");
+    }
+    assert_exact(&server);
+}
+
 #[test]
 fn a_payload_of_random_bytes_is_refused_or_harmless() {
     let mut server = Server::start();

@@ -59,6 +59,11 @@ impl Ids {
         Self { run: run << COUNTED_BITS, given: 0 }
     }
 
+    /// Whether this run has still to give the id: what has it was not leased, but made up.
+    pub fn is_to_come(&self, id: Id) -> bool {
+        id.0 >> COUNTED_BITS == self.run >> COUNTED_BITS && id.0 > self.run | u128::from(self.given)
+    }
+
     /// The next id; `None` when this run has given all it has, which takes nine years at a million
     /// a second.
     pub fn draw(&mut self) -> Option<Id> {
@@ -84,6 +89,16 @@ mod tests {
         assert_eq!(Id::parse(first.to_hex().to_uppercase().as_bytes()), Some(first));
         assert_eq!(Id::from_bytes(first.to_bytes()), Some(first));
         assert_eq!(ids.draw().unwrap().to_hex(), "abababababababababab000000000002");
+        for (text, to_come) in [
+            ("abababababababababab000000000002", false),
+            ("abababababababababab000000000003", true),
+            ("ababababababababababffffffffffff", true),
+            ("abababababababababac000000000003", false),
+            ("ffffffffffffffffffff000000000003", false),
+            ("00000000000000000000000000000003", false),
+        ] {
+            assert_eq!(ids.is_to_come(Id::parse(text.as_bytes()).unwrap()), to_come, "{text}");
+        }
         for none in ["", "0x", "12", "x", &"g".repeat(32), &"1".repeat(33), &"0".repeat(32)] {
             assert_eq!(Id::parse(none.as_bytes()), None, "{none}");
         }

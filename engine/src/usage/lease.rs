@@ -2,8 +2,8 @@
 //!
 //! A counter holds its own lines of the batches as its [`Leases`], so that they go where it goes.
 //!
-//! **What always holds.** A counter has at most one line of a batch, at most [`MAX_LEASES`] of all, and
-//! each has a count of at least 1.
+//! **What always holds.** A counter has at most one line of a batch, at most [`MAX_LEASES`] of all, each with
+//! an id of its own and a count of at least 1.
 
 use crate::usage::batches::{Batches, Terms};
 use crate::usage::counter::Counter;
@@ -40,7 +40,8 @@ impl Leases {
         }
         let mut all = counter.pending();
         for (nth, lease) in lines.iter().enumerate() {
-            let is_new = lines.iter().take(nth).all(|other| other.batch != lease.batch);
+            let differs = |other: &Lease| other.batch != lease.batch && other.line != lease.line;
+            let is_new = lines.iter().take(nth).all(differs);
             if !is_new || lease.count < 1 || lease.terms.leased_at < 0 || lease.terms.deadline < 0 {
                 return None;
             }
@@ -166,13 +167,18 @@ mod tests {
     #[test]
     fn leases_that_no_counter_has_are_refused() {
         let counter = Counter::from_parts(1, 10, 1, 1).unwrap();
-        let line = |batch, count| Lease { batch: id(batch), line: id(9), count, terms: TERMS };
+        let line = |batch, count| {
+            let line = id(batch + 100);
+            Lease { batch: id(batch), line, count, terms: TERMS }
+        };
         let fits = |lines: &[Lease]| Leases::from_parts(&counter, lines.to_vec()).is_some();
         assert!(fits(&[]));
         assert!(fits(&[line(1, 4), line(2, 5)]));
         assert!(!fits(&[line(1, 4), line(2, 6)]), "more than was counted");
         assert!(!fits(&[line(1, i64::MAX), line(2, i64::MAX)]), "more than 64 bits");
-        assert!(!fits(&[line(1, 4), line(1, 5)]), "twice the same batch");
+        assert!(!fits(&[line(1, 4), Lease { line: id(9), ..line(1, 5) }]), "twice the same batch");
+        let same = Lease { line: id(101), ..line(2, 5) };
+        assert!(!fits(&[line(1, 4), same]), "twice the same line: one would be counted once");
         assert!(!fits(&[line(1, 0)]) && !fits(&[line(1, -1)]));
         let with = |terms| fits(&[Lease { terms, ..line(1, 1) }]);
         assert!(with(Terms { leased_at: 0, deadline: 0 }));

@@ -3,7 +3,7 @@
 use crate::commands::plain::PLAIN;
 use crate::keyspace;
 use crate::stream::apply;
-use apikey_engine::codec::value::encode_usage;
+use crate::types::usage;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
 use host::changes::Class;
@@ -32,17 +32,17 @@ impl Command for Incr {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let options = Options::parse(OPTIONS, args, 2, Judged::Here)?;
         let by = options.number("BY").unwrap_or(1);
-        let now = now();
+        let (lock, now) = (ctx.lock(), now());
         let count = |counter: &mut Counter| {
-            let is_first = counter.total() == 0;
+            let is_first = counter.first_used_at() == 0;
             let pending = counter.incr(by, now).map_err(|_| {
                 Error::err(format_args!("BY must not take the total beyond {}", i64::MAX))
             })?;
-            Ok((pending, is_first.then_some(*counter)))
+            Ok((pending, is_first))
         };
 
         let mut key = keyspace::write(ctx, name);
-        let (pending, first) = match key.count(count)? {
+        let (pending, is_first) = match key.count(count)? {
             Some(counted) => counted,
             None => {
                 let mut counter = Counter::default();
@@ -51,12 +51,12 @@ impl Command for Incr {
                 counted
             }
         };
+        // The time of the first use is part of what replicas agree on.
+        let first = if is_first { key.usage()? } else { None };
+        let first = first.map(|value| usage::encode(lock, value));
         drop(key);
         match first {
-            // Its time is part of what replicas agree on.
-            Some(counter) => {
-                apply::write(ctx, name, &encode_usage(&counter, Leases::NONE));
-            }
+            Some(bytes) => apply::write(ctx, name, &bytes),
             None => ctx.replicate_verbatim(),
         }
         ctx.notify(Class::Module, c"apikey.usage.incr", name);

@@ -1,7 +1,11 @@
 //! The bytes of each version, one by one; what is read back, and what is refused.
 
 use super::*;
+use crate::database::catalog::Database;
+use crate::database::items::Held;
 use crate::entry::kind::Entry;
+use crate::tags::fingerprint::Fingerprints;
+use crate::tags::segments::Place;
 use proptest::prelude::*;
 
 fn decode(bytes: &[u8]) -> Result<Value<'_>, BadBytes> {
@@ -38,7 +42,7 @@ const TERMS: Terms = Terms { leased_at: 3, deadline: 70_000 };
 
 fn line(batch: u8, count: i64) -> Lease {
     let id = |byte| Id::from_bytes([byte; 16]).unwrap();
-    Lease { batch: id(batch), line: id(9), count, terms: TERMS }
+    Lease { batch: id(batch), line: id(batch + 8), count, terms: TERMS }
 }
 
 fn leases(lines: &[Lease]) -> Leases {
@@ -232,6 +236,8 @@ fn other_bytes_are_refused() {
         vec![(good.0, good.1, 10, -1, 4)],
         vec![(good.0, good.1, 10, 3, -1)],
         vec![good, good],
+        vec![good, ([2; 16], good.1, 10, 3, 4)],
+        vec![good, (good.0, [8; 16], 10, 3, 4)],
     ] {
         assert_eq!(leased(bad).unwrap_err(), BadBytes("leases that no counter has"));
     }
@@ -295,4 +301,146 @@ proptest! {
             }
         }
     }
+}
+
+/// Numbers of a counter, few of them such as none has.
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        10 => 0i64..300,
+        4 => Just(0),
+        4 => 1i64 << 40..1 << 41,
+        2 => Just(i64::MAX),
+        1 => prop_oneof![Just(-1), Just(i64::MIN), any::<i64>()],
+    ]
+}
+
+fn lines() -> impl Strategy<Value = Vec<Line>> {
+    let id = |from: u8| (from..from + 12).prop_map(|byte| [byte; 16]);
+    let count = prop_oneof![20 => 1i64..30, 1 => number()];
+    proptest::collection::vec((id(0), id(5), count, number(), number()), 0..10)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// Whatever is accepted as a counter is one: it is written as it was read, and counted, leased, given out
+    /// again and settled like any other.
+    #[test]
+    fn what_is_read_as_a_counter_is_one(
+        handed in prop_oneof![Just(0), 0i64..9, number()],
+        numbers in (number(), number(), number(), number()),
+        lines in lines(),
+        now in prop_oneof![Just(1), 1i64 << 40..1 << 41, Just(i64::MAX)],
+    ) {
+        let (pending, any_total, first, last) = numbers;
+        let sum = lines.iter().fold(pending, |sum, line| sum.saturating_add(line.2));
+        for total in [any_total, sum.saturating_add(handed)] {
+            let numbers: Numbers = (pending, total, first, last);
+            for bytes in [
+                encode(USAGE, VERSION, numbers),
+                encode(USAGE, LEASED_VERSION, (numbers, lines.clone())),
+            ] {
+                let Ok(Value::Usage(counter, leases)) = decode(&bytes) else { continue };
+                assert_written_as_read(&bytes, &counter, &leases);
+                assert_is_a_counter(counter, leases, now);
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_of_a_counter_are_refused_or_one(
+        at in 0usize..150, byte: u8, leased: bool,
+    ) {
+        let leases = if leased { leases(&[line(1, 10), line(2, 20)]) } else { Leases::default() };
+        let mut bytes = encode_usage(&counter(), &leases);
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if let Ok(Value::Usage(counter, leases)) = decode(&bytes) {
+            let again = encode_usage(&counter, &leases);
+            assert_written_as_read(&again, &counter, &leases);
+            assert_is_a_counter(counter, leases, 1 << 40);
+        }
+    }
+}
+
+/// `bytes` are as this version writes them, but for a list of no leases.
+fn assert_written_as_read(bytes: &[u8], counter: &Counter, leases: &Leases) {
+    let again = encode_usage(counter, leases);
+    if !leases.is_empty() || bytes[1] == VERSION {
+        assert_eq!(again, bytes);
+    }
+    let Ok(Value::Usage(read, lines)) = decode(&again) else { panic!("it is read no more") };
+    assert_eq!((&read, &lines), (counter, leases));
+    assert_eq!(encode_usage(&read, &lines), again);
+}
+
+fn held<'a>(counter: &Counter, leases: &'a Leases) -> Held<'a> {
+    Held { pending: counter.pending(), leases }
+}
+
+/// A counter in a database of its own.
+struct Alone {
+    counter: Counter,
+    leases: Leases,
+    database: Database,
+    place: Option<Place>,
+    of: Fingerprints,
+}
+
+impl Alone {
+    fn new(counter: Counter, leases: Leases) -> Self {
+        let of = Fingerprints::new([3; 16]);
+        let mut database = Database::default();
+        let place = database.add_counter(b"k", held(&counter, &leases), &of);
+        Self { counter, leases, database, place, of }
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&mut Counter, &mut Leases) -> T) -> T {
+        let (counter, leases) = (self.counter, self.leases.clone());
+        let done = change(&mut self.counter, &mut self.leases);
+        let (before, now) = (held(&counter, &leases), held(&self.counter, &self.leases));
+        self.place = self.database.update_counter(b"k", self.place, before, now, &self.of);
+        assert_eq!(self.database.batches().len(), self.leases.lines().len());
+        done
+    }
+
+    /// What is pending and what is leased.
+    fn sum(&self) -> i128 {
+        let counts = self.leases.lines().iter().map(|lease| i128::from(lease.count));
+        i128::from(self.counter.pending()) + counts.sum::<i128>()
+    }
+}
+
+fn assert_is_a_counter(counter: Counter, leases: Leases, now: i64) {
+    assert!(counter.pending() >= 0 && counter.first_used_at() >= 0 && counter.last_used_at() >= 0);
+    assert!(leases.lines().iter().all(|lease| lease.count >= 1) && leases.lines().len() <= 8);
+    let mut all = Alone::new(counter, leases);
+    let handed = i128::from(counter.total()) - all.sum();
+    assert!(handed >= 0);
+
+    // Each batch comes again at most once, and what is counted meanwhile is leased, if there is room.
+    for _ in 0..all.leases.lines().len() {
+        if let Some(batch) = all.database.batches().overdue(now) {
+            let terms = all.database.give_again(batch, now.saturating_add(1), now).unwrap();
+            assert!(terms.leased_at <= now && all.leases.of(batch).is_some());
+        }
+    }
+    assert!(now == i64::MAX || all.database.batches().overdue(now).is_none());
+    let counted = all.change(|counter, leases| {
+        let counted = counter.incr(1, now).is_ok();
+        let (batch, line) = (Id::from_bytes([200; 16]), Id::from_bytes([201; 16]));
+        let terms = Terms { leased_at: now, deadline: now };
+        leases.lease(counter, batch.unwrap(), line.unwrap(), terms);
+        counted
+    });
+    assert!(counted || counter.total() == i64::MAX);
+    assert_eq!(i128::from(all.counter.total()), handed + all.sum());
+    assert_written_as_read(&encode_usage(&all.counter, &all.leases), &all.counter, &all.leases);
+    for lease in all.leases.lines().to_vec() {
+        assert_eq!(all.change(|_, leases| leases.settle(lease.batch)), Some(lease));
+    }
+    all.change(|counter, _| counter.take());
+    let totals = all.database.totals();
+    assert_eq!((totals.pending, totals.leased, all.sum()), (0, 0, 0));
+    assert!(all.database.batches().is_empty());
 }
