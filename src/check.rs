@@ -281,6 +281,12 @@ impl Comparison {
                     tags_in_index(&entry, life.is_stamped_dead(), &state.fingerprints, &mut prints);
                 });
                 *self.seen.of(entry.kind()) += 1;
+                // The index can't have what the entry does not name.
+                let (named, carried) = (prints.len(), entry.tag_count());
+                if !life.is_stamped_dead() && named != carried {
+                    let shown = name.escape_ascii();
+                    self.differ(format!("key {shown}: it names {named} of its {carried} tags"));
+                }
                 (&life.link, prints, true)
             }
             (None, Slot::Usage(value)) => {

@@ -36,6 +36,11 @@ impl Command for Misuse {
                 reply.integer(1);
                 return Err(Error::err("not told"));
             }
+            b"say-less" => {
+                reply.array(3);
+                reply.integer(1);
+            }
+            b"say-nothing" => {}
             b"break-the-line" => return Err(Error::err("one\r\n+two\0three")),
             b"select" => {
                 let is_there = ctx.select(1) && !ctx.select(1_000_000);

@@ -23,7 +23,7 @@
 //! | subject | the SDK, 2.0.8 | here |
 //! | --- | --- | --- |
 //! | panics | leave an `extern "C"` function, and so end the server | Every entry has a guard, with nothing to write for it: commands, timers, answers, jobs, walks, events, all methods of a data type, settings, INFO, the load. The log has the place, not the message, which may quote a client |
-//! | what a client sees of one | | one reply: an error, or the rest of the reply filled with errors ([`Reply`]) |
+//! | what a client sees of one | | one reply: an error, or the rest of the reply filled with errors ([`Reply`]); so too of a command that says less than it announced |
 //! | a save or rewrite that panics | | fails, and leaves the file that was there, which can be loaded ([`DataType::save`]) |
 //! | the server's lock | `RedisGILGuard` gives a `&mut` to whoever asks, also the second time, and can be shared whatever is in it | [`Lock`] is proof that the lock is held, [`Locked`] lends a shared reference for it; what may run on another thread (the value's `Drop`) is handed none |
 //! | arguments | a `Vec` for each call, in which each is retained and released | [`Args`] borrows the server's, [`Name`] one of them |
@@ -108,7 +108,7 @@
 //! what Rust itself does not: a panic in the `Drop` of something that a panic unwinds, a stack that overflows,
 //! memory that runs out, a loop without end. A [`DataType::load`] that panics is data that can't be loaded: an
 //! error of RESTORE, a resync that fails, and a server that does not start from its file. And a module may
-//! still do nonsense: reply nothing, or twice, or replicate what replicas can't run.
+//! still do nonsense: reply twice, or replicate what replicas can't run.
 //!
 //! `entry!` says `#[allow(unsafe_code)]` for the functions that the server looks for; the rest of a module can
 //! `#![deny(unsafe_code)]`.

@@ -1,7 +1,7 @@
 //! Replies: what a command says to its client. Each call writes at once, without allocating.
 //!
 //! A reply is one value; an array or a map is followed by as many as it has said. What is missing of it when
-//! its command has panicked is filled with errors, so that the connection stays usable.
+//! its command has ended, however, is filled with errors, so that the connection stays usable.
 
 use crate::api::api;
 use crate::log::c_text;
@@ -30,6 +30,11 @@ impl Reply<'_> {
     /// Whether nothing has been said yet.
     pub(crate) fn is_untouched(self) -> bool {
         self.owed.get() == 1
+    }
+
+    /// Whether all has been said that was to be.
+    pub(crate) fn is_whole(self) -> bool {
+        self.owed.get() == 0
     }
 
     /// One value is said, which so many follow.

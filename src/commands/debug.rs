@@ -6,10 +6,13 @@ use crate::keyspace;
 use crate::reclaim;
 use crate::state;
 use crate::stream::version;
+use crate::types::entries::Records;
+use crate::values::entry::of_record;
 use crate::values::life::Link;
+use apikey_engine::record::layout::Record;
 use host::command::grammar::integer;
-use host::command::spec::{Arg, Command, Spec};
-use host::{Args, Ctx, Error, Name, Reply, Result};
+use host::command::spec::{Arg, Command, Repeat, Spec};
+use host::{now, Args, Ctx, Error, Name, Reply, Result};
 
 pub struct Debug;
 
@@ -19,8 +22,8 @@ impl Command for Debug {
         flags: "readonly admin",
         dangerous: true,
         arity: -2,
-        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, HOLD yes keeps dead entries from being reclaimed and an ACK in slices from going on, HOLD no ends that, STREAM tells replicas of another version, JOBS tells how many checks are under way or wait.",
-        fixed: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional()],
+        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, STORE stores a record's bytes that nobody has checked, HOLD yes keeps dead entries from being reclaimed and an ACK in slices from going on, HOLD no ends that, STREAM tells replicas of another version, JOBS tells how many checks are under way or wait.",
+        fixed: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional().repeated(Repeat::Value)],
         ..PLAIN
     };
 
@@ -36,6 +39,12 @@ impl Command for Debug {
                 let place = key.slot().link().and_then(Link::place);
                 let Some(place) = place else { return Err(Error::err("no such entry")) };
                 state::with(lock, |state| state.forget(database, place));
+                reply.simple(c"OK");
+            }
+            Some(name) if is(subcommand, "STORE") => {
+                let Some(bytes) = args.get(3) else { return Err(Error::SYNTAX) };
+                let value = of_record(&Record::stored(bytes.bytes()), false);
+                keyspace::write(ctx, name).store_entry::<Records>(value, None, now())?;
                 reply.simple(c"OK");
             }
             Some(yes) if is(subcommand, "HOLD") => {

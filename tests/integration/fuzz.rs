@@ -308,7 +308,7 @@ fn random_arguments_never_stop_the_server() {
 }
 
 /// A payload with the footer that RESTORE wants: the version of the RDB, and a checksum that is right.
-fn sealed(body: &[u8], version: &[u8]) -> Vec<u8> {
+pub fn sealed(body: &[u8], version: &[u8]) -> Vec<u8> {
     let mut payload = [body, version].concat();
     let sum = Crc::<u64>::new(&CRC_64_REDIS).checksum(&payload);
     payload.extend(sum.to_le_bytes());

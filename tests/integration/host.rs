@@ -415,9 +415,13 @@ mod misuse {
     fn a_reply_is_one_whatever_happens() {
         let (_server, mut c) = start();
         let internal = error("ERR internal error; the log has its place");
-        let rest = std::iter::repeat_n(internal, 3);
-        let half = array([int(1)].into_iter().chain(rest));
-        assert_eq!(c.run("MISUSE fail-in-half-a-reply"), half);
+        let half = |n| {
+            let rest = std::iter::repeat_n(internal.clone(), n);
+            array([int(1)].into_iter().chain(rest))
+        };
+        assert_eq!(c.run("MISUSE fail-in-half-a-reply"), half(3));
+        assert_eq!(c.run("MISUSE say-less"), half(2));
+        assert_eq!(c.run("MISUSE say-nothing"), internal);
         assert_eq!(c.run("MISUSE break-the-line"), error("ERR one  +two three"));
         assert_eq!(c.run("PING"), simple("PONG"));
     }

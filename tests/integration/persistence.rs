@@ -4,8 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::fuzz::sealed;
 use crate::harness::client::packed;
 use crate::harness::server::{kind, Stop};
+use crate::harness::streams::find;
 use crate::harness::*;
 use crate::model::{Model, Reclaim};
 
@@ -467,6 +469,86 @@ fn any_mix_of_commands_survives_a_restart() {
         model.compare_the_living(&mut server.client());
         assert_exact(&server);
     }
+}
+
+/// A record with a user_id of 120 bytes, whose length has 128 more by one bit.
+fn damaged(whole: &[u8]) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    let user = LONG_USER.repeat(120);
+    let at = find(&bytes, user.as_bytes()).expect("the user_id");
+    assert_eq!(bytes[at - 1], 120);
+    bytes[at - 1] |= 0x80;
+    bytes
+}
+
+const LONG_USER: &str = "u";
+
+fn fill_long(c: &mut Client, key: &str) {
+    let user = LONG_USER.repeat(120);
+    let scope = "s".repeat(250);
+    let record =
+        format!(r#"{{"id":"k","user_id":"{user}","is_active":true,"scopes":["{scope}"]}}"#);
+    assert_eq!(c.cmd(["APIKEY.SETVAL", key, &record, "SECRET", SECRET]), ok());
+}
+
+#[test]
+fn a_record_that_no_tag_could_find_is_not_loaded() {
+    // From an RDB: none of it.
+    let mut server = trusting().config("rdbcompression no").config("rdbchecksum no").start();
+    fill_long(&mut server.client(), "long");
+    server.stop(Stop::Save);
+    let path = server.dir().join("dump.rdb");
+    let rdb = fs::read(&path).expect("an RDB");
+    fs::write(&path, damaged(&rdb)).expect("written");
+    let failed = server.try_start_again().expect_err("it must not start");
+    assert!(failed.log.contains("a value can't be loaded: not a record's parts"), "{failed}");
+    fs::write(&path, rdb).expect("written");
+    server.start_again();
+
+    // By RESTORE.
+    let mut c = server.client();
+    let dump = damaged(c.cmd(["DUMP", "long"]).bytes());
+    let (body, end) = dump.split_at(dump.len() - 10);
+    let dump = sealed(body, &end[..2]);
+    assert!(c.cmd([b"RESTORE".as_slice(), b"other", b"0", &dump]).is_error());
+    assert!(!c.exists("other"));
+
+    // By an AOF: all that was there before it is dead.
+    let mut server = trusting().with_aof(false).start();
+    let mut c = server.client();
+    c.fill("before", &["t"]);
+    fill_long(&mut c, "long");
+    server.stop(Stop::Kill);
+    let path = crate::trust::aof(&server);
+    let aof = fs::read(&path).expect("an AOF");
+    fs::write(&path, damaged(&aof)).expect("written");
+    server.start_again();
+    let mut c = server.client();
+    assert_eq!(c.codes(["before", "long"]), ["MISS", "MISS"]);
+    assert!(!c.exists("long"));
+    assert!(server.log().contains("apikey.stored can't be replayed"), "{}", server.log());
+    assert_eq!(c.must("APIKEY.HEALTH").get("status"), &bulk("unhealthy"));
+    assert_exact(&server);
+}
+
+#[test]
+fn check_finds_a_record_that_no_tag_could_find_and_tags_shows_what_there_is() {
+    let server = Server::start();
+    let other = Server::builder().config("rdbcompression no").start();
+    let mut c = server.client();
+    if !has_debug_command(&mut c) {
+        return;
+    }
+    fill_long(&mut other.client(), "long");
+    let dump = damaged(other.client().cmd(["DUMP", "long"]).bytes());
+    // Kind, version, not dead; behind it an end, and the server's own 10 bytes.
+    let from = find(&dump, b"r\x02\0").expect("a record") + 3;
+    let value = &dump[from..dump.len() - 11];
+    assert_eq!(c.cmd([b"APIKEY.DEBUG".as_slice(), b"STORE", b"long", value]), ok());
+    assert_eq!(c.run("APIKEY.TAGS long"), array([bulk("apikey:id:k")]));
+    assert_eq!(c.run("PING"), simple("PONG"));
+    let found = "db 0: key long: it names 1 of its 3 tags".to_string();
+    assert_eq!(differences(&server), [found]);
 }
 
 // The file of the first version. Redis 6.2 wrote it, whose RDB every server reads.

@@ -213,7 +213,7 @@ fn an_rdb_from_before_an_invalidation_is_believed_only_where_the_operator_says_s
 }
 
 /// The AOF that is written to now.
-fn aof(server: &Server) -> PathBuf {
+pub fn aof(server: &Server) -> PathBuf {
     if kind() == Kind::Redis62 {
         return server.dir().join("appendonly.aof");
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::harness::server::{kind, Stop};
+use crate::harness::server::Stop;
 use crate::harness::streams::{find, serve_rdb, Tap};
 use crate::harness::*;
 use crate::replication::assert_agree;
@@ -121,7 +121,9 @@ fn what_can_not_be_replayed_leaves_no_entry_alive() {
     c.count("counter", 7);
     server.stop(Stop::Kill);
     let word = client::packed(["APIKEY.STORED", "before", "12345678r\x02no record"]);
-    append_to_aof(&server, &word);
+    let path = crate::trust::aof(&server);
+    let all = [fs::read(&path).expect("an AOF"), word].concat();
+    fs::write(path, all).expect("written");
     server.start_again();
     let mut c = server.client();
     assert_eq!(c.code("before"), "MISS");
@@ -133,21 +135,6 @@ fn what_can_not_be_replayed_leaves_no_entry_alive() {
     c.fill("after", &["t"]);
     assert_eq!(c.code("after"), "VALID");
     assert_exact(&server);
-}
-
-/// Appends to the AOF of a server that is stopped.
-fn append_to_aof(server: &Server, bytes: &[u8]) {
-    let path = if kind() == Kind::Redis62 {
-        server.dir().join("appendonly.aof")
-    } else {
-        let dir = fs::read_dir(server.dir().join("appendonlydir")).expect("a directory");
-        let mut paths = dir.map(|file| file.expect("a file").path());
-        let is_incr = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".incr.aof");
-        paths.find(is_incr).expect("a file")
-    };
-    let mut all = fs::read(&path).expect("an AOF");
-    all.extend_from_slice(bytes);
-    fs::write(path, all).expect("written");
 }
 
 /// The RDB of a server with an entry and a counter, as a module of another version would have written it.

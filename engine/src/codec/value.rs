@@ -25,7 +25,7 @@
 //! [`MAX_ENCODED_BYTES`], nothing may be left over, and all that a record holds beside its JSON is
 //! compared with what its JSON says, so that no bytes can say two things. What an RDB, an AOF or a
 //! primary gives was written by a server of ours, or checked by one: of a record in it
-//! ([`Origin::Server`]) only the lengths are checked. A later version reads the earlier ones; rules for
+//! ([`Origin::Server`]) only the lengths are checked, and that tags can be made of its ids. A later version reads the earlier ones; rules for
 //! what is stored may be loosened, never tightened.
 
 use crate::answers::decisions::{Decision, Decisions};

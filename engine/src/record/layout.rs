@@ -11,7 +11,7 @@
 
 use crate::entry::kind::{Entry, Kind};
 use crate::entry::tag_names::{
-    self, ID, KIND, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER,
+    self, ID, KIND, MAX_CALLER_TAGS, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER,
 };
 use crate::record::digest::{Digest, DIGEST_BYTES};
 use crate::record::packed::{self, Id};
@@ -240,7 +240,8 @@ impl<'a> Record<'a> {
     }
 
     /// The record that bytes from elsewhere are. `None` where its parts are not of the lengths that it
-    /// says, or beyond their bounds; what they say is not looked at ([`Record::is_sound`]).
+    /// says, or beyond their bounds, or where it has no ids to make its tags of; what else they say is not
+    /// looked at ([`Record::is_sound`]).
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let record = Self::stored(bytes);
         let header = &record.header;
@@ -264,7 +265,9 @@ impl<'a> Record<'a> {
             && header.scopes_len as usize <= MAX_STORED_BYTES
             && header.fields_len as usize <= MAX_STORED_BYTES + packed::MAX_EXCESS
             && matches!(header.state, ACTIVE | INACTIVE);
-        is_bounded.then_some(record)
+        let has_ids =
+            || record.ids().iter().all(|id| (1..=MAX_ID_BYTES).contains(&id.bytes().len()));
+        (is_bounded && has_ids()).then_some(record)
     }
 
     /// Whether this is what [`Record::new`] makes of its JSON, digests, namespace and tags: then no two
@@ -367,19 +370,22 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn each_automatic_tag(&self, each: &mut dyn FnMut(&[u8])) {
-        if self.is_absent() {
-            return;
-        }
+    /// `id` and `user_id`.
+    fn ids(&self) -> [Id<'_>; 2] {
         let (id_len, user_id_len) = (self.header.id_len.into(), self.header.user_id_len.into());
         let user_id_from = self.bytes.len().saturating_sub(user_id_len);
         let id_from = user_id_from.saturating_sub(id_len);
-        each_automatic_tag(
-            self.namespace(),
-            self.id(packed::ID, part(id_from, id_len)).bytes(),
-            self.id(packed::USER_ID, part(user_id_from, user_id_len)).bytes(),
-            each,
-        );
+        [
+            self.id(packed::ID, part(id_from, id_len)),
+            self.id(packed::USER_ID, part(user_id_from, user_id_len)),
+        ]
+    }
+
+    fn each_automatic_tag(&self, each: &mut dyn FnMut(&[u8])) {
+        if !self.is_absent() {
+            let [id, user_id] = self.ids();
+            each_automatic_tag(self.namespace(), id.bytes(), user_id.bytes(), each);
+        }
     }
 
     fn slice(&self, range: Range<usize>) -> &[u8] {

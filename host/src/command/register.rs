@@ -7,6 +7,7 @@ use crate::api::{accepted, api, is_redis_7, Refused, OK};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
 use crate::guard;
+use crate::log::{log, Level};
 use crate::reply::Reply;
 use crate::strings::{Args, Name};
 use redis_module::raw;
@@ -318,6 +319,11 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         return Err(Error::err(format_args!("wrong number of arguments for '{name}' command")));
     }
     C::run(ctx, args, reply)?;
+    if !reply.is_whole() && !ctx.is_waiting() {
+        let name = C::SPEC.name.to_string_lossy();
+        log(Level::Warning, &format!("bug: {name} replied less than it said; please report it"));
+        reply.fill();
+    }
     if const { writes(C::SPEC.flags) } {
         // It has replied.
         ctx.waits();

@@ -24,8 +24,10 @@ impl Command for Tags {
         let key = keyspace::read(ctx, name);
         match key.live_entry()? {
             Some(any) => {
-                reply.array(any.entry.tag_count());
-                any.entry.each_tag(&mut |tag| reply.bulk(tag));
+                let mut tags = Vec::with_capacity(any.entry.tag_count());
+                any.entry.each_tag(&mut |tag| tags.push(tag.to_vec()));
+                reply.array(tags.len());
+                tags.iter().for_each(|tag| reply.bulk(tag));
             }
             None => reply.array(0),
         }

@@ -181,7 +181,8 @@ fn what_a_record_says_of_its_length_bounds_what_is_made_of_it() {
         }
     }
     // As many as there may be: of twenty times the JSON that it says.
-    let bytes = of(0, &vec![0x73; MAX_STORED_BYTES]);
+    let ids = b"\x01\x01k\x11\x01u";
+    let bytes = of(0, &[ids, &vec![0x73; MAX_STORED_BYTES - ids.len()][..]].concat());
     assert!(super::decode(&bytes, Origin::Server).is_ok());
     assert_eq!(decode(&bytes).unwrap_err(), BadBytes("no record"));
 }
@@ -202,6 +203,32 @@ fn the_largest_record_is_decoded() {
         let bytes = encode_record(&record, false);
         for origin in [Origin::Server, Origin::Anyone] {
             assert!(super::decode(&bytes, origin).is_ok());
+        }
+    }
+}
+
+/// No tag could be made of them, and so no invalidation would find the record.
+#[test]
+fn a_record_whose_ids_have_lost_their_length_is_refused_whoever_brings_it() {
+    let long = |byte: &str, n: usize| byte.repeat(n);
+    let (id, user) = (long("i", 100), long("u", 120));
+    let rest = long("s", 250);
+    let json =
+        format!(r#"{{"id":"{id}","user_id":"{user}","is_active":true,"scopes":["{rest}"]}}"#);
+    let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
+    let record = Record::new(&parts, &[], b"", &[b"x"]).unwrap();
+    let good = encode_record(&record, false);
+    assert!(super::decode(&good, Origin::Server).is_ok());
+    for (text, len) in [(&user, 120), (&id, 100)] {
+        let at = good.windows(text.len()).position(|w| w == text.as_bytes()).unwrap() - 1;
+        assert_eq!(good[at], len);
+        for other in [len | 0x80, 0, 129] {
+            let mut bad = good.clone();
+            bad[at] = other;
+            for origin in [Origin::Server, Origin::Anyone] {
+                let refused = super::decode(&bad, origin).unwrap_err();
+                assert_eq!(refused, BadBytes("not a record's parts"), "{len} is {other}");
+            }
         }
     }
 }
