@@ -13,10 +13,12 @@ use crate::strings::{Args, Name};
 use redis_module::raw;
 use std::cell::Cell;
 use std::ffi::{c_int, CStr, CString};
+use std::io::{Error as Errno, ErrorKind};
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
 
-/// Adds an ACL category; false where the server knows no such thing (before 7.4).
+/// Adds an ACL category; false where the server knows no such thing (before 7.4). One that is there already is
+/// the same: of a module that was loaded and unloaded again, or that did not load after all, the server keeps it.
 ///
 /// # Safety
 /// `ctx` is OnLoad's.
@@ -27,7 +29,12 @@ pub(crate) unsafe fn add_category(
     // SAFETY: reads the table; the context is OnLoad's, the server copies the name.
     unsafe {
         match raw::RedisModule_AddACLCategory {
-            Some(add) => accepted(add(ctx, name.as_ptr())).map(|()| true),
+            Some(add) => {
+                let added = accepted(add(ctx, name.as_ptr()));
+                let is_there = || Errno::last_os_error().kind() == ErrorKind::ResourceBusy;
+                added.or_else(|refused| if is_there() { Ok(()) } else { Err(refused) })?;
+                Ok(true)
+            }
             None => Ok(false),
         }
     }
