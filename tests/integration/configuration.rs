@@ -415,7 +415,7 @@ fn assert_settings_hold(c: &mut Client) {
     );
     assert_eq!(
         c.cmd(["APIKEY.SETVAL", "k", &with(r#""scopes":["a","b","c"]"#)]),
-        error("BADRECORD scopes must have at most 2 elements")
+        error("BADRECORD scopes must have at most 2 elements, each action of an object counted")
     );
     assert_eq!(
         c.cmd(["APIKEY.SETVAL", "k", &with(r#""name":null"#), "TAGS", "4", "a", "b", "c", "d"]),

@@ -262,12 +262,12 @@ fn an_option_that_is_given_twice_is_refused() {
 }
 
 #[test]
-fn more_than_64_scopes_are_refused() {
+fn more_than_16_scopes_are_refused() {
     let mut t = Table::new();
     for (before, after) in [("", ""), (" SECRET s", ""), ("", " SCOPE b SECRET s")] {
         t.wrong(
-            &format!("APIKEY.VALIDATE rec{before}{}{after}", " SCOPE a".repeat(65)),
-            "ERR SCOPE is given more than 64 times",
+            &format!("APIKEY.VALIDATE rec{before}{}{after}", " SCOPE a".repeat(17)),
+            "ERR SCOPE is given more than 16 times",
         );
     }
 }
@@ -761,7 +761,15 @@ fn a_record_beyond_a_limit_gets_the_limit() {
     );
     t.bad_record(
         with(&format!(r#""scopes":[{}]"#, vec![r#""a""#; 65].join(","))),
-        "scopes must have at most 64 elements",
+        "scopes must have at most 64 elements, each action of an object counted",
+    );
+    // As many as stand in one object.
+    t.bad_record(
+        with(&format!(
+            r#""scopes":[{{"resource":"r","actions":[{}]}}]"#,
+            vec![r#""a""#; 65].join(",")
+        )),
+        "scopes must have at most 64 elements, each action of an object counted",
     );
     let long = "x".repeat(1025);
     for scope in [
@@ -800,7 +808,7 @@ fn limits_that_are_set_lower_are_told_as_they_are() {
     );
     assert_eq!(
         c.run(r#"APIKEY.SETVAL k {"id":1,"user_id":1,"is_active":true,"scopes":["a"]}"#),
-        error("BADRECORD scopes must have at most 0 elements")
+        error("BADRECORD scopes must have at most 0 elements, each action of an object counted")
     );
     assert_eq!(
         c.run(r#"APIKEY.SETVAL k {"id":1,"user_id":1,"is_active":true} TAGS 3 a b c"#),

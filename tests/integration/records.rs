@@ -275,7 +275,7 @@ fn the_most_scopes_are_kept_and_one_more_is_refused() {
         }
         assert_eq!(
             c.cmd(["APIKEY.SETVAL", "k", &scopes(most + 1)]),
-            error(&format!("BADRECORD scopes must have at most {most} elements"))
+            error(&format!("BADRECORD scopes must have at most {most} elements, each action of an object counted"))
         );
     }
 }

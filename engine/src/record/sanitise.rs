@@ -32,6 +32,7 @@ pub struct Limits<'a> {
     pub max_record_bytes: usize,
     /// Bytes of a name; a longer one is cut at a character boundary.
     pub max_name_bytes: usize,
+    /// Of an object each action counts.
     pub max_scopes: usize,
     pub extra_fields: ExtraFields<'a>,
     /// The field that holds the digest, or an array of two.
@@ -295,6 +296,11 @@ mod tests {
             "]".repeat(5000)
         ));
         let many = with(&format!(r#""scopes":[{}]"#, vec![r#""a""#; 65].join(",")));
+        let actions = |count: usize, texts: usize| {
+            let (actions, texts) = (vec!["\"a\""; count].join(","), ",\"a\"".repeat(texts));
+            with(&format!(r#""scopes":[{{"resource":"r","actions":[{actions}]}}{texts}]"#))
+        };
+        let too_many = "scopes must have at most 64 elements, each action of an object counted";
         let id_error = "must be a string of 1 to 128 bytes or an integer";
         let shapes = "scopes must be an array of strings or of objects with a resource and an \
                       array of actions";
@@ -341,7 +347,8 @@ mod tests {
             (with(r#""scopes":"a""#), shapes.into()),
             (with(r#""scopes":[1]"#), shapes.into()),
             (with(r#""scopes":[{"resource":"a"}]"#), shapes.into()),
-            (many, "scopes must have at most 64 elements".into()),
+            (many, too_many.into()),
+            (actions(64, 1), too_many.into()),
             (deep, format!("scopes {free}")),
             (with(r#""created_at":1e999"#), format!("created_at {free}")),
             (with(r#""updated_at":"\ud800""#), format!("updated_at {free}")),

@@ -24,6 +24,8 @@ const OBJECT: u8 = b'o';
 pub struct Scopes {
     /// What [`grant`] reads.
     pub bytes: Vec<u8>,
+    /// What a request may have to be compared with: texts, and actions of objects. An object without any is
+    /// looked at as well.
     pub count: usize,
     pub has_objects: bool,
     /// No text is longer than [`MAX_SCOPE_BYTES`], and no object has more than 65,535 actions; if not, the
@@ -67,9 +69,7 @@ impl<'de> Visitor<'de> for ScopesVisitor<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(OneScope(self.0))?.is_some() {
-            self.0.count += 1;
-        }
+        while seq.next_element_seed(OneScope(self.0))?.is_some() {}
         Ok(())
     }
 }
@@ -92,6 +92,7 @@ impl<'de> Visitor<'de> for OneScope<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.0.count += 1;
         self.0.bytes.push(TEXT);
         self.0.push_text(text);
         Ok(())
@@ -115,6 +116,7 @@ impl<'de> Visitor<'de> for OneScope<'_> {
         let (Some(resource), Some(actions)) = (resource, actions) else {
             return Err(Error::custom("a field is missing"));
         };
+        self.0.count += actions.len().max(1);
         self.0.has_objects = true;
         self.0.bytes.push(OBJECT);
         self.0.push_number(actions.len());
@@ -124,7 +126,8 @@ impl<'de> Visitor<'de> for OneScope<'_> {
     }
 }
 
-/// Whether scopes ([`Scopes::bytes`]) grant the request.
+/// Whether scopes ([`Scopes::bytes`]) grant the request. A text is compared where it is as long as one that
+/// would grant, and is not searched.
 pub fn grant(mut bytes: &[u8], request: &[u8]) -> bool {
     let parts = split(request);
     while let Some((&kind, rest)) = bytes.split_first() {
@@ -134,10 +137,15 @@ pub fn grant(mut bytes: &[u8], request: &[u8]) -> bool {
             _ => {
                 let count = next_u16(&mut bytes);
                 let resource = next_text(&mut bytes);
+                // The action that grants, and whether `*` does too: where both hold it is the same.
+                let equal = request.strip_prefix(resource).and_then(|r| r.strip_prefix(b":"));
+                let covered = parts.filter(|parts| covers(resource, parts.0)).map(|parts| parts.1);
+                let asked = covered.or(equal);
                 let mut granted = false;
                 for _ in 0..count {
                     let action = next_text(&mut bytes);
-                    granted = granted || object_grants(resource, action, request, parts);
+                    granted =
+                        granted || asked == Some(action) || covered.is_some() && action == b"*";
                 }
                 granted
             }
@@ -149,32 +157,22 @@ pub fn grant(mut bytes: &[u8], request: &[u8]) -> bool {
     false
 }
 
+/// `parts` are those of the request. Its resource has no colon, so a scope whose first part is that one, or
+/// `*`, has its first colon right behind.
 fn text_grants(scope: &[u8], request: &[u8], parts: Option<(&[u8], &[u8])>) -> bool {
     if scope == b"*" || scope == request {
         return true;
     }
-    match (split(scope), parts) {
-        (Some((resource, action)), Some(parts)) => parts_grant(resource, action, parts),
+    parts.is_some_and(|(asked_resource, asked_action)| match scope {
+        [b'*', b':', action @ ..] if covers(action, asked_action) => true,
+        [resource @ .., b':', b'*'] => resource == asked_resource,
         _ => false,
-    }
+    })
 }
 
-fn object_grants(
-    resource: &[u8],
-    action: &[u8],
-    request: &[u8],
-    parts: Option<(&[u8], &[u8])>,
-) -> bool {
-    let equal = request
-        .strip_prefix(resource)
-        .and_then(|rest| rest.strip_prefix(b":"))
-        .is_some_and(|rest| rest == action);
-    equal || parts.is_some_and(|parts| parts_grant(resource, action, parts))
-}
-
-fn parts_grant(resource: &[u8], action: &[u8], request: (&[u8], &[u8])) -> bool {
-    let covers = |part: &[u8], asked: &[u8]| part == b"*" || part == asked;
-    covers(resource, request.0) && covers(action, request.1)
+/// Whether a part of a scope grants that of a request.
+fn covers(part: &[u8], asked: &[u8]) -> bool {
+    part == b"*" || part == asked
 }
 
 /// Both sides of the first colon.
@@ -199,6 +197,7 @@ fn next_text<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn read(scopes: &str) -> serde_json::Result<Scopes> {
         serde_json::from_str(&format!("[{scopes}]"))
@@ -207,7 +206,7 @@ mod tests {
     fn grants(scope: &str, request: &str) -> bool {
         let scopes = read(scope).unwrap();
         assert!(scopes.are_bounded);
-        assert_eq!((scopes.count, scopes.has_objects), (1, scope.starts_with('{')));
+        assert_eq!(scopes.has_objects, scope.starts_with('{'));
         grant(&scopes.bytes, request.as_bytes())
     }
 
@@ -255,6 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_request_is_compared_with_is_counted() {
+        let object = |actions: &str| format!(r#"{{"resource":"r","actions":[{actions}]}}"#);
+        let three = object(r#""a","b","c""#);
+        for (scopes, count) in [
+            (String::new(), 0),
+            (r#""a:b","*""#.into(), 2),
+            (object(""), 1),
+            (object(r#""a""#), 1),
+            (three.clone(), 3),
+            (format!(r#""a",{three},{},{three}"#, object("")), 8),
+        ] {
+            assert_eq!(read(&scopes).unwrap().count, count, "{scopes}");
+        }
+    }
+
+    #[test]
     fn other_shapes_are_no_scopes() {
         for shape in [
             "1",
@@ -296,6 +311,36 @@ mod tests {
             (format!(r#"{{"resource":"r","actions":[{}]}}"#, actions(65_536)), false),
         ] {
             assert_eq!(read(&scopes).unwrap().are_bounded, are_bounded, "{:.40}", scopes);
+        }
+    }
+
+    /// What the top of this file says, word by word, of a scope in two parts.
+    fn parts_grant(scope: (&str, &str), request: &str) -> bool {
+        let covers = |part: &str, asked: &str| part == "*" || part == asked;
+        let by_parts = |asked: (&str, &str)| covers(scope.0, asked.0) && covers(scope.1, asked.1);
+        request == format!("{}:{}", scope.0, scope.1)
+            || request.split_once(':').is_some_and(by_parts)
+    }
+
+    proptest! {
+        #[test]
+        fn any_scope_grants_what_the_rule_says(
+            texts in proptest::collection::vec("[ab*:]{0,5}", 0..4),
+            resource in "[ab*:]{0,3}",
+            actions in proptest::collection::vec("[ab*:]{0,3}", 0..4),
+            request in "[ab*:]{0,5}",
+        ) {
+            let object = serde_json::json!({"resource": resource, "actions": actions});
+            let mut all: Vec<_> = texts.iter().cloned().map(serde_json::Value::from).collect();
+            all.push(object);
+            let scopes: Scopes = serde_json::from_value(all.into()).unwrap();
+            let by_text = texts.iter().any(|text| {
+                text == "*"
+                    || *text == request
+                    || text.split_once(':').is_some_and(|scope| parts_grant(scope, &request))
+            });
+            let by_object = actions.iter().any(|action| parts_grant((&resource, action), &request));
+            prop_assert_eq!(grant(&scopes.bytes, request.as_bytes()), by_text || by_object);
         }
     }
 }

@@ -108,7 +108,9 @@ pub(super) fn read_scopes(value: &str, max: usize) -> Result<Vec<u8>, BadRecord>
         );
     };
     if scopes.count > max {
-        return bad(format!("scopes must have at most {max} elements"));
+        return bad(format!(
+            "scopes must have at most {max} elements, each action of an object counted"
+        ));
     }
     if !scopes.are_bounded {
         return bad(format!(
