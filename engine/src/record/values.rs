@@ -4,7 +4,7 @@
 use crate::entry::tag_names::MAX_ID_BYTES;
 use crate::record::bad_record::{bad, BadRecord};
 use crate::record::digest::{self, Digest};
-use crate::record::json::{levels, plain_string};
+use crate::record::json::{is_plain, plain_string};
 use crate::record::scope::{self, Scopes};
 use std::borrow::Cow;
 
@@ -30,9 +30,7 @@ impl Text<'_> {
 /// Checks a kept field of any shape: everything in it is what any JSON parser takes (numbers in
 /// range, no half of a surrogate pair, not nested beyond [`MAX_LEVELS`]).
 pub(super) fn check_free(name: &str, value: &str) -> Result<(), BadRecord> {
-    if plain_string(value).is_some()
-        || levels(value) <= MAX_LEVELS && serde_json::from_str::<serde_json::Value>(value).is_ok()
-    {
+    if plain_string(value).is_some() || is_plain(value, MAX_LEVELS) {
         return Ok(());
     }
     bad(format!(
