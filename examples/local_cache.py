@@ -20,14 +20,14 @@ import redis
 
 
 class LocalCache:
-    """Remembers what VALIDATE answered with VALID, for at most `ttl` seconds."""
+    """Remembers what VALIDATE answered with VALID, for at most `ttl` seconds, and no longer than it holds."""
 
     def __init__(self, client, channel, ttl=5.0):
         self.client = client
         self.channel = channel
         self.ttl = ttl
         self.lock = threading.Lock()
-        self.answers = {}  # (key, digest, scopes) -> (record, tags, time)
+        self.answers = {}  # (key, digest, scopes) -> (record, tags, when it ends)
         self.numbers = {}  # run -> number of its latest message
         self.changes = 0  # messages and drops so far
         self.following = False  # only then may anything be remembered
@@ -37,8 +37,8 @@ class LocalCache:
         """The code, the record if it is VALID, and whether it came from here."""
         question = (key, digest, scopes)
         with self.lock:
-            record, _, since = self.answers.get(question, (None, None, 0))
-            if record is not None and time.monotonic() - since < self.ttl:
+            record, _, end = self.answers.get(question, (None, None, 0))
+            if record is not None and time.monotonic() < end:
                 return "VALID", record, True
             changes = self.changes
         asked = time.monotonic()
@@ -50,13 +50,16 @@ class LocalCache:
         pipeline.execute_command(*call)
         pipeline.execute_command("APIKEY.TAGS", key)
         answer, tags = pipeline.execute()
-        code, record = answer[0].decode(), answer[1]
+        code = answer[0].decode()
         if code != "VALID":
             return code, None, False
+        # No channel tells of the passing of time: the reply says when it ends by itself, -1 for never.
+        record, left = answer[1], answer[2]
+        end = asked + (self.ttl if left < 0 else min(self.ttl, left / 1000))
         with self.lock:
             # A message that came meanwhile may have been about this answer.
             if self.following and self.changes == changes:
-                self.answers[question] = (record, set(tags), asked)
+                self.answers[question] = (record, set(tags), end)
         return code, record, False
 
     def _follow(self):

@@ -325,4 +325,25 @@ fn the_example_of_a_local_cache_forgets_what_is_invalidated_or_may_be() {
     assert_eq!(server.port, port);
     eventually("it asks again", || cache.ask("k") == "VALID server");
     cache.remembers("k");
+
+    // It is told when an answer ends by itself, and says VALID no longer. On a slow machine that may have come
+    // before it kept the answer.
+    let mut c = server.client();
+    let mut store = || {
+        let seconds: i64 = c.must("TIME").items()[0].text().parse().expect("seconds");
+        let expires_at = (seconds + 3) * 1000;
+        c.must(&format!(
+            r#"APIKEY.SETVAL k {{"id":"k","user_id":"u","is_active":true,"expires_at":{expires_at}}} DIGEST {DIGEST} EX 1000"#
+        ));
+    };
+    store();
+    eventually("it keeps an answer that will end", || match cache.ask("k").as_str() {
+        "VALID local" => true,
+        "EXPIRED server" => {
+            store();
+            false
+        }
+        _ => false,
+    });
+    eventually("its expires_at has come", || cache.ask("k") == "EXPIRED server");
 }

@@ -18,6 +18,19 @@ enum Says {
 }
 use Says::*;
 
+/// How long VALID or UNVERIFIED says that it holds.
+#[track_caller]
+fn left(reply: &Reply) -> i64 {
+    reply.items().last().expect("an element").int()
+}
+
+/// The server's clock, in epoch milliseconds.
+fn now(clock: &mut Client) -> i64 {
+    let time = clock.must("TIME");
+    let part = |i: usize| -> i64 { time.items()[i].text().parse().expect("a number") };
+    part(0) * 1000 + part(1) / 1000
+}
+
 #[track_caller]
 fn assert_says(reply: &Reply, says: Says, record: &str, what: &str) {
     let expected = match says {
@@ -25,11 +38,11 @@ fn assert_says(reply: &Reply, says: Says, record: &str, what: &str) {
         Disabled => array([bulk("DISABLED"), nil()]),
         Expired => array([bulk("EXPIRED"), nil()]),
         Forbidden(scope) => array([bulk("FORBIDDEN"), bulk(scope)]),
-        Valid => array([bulk("VALID"), bulk(record)]),
+        Valid => array([bulk("VALID"), bulk(record), int(left(reply))]),
         Unverified => {
-            let items = reply.items();
-            assert!(items.len() == 3 && is_token(&items[2]), "{what}: {reply:?}");
-            array([bulk("UNVERIFIED"), bulk(record), items[2].clone()])
+            let token = &reply.items()[2];
+            assert!(is_token(token), "{what}: {reply:?}");
+            array([bulk("UNVERIFIED"), bulk(record), token.clone(), int(left(reply))])
         }
     };
     assert_eq!(reply, &expected, "{what}");
@@ -204,7 +217,7 @@ fn a_scope_grants_what_it_equals_and_what_its_stars_cover() {
             store(&mut c, "k", &format!("\"scopes\":{scopes}"), &format!("SECRET {SECRET}"));
         let reply = c.cmd(["APIKEY.VALIDATE", "k", "SECRET", SECRET, "SCOPE", request]);
         let expected = match granted {
-            true => array([bulk("VALID"), bulk(record)]),
+            true => array([bulk("VALID"), bulk(record), int(left(&reply))]),
             false => array([bulk("FORBIDDEN"), bulk(request)]),
         };
         assert_eq!(reply, expected, "{scopes} / {request}");
@@ -280,11 +293,7 @@ fn a_key_expires_at_the_millisecond_of_expires_at() {
     let server = Server::start();
     let mut c = server.client();
     let mut clock = server.client();
-    let mut now = || {
-        let time = clock.must("TIME");
-        let part = |i: usize| -> i64 { time.items()[i].text().parse().expect("a number") };
-        part(0) * 1000 + part(1) / 1000
-    };
+    let mut now = || now(&mut clock);
     let line = format!("APIKEY.VALIDATE k SECRET {SECRET}");
     // Rounds in which both were seen; a slow machine may miss the time before.
     let mut rounds = 0;
@@ -302,7 +311,9 @@ fn a_key_expires_at_the_millisecond_of_expires_at() {
                 assert!(after >= at, "expired at {after}, before {at}");
                 expired += 1;
             } else {
-                assert_eq!(reply, array([bulk("VALID"), bulk(&record)]));
+                let left = left(&reply);
+                assert_eq!(reply, array([bulk("VALID"), bulk(&record), int(left)]));
+                assert!((at - after..=at - before).contains(&left), "{left} at {before}");
                 assert!(before < at, "valid at {before}, after {at}");
                 valid += 1;
             }
@@ -378,13 +389,74 @@ fn validate_works_alike_in_a_transaction_and_in_a_script() {
     let server = Server::start();
     let mut c = server.client();
     c.fill("k", &[]);
+    c.must("PERSIST k");
     let alone = c.must(&format!("APIKEY.VALIDATE k SECRET {SECRET}"));
     c.must("MULTI");
     c.must(&format!("APIKEY.VALIDATE k SECRET {SECRET}"));
     assert_eq!(c.must("EXEC"), array([alone.clone()]));
-    let script =
-        "local r=redis.call('APIKEY.VALIDATE',KEYS[1],'SECRET',ARGV[1]) return {r[1],r[2]}";
+    let script = "return redis.call('APIKEY.VALIDATE',KEYS[1],'SECRET',ARGV[1])";
     assert_eq!(c.cmd(["EVAL", script, "1", "k", SECRET]), alone);
+}
+
+#[test]
+fn an_answer_says_when_it_ends_by_itself() {
+    let server = Server::start();
+    let mut c = server.client();
+    let mut clock = server.client();
+    let (near, far) = (100_000, 200_000);
+    let proof = format!("SECRET {SECRET}");
+    for (expires_in, key_expires_in) in [
+        (None, None),
+        (None, Some(near)),
+        (Some(near), None),
+        (Some(near), Some(far)),
+        (Some(far), Some(near)),
+        (Some(near), Some(near)),
+    ] {
+        let start = now(&mut clock);
+        let at = |left: Option<i64>| left.map(|left| start + left);
+        let field = at(expires_in).map_or("null".into(), |at| at.to_string());
+        let options = at(key_expires_in).map_or(proof.clone(), |at| format!("{proof} PXAT {at}"));
+        store(&mut c, "k", &format!("\"expires_at\":{field}"), &options);
+        if key_expires_in.is_none() {
+            c.must("PERSIST k");
+        }
+        let end = at(expires_in.into_iter().chain(key_expires_in).min());
+        for (line, code, elements) in [
+            (format!("APIKEY.VALIDATE k {proof}"), "VALID", 3),
+            ("APIKEY.VALIDATE k".into(), "UNVERIFIED", 4),
+        ] {
+            for in_multi in [false, true] {
+                let before = now(&mut clock);
+                let reply = match in_multi {
+                    false => c.must(&line),
+                    true => {
+                        c.must("MULTI");
+                        c.must(&line);
+                        c.must("EXEC").items()[0].clone()
+                    }
+                };
+                let after = now(&mut clock);
+                assert_eq!((code_of(&reply).as_str(), reply.items().len()), (code, elements));
+                let left = left(&reply);
+                match end {
+                    None => assert_eq!(left, -1, "{reply:?}"),
+                    Some(end) => assert!((end - after..=end - before).contains(&left), "{left}"),
+                }
+            }
+        }
+    }
+    // The key's time can be changed, and a script may outlive it: the key is there until it is done.
+    store(&mut c, "k", "", &proof);
+    c.must("PEXPIRE k 150000");
+    let reply = c.must(&format!("APIKEY.VALIDATE k {proof}"));
+    assert!((1..=150_000).contains(&left(&reply)), "{reply:?}");
+    let script = "redis.call('PEXPIRE', KEYS[1], 20)
+                  local reply
+                  repeat reply = redis.call('APIKEY.VALIDATE', KEYS[1], 'SECRET', ARGV[1])
+                  until reply[3] <= 0
+                  return {reply[1], reply[3]}";
+    assert_eq!(c.cmd(["EVAL", script, "1", "k", SECRET]), array([bulk("VALID"), int(0)]));
 }
 
 // SETVAL

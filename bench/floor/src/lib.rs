@@ -131,9 +131,10 @@ unsafe extern "C" fn get(
     if api!(RedisModule_ModuleTypeGetType(key)) == TYPE.load(Ordering::Relaxed) {
         // SAFETY: a value of our type was made by `pack`, and stays while the key is open.
         let bytes = unpack(api!(RedisModule_ModuleTypeGetValue(key)));
-        api!(RedisModule_ReplyWithArray(ctx, 2));
+        api!(RedisModule_ReplyWithArray(ctx, 3));
         api!(RedisModule_ReplyWithStringBuffer(ctx, c"VALID".as_ptr(), 5));
         api!(RedisModule_ReplyWithStringBuffer(ctx, bytes.as_ptr().cast(), bytes.len()));
+        api!(RedisModule_ReplyWithLongLong(ctx, -1));
     } else {
         api!(RedisModule_ReplyWithError(ctx, c"WRONGTYPE not a value of the floor's".as_ptr()));
     }

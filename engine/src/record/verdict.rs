@@ -60,6 +60,12 @@ pub fn judge<'a>(
     }
 }
 
+/// When [`Verdict::Valid`] or [`Verdict::Unverified`] ends by itself, if nobody changes the record: the soonest
+/// of its own ends, and of its key's.
+pub fn ends_at(record: &Record, key_expires_at: Option<i64>) -> Option<i64> {
+    record.expires_at().into_iter().chain(key_expires_at).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +126,19 @@ mod tests {
         }
         let absent = Record::absent(&[]).unwrap();
         assert_eq!(judge(&absent, Some(&RIGHT), [&b"a"[..]], NOW), Absent);
+    }
+
+    #[test]
+    fn an_answer_ends_with_the_first_that_does() {
+        for (expires_at, key_expires_at, end) in [
+            ("null", None, None),
+            ("7", None, Some(7)),
+            ("null", Some(8), Some(8)),
+            ("7", Some(8), Some(7)),
+            ("9", Some(8), Some(8)),
+        ] {
+            let record = record(true, expires_at, "[]", &[RIGHT]);
+            assert_eq!(ends_at(&record, key_expires_at), end, "{expires_at} {key_expires_at:?}");
+        }
     }
 }

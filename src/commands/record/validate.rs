@@ -10,7 +10,7 @@ use crate::state;
 use crate::types::entries::Records;
 use crate::values::entry;
 use apikey_engine::record::scope::MAX_SCOPE_BYTES;
-use apikey_engine::record::verdict::{judge, Verdict};
+use apikey_engine::record::verdict::{ends_at, judge, Verdict};
 use apikey_engine::report::refusals::told;
 use host::command::grammar::{Judged, Options};
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
@@ -21,6 +21,9 @@ pub struct Validate;
 /// The most scopes that one call may request. Each may be compared with all that a record has, which are 4,096
 /// where `max-scopes` is at its highest: together less than a millisecond.
 const MAX_REQUESTS: usize = 16;
+
+/// The time that is left of an answer that does not end by itself.
+const NEVER: i64 = -1;
 
 const OPTIONS: &[Arg] = &[
     grammar::PROOF,
@@ -73,14 +76,21 @@ impl Command for Validate {
             drop(key);
             log::note(ctx, name, verdict, scope, now);
             reply_code(reply, code, scope);
-        } else if verdict == Verdict::Valid {
-            state::with_json(lock, record, |json| reply_code(reply, "VALID", Some(json)));
-        } else {
-            reply.array(3);
-            reply.bulk(b"UNVERIFIED");
-            state::with_json(lock, record, |json| reply.bulk(json));
-            reply.bulk(token(key.ctx(), now).text().as_bytes());
+            return Ok(());
         }
+        let left =
+            ends_at(record, key.expires_at()).map_or(NEVER, |end| end.saturating_sub(now).max(0));
+        let (code, token) = match verdict {
+            Verdict::Valid => ("VALID", None),
+            _ => ("UNVERIFIED", Some(token(key.ctx(), now))),
+        };
+        reply.array(if token.is_some() { 4 } else { 3 });
+        reply.bulk(code.as_bytes());
+        state::with_json(lock, record, |json| reply.bulk(json));
+        if let Some(token) = token {
+            reply.bulk(token.text().as_bytes());
+        }
+        reply.integer(left);
         Ok(())
     }
 }
