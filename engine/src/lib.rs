@@ -3,8 +3,9 @@
 //! Nothing here opens a key, replies or reads a clock: time is a parameter, and what a function
 //! returns is what the server side is to do. So all of it is tested without a server.
 //!
-//! | folder, from the bottom to the top | holds |
+//! | folder or file, from the bottom to the top | holds |
 //! | --- | --- |
+//! | [`defrag`] | how allocations are handed to who moves them |
 //! | [`tags`] | the tag index: which names carry which tags; knows nothing of API keys |
 //! | [`entry`] | what records and all other entries have in common: kinds, names of tags, whose they are |
 //! | [`record`] | what is kept of a record's JSON, how it is laid out, and VALIDATE's checks in their order |
@@ -29,6 +30,7 @@
 pub mod answers;
 pub mod codec;
 pub mod database;
+pub mod defrag;
 pub mod entry;
 pub mod invalidation;
 pub mod record;

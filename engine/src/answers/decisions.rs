@@ -13,6 +13,7 @@
 //! drops depends on the time and the bound that it is given, and on nothing else, so that it drops the
 //! same wherever it is replayed. A lookup goes from one to the next: about 3 ns for each.
 
+use crate::defrag::Defrag;
 use crate::entry::kind::{Entry, Kind};
 use crate::entry::label::Label;
 use ahash::AHashSet;
@@ -146,6 +147,12 @@ impl Decisions {
     pub fn heap_bytes(&self) -> usize {
         self.label.heap_bytes() + self.bytes.len()
     }
+
+    /// Hands these bytes over.
+    pub fn defrag(&mut self, to: &mut impl Defrag) {
+        self.label.defrag(to);
+        to.slice(&mut self.bytes);
+    }
 }
 
 impl Entry for Decisions {
@@ -165,6 +172,7 @@ impl Entry for Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::tests::Counting;
     use crate::entry::label::Owner;
     use proptest::prelude::*;
 
@@ -212,6 +220,17 @@ mod tests {
         assert_eq!(more.check(b"a", b"x", NOW), Some(false));
         assert_eq!(more.expires_at(), 3000);
         assert!(more.label().caller_tags().eq([b"1", b"2"]));
+    }
+
+    #[test]
+    fn all_that_they_hold_is_handed_over() {
+        let both = [decision("a", "x", 5000), decision("b", "x", 2000)];
+        let mut both = Decisions::new(label(b"k", &[b"1"]), &both).unwrap();
+        let mut to = Counting::default();
+        both.defrag(&mut to);
+        assert_eq!(to.bytes, both.heap_bytes());
+        assert_eq!(shown(&both), ["a:x", "b:x"]);
+        assert!(both.label().caller_tags().eq([b"1"]));
     }
 
     #[test]

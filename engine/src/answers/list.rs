@@ -3,6 +3,7 @@
 //! They stand in one text, the JSON array of them all, with the place where each ends: a page of it costs
 //! what the page is long.
 
+use crate::defrag::Defrag;
 use crate::entry::kind::{Entry, Kind};
 use crate::entry::label::Label;
 use crate::record::bad_record::BadRecord;
@@ -155,6 +156,13 @@ impl List {
     pub fn heap_bytes(&self) -> usize {
         self.label.heap_bytes() + self.json().len() + size_of_val(&*self.records.ends)
     }
+
+    /// Hands these bytes over.
+    pub fn defrag(&mut self, to: &mut impl Defrag) {
+        self.label.defrag(to);
+        to.text(&mut self.records.json);
+        to.slice(&mut self.records.ends);
+    }
 }
 
 impl Entry for List {
@@ -174,6 +182,7 @@ impl Entry for List {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::tests::Counting;
     use crate::entry::label::Owner;
     use crate::record::sanitise::ExtraFields;
 
@@ -206,6 +215,16 @@ mod tests {
         for (offset, limit) in [(0, 0), (3, 1), (usize::MAX, usize::MAX)] {
             assert_eq!(page(&list, offset, limit), [""; 0]);
         }
+    }
+
+    #[test]
+    fn all_that_it_holds_is_handed_over() {
+        let three = (0..3).map(record).collect::<Vec<_>>();
+        let mut list = list(&format!("[{}]", three.join(","))).unwrap();
+        let mut to = Counting::default();
+        list.defrag(&mut to);
+        assert_eq!(to.bytes, list.heap_bytes());
+        assert_eq!(page(&list, 0, 9), three);
     }
 
     #[test]

@@ -11,7 +11,9 @@
 
 use crate::database::items::{counter_tags_in_index, tags_in_index, Held, DEAD};
 use crate::database::totals::Totals;
+use crate::defrag::Defrag;
 use crate::entry::kind::{Entry, Kind};
+use crate::tags::defrag::DefragWalk;
 use crate::tags::fingerprint::{Fingerprint, Fingerprints};
 use crate::tags::index::TagIndex;
 use crate::tags::segments::Place;
@@ -55,6 +57,11 @@ const FREE_PLACES: usize = 256;
 impl Database {
     pub fn index(&self) -> &TagIndex {
         &self.index
+    }
+
+    /// Hands over allocations of the index: [`TagIndex::defrag_step`].
+    pub fn defrag_step(&mut self, walk: DefragWalk, to: &mut impl Defrag) -> Option<DefragWalk> {
+        self.index.defrag_step(walk, to)
     }
 
     /// The open batches; what has a line in one is a member of its tag ([`Id::fingerprint`]).

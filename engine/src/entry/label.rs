@@ -5,6 +5,7 @@
 //! length of namespace, id and user_id, number of tags (a byte each) | namespace | id | user_id | tags
 //! ```
 
+use crate::defrag::Defrag;
 use crate::entry::kind::Kind;
 use crate::entry::tag_names::{self, ID, KIND, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, USER};
 
@@ -95,6 +96,10 @@ impl Label {
 
     pub fn heap_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    pub fn defrag(&mut self, to: &mut impl Defrag) {
+        to.slice(&mut self.bytes);
     }
 
     /// A label with the tags of both; `None` where their owners differ, or the tags are too many.

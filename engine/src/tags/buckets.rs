@@ -17,6 +17,7 @@
 //! joined or resized in one pass from its beginning to its end. What does not fit behind the last home
 //! is appended.
 
+use crate::defrag::Defrag;
 use crate::tags::segments::{Place, Segments, NOWHERE};
 
 /// Entries for each page, on average: more pages are added above, and joined below a half of it.
@@ -260,6 +261,13 @@ impl Buckets {
             all.sort_by_key(|entry| entry.hash);
             *page = Page::build(all.len(), all.into_iter());
         });
+    }
+
+    /// Hands over a page, and of what holds the pages as much as makes all of it with all pages. False where there
+    /// is no such page.
+    pub fn defrag_page(&mut self, nth: usize, to: &mut impl Defrag) -> bool {
+        self.pages.defrag_segment(nth, to);
+        self.pages.get_mut(nth).map(|page| to.vec(&mut page.slots)).is_some()
     }
 
     pub fn bytes(&self) -> usize {

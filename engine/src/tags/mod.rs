@@ -9,6 +9,7 @@
 
 pub mod buckets;
 pub mod check;
+pub mod defrag;
 pub mod fingerprint;
 pub mod index;
 mod item;

@@ -7,6 +7,8 @@
 //! few, and frees a block with its last value, so that memory follows what lives. What is left of millions of
 //! freed blocks, a few bytes for each, goes in steps, and no call walks over all of it.
 
+use crate::defrag::Defrag;
+
 /// Elements in one segment.
 pub const SEGMENT: usize = 1024;
 
@@ -101,6 +103,20 @@ impl<T> Segments<T> {
         value
     }
 
+    /// Hands over a segment, and with the first what holds the others. False where there is no such segment.
+    pub fn defrag_segment(&mut self, nth: usize, to: &mut impl Defrag) -> bool {
+        let Some(nth) = nth.checked_sub(1) else {
+            to.vec(&mut self.first);
+            if let Some(rest) = &mut self.rest {
+                to.boxed(rest);
+                to.vec(&mut rest.segments);
+            }
+            return true;
+        };
+        let segment = self.rest.as_mut().and_then(|rest| rest.segments.get_mut(nth));
+        segment.map(|segment| to.vec(segment)).is_some()
+    }
+
     /// Bytes of the segments themselves, without what the elements own.
     pub fn bytes(&self) -> usize {
         let rest = self.rest.as_ref().map_or(0, |rest| {
@@ -119,7 +135,7 @@ pub type Place = u32;
 pub const NOWHERE: Place = Place::MAX;
 
 /// Places in one block of a [`Slab`]: few, so that a block soon has none in use.
-const BLOCK: usize = 64;
+pub const BLOCK: usize = 64;
 
 /// Freed blocks at the end of a [`Slab`] that one removal takes off.
 const TAKEN_OFF: usize = 4096;
@@ -330,6 +346,29 @@ impl<T> Slab<T> {
     fn last_block_is_empty(&self) -> bool {
         let last = self.blocks.len().checked_sub(1).and_then(|at| self.blocks.get(at));
         last.is_some_and(|block| block.used == 0)
+    }
+
+    /// Blocks, the last of which has a value; for walks.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Hands over a block, and of what holds the blocks as much as makes all of it with all blocks.
+    pub fn defrag_block(&mut self, nth: usize, to: &mut impl Defrag) {
+        self.blocks.defrag_segment(nth, to);
+        self.open.defrag_segment(nth, to);
+        if let Some(block) = self.blocks.get_mut(nth) {
+            to.vec(&mut block.slots);
+        }
+    }
+
+    /// The values of a block.
+    pub fn of_block_mut(&mut self, nth: usize) -> impl Iterator<Item = &mut T> {
+        let slots = self.blocks.get_mut(nth).into_iter().flat_map(|block| &mut block.slots);
+        slots.filter_map(|slot| match slot {
+            Slot::Used(value) => Some(value),
+            Slot::Free(_) => None,
+        })
     }
 
     /// Bytes of the blocks themselves, without what the values own.

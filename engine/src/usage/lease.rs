@@ -5,6 +5,7 @@
 //! **What always holds.** A counter has at most one line of a batch, at most [`MAX_LEASES`] of all, each with
 //! an id of its own and a count of at least 1.
 
+use crate::defrag::Defrag;
 use crate::usage::batches::{Batches, Terms};
 use crate::usage::counter::Counter;
 use crate::usage::id::Id;
@@ -104,6 +105,11 @@ impl Leases {
         self.lines.capacity() * size_of::<Lease>()
     }
 
+    /// Hands them over.
+    pub fn defrag(&mut self, to: &mut impl Defrag) {
+        to.vec(&mut self.lines);
+    }
+
     /// Notes the terms that the batches have now.
     pub fn note_terms(&mut self, batches: &Batches) {
         for lease in &mut self.lines {
@@ -115,6 +121,7 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::tests::Counting;
 
     fn id(number: u128) -> Id {
         Id::from_bytes(number.to_be_bytes()).unwrap()
@@ -159,6 +166,9 @@ mod tests {
             counter.incr(1, 1).unwrap();
             leases.lease(&mut counter, id(n), id(n + 1000), TERMS);
             assert_eq!(leases.heap_bytes(), n as usize * size_of::<Lease>());
+            let (before, mut to) = (leases.clone(), Counting::default());
+            leases.defrag(&mut to);
+            assert_eq!((to.bytes, &leases), (leases.heap_bytes(), &before));
         }
         leases.settle(id(2));
         assert_eq!(leases.heap_bytes(), 2 * size_of::<Lease>());
