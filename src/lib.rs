@@ -11,6 +11,7 @@
 //! | [`trouble`] | calls by name that the server refuses |
 //! | [`trust`] | whether what this node holds is to be trusted |
 //! | [`state`] | the index of each database, the fence, and counts |
+//! | [`defrag`] | what active defragmentation moves |
 //! | [`stream`] | what replicas and the AOF get: its words, how they are written and read |
 //! | [`types`] | how the server saves, loads, copies and drops what keys hold |
 //! | [`keyspace`] | the one file that opens keys |
@@ -24,6 +25,7 @@
 
 mod check;
 mod commands;
+mod defrag;
 mod events;
 mod grammar;
 mod invalidation;
@@ -39,6 +41,7 @@ mod values;
 
 use crate::commands::health::Health;
 use crate::commands::register;
+use crate::defrag::Indices;
 use crate::events::Events;
 use crate::types::{entries, usage};
 use host::{log, Ctx, Level, Loading, Lock, Module, Result};
@@ -63,6 +66,7 @@ impl Module for ApiKey {
         register::register(loading)?;
         loading.listen::<Events>();
         loading.info::<Health>()?;
+        loading.defrag::<Indices>()?;
         loading.after_each(reclaim::look);
         loading.when_replay_fails(cannot_replay);
         log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));

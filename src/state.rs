@@ -12,8 +12,9 @@ use crate::values::life::Life;
 use crate::values::usage::UsageValue;
 use apikey_engine::codec::version;
 use apikey_engine::database::catalog::{Database, Next};
-use apikey_engine::database::databases::{Databases, Figures, Gone, Region, RegionId};
+use apikey_engine::database::databases::{Databases, DefragPlace, Figures, Gone, Region, RegionId};
 use apikey_engine::database::items::{tags_in_index, Held};
+use apikey_engine::defrag::Defrag;
 use apikey_engine::entry::kind::{Entry, Kind};
 use apikey_engine::invalidation::fence::{Fence, Token};
 use apikey_engine::record::layout::Record;
@@ -44,6 +45,8 @@ pub struct State {
     pub trouble: Trouble,
     /// Whether something was made dead, or told to be, since [`crate::reclaim`] looked last.
     has_work_for_reclaim: bool,
+    /// How far the indices are handed over for defragmentation.
+    defrag: DefragPlace,
     /// For what commands make in passing, so that they need not ask the allocator.
     memory: SmallVec<[Vec<u8>; 4]>,
 }
@@ -109,6 +112,7 @@ impl State {
             trust: Trust::default(),
             trouble: Trouble::default(),
             has_work_for_reclaim: false,
+            defrag: Default::default(),
             memory: SmallVec::new(),
         }
     }
@@ -152,6 +156,14 @@ impl State {
     /// Whether a batch of any database was given out by a clock that was set back since.
     pub fn has_lease_ahead(&self, now: i64) -> bool {
         self.databases.has_ahead(now)
+    }
+
+    /// Hands over some of what the indices have allocated, and goes on behind it the next time; false at the end
+    /// of all.
+    pub fn defrag_step(&mut self, to: &mut impl Defrag) -> bool {
+        let next = self.databases.defrag_step(self.defrag, to);
+        self.defrag = next.unwrap_or_default();
+        next.is_some()
     }
 
     /// Whether the index of a database finds room for another key.

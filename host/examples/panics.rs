@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 use host::command::spec::{Keys, Spec, Use};
+use host::defrag::{Globals, Mover};
 use host::events::{KeyEvent, Listener, ServerEvent};
 use host::job::{Job, Jobs, Step};
 use host::key::stream::{Digest, Load, Rewrite, Save};
@@ -206,6 +207,11 @@ impl DataType for Values {
         here("unlink");
     }
 
+    fn defrag(_: Lock, value: &mut Value, mover: &mut Mover) {
+        here("defrag");
+        mover.vec(&mut value.0);
+    }
+
     fn digest(_: Lock, value: &Value, into: &mut Digest) {
         here("digest");
         into.bytes(&value.0);
@@ -267,6 +273,15 @@ static ARM: Parsed<()> = Parsed::new(
     |()| String::new(),
 );
 
+struct Rest;
+
+impl Globals for Rest {
+    fn defrag(_: Lock, _: &mut Mover) -> bool {
+        here("defrag of the rest");
+        false
+    }
+}
+
 struct State;
 
 impl Info for State {
@@ -301,6 +316,7 @@ impl Module for Panics {
         loading.listen::<Events>();
         loading.after(1, |_| log(Level::Notice, "the load's timer"));
         loading.info::<State>()?;
+        loading.defrag::<Rest>()?;
         loading.after_each(|_| here("after_each"));
         here("the load's end");
         Ok(())

@@ -33,6 +33,7 @@
 //! | who calls | `get_current_user`, which takes a null where there is no user for a string | [`Ctx::caller`]: a connection with its address, a script, another module; [`Ctx::user`], and what of keys that user may not do |
 //! | keys | as many open at once as one likes; `get_value` gives a `&mut T` that outlives the key, for a `T` that nobody checks | [`Ctx::open`], [`Ctx::open_mut`]: a borrow of the context, so that nothing can take the value away; [`Handle`] knows its type |
 //! | a data type | a structure of function pointers, each `unsafe extern "C"` and yours | [`DataType`], with values of [any size](WithBytes) behind one word |
+//! | active defragmentation | pointers are moved, in `unsafe`, by whoever knows their layout; one function for all that is no value, without an end | [`Mover`](defrag::Mover) moves a value, and any `Vec` or `Box` that it is lent; the [rest](defrag::Globals) in steps |
 //! | a walk over keys | the closure is shared and called as if it were not | [`Walk`](key::walk::Walk), in steps; with [`Jobs`](job::Jobs) its client waits and the server does not |
 //! | timers | the closure may borrow what is gone when it runs; to stop one needs its type guessed | [`Ctx::after`]: a `'static` closure; while one is to come the module is not unloaded. It comes also where the wall clock, by which the server goes, was set back |
 //! | clients that wait | no reply where the handle is dropped, and no word of who hangs up | [`Ctx::block`] gives a [`Waiting`](blocked::Waiting): an answer in a closure, an error if dropped, and whether the client is there still; of a command alone, and once, since the server ends otherwise |
@@ -100,8 +101,8 @@
 //! # What it does not do
 //!
 //! The server's own types (strings, hashes, lists, ..), commands of others but PUBLISH, work on threads that
-//! takes the server's lock, defragmentation, a cluster's messages, and authentication: for these there is the
-//! SDK, whose raw bindings are beside this crate in any module. [`DataType`]s have no effort to say for UNLINK, so
+//! takes the server's lock, a cluster's messages, and authentication: for these there is the SDK, whose raw
+//! bindings are beside this crate in any module. [`DataType`]s have no effort to say for UNLINK, so
 //! that the server frees one value where it stands, and in the background only with its database.
 //!
 //! The guard catches panics, if the module is built to unwind (`panic = "unwind"`, the default). It can't catch
@@ -124,6 +125,7 @@
 //! | [`caller`], [`changes`], [`blocked`] | what more a command may: who calls, whom a change is told to, to wait |
 //! | [`job`] | work in slices |
 //! | [`events`] | what the server tells unasked |
+//! | [`defrag`] | active defragmentation |
 //! | [`settings`], [`Info`] | CONFIG and INFO |
 //! | [`Lock`], [`Locked`] | what only the lock's holder reaches |
 //! | [`log()`], [`server`] | what needs no context |
@@ -132,6 +134,7 @@ pub mod blocked;
 pub mod caller;
 pub mod changes;
 pub mod command;
+pub mod defrag;
 pub mod events;
 pub mod job;
 pub mod key;

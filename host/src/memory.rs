@@ -17,6 +17,11 @@ fn block(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(layout.size().checked_add(layout.align())?, ALIGN).ok()
 }
 
+/// Whether what is allocated for this layout begins where the server's block does.
+pub(crate) fn begins_its_block(layout: Layout) -> bool {
+    layout.align() <= ALIGN
+}
+
 // SAFETY: small alignments are the SDK's. For others the start is aligned and within the block, which is as
 // long as both together, and behind at least a word of it: block and alignment are multiples of 16, so that the
 // way to the first aligned place behind the block's start is between 16 and the alignment. In the word before

@@ -5,6 +5,7 @@ use crate::api::{self, api, missing_functions, Refused, ERR, OK};
 use crate::command::register;
 use crate::command::spec::Command;
 use crate::context::Ctx;
+use crate::defrag::{self, Globals};
 use crate::error::{Error, Result};
 use crate::events::{self, Listener};
 use crate::guard;
@@ -116,6 +117,13 @@ impl<'a> Loading<'a> {
     /// fails: this node then lacks what the other has. There is one: the first.
     pub fn when_replay_fails(&mut self, hook: fn(&mut Ctx, &str, &str)) {
         after::set_failed(hook);
+    }
+
+    /// Has the server's active defragmentation asked for what the module has allocated beside values; the last call
+    /// says whom.
+    pub fn defrag<G: Globals>(&mut self) -> Result<()> {
+        // SAFETY: OnLoad's context.
+        Ok(unsafe { defrag::register::<G>(self.ctx.raw()) }?)
     }
 
     /// Has `hook` run at the end of every command that writes, and of every event. There is one: the first.

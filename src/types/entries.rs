@@ -1,5 +1,6 @@
 //! The types of entries: `apikeyrec`, `apikeyscp` and `apikeylst`.
 
+use crate::defrag::Server;
 use crate::state;
 use crate::stream::apply;
 use crate::values::entry::{
@@ -10,6 +11,7 @@ use apikey_engine::codec::value::{
     decode, encode_list, encode_record, encode_scopes, Origin, Value,
 };
 use apikey_engine::codec::version::{OLDEST, VERSION};
+use host::defrag::Mover;
 use host::key::data_type::DataType;
 use host::key::handle::Handle;
 use host::key::stream::{Digest, Load, Rewrite, Save};
@@ -44,6 +46,9 @@ pub trait EntryKind: Sized + 'static {
     fn life(value: &Self::Value) -> &Life;
 
     fn any(value: &Self::Value) -> AnyEntry<'_>;
+
+    /// Hands over what the value has allocated.
+    fn defrag(value: &mut Self::Value, to: &mut Server);
 }
 
 /// The data type of a kind of entry.
@@ -86,6 +91,9 @@ impl EntryKind for Records {
     fn any(value: &RecordValue) -> AnyEntry<'_> {
         AnyEntry::record(value)
     }
+
+    /// It is one allocation.
+    fn defrag(_: &mut RecordValue, _: &mut Server) {}
 }
 
 pub struct Scopes;
@@ -121,6 +129,10 @@ impl EntryKind for Scopes {
     fn any(value: &ScopesValue) -> AnyEntry<'_> {
         AnyEntry::scopes(value)
     }
+
+    fn defrag(value: &mut ScopesValue, to: &mut Server) {
+        value.entry.defrag(to);
+    }
 }
 
 pub struct Lists;
@@ -155,6 +167,10 @@ impl EntryKind for Lists {
 
     fn any(value: &ListValue) -> AnyEntry<'_> {
         AnyEntry::list(value)
+    }
+
+    fn defrag(value: &mut ListValue, to: &mut Server) {
+        value.entry.defrag(to);
     }
 }
 
@@ -208,6 +224,10 @@ impl<K: EntryKind> DataType for Entries<K> {
 
     fn unlinked(lock: Lock, value: &mut K::Value, name: &[u8]) {
         state::with(lock, |state| state.remove_entry(name, K::any(value)));
+    }
+
+    fn defrag(_: Lock, value: &mut K::Value, mover: &mut Mover) {
+        K::defrag(value, &mut Server(mover));
     }
 
     fn digest(lock: Lock, value: &K::Value, into: &mut Digest) {

@@ -1,12 +1,14 @@
 //! The type of usage counters: `apikeyuse`.
 
 use super::entries::{load, ENCODING, OLDEST_ENCODING};
+use crate::defrag::Server;
 use crate::state;
 use crate::stream::apply;
 use crate::values::usage::UsageValue;
 use apikey_engine::codec::value::{encode_usage, Value};
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
+use host::defrag::Mover;
 use host::key::data_type::DataType;
 use host::key::handle::Handle;
 use host::key::stream::{Digest, Load, Rewrite, Save};
@@ -53,6 +55,10 @@ impl DataType for Usage {
 
     fn unlinked(lock: Lock, value: &mut UsageValue, name: &[u8]) {
         state::with(lock, |state| state.remove_counter(name, value));
+    }
+
+    fn defrag(_: Lock, value: &mut UsageValue, mover: &mut Mover) {
+        value.defrag(&mut Server(mover));
     }
 
     /// Not `last_used_at`: each node has it by its own clock.

@@ -1,6 +1,7 @@
 //! Usage counters as keys hold them.
 
 use super::life::Link;
+use apikey_engine::defrag::Defrag;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
 
@@ -27,6 +28,14 @@ impl UsageValue {
 
     pub fn set_leases(&mut self, leases: Leases) {
         self.leases = (!leases.is_empty()).then(|| Box::new(leases));
+    }
+
+    /// Hands over what the value has allocated.
+    pub fn defrag(&mut self, to: &mut impl Defrag) {
+        if let Some(leases) = &mut self.leases {
+            to.boxed(leases);
+            leases.defrag(to);
+        }
     }
 
     /// That the value takes.

@@ -3,6 +3,7 @@
 //!
 //! They are built by `cargo build -p redis-module-host --examples`, and found where `APIKEY_HOST_EXAMPLES` says.
 
+use crate::defrag;
 use crate::harness::server::{kind, Stop};
 use crate::harness::*;
 use std::path::{Path, PathBuf};
@@ -267,6 +268,21 @@ mod panics {
         p.c.must("PANICS.SET k v");
         assert_eq!(p.panics("drop", "free", "FLUSHALL ASYNC"), ok());
         assert_eq!(times(&p.server, "drop on bio_lazy_free"), 1);
+    }
+
+    #[test]
+    fn of_defragmentation_leave_what_is_not_moved() {
+        let mut p = Panicking::start(defrag::eager(with("panics")));
+        if !defrag::is_possible(&mut p.c) {
+            return;
+        }
+        p.c.must("CONFIG SET activedefrag yes");
+        p.c.must("PANICS.SET k v");
+        for place in ["defrag", "defrag of the rest", "defrag"] {
+            p.panics(place, "defrag", "PING");
+            assert_eq!(p.c.run("PANICS.GET k"), bulk("v"), "{place}");
+        }
+        assert_eq!(p.c.run("DEL k"), int(1));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod clock;
 mod codes;
 mod configuration;
 mod databases;
+mod defrag;
 mod docs;
 mod errors;
 mod exactness;

@@ -14,7 +14,9 @@
 
 use crate::database::catalog::Database;
 use crate::database::totals::Totals;
+use crate::defrag::Defrag;
 use crate::tags::buckets::Buckets;
+use crate::tags::defrag::DefragWalk;
 use crate::tags::segments::{Place, Slab};
 use crate::usage::batches::{is_ahead, Ends};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +95,13 @@ pub struct Region {
     sweep: u64,
     /// What stands before its number in [`Databases::to_reclaim`].
     standing: Option<u64>,
+}
+
+/// Where a walk over all that defragmentation may move is: a database, and a place in its index.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefragPlace {
+    number: i32,
+    walk: DefragWalk,
 }
 
 /// Something waits for reclaim.
@@ -329,6 +338,18 @@ impl Databases {
         let latest = (self.given.last(), self.deadlines.last());
         let (Some(&(given, _)), Some(&(deadline, _))) = latest else { return false };
         is_ahead(given, deadline, now)
+    }
+
+    /// Hands over allocations of an index: [`Database::defrag_step`]; returns where to go on, `None` behind the
+    /// last.
+    pub fn defrag_step(&mut self, from: DefragPlace, to: &mut impl Defrag) -> Option<DefragPlace> {
+        let (&number, &place) = self.by_number.range(from.number..).next()?;
+        let walk = if number == from.number { from.walk } else { DefragWalk::default() };
+        let database = &mut self.regions.get_mut(place)?.database;
+        match database.defrag_step(walk, to) {
+            Some(walk) => Some(DefragPlace { number, walk }),
+            None => Some(DefragPlace { number: number.checked_add(1)?, ..DefragPlace::default() }),
+        }
     }
 
     /// Every entry of every database may be dead: [`Database::sweep`].

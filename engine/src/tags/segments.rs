@@ -356,7 +356,6 @@ impl<T> Slab<T> {
     /// Hands over a block, and of what holds the blocks as much as makes all of it with all blocks.
     pub fn defrag_block(&mut self, nth: usize, to: &mut impl Defrag) {
         self.blocks.defrag_segment(nth, to);
-        self.open.defrag_segment(nth, to);
         if let Some(block) = self.blocks.get_mut(nth) {
             to.vec(&mut block.slots);
         }

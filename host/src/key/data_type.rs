@@ -6,6 +6,7 @@
 
 use super::stream::{Digest, Load, Rewrite, Save};
 use super::thin::Thin;
+use crate::defrag::Mover;
 use crate::lock::Lock;
 use std::ffi::{c_int, CStr};
 
@@ -46,6 +47,10 @@ pub trait DataType: 'static {
     /// The value's key, of this name, has gone (or holds another value): deleted, expired, evicted, renamed,
     /// overwritten. Not told where whole databases are emptied or exchanged.
     fn unlinked(_lock: Lock, _value: &mut Self::Value, _name: &[u8]) {}
+
+    /// Hands what the value has allocated to [active defragmentation](crate::defrag); the value itself has been. All
+    /// at once: the server takes each value for a small one, so it should not own very many allocations.
+    fn defrag(_lock: Lock, _value: &mut Self::Value, _mover: &mut Mover) {}
 
     /// What two servers that hold the same have in common, for DEBUG DIGEST.
     fn digest(_lock: Lock, _value: &Self::Value, _into: &mut Digest) {}

@@ -4,11 +4,13 @@ use super::data_type::DataType;
 use super::stream::{Digest, Load, Rewrite, Save};
 use super::thin::Thin;
 use crate::api::{api, Refused};
+use crate::defrag::Mover;
 use crate::guard;
 use crate::lock::Lock;
 use crate::log::{log, Level};
 use crate::strings::Name;
 use redis_module::raw;
+use std::alloc::Layout;
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::null_mut;
@@ -49,7 +51,7 @@ impl<T: DataType> Handle<T> {
             free_effort: None,
             unlink: Some(unlink::<T>),
             copy: Some(copy::<T>),
-            defrag: None,
+            defrag: Some(defrag::<T>),
             mem_usage2: None,
             free_effort2: None,
             unlink2: None,
@@ -159,6 +161,27 @@ unsafe extern "C" fn digest<T: DataType>(digest: *mut raw::RedisModuleDigest, va
         T::digest(lock, value, &mut into);
         into.end();
     });
+}
+
+unsafe extern "C" fn defrag<T: DataType>(
+    ctx: *mut raw::RedisModuleDefragCtx,
+    _key: *mut raw::RedisModuleString,
+    value: *mut *mut c_void,
+) -> c_int {
+    guard::run("defrag", (), || {
+        // SAFETY: see above. The server has the pointer to the value there, and no other; it calls from its own
+        // timers, when no key is open.
+        unsafe {
+            let (lock, mut mover) = (Lock::held(), Mover::new(ctx));
+            let layout = Layout::for_value(&*T::Value::find(*value));
+            if let Some(now) = mover.moved((*value).cast(), layout) {
+                *value = now.cast();
+            }
+            T::defrag(lock, &mut *T::Value::find(*value), &mut mover);
+        }
+    });
+    // Nothing is left.
+    0
 }
 
 /// May run on another thread: no lock.

@@ -11,7 +11,8 @@ use std::mem::offset_of;
 /// A value that a pointer of one word finds. Sized values are, and [`WithBytes`].
 ///
 /// # Safety
-/// `into_raw`, `borrow` and `from_raw` agree on what the pointer is.
+/// The pointer of `into_raw` is where the box's allocation begins, and `find` finds the value by any pointer to where
+/// its bytes stand.
 pub unsafe trait Thin {
     /// Gives the value away.
     fn into_raw(self: Box<Self>) -> *mut c_void;
