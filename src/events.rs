@@ -2,8 +2,8 @@
 //! or exchanged, its role, what it loads.
 
 use crate::invalidation;
-use crate::keyspace;
-use crate::state::{self, comes_dead};
+use crate::keyspace::{self, Coming};
+use crate::state;
 use crate::stream::version;
 use crate::trust::Trust;
 use host::events::{KeyEvent, Listener, ServerEvent};
@@ -14,13 +14,10 @@ pub struct Events;
 impl Listener for Events {
     fn key(ctx: &mut Ctx, event: KeyEvent, name: Name) {
         match event {
-            KeyEvent::Loaded => {
-                let dead = comes_dead(ctx);
-                keyspace::arrived(ctx, name, dead);
-            }
+            KeyEvent::Loaded => keyspace::arrived(ctx, name, Coming::Loaded),
             // An entry lives only where it was stored.
             KeyEvent::RenamedTo | KeyEvent::CopiedTo | KeyEvent::MovedTo | KeyEvent::Restored => {
-                keyspace::arrived(ctx, name, true);
+                keyspace::arrived(ctx, name, Coming::FromElsewhere);
             }
             KeyEvent::Evicted => {
                 let database = ctx.database();
@@ -59,20 +56,21 @@ impl Listener for Events {
                 state.begin_run();
                 state.trust.forget_word();
             }),
-            ServerEvent::LoadingBegan => state::with(lock, |state| {
-                state.follow_nobody();
-                state.trust.set_loading(true);
-            }),
+            ServerEvent::LoadingBegan => {
+                let is_replica = ctx.is_any_replica();
+                state::with(lock, |state| {
+                    state.follow_nobody();
+                    state.trust.begin_loading(is_replica);
+                });
+            }
             ServerEvent::LoadingFailed => {
-                state::with(lock, |state| state.trust.set_loading(false));
+                state::with(lock, |state| state.trust.end_loading());
             }
             // What was loaded and is not trusted is dead already; replicas that go on from before may have
             // it alive, and so may this node after its next start.
             ServerEvent::LoadingEnded => {
-                let distrusts = Trust::distrusts_what_it_loads(ctx.is_any_replica());
                 state::with(lock, |state| {
-                    state.trust.set_loading(false);
-                    if distrusts {
+                    if state.trust.end_loading() {
                         state.owe_word();
                     }
                 });

@@ -296,9 +296,16 @@ pub fn tell_of_removed<'n>(ctx: &mut Ctx, names: impl IntoIterator<Item = Name<'
     }
 }
 
-/// A key has come by itself: it was loaded, renamed, copied, moved or restored. An entry that
-/// was not stored here, under this name, is `dead`. What the index has already stays as it is.
-pub fn arrived(ctx: &mut Ctx, name: Name, dead: bool) {
+/// How a key has come by itself.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Coming {
+    Loaded,
+    /// Renamed, copied, moved or restored: an entry that was not stored here, under this name, is dead.
+    FromElsewhere,
+}
+
+/// A key has come by itself. What the index has already stays as it is.
+pub fn arrived(ctx: &mut Ctx, name: Name, coming: Coming) {
     let lock = ctx.lock();
     let key = ctx.look(name);
     let database = key.database();
@@ -306,12 +313,24 @@ pub fn arrived(ctx: &mut Ctx, name: Name, dead: bool) {
     if slot.link().is_none_or(Link::is_set) {
         return;
     }
-    if let Some(any) = slot.entry() {
-        if dead {
-            any.life.stamp_dead();
+    let name = name.bytes();
+    match (slot.entry(), slot, coming) {
+        (Some(any), _, Coming::Loaded) => {
+            if state::comes_dead(lock) {
+                any.life.stamp_dead();
+            }
+            state::load_entry(lock, database, name, any);
         }
-        state::with(lock, |state| state.add_entry(database, name.bytes(), any));
-    } else if let Slot::Usage(value) = slot {
-        state::with(lock, |state| state.add_counter(database, name.bytes(), value));
+        (Some(any), _, Coming::FromElsewhere) => {
+            any.life.stamp_dead();
+            state::with(lock, |state| state.add_entry(database, name, any));
+        }
+        (None, Slot::Usage(value), Coming::Loaded) => {
+            state::load_counter(lock, database, name, value);
+        }
+        (None, Slot::Usage(value), Coming::FromElsewhere) => {
+            state::with(lock, |state| state.add_counter(database, name, value));
+        }
+        _ => {}
     }
 }

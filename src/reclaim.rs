@@ -30,8 +30,7 @@ static RECLAIM: Jobs<Reclaim> = Jobs::new("reclaim");
 
 /// Starts the job, on a primary, if there may be work for it.
 pub fn look(ctx: &mut Ctx) {
-    let (has_work, owes_word) =
-        state::with(ctx.lock(), |state| (state.take_work_for_reclaim(), state.trust.owes_word()));
+    let (has_work, owes_word) = state::take_work_for_reclaim(ctx.lock());
     if has_work && (owes_word || !ctx.is_any_replica()) {
         // A word that is owed goes out before the next turn of the server's loop.
         RECLAIM.start(ctx, Reclaim::default(), if owes_word { 0 } else { PAUSE_MS });

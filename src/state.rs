@@ -3,6 +3,11 @@
 //!
 //! It belongs to whoever holds the server's lock. [`with`] lends it for the time of a closure. No call into
 //! the server that opens or removes keys, or notifies, belongs into that: it could come back here.
+//!
+//! **Loading.** Keys that an RDB brings are entered into the index some hundreds at a time
+//! ([`Database::load_entry`]). [`with`] enters what waits before it lends the state, so that nobody ever sees
+//! it otherwise: neither a command behind an AOF's preamble, nor a removal, nor the end of the load or what
+//! undoes one that fails. The few functions that are called for each key that is loaded get on without.
 
 use crate::settings;
 use crate::trouble::Trouble;
@@ -27,7 +32,7 @@ use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::{Id, Ids};
 use apikey_engine::usage::lease::Leases;
 use host::server::random_bytes;
-use host::{Ctx, Lock, Locked, Name};
+use host::{Lock, Locked, Name};
 use smallvec::SmallVec;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
@@ -41,6 +46,8 @@ pub struct State {
     /// Ids of batches and lines.
     ids: Ids,
     databases: Databases,
+    /// The number of the database of which loaded entries wait to be entered.
+    unsettled: Option<i32>,
     pub trust: Trust,
     pub trouble: Trouble,
     /// Whether something was made dead, or told to be, since [`crate::reclaim`] looked last.
@@ -60,6 +67,16 @@ pub fn create(lock: Lock) {
 
 /// Lends the state; see the top of this file.
 pub fn with<T>(lock: Lock, body: impl FnOnce(&mut State) -> T) -> T {
+    unsettled(lock, |state| {
+        if state.unsettled.is_some() {
+            state.settle();
+        }
+        body(state)
+    })
+}
+
+/// Lends the state with what waits to be entered: for the functions below that read nothing of an index.
+fn unsettled<T>(lock: Lock, body: impl FnOnce(&mut State) -> T) -> T {
     let state = STATE.get(lock).get_or_init(|| RefCell::new(State::new()));
     body(&mut state.borrow_mut())
 }
@@ -90,10 +107,41 @@ pub fn fills_are_stored(lock: Lock) -> bool {
         && !with(lock, |state| state.trust.owes_word())
 }
 
+/// Whether what comes is loaded.
+pub fn is_loading(lock: Lock) -> bool {
+    unsettled(lock, |state| state.trust.is_loading())
+}
+
 /// Whether what comes is loaded, and dead since it is not trusted.
-pub fn comes_dead(ctx: &Ctx) -> bool {
-    with(ctx.lock(), |state| state.trust.is_loading())
-        && Trust::distrusts_what_it_loads(ctx.is_any_replica())
+pub fn comes_dead(lock: Lock) -> bool {
+    unsettled(lock, |state| state.trust.distrusts_what_comes())
+}
+
+/// An entry of a key was loaded.
+pub fn load_entry(lock: Lock, number: i32, name: &[u8], any: AnyEntry) {
+    unsettled(lock, |state| {
+        if state.unsettled != Some(number) {
+            state.settle();
+            state.unsettled = Some(number);
+        }
+        state.enter(number, any, |database, entry, dead, of| {
+            database.load_entry(name, entry, dead, of)
+        });
+    });
+}
+
+/// A counter was loaded.
+pub fn load_counter(lock: Lock, number: i32, name: &[u8], value: &UsageValue) {
+    unsettled(lock, |state| state.add_counter(number, name, value));
+}
+
+/// Whether there may be work for [`crate::reclaim`], which takes care of it, and whether others have to be told
+/// first. It can wait for the end of a load.
+pub fn take_work_for_reclaim(lock: Lock) -> (bool, bool) {
+    unsettled(lock, |state| {
+        let has_work = !state.trust.is_loading() && std::mem::take(&mut state.has_work_for_reclaim);
+        (has_work, state.trust.owes_word())
+    })
 }
 
 fn random_run() -> u64 {
@@ -109,6 +157,7 @@ impl State {
             refusals: Refusals::default(),
             ids: Ids::new(random_bytes()),
             databases: Databases::default(),
+            unsettled: None,
             trust: Trust::default(),
             trouble: Trouble::default(),
             has_work_for_reclaim: false,
@@ -169,6 +218,14 @@ impl State {
     /// Whether the index of a database finds room for another key.
     pub fn has_room(&self, number: i32) -> bool {
         self.region(number).is_none_or(|region| region.database.index().has_room())
+    }
+
+    /// Enters the loaded entries that wait for it.
+    #[cold]
+    fn settle(&mut self) {
+        if let Some(number) = self.unsettled.take() {
+            self.databases.change(number, Database::settle);
+        }
     }
 
     /// An entry has come to a name.
@@ -276,11 +333,6 @@ impl State {
     /// There may be something to reclaim, or to be told of it.
     pub fn tell_reclaim(&mut self) {
         self.has_work_for_reclaim = true;
-    }
-
-    /// Whether there may be, for who takes care of it.
-    pub fn take_work_for_reclaim(&mut self) -> bool {
-        std::mem::take(&mut self.has_work_for_reclaim)
     }
 
     /// The number of a database where something waits for reclaim: of several the next after `last`.

@@ -16,17 +16,24 @@ use crate::values::life::Era;
 #[derive(Debug)]
 pub struct Trust {
     era: Era,
-    /// Whether the server loads an RDB or an AOF.
-    is_loading: bool,
+    /// The load of an RDB or an AOF that is under way.
+    loading: Option<Load>,
     /// All entries were dropped, and nobody was told yet.
     must_tell: bool,
     /// Whether the primary says what this module does not read: nothing that comes from it lives.
     is_lost: bool,
 }
 
+/// What is loaded.
+#[derive(Debug)]
+struct Load {
+    /// Whether it is dead as it comes.
+    is_distrusted: bool,
+}
+
 impl Default for Trust {
     fn default() -> Self {
-        Self { era: 1, is_loading: false, must_tell: false, is_lost: false }
+        Self { era: 1, loading: None, must_tell: false, is_lost: false }
     }
 }
 
@@ -51,7 +58,7 @@ impl Trust {
     }
 
     pub fn is_loading(&self) -> bool {
-        self.is_loading
+        self.loading.is_some()
     }
 
     /// Whether the primary says what this module does not read.
@@ -63,15 +70,20 @@ impl Trust {
         self.is_lost = is_lost;
     }
 
-    /// The server begins to load, or has ended.
-    pub fn set_loading(&mut self, is_loading: bool) {
-        self.is_loading = is_loading;
+    /// Whether what comes is loaded, and dead as it comes.
+    pub fn distrusts_what_comes(&self) -> bool {
+        self.loading.as_ref().is_some_and(|load| load.is_distrusted)
     }
 
-    /// Whether what is loaded is dead as it comes. Of a node that is a replica, or will be one as soon as it
-    /// has started, it is not.
-    pub fn distrusts_what_it_loads(is_replica: bool) -> bool {
-        !TRUST_LOADED.get() && !is_replica
+    /// The server begins to load. What it loads is dead as it comes where the operator does not trust it, but
+    /// for a node that is a replica, or will be one as soon as it has started.
+    pub fn begin_loading(&mut self, is_replica: bool) {
+        self.loading = Some(Load { is_distrusted: !TRUST_LOADED.get() && !is_replica });
+    }
+
+    /// The server has ended to load; whether what it has loaded was dead.
+    pub fn end_loading(&mut self) -> bool {
+        self.loading.take().is_some_and(|load| load.is_distrusted)
     }
 
     /// Whether what a promoted replica holds is dead.

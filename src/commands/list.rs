@@ -60,7 +60,7 @@ impl Command for SetList {
         };
         let list = List::new(label, records.map_err(bad_record)?);
         access::to_store(ctx, &list)?;
-        let comes_dead = comes_dead(ctx);
+        let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);
         key.entry::<Lists>()?;
         let late = || !state::with(lock, |s| s.accepts_fill(&fill.token, name.bytes(), &list, now));

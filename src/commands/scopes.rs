@@ -70,7 +70,7 @@ impl Command for SetScope {
         let replayed = ctx.is_replayed();
         let now = now();
         let given = Given::parse(args, judged(ctx), now)?;
-        let comes_dead = comes_dead(ctx);
+        let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);
         let decisions = match key.live::<Scopes>()? {
             Some(before) => {

@@ -181,8 +181,7 @@ pub(super) fn load<T>(
     make: impl FnOnce(Value) -> Option<T>,
 ) -> Option<T> {
     let bytes = from.bytes()?;
-    let is_loading = state::with(lock, |state| state.trust.is_loading());
-    let origin = if is_loading { Origin::Server } else { Origin::Anyone };
+    let origin = if state::is_loading(lock) { Origin::Server } else { Origin::Anyone };
     match decode(&bytes, origin) {
         Ok(value) => make(value),
         Err(bad) => {

@@ -28,6 +28,7 @@ mod inside;
 mod large_leases;
 mod leases;
 mod lists;
+mod loading;
 mod log;
 mod msetval;
 mod notified;

@@ -165,6 +165,13 @@ fn broken_resync(load: &str, has_data: bool) {
     assert_exact(&replica);
     assert_eq!(c.invalidate("shared"), 5);
     assert_exact(&replica);
+    // And the next one comes whole.
+    let other = Server::start();
+    populate(&other);
+    fill_group(&mut other.client(), "many", 300);
+    replica.replicate(&other);
+    assert_agree(&other, &replica);
+    assert_eq!(valid_and_missing(&mut c, "many", 300), (300, 0));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Database {
     last_removed: Vec<u8>,
     /// Reused for the tags of one entry.
     prints: Vec<Fingerprint>,
+    /// Whether a dead entry was loaded that is not condemned yet.
+    has_loaded_dead: bool,
     /// A walk over the condemned that has begun.
     walk: Option<CondemnedWalk>,
     /// Places of the index, from the first on, that a sweep has still to look at.
@@ -98,6 +100,32 @@ impl Database {
         self.put_entry(name, None, entry, dead, of)
     }
 
+    /// An entry's key is loaded: as [`Database::add_entry`], but until [`Database::settle`] nothing is asked of
+    /// the database, and nothing changed, but that others are loaded.
+    pub fn load_entry(
+        &mut self,
+        name: &[u8],
+        entry: &dyn Entry,
+        dead: bool,
+        of: &Fingerprints,
+    ) -> Option<Place> {
+        let mut prints = std::mem::take(&mut self.prints);
+        tags_in_index(entry, dead, of, &mut prints);
+        let place = self.index.insert_later(name, &prints);
+        self.prints = prints;
+        self.has_loaded_dead |= dead;
+        self.count_in(place, entry.kind());
+        place
+    }
+
+    /// Enters what was loaded.
+    pub fn settle(&mut self) {
+        self.index.settle();
+        if std::mem::take(&mut self.has_loaded_dead) {
+            self.condemn(DEAD);
+        }
+    }
+
     /// The entry of a key, of the kind `before`, has given way to another one under the same name; `place` is
     /// what it had, and [`Database::remove_entry`] is not told of it. Its item becomes the other one's, so
     /// that a walk over a tag that both carry meets the name. Returns the place from now on, `None` when the
@@ -131,14 +159,18 @@ impl Database {
             None => self.index.insert(name, &prints),
         };
         self.prints = prints;
-        if place.is_some() {
-            *self.totals.of(entry.kind()) += 1;
-            self.changes += 1;
-        }
+        self.count_in(place, entry.kind());
         if dead {
             self.condemn(DEAD);
         }
         place
+    }
+
+    fn count_in(&mut self, place: Option<Place>, kind: Kind) {
+        if place.is_some() {
+            *self.totals.of(kind) += 1;
+            self.changes += 1;
+        }
     }
 
     /// An entry's key has gone. The name is compared, so that nothing but its own item goes with it.
@@ -201,8 +233,8 @@ impl Database {
         Next::Free
     }
 
-    /// A counter's key has come. Returns its place if it has something pending or leased and there is
-    /// room.
+    /// A counter's key has come, also while keys are loaded ([`Database::load_entry`]). Returns its place if it
+    /// has something pending or leased and there is room.
     pub fn add_counter(&mut self, name: &[u8], now: Held, of: &Fingerprints) -> Option<Place> {
         self.totals.counters += 1;
         self.update_counter(name, None, Held::NOTHING, now, of)
@@ -393,6 +425,31 @@ mod tests {
         database.remove_counter(b"idle", idle, pending(7), &of);
         assert_eq!(database.totals(), Totals::default());
         assert_eq!(database.tag_count(), 0);
+    }
+
+    #[test]
+    fn what_was_loaded_is_there_once_it_is_settled_and_the_dead_are_condemned() {
+        let of = Fingerprints::new([1; 16]);
+        let nobody = Record::absent(&[b"a"]).unwrap();
+        let mut database = Database::default();
+        let pending = Held { pending: 5, leases: Leases::NONE };
+        let live = database.load_entry(b"live", &nobody, false, &of).unwrap();
+        let dead = database.load_entry(b"dead", &nobody, true, &of).unwrap();
+        let counter = database.add_counter(b"counter", pending, &of).unwrap();
+        database.settle();
+        let totals = Totals { absent: 2, counters: 1, pending: 5, ..Totals::default() };
+        assert_eq!(database.totals(), totals);
+        assert_eq!((database.tag_count(), database.pending_counters()), (1, 1));
+        assert_eq!(database.reclaim_backlog(), 1);
+        let index = database.index();
+        assert_eq!(index.check_item(live, b"live", &[of.of(b"a")]), Ok(()));
+        assert_eq!(index.check_item(counter, b"counter", &[PENDING]), Ok(()));
+        assert!(index.is_condemned(dead) && !index.is_condemned(live));
+        // What comes dead later is condemned as well.
+        let another = database.load_entry(b"another", &nobody, true, &of).unwrap();
+        database.settle();
+        assert!(database.index().is_condemned(another));
+        assert_eq!(database.reclaim_backlog(), 2);
     }
 
     /// The names that a walk over a tag meets from here on.

@@ -27,6 +27,11 @@
 //! does not exist. A tag is in the queue, once, when it has condemned members.
 //! [`TagIndex::check_tag`] and [`TagIndex::check_item`] look at it.
 //!
+//! **Arrivals.** Where many items come and nobody looks meanwhile, they wait and are entered together
+//! ([`TagIndex::insert_later`]): the lines of memory that they need are then asked for at once, where one
+//! item alone would wait for one after the other. An item has its place at once; all else holds again after
+//! [`TagIndex::settle`], and until then nothing but an insertion is asked of the index.
+//!
 //! **Cost.** Every operation on an item is linear in its own tags, of which a tag has no say. No table
 //! is ever moved or freed as a whole (dropping the index is the one exception: drop a large one on
 //! another thread). For an entry with a 25-byte name and 3 tags of which one is its own: about 100
@@ -35,6 +40,7 @@
 //! **What it does not do.** It does not know whether an item's key exists; its owner says when one
 //! comes and goes.
 
+use crate::tags::arrivals::Arrivals;
 use crate::tags::buckets::Buckets;
 use crate::tags::fingerprint::Fingerprint;
 use crate::tags::item::{Item, ItemTags, Membership, Owner, ITEM};
@@ -69,6 +75,8 @@ pub struct TagIndex {
     owned_bytes: usize,
     /// Reused for the tags of an item that comes.
     joined: ItemTags,
+    /// Items that have a place and are in no list yet.
+    arrivals: Arrivals,
 }
 
 /// The most tags that an item can carry.
@@ -101,7 +109,8 @@ impl TagIndex {
     /// Whether another item, with as many tags as one can carry, finds room (there are two thousand
     /// million places).
     pub fn has_room(&self) -> bool {
-        self.items.end().max(self.tags.end()) + MAX_ITEM_TAGS + 2048 < ITEM as usize
+        let tags = self.tags.end() + self.arrivals.tags().len();
+        self.items.end().max(tags) + MAX_ITEM_TAGS + 2048 < ITEM as usize
     }
 
     /// Adds an item; a tag given twice counts once. `None` when there is no room
@@ -110,12 +119,46 @@ impl TagIndex {
         if !self.has_room() || tags.len() > MAX_ITEM_TAGS {
             return None;
         }
-        self.touch(tags.iter().copied());
         let place = self.items.insert(Item { packed: Box::default() })?;
+        self.touch(tags.iter().copied());
+        self.enter(place, name, tags)
+    }
+
+    /// The same, to be entered together with others that come; see the top of this file.
+    pub fn insert_later(&mut self, name: &[u8], tags: &[Fingerprint]) -> Option<Place> {
+        if !self.has_room() || tags.len() > MAX_ITEM_TAGS {
+            return None;
+        }
+        let place = self.items.insert(Item { packed: Box::default() })?;
+        self.arrivals.push(place, name, tags);
+        if self.arrivals.is_full() {
+            self.enter_arrivals();
+        }
+        Some(place)
+    }
+
+    /// Enters what has come by [`TagIndex::insert_later`].
+    pub fn settle(&mut self) {
+        self.enter_arrivals();
+        self.arrivals = Arrivals::default();
+    }
+
+    fn enter_arrivals(&mut self) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.fetch(arrivals.tags());
+        for (place, name, tags) in arrivals.iter() {
+            self.enter(place, name, tags);
+        }
+        arrivals.clear();
+        self.arrivals = arrivals;
+    }
+
+    /// Enters an item whose place has none yet.
+    fn enter(&mut self, place: Place, name: &[u8], tags: &[Fingerprint]) -> Option<Place> {
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
         for fingerprint in distinct(tags) {
-            match self.find(fingerprint) {
+            match self.owner(fingerprint) {
                 None => self.own(fingerprint, place, &mut joined),
                 Some(owner) => joined.shared.push(self.join(owner, fingerprint, place)?),
             }
@@ -183,6 +226,7 @@ impl TagIndex {
 
     /// Takes an item away and returns whether it was there.
     pub fn remove(&mut self, place: Place) -> bool {
+        self.assert_settled();
         let Some(item) = self.items.remove(place) else { return false };
         self.owned_bytes -= item.packed.len();
         self.touch(item.own());
@@ -196,6 +240,7 @@ impl TagIndex {
     }
 
     pub fn name(&self, place: Place) -> Option<&[u8]> {
+        self.assert_settled();
         self.items.get(place).map(Item::name)
     }
 
@@ -243,6 +288,7 @@ impl TagIndex {
 
     /// Whether an item is condemned by one of its tags.
     pub fn is_condemned(&self, place: Place) -> bool {
+        self.assert_settled();
         self.condemned > 0
             && self.items.get(place).is_some_and(|item| {
                 item.memberships().any(|membership| {
@@ -276,7 +322,41 @@ impl TagIndex {
         black_box(tags.fold(0, |seen, tag| seen ^ self.buckets.touch(tag.hash())));
     }
 
+    /// Reads all that entering items with these tags is going to read: what a line of memory leads to is
+    /// asked for when the lines that lead there have been, for all tags.
+    fn fetch(&self, tags: &[Fingerprint]) {
+        self.touch(tags.iter().copied());
+        let first = |tag: &Fingerprint| self.buckets.find(tag.hash(), |_| true).map(Owner::of);
+        let owners: Vec<Owner> = tags.iter().filter_map(first).collect();
+        let read = |owner: &Owner| match *owner {
+            Owner::Tag(place) => self.tags.get(place).map_or(0, |tag| tag.condemned),
+            Owner::Item(place) => u32::from(self.items.get(place).is_some()),
+        };
+        let follow = |owner: &Owner| match *owner {
+            Owner::Tag(place) => self.tags.get(place).and_then(|tag| {
+                let members = &tag.members;
+                members.get(members.len().checked_sub(1)?).copied()
+            }),
+            Owner::Item(place) => {
+                let item = self.items.get(place);
+                item.and_then(|item| item.packed.first().copied().map(Place::from))
+            }
+        };
+        black_box(owners.iter().fold(0, |seen, owner| seen ^ read(owner)));
+        black_box(owners.iter().fold(0, |seen, owner| seen ^ follow(owner).unwrap_or(0)));
+    }
+
     pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<Owner> {
+        self.assert_settled();
+        self.owner(fingerprint)
+    }
+
+    /// See [`TagIndex::insert_later`].
+    fn assert_settled(&self) {
+        debug_assert!(self.arrivals.is_empty(), "items wait to be entered");
+    }
+
+    fn owner(&self, fingerprint: Fingerprint) -> Option<Owner> {
         let is = |place| match Owner::of(place) {
             Owner::Tag(place) => {
                 self.tags.get(place).is_some_and(|tag| tag.fingerprint == fingerprint)

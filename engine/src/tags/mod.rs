@@ -7,6 +7,7 @@
 //! of items, of tags and of a tag's members. No table is ever moved as a whole. What a name or a tag says
 //! comes from outside: nobody who does not know the key of the fingerprints can make them meet.
 
+mod arrivals;
 pub mod buckets;
 pub mod check;
 pub mod defrag;

@@ -73,7 +73,7 @@ fn put(
     value: Value,
     expiry: impl for<'k> FnOnce(&OpenKey<'k, KeyMut<'k>>) -> Option<i64>,
 ) -> Result<()> {
-    let come = comes_dead(ctx);
+    let come = comes_dead(ctx.lock());
     let now = now();
     let mut key = keyspace::write(ctx, name);
     if matches!(key.slot(), Slot::Foreign) {

@@ -45,7 +45,7 @@ impl Command for SetAbsent {
         let record =
             Record::absent(&fill.tags).ok_or_else(|| Error::err("the tags can't be laid out"))?;
         access::to_store(ctx, &record)?;
-        let comes_dead = comes_dead(ctx);
+        let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);
         let covers = store::exists(&key)?;
         let late =

@@ -69,7 +69,7 @@ impl Command for SetVal {
             return Ok(());
         }
 
-        let comes_dead = comes_dead(ctx);
+        let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);
         let exists = store::exists(&key)?;
         if is_writer && invalidation::raise_for_write(lock, name) {

@@ -131,6 +131,41 @@ fn what_is_replaced_keeps_its_position_in_the_tags_that_it_keeps() {
     assert_eq!(index.bytes(), before);
 }
 
+proptest! {
+    #[test]
+    fn items_that_are_entered_together_are_as_those_that_are_not(
+        items in proptest::collection::vec(
+            (0usize..4, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..5)), 0..600),
+        settled_after in 0usize..600,
+    ) {
+        let (mut index, of) = (TagIndex::default(), fingerprints());
+        let mut all = Vec::new();
+        for (nth, (name_len, later, tags)) in items.into_iter().enumerate() {
+            // Some fill the memory for names before others do the batch.
+            let name = format!("{nth}").into_bytes().repeat(1 + 200 * name_len);
+            let tags: Vec<_> = tags.into_iter().map(|tag| of.of(&[tag])).collect();
+            let place = match later {
+                true => index.insert_later(&name, &tags),
+                false => index.insert(&name, &tags),
+            };
+            all.push((name, tags, place.unwrap()));
+            if nth == settled_after {
+                index.settle();
+            }
+        }
+        prop_assert_eq!(index.len(), all.len());
+        index.settle();
+        assert_consistent(&index);
+        for (name, tags, place) in &all {
+            prop_assert_eq!(index.check_item(*place, name, tags), Ok(()));
+        }
+        for (_, _, place) in all {
+            prop_assert!(index.remove(place));
+        }
+        prop_assert_eq!(index.bytes(), 0);
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Insert {
