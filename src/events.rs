@@ -7,7 +7,7 @@ use crate::state;
 use crate::stream::version;
 use crate::trust::Trust;
 use host::events::{KeyEvent, Listener, ServerEvent};
-use host::{Ctx, Name};
+use host::{now, Ctx, Name};
 
 pub struct Events;
 
@@ -22,6 +22,7 @@ impl Listener for Events {
             KeyEvent::Evicted => {
                 let database = ctx.database();
                 state::with(ctx.lock(), |state| {
+                    state.stats.last_eviction = Some(now());
                     let region = state.region(database);
                     if region.is_some_and(|r| r.database.was_last_removed(name.bytes())) {
                         state.stats.evicted_entries += 1;

@@ -15,12 +15,14 @@ use host::{Ctx, Lock, Name};
 /// Entries that carry these tags were invalidated.
 pub fn of_tags(ctx: &mut Ctx, tags: &[Name]) {
     raise(ctx.lock(), tags);
+    state::with(ctx.lock(), |state| state.stats.invalidated_tags += tags.len() as u64);
     tell_of(ctx, tags, |names| What::Tags(names));
 }
 
 /// These keys were invalidated.
 pub fn of_keys(ctx: &mut Ctx, keys: &[Name]) {
     raise(ctx.lock(), keys);
+    state::with(ctx.lock(), |state| state.stats.invalidated_keys += keys.len() as u64);
     tell_of(ctx, keys, |names| What::Keys(names));
 }
 
@@ -38,7 +40,10 @@ pub fn tell_of_write(ctx: &mut Ctx, key: Name) {
 
 /// A database was emptied; all of them for `None`.
 pub fn of_database(ctx: &mut Ctx, number: Option<i32>) {
-    state::with(ctx.lock(), |state| state.flush(number));
+    state::with(ctx.lock(), |state| {
+        state.flush(number);
+        state.stats.flushes += 1;
+    });
     if let Some(channel) = channel(ctx) {
         if !avoids_replica_traffic(ctx.lock()) {
             tell(ctx, &channel, number, What::Flushed);

@@ -168,11 +168,14 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         }
         if let Some(any) = self.slot().entry() {
             let name = self.name.bytes();
-            state::with(self.lock, |state| match taken {
-                Some((1.., place, kind)) => {
-                    state.exchange_entry(database, name, (kind, place), any);
+            state::with(self.lock, |state| {
+                state.stats.stored_entries += u64::from(!is_loading);
+                match taken {
+                    Some((1.., place, kind)) => {
+                        state.exchange_entry(database, name, (kind, place), any);
+                    }
+                    _ => state.add_entry(database, name, any),
                 }
-                _ => state.add_entry(database, name, any),
             });
         }
         self.finish(expires_at);
@@ -231,7 +234,9 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
 
     /// Takes the line that the counter under the name has in a batch away for good.
     pub fn settle_usage(&mut self, batch: Id) -> Option<Lease> {
-        self.change_usage(|_, leases| leases.settle(batch))
+        let line = self.change_usage(|_, leases| leases.settle(batch))?;
+        state::with(self.lock, |state| state.stats.settled_uses += line.count.unsigned_abs());
+        Some(line)
     }
 
     /// Removes the entry under the name, if it is dead, or if it may be live.

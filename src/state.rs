@@ -27,7 +27,7 @@ use apikey_engine::report::refusals::Refusals;
 use apikey_engine::report::stats::Stats;
 use apikey_engine::tags::fingerprint::{Fingerprint, Fingerprints};
 use apikey_engine::tags::segments::Place;
-use apikey_engine::usage::batches::Terms;
+use apikey_engine::usage::batches::{Ends, Terms};
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::{Id, Ids};
 use apikey_engine::usage::lease::Leases;
@@ -184,7 +184,7 @@ impl State {
 
     /// The number that the database of a region has now.
     pub fn number_of(&self, id: RegionId) -> Option<i32> {
-        self.databases.by_id(id).map(|region| region.number())
+        self.databases.by_id(id).map(|region| region.number)
     }
 
     /// All databases together.
@@ -192,19 +192,9 @@ impl State {
         self.databases.sums()
     }
 
-    /// When the oldest open batch of all databases was given out first.
-    pub fn oldest_lease(&self) -> Option<i64> {
-        self.databases.oldest_lease()
-    }
-
-    /// Whether a batch of any database waits to be given out again.
-    pub fn has_overdue(&self, now: i64) -> bool {
-        self.databases.has_overdue(now)
-    }
-
-    /// Whether a batch of any database was given out by a clock that was set back since.
-    pub fn has_lease_ahead(&self, now: i64) -> bool {
-        self.databases.has_ahead(now)
+    /// The ends of the open batches of all databases.
+    pub fn lease_ends(&self) -> Option<Ends> {
+        self.databases.ends()
     }
 
     /// Hands over some of what the indices have allocated, and goes on behind it the next time; false at the end

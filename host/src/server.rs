@@ -23,6 +23,13 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// The part of `maxmemory` that is used, more than 1 where it is exceeded; 0 where there is no limit. What the
+/// server does not count against the limit, as replicas' buffers, is not in it.
+pub fn used_memory_ratio(_: Lock) -> f32 {
+    // SAFETY: no arguments; the lock is held.
+    unsafe { api!(RedisModule_GetUsedMemoryRatio()) }
+}
+
 /// Whether replicas have to be left alone, since clients are paused for a failover, a shutdown or by
 /// CLIENT PAUSE: to replicate or publish then, unasked, would end the server, and is refused.
 pub fn avoids_replica_traffic(_: Lock) -> bool {

@@ -3,10 +3,10 @@
 use crate::commands::plain::PLAIN;
 use crate::settings;
 use crate::state;
-use apikey_engine::database::databases::Figures as Sums;
-use apikey_engine::report::health::{self, Status};
+use apikey_engine::report::health::{self, Status, Writes};
 use apikey_engine::report::stats::{percent, LastMinute};
 use host::command::spec::{Command, Spec};
+use host::server::used_memory_ratio;
 use host::{now, Args, Ctx, Info, InfoOut, Lock, Reply, Result};
 use std::ffi::CStr;
 
@@ -14,8 +14,9 @@ pub struct Health;
 
 /// A value in the reply.
 enum Figure {
-    Number(u64),
-    Text(String),
+    /// Nothing where there is none.
+    Number(Option<u64>),
+    Text(Option<String>),
     List(Vec<String>),
 }
 
@@ -32,28 +33,28 @@ impl Command for Health {
     fn run(ctx: &mut Ctx, _: Args, reply: Reply) -> Result<()> {
         let memory = Memory::read(ctx);
         let figures = Figures::read(ctx.lock());
-        let (status, reasons) = figures.judge(ctx.lock(), &memory);
+        let (status, reasons) = figures.judge(ctx, &memory);
         let mut all = vec![
-            (c"status", Figure::Text(status.name().into())),
+            (c"status", Figure::Text(Some(status.name().into()))),
             (c"reasons", Figure::List(reasons)),
-            (c"version", Figure::Text(env!("CARGO_PKG_VERSION").into())),
+            (c"version", Figure::Text(Some(env!("CARGO_PKG_VERSION").into()))),
         ];
-        let counts =
-            figures.service().into_iter().chain(figures.answers()).chain(figures.contents());
+        let counts = service().into_iter().chain(figures.answers).chain(figures.contents);
         all.extend(counts.map(|(name, number)| (name, Figure::Number(number))));
         all.extend([
-            (c"used_memory", Figure::Number(memory.used)),
+            (c"used_memory", Figure::Number(memory.used())),
             (c"maxmemory", Figure::Number(memory.max)),
             (c"eviction_policy", Figure::Text(memory.policy)),
         ]);
-        all.extend(figures.usage().map(|(name, number)| (name, Figure::Number(number))));
+        all.extend(figures.usage.map(|(name, number)| (name, Figure::Number(number))));
 
         reply.map(all.len());
         for (name, figure) in all {
             reply.bulk(name.to_bytes());
             match figure {
-                Figure::Number(number) => reply.integer(clamp(number)),
-                Figure::Text(text) => reply.bulk(text.as_bytes()),
+                Figure::Number(Some(number)) => reply.integer(clamp(number)),
+                Figure::Text(Some(text)) => reply.bulk(text.as_bytes()),
+                Figure::Number(None) | Figure::Text(None) => reply.nil(),
                 Figure::List(list) => {
                     reply.array(list.len());
                     list.iter().for_each(|text| reply.bulk(text.as_bytes()));
@@ -68,76 +69,144 @@ fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// What the server says of its memory.
+/// What the server says of its memory. Not by INFO, which looks at every database for that.
 struct Memory {
-    used: u64,
-    /// Without the buffers that the server does not count against `maxmemory`.
-    counted: u64,
-    max: u64,
-    policy: String,
+    /// Part of the limit; 0 where there is none.
+    used_ratio: f32,
+    is_full: bool,
+    /// 0 where there is no limit, `None` where the server does not say.
+    max: Option<u64>,
+    policy: Option<String>,
 }
 
 impl Memory {
     fn read(ctx: &Ctx) -> Self {
-        ctx.server_info(c"memory", |info| {
-            let used = info.number(c"used_memory");
-            Self {
-                used,
-                counted: used.saturating_sub(info.number(c"mem_not_counted_for_evict")),
-                max: info.number(c"maxmemory"),
-                policy: info.text(c"maxmemory_policy").into_owned(),
-            }
-        })
+        Self {
+            used_ratio: used_memory_ratio(ctx.lock()),
+            is_full: ctx.is_over_maxmemory(),
+            max: number(ctx, c"maxmemory"),
+            policy: ctx.config(c"maxmemory-policy"),
+        }
     }
+
+    /// What counts against the limit, where there is one.
+    fn used(&self) -> Option<u64> {
+        let max = self.max.filter(|&max| max > 0)?;
+        Some((f64::from(self.used_ratio) * max as f64) as u64)
+    }
+}
+
+/// A setting of the server's.
+fn number(ctx: &Ctx, name: &CStr) -> Option<u64> {
+    ctx.config(name)?.parse().ok()
+}
+
+/// What the server says of its writes.
+fn writes(ctx: &Ctx) -> Writes {
+    let (save_failed, aof_failed) = ctx.server_info(c"persistence", |info| {
+        let failed = |field| info.text(field) == "err";
+        (failed(c"rdb_last_bgsave_status"), failed(c"aof_last_write_status"))
+    });
+    let good_replicas = ctx.server_info(c"replication", |info| {
+        let text = info.text(c"min_slaves_good_slaves");
+        text.parse().ok()
+    });
+    let is = |name: &CStr, held: fn(&str) -> bool| ctx.config(name).is_some_and(|v| held(&v));
+    Writes {
+        is_primary: !ctx.is_replica(),
+        save_failed,
+        stops_where_save_failed: save_failed
+            && is(c"save", |points| !points.is_empty())
+            && is(c"stop-writes-on-bgsave-error", |value| value == "yes"),
+        aof_failed,
+        good_replicas,
+        // Of none in touch it is known that they are too few.
+        min_replicas: good_replicas
+            .and_then(|_: u64| number(ctx, c"min-replicas-to-write"))
+            .unwrap_or(1),
+    }
+}
+
+/// A figure by its name; `None` where there is nothing to make it of.
+type Field = (&'static CStr, Option<u64>);
+
+fn service() -> [Field; 2] {
+    [
+        (c"enabled", Some(settings::ENABLED.get().into())),
+        (c"writes_enabled", Some(settings::WRITES_ENABLED.get().into())),
+    ]
 }
 
 /// The module's own figures at one moment.
 struct Figures {
-    hits: u64,
-    misses: u64,
-    mismatches: u64,
-    disabled: u64,
-    expired: u64,
-    forbidden: u64,
-    absent_answers: u64,
-    stale_fills_refused: u64,
-    evicted_entries: u64,
+    answers: [Field; 17],
+    contents: [Field; 8],
+    usage: [Field; 9],
     last_minute: LastMinute,
-    databases: Sums,
-    oldest_lease_ms: u64,
+    last_eviction_ms: Option<u64>,
+    usage_counters: u64,
     overdue_lease: bool,
     lease_ahead: bool,
-    redeliveries: u64,
     is_mute: bool,
     unreplicated: u64,
     untold: Option<String>,
 }
 
-type Field = (&'static CStr, u64);
-
 impl Figures {
     fn read(lock: Lock) -> Self {
         let now = now();
         state::with(lock, |state| {
-            let stats = &state.stats;
+            let (stats, all) = (&state.stats, state.figures());
+            let last_minute = stats.last_minute(now);
+            let leases = state.lease_ends();
+            let sum = |sum| Some(u64::try_from(sum).unwrap_or(u64::MAX));
+            let age = leases.map_or(0, |leases| now.saturating_sub(leases.oldest));
             Self {
-                hits: stats.hits,
-                misses: stats.misses,
-                mismatches: stats.mismatches,
-                disabled: stats.disabled,
-                expired: stats.expired,
-                forbidden: stats.forbidden,
-                absent_answers: stats.absent,
-                stale_fills_refused: stats.stale_fills_refused,
-                evicted_entries: stats.evicted_entries,
-                last_minute: stats.last_minute(now),
-                databases: *state.figures(),
-                oldest_lease_ms: state.oldest_lease().map_or(0, |leased_at| {
-                    u64::try_from(now.saturating_sub(leased_at)).unwrap_or(0)
-                }),
-                overdue_lease: state.has_overdue(now),
-                lease_ahead: state.has_lease_ahead(now),
-                redeliveries: stats.redeliveries,
+                answers: [
+                    (c"hits", Some(stats.hits)),
+                    (c"misses", Some(stats.misses)),
+                    (c"hit_rate", percent(stats.hits, stats.misses)),
+                    (c"hit_rate_1m", last_minute.hit_rate()),
+                    (c"mismatches", Some(stats.mismatches)),
+                    (c"disabled", Some(stats.disabled)),
+                    (c"expired", Some(stats.expired)),
+                    (c"forbidden", Some(stats.forbidden)),
+                    (c"unverified", Some(stats.unverified)),
+                    (c"absent_answers", Some(stats.absent)),
+                    (c"stored_entries", Some(stats.stored_entries)),
+                    (c"stale_fills_refused", Some(stats.stale_fills_refused)),
+                    (c"invalidated_tags", Some(stats.invalidated_tags)),
+                    (c"invalidated_keys", Some(stats.invalidated_keys)),
+                    (c"flushes", Some(stats.flushes)),
+                    (c"killed_entries", Some(stats.killed_entries)),
+                    (c"evicted_entries", Some(stats.evicted_entries)),
+                ],
+                contents: [
+                    (c"records", Some(all.totals.records)),
+                    (c"absent", Some(all.totals.absent)),
+                    (c"scopes", Some(all.totals.scopes)),
+                    (c"lists", Some(all.totals.lists)),
+                    (c"usage_counters", Some(all.totals.counters)),
+                    (c"tags", Some(all.tags as u64)),
+                    (c"reclaim_backlog", Some(all.reclaim_backlog() as u64)),
+                    (c"index_bytes", Some(all.index_bytes as u64)),
+                ],
+                usage: [
+                    (c"usage_pending", sum(all.totals.pending)),
+                    (c"usage_leased", sum(all.totals.leased)),
+                    (c"pending_counters", Some(all.pending_counters as u64)),
+                    (c"open_batches", Some(all.open_batches as u64)),
+                    (c"oldest_lease_ms", Some(u64::try_from(age).unwrap_or(0))),
+                    (c"redeliveries", Some(stats.redeliveries)),
+                    (c"counted_uses", Some(stats.counted_uses)),
+                    (c"settled_uses", Some(stats.settled_uses)),
+                    (c"taken_uses", Some(stats.taken_uses)),
+                ],
+                last_minute,
+                last_eviction_ms: stats.last_eviction.map(|at| now.abs_diff(at)),
+                usage_counters: all.totals.counters,
+                overdue_lease: leases.is_some_and(|leases| leases.has_overdue(now)),
+                lease_ahead: leases.is_some_and(|leases| leases.has_ahead(now)),
                 is_mute: state.trouble.is_mute(),
                 unreplicated: state.trouble.unreplicated(),
                 untold: state.trouble.untold(),
@@ -145,77 +214,25 @@ impl Figures {
         })
     }
 
-    fn hit_rate_1m(&self) -> u64 {
-        percent(self.last_minute.hits, self.last_minute.misses)
-    }
-
-    fn judge(&self, lock: Lock, memory: &Memory) -> (Status, Vec<String>) {
+    fn judge(&self, ctx: &Ctx, memory: &Memory) -> (Status, Vec<String>) {
         health::judge(&health::Figures {
             enabled: settings::ENABLED.get(),
             last_minute: self.last_minute,
-            hit_rate_1m: self.hit_rate_1m(),
             min_hit_rate: settings::MIN_HIT_RATE.get().unsigned_abs(),
-            used_memory: memory.counted,
-            maxmemory: memory.max,
+            memory_percent: (f64::from(memory.used_ratio) * 100.0) as u64,
             max_memory_percent: settings::MAX_MEMORY_PERCENT.get().unsigned_abs(),
-            eviction_policy: &memory.policy,
-            usage_counters: self.databases.totals.counters,
+            is_full: memory.is_full,
+            last_eviction_ms: self.last_eviction_ms,
+            writes: writes(ctx),
+            eviction_policy: memory.policy.as_deref().unwrap_or_default(),
+            usage_counters: self.usage_counters,
             overdue_lease: self.overdue_lease,
             lease_ahead: self.lease_ahead,
             mute_channel: self.is_mute
-                && settings::INVALIDATION_CHANNEL.with(lock, |c| !c.is_empty()),
+                && settings::INVALIDATION_CHANNEL.with(ctx.lock(), |c| !c.is_empty()),
             unreplicated: self.unreplicated,
             untold: self.untold.as_deref(),
         })
-    }
-
-    fn service(&self) -> [Field; 2] {
-        [
-            (c"enabled", settings::ENABLED.get().into()),
-            (c"writes_enabled", settings::WRITES_ENABLED.get().into()),
-        ]
-    }
-
-    fn answers(&self) -> [Field; 11] {
-        [
-            (c"hits", self.hits),
-            (c"misses", self.misses),
-            (c"hit_rate", percent(self.hits, self.misses)),
-            (c"hit_rate_1m", self.hit_rate_1m()),
-            (c"mismatches", self.mismatches),
-            (c"disabled", self.disabled),
-            (c"expired", self.expired),
-            (c"forbidden", self.forbidden),
-            (c"absent_answers", self.absent_answers),
-            (c"stale_fills_refused", self.stale_fills_refused),
-            (c"evicted_entries", self.evicted_entries),
-        ]
-    }
-
-    fn contents(&self) -> [Field; 8] {
-        let totals = &self.databases.totals;
-        [
-            (c"records", totals.records),
-            (c"absent", totals.absent),
-            (c"scopes", totals.scopes),
-            (c"lists", totals.lists),
-            (c"usage_counters", totals.counters),
-            (c"tags", self.databases.tags as u64),
-            (c"reclaim_backlog", self.databases.reclaim_backlog() as u64),
-            (c"index_bytes", self.databases.index_bytes as u64),
-        ]
-    }
-
-    fn usage(&self) -> [Field; 6] {
-        let sum = |sum| u64::try_from(sum).unwrap_or(u64::MAX);
-        [
-            (c"usage_pending", sum(self.databases.totals.pending)),
-            (c"usage_leased", sum(self.databases.totals.leased)),
-            (c"pending_counters", self.databases.pending_counters as u64),
-            (c"open_batches", self.databases.open_batches as u64),
-            (c"oldest_lease_ms", self.oldest_lease_ms),
-            (c"redeliveries", self.redeliveries),
-        ]
     }
 }
 
@@ -225,12 +242,17 @@ impl Info for Health {
         let figures = Figures::read(lock);
         let mut section = |name: &CStr, fields: &[Field]| {
             if out.section(name) {
-                fields.iter().for_each(|(name, number)| out.field(name, clamp(*number)));
+                for &(name, number) in fields {
+                    // What there is nothing to make of is left out: each line has a number.
+                    if let Some(number) = number {
+                        out.field(name, clamp(number));
+                    }
+                }
             }
         };
-        section(c"service", &figures.service());
-        section(c"answers", &figures.answers());
-        section(c"contents", &figures.contents());
-        section(c"usage", &figures.usage());
+        section(c"service", &service());
+        section(c"answers", &figures.answers);
+        section(c"contents", &figures.contents);
+        section(c"usage", &figures.usage);
     }
 }

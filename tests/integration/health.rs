@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 33] = [
+const HEALTH: [&str; 42] = [
     "status",
     "reasons",
     "version",
@@ -17,8 +17,14 @@ const HEALTH: [&str; 33] = [
     "disabled",
     "expired",
     "forbidden",
+    "unverified",
     "absent_answers",
+    "stored_entries",
     "stale_fills_refused",
+    "invalidated_tags",
+    "invalidated_keys",
+    "flushes",
+    "killed_entries",
     "evicted_entries",
     "records",
     "absent",
@@ -37,6 +43,9 @@ const HEALTH: [&str; 33] = [
     "open_batches",
     "oldest_lease_ms",
     "redeliveries",
+    "counted_uses",
+    "settled_uses",
+    "taken_uses",
 ];
 
 /// Status and reasons.
@@ -63,15 +72,23 @@ fn health_is_a_map_of_the_figures() {
         ("version", bulk(env!("CARGO_PKG_VERSION"))),
         ("enabled", int(1)),
         ("writes_enabled", int(1)),
+        // Of nothing there is no percentage, and without a limit nothing counts against one.
+        ("hit_rate", nil()),
+        ("hit_rate_1m", nil()),
+        ("used_memory", nil()),
         ("maxmemory", int(0)),
         ("eviction_policy", bulk("noeviction")),
     ] {
         assert_eq!(health.get(name), &value, "{name}");
     }
-    for name in &HEALTH[5..24] {
-        if *name != "index_bytes" {
+    for name in HEALTH.iter().filter(|name| health.get(name) != &nil()).skip(5) {
+        if !["index_bytes", "eviction_policy"].contains(name) {
             assert_eq!(health.get(name), &int(0), "{name}");
         }
+    }
+    for (name, is_there) in [("hits", true), ("hit_rate", false), ("hit_rate_1m", false)] {
+        let line = c.info("apikey_answers", &format!("apikey_{name}"));
+        assert_eq!(line.is_some(), is_there, "{name}: {line:?}");
     }
     if server::kind() != Kind::Redis62 {
         c.resp3();
@@ -113,6 +130,7 @@ fn health_and_info_count_answers_and_contents_alike() {
     c.must("APIKEY.TAGS on");
     c.must("APIKEY.TOKEN none");
     c.must("APIKEY.INVAL none");
+    c.must("APIKEY.INVAL none off2 on2");
     for key in ["on", "none"] {
         assert_eq!(c.cmd(["APIKEY.SETVAL", key, &record("k", "u"), "TOKEN", "0"]), nil());
     }
@@ -120,6 +138,18 @@ fn health_and_info_count_answers_and_contents_alike() {
     c.count("use2", 7);
     c.count("settled", 7);
     c.must("APIKEY.USAGE.TAKE settled");
+    c.count("acked", 4);
+    c.count("acked", 2);
+    let batch = c.leases("60000 COUNT 1").remove(0);
+    assert_eq!((batch.counts(), c.ack(&batch)), (vec![("acked".into(), 6)], 1));
+    store(&mut c, "gone1", "", "TAGS 1 gone");
+    store(&mut c, "gone2", "", "TAGS 1 gone");
+    store(&mut c, "gone3", "", "TAGS 1 other");
+    assert_eq!(c.must("APIKEY.TAGINVAL gone nothing"), int(2));
+    assert_eq!(c.must("APIKEY.INVAL gone3"), int(1));
+    c.select(2);
+    c.must("FLUSHDB");
+    c.select(0);
     let health = c.must("APIKEY.HEALTH");
     for (section, name, value) in [
         ("service", "enabled", 1),
@@ -132,16 +162,25 @@ fn health_and_info_count_answers_and_contents_alike() {
         ("answers", "disabled", 1),
         ("answers", "expired", 1),
         ("answers", "forbidden", 1),
+        ("answers", "unverified", 1),
         ("answers", "absent_answers", 2),
+        ("answers", "stored_entries", 8),
+        ("answers", "invalidated_tags", 2),
+        ("answers", "invalidated_keys", 5),
+        ("answers", "flushes", 1),
+        ("answers", "killed_entries", 3),
         ("answers", "stale_fills_refused", 2),
         ("answers", "evicted_entries", 0),
         ("contents", "records", 4),
         ("contents", "absent", 1),
-        ("contents", "usage_counters", 3),
+        ("contents", "usage_counters", 4),
         // In database 0 x, y and three automatic ones; in database 1 x and the same three.
         ("contents", "tags", 9),
         ("contents", "reclaim_backlog", 0),
         ("usage", "usage_pending", 12),
+        ("usage", "counted_uses", 25),
+        ("usage", "settled_uses", 6),
+        ("usage", "taken_uses", 7),
     ] {
         assert_eq!(health.get(name), &int(value), "{name}");
         let line = c.info(&format!("apikey_{section}"), &format!("apikey_{name}"));
@@ -152,7 +191,6 @@ fn health_and_info_count_answers_and_contents_alike() {
     let bytes = health.get("index_bytes").int();
     assert!(bytes > 0);
     assert_eq!(c.info("apikey_contents", "apikey_index_bytes"), Some(bytes.to_string()));
-    assert!(health.get("used_memory").int() > bytes);
 }
 
 #[test]
@@ -207,9 +245,133 @@ fn full_memory_is_degraded_and_unhealthy_where_nothing_can_be_evicted() {
     limit(&mut c, 110);
     let full = "memory is full and the policy evicts nothing";
     assert_eq!(status(&mut c), ("unhealthy".into(), vec![full.into()]));
-    assert_eq!(c.must("APIKEY.HEALTH").get("maxmemory"), &int(used * 100 / 110));
+    let health = c.must("APIKEY.HEALTH");
+    assert_eq!(health.get("maxmemory"), &int(used * 100 / 110));
+    assert!(health.get("used_memory").int() > used * 100 / 110);
     c.must("CONFIG SET maxmemory 0");
     assert_eq!(status(&mut c), healthy());
+}
+
+/// Fills the memory that is left with counters, which have no TTL, until one is refused.
+#[track_caller]
+fn count_until_refused(c: &mut Client) {
+    let used: i64 = c.info("memory", "used_memory").expect("a line").parse().expect("a number");
+    c.must(&format!("CONFIG SET maxmemory {}", used + 1_000_000));
+    let long = "x".repeat(1000);
+    let refused = (0..20_000)
+        .map(|n| c.run(&format!("APIKEY.USAGE.INCR use:{n}:{long}")))
+        .find(Reply::is_error)
+        .expect("no memory is left");
+    assert!(refused.text().starts_with("OOM "), "{refused:?}");
+    // By so much that what connections take does not matter.
+    c.must(&format!("CONFIG SET maxmemory {}", used + 800_000));
+}
+
+#[test]
+fn memory_that_is_full_of_what_no_policy_evicts_is_unhealthy() {
+    let full = "memory is full and the policy evicts nothing";
+    for policy in ["volatile-lru", "volatile-ttl", "noeviction"] {
+        let server = Server::start();
+        let mut c = server.client();
+        c.must(&format!("CONFIG SET maxmemory-policy {policy}"));
+        count_until_refused(&mut c);
+        for n in 0..20 {
+            assert!(c.run(&format!("APIKEY.USAGE.INCR new:{n}")).is_error());
+            assert_eq!(status(&mut c), ("unhealthy".into(), vec![full.into()]), "{policy}");
+        }
+        c.must("CONFIG SET maxmemory 0");
+        assert_eq!(status(&mut c), healthy());
+        c.count("new", 1);
+    }
+}
+
+#[test]
+fn memory_that_is_full_is_not_unhealthy_as_long_as_something_is_evicted() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("CONFIG SET maxmemory-policy volatile-lru");
+    let used: i64 = c.info("memory", "used_memory").expect("a line").parse().expect("a number");
+    c.must(&format!("CONFIG SET maxmemory {}", used + 1_000_000));
+    for n in 0.. {
+        c.fill(&format!("k{n}:{}", "x".repeat(1000)), &["tag"]);
+        let (named, reasons) = status(&mut c);
+        assert!(named != "unhealthy", "{reasons:?}");
+        if c.must("APIKEY.HEALTH").get("evicted_entries").int() > 100 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn writes_that_the_server_refuses_since_it_cannot_save_are_unhealthy() {
+    let server = Server::builder().config("save 3600 1000000").start();
+    let mut c = server.client();
+    let save = |c: &mut Client, status: &str| {
+        eventually("a save ends so", || {
+            c.run("BGSAVE");
+            c.info("persistence", "rdb_last_bgsave_status").as_deref() == Some(status)
+        });
+    };
+    // The file can't come to its name.
+    let name = server.dir().join("dump.rdb");
+    std::fs::create_dir_all(name.join("in the way")).expect("a directory");
+    save(&mut c, "err");
+    let refused = c.run("APIKEY.USAGE.INCR use").text();
+    assert!(refused.starts_with("MISCONF "), "{refused}");
+    let why = "writes are refused: the last BGSAVE failed (stop-writes-on-bgsave-error)";
+    assert_eq!(status(&mut c), ("unhealthy".into(), vec![why.into()]));
+    for (setting, without, with) in
+        [("stop-writes-on-bgsave-error", "no", "yes"), ("save", "", "3600 1000000")]
+    {
+        assert_eq!(c.cmd(["CONFIG", "SET", setting, without]), ok());
+        assert_eq!(status(&mut c), healthy(), "{setting}");
+        c.count("use", 1);
+        assert_eq!(c.cmd(["CONFIG", "SET", setting, with]), ok());
+        assert_eq!(status(&mut c).0, "unhealthy", "{setting}");
+    }
+    std::fs::remove_dir_all(name).expect("it goes");
+    save(&mut c, "ok");
+    assert_eq!(status(&mut c), healthy());
+    c.count("use", 1);
+}
+
+#[test]
+fn writes_that_the_server_refuses_for_want_of_replicas_are_unhealthy() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("CONFIG SET min-replicas-to-write 1");
+    let refused = c.run("APIKEY.USAGE.INCR use").text();
+    assert!(refused.starts_with("NOREPLICAS "), "{refused}");
+    let why = "writes are refused: min-replicas-to-write is 1, and replicas in touch are 0";
+    assert_eq!(status(&mut c), ("unhealthy".into(), vec![why.into()]));
+    let replica = Server::builder().config("min-replicas-to-write 3").replica_of(&server).start();
+    eventually("a replica is in touch", || !c.run("APIKEY.USAGE.INCR use").is_error());
+    assert_eq!(status(&mut c), healthy());
+    assert_eq!(status(&mut replica.client()), healthy(), "its clients write nothing anyway");
+    c.must("CONFIG SET min-replicas-to-write 2");
+    let why = "writes are refused: min-replicas-to-write is 2, and replicas in touch are 1";
+    assert_eq!(status(&mut c), ("unhealthy".into(), vec![why.into()]));
+    c.must("CONFIG SET min-replicas-to-write 0");
+    assert_eq!(status(&mut c), healthy());
+}
+
+#[test]
+fn where_config_cannot_be_called_what_it_says_is_left_out() {
+    let server = Server::builder()
+        .config("rename-command CONFIG \"\"")
+        .config("maxmemory 3mb")
+        .config("maxmemory-policy volatile-lru")
+        .config("min-replicas-to-write 1")
+        .start();
+    let mut c = server.client();
+    let health = c.must("APIKEY.HEALTH");
+    for name in ["used_memory", "maxmemory", "eviction_policy"] {
+        assert_eq!(health.get(name), &nil(), "{name}");
+    }
+    let why = "writes are refused: min-replicas-to-write is 1, and replicas in touch are 0";
+    let (named, reasons) = status(&mut c);
+    assert_eq!(named, "unhealthy");
+    assert!(reasons.contains(&why.into()), "{reasons:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::defrag::Defrag;
 use crate::tags::buckets::Buckets;
 use crate::tags::defrag::DefragWalk;
 use crate::tags::segments::{Place, Slab};
-use crate::usage::batches::{is_ahead, Ends};
+use crate::usage::batches::Ends;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The number of a region: no two that are there have the same, and one is not given again before all
@@ -86,7 +86,8 @@ impl Figures {
 pub struct Region {
     pub id: RegionId,
     pub database: Database,
-    number: i32,
+    /// The number that the database has now.
+    pub number: i32,
     noted: Figures,
     ends: Option<Ends>,
     /// Changes of the batches when `ends` was noted.
@@ -108,11 +109,6 @@ pub struct DefragPlace {
 const WAITS: u64 = 0;
 
 impl Region {
-    /// The number of the database.
-    pub fn number(&self) -> i32 {
-        self.number
-    }
-
     fn standing(&self) -> Option<u64> {
         if self.noted.reclaim_backlog() > 0 {
             Some(WAITS)
@@ -135,12 +131,11 @@ pub struct Databases {
     /// Regions that have items, by number: behind [`WAITS`] those where something waits, behind the latest
     /// sweep that it knows of any other.
     to_reclaim: BTreeSet<(u64, i32)>,
-    /// The soonest and the latest deadline of each region that has an open batch.
+    /// The [`Ends`] of each region that has an open batch: deadlines, when its latest was given out last, when
+    /// its oldest was given out first.
     deadlines: BTreeSet<(i64, RegionId)>,
-    /// When its latest was given out last.
     given: BTreeSet<(i64, RegionId)>,
-    /// When its oldest was given out first.
-    ages: BTreeSet<(i64, RegionId)>,
+    oldest: BTreeSet<(i64, RegionId)>,
     /// What [`Databases::put_aside`] has put aside.
     aside: Option<Box<Databases>>,
 }
@@ -157,7 +152,7 @@ impl Default for Databases {
             to_reclaim: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             given: BTreeSet::new(),
-            ages: BTreeSet::new(),
+            oldest: BTreeSet::new(),
             aside: None,
         }
     }
@@ -289,12 +284,12 @@ impl Databases {
                 self.deadlines.remove(&(deadline, region.id));
             }
             self.given.remove(&(ends.given, region.id));
-            self.ages.remove(&(ends.leased, region.id));
+            self.oldest.remove(&(ends.oldest, region.id));
         }
         if let Some(ends) = now {
             self.deadlines.extend(ends.deadlines.map(|at| (at, region.id)));
             self.given.insert((ends.given, region.id));
-            self.ages.insert((ends.leased, region.id));
+            self.oldest.insert((ends.oldest, region.id));
         }
     }
 
@@ -323,21 +318,13 @@ impl Databases {
         }
     }
 
-    /// When the oldest open batch was given out first.
-    pub fn oldest_lease(&self) -> Option<i64> {
-        self.ages.first().map(|&(leased_at, _)| leased_at)
-    }
-
-    /// Whether a batch waits to be given out again.
-    pub fn has_overdue(&self, now: i64) -> bool {
-        self.deadlines.first().is_some_and(|&(soonest, _)| soonest <= now) || self.has_ahead(now)
-    }
-
-    /// Whether a batch was given out by a clock that was set back since.
-    pub fn has_ahead(&self, now: i64) -> bool {
-        let latest = (self.given.last(), self.deadlines.last());
-        let (Some(&(given, _)), Some(&(deadline, _))) = latest else { return false };
-        is_ahead(given, deadline, now)
+    /// The ends of all open batches.
+    pub fn ends(&self) -> Option<Ends> {
+        Some(Ends {
+            deadlines: [self.deadlines.first()?.0, self.deadlines.last()?.0],
+            given: self.given.last()?.0,
+            oldest: self.oldest.first()?.0,
+        })
     }
 
     /// Hands over allocations of an index: [`Database::defrag_step`]; returns where to go on, `None` behind the
@@ -682,13 +669,17 @@ mod tests {
             let pending = self.keys.iter().flat_map(HashMap::values).map(|v| v.held().pending);
             assert_eq!(sums.totals.pending, pending.map(i128::from).sum::<i128>());
             let batches = || self.regions().map(|(_, region)| region.database.batches());
+            let ends = all.ends();
             // The clock was set back for the last.
             for now in [0, 50, 99, 100, 50 - CLOCKS_DIFFER_MS] {
-                assert_eq!(all.has_overdue(now), batches().any(|b| b.overdue(now).is_some()));
-                assert_eq!(all.has_ahead(now), batches().any(|b| b.is_ahead(now)));
+                let has_ahead = |ends: &Ends| ends.has_ahead(now);
+                let overdue = batches().any(|b| b.overdue(now).is_some());
+                assert_eq!(ends.is_some_and(|ends| ends.has_overdue(now)), overdue);
+                let ahead = batches().filter_map(Batches::ends).any(|ends| has_ahead(&ends));
+                assert_eq!(ends.as_ref().is_some_and(has_ahead), ahead);
             }
-            let oldest = batches().filter_map(Batches::ends).map(|ends| ends.leased).min();
-            assert_eq!(all.oldest_lease(), oldest);
+            let oldest = batches().filter_map(Batches::ends).map(|ends| ends.oldest).min();
+            assert_eq!(ends.map(|ends| ends.oldest), oldest);
             for (number, region) in self.regions() {
                 assert_eq!((region.number, region.standing()), (number, region.standing));
                 assert_eq!(all.by_id(region.id).map(|found| found.number), Some(number));
@@ -722,8 +713,8 @@ mod tests {
             prop_assert_eq!(node.all.sums().reclaim_backlog(), 0);
             node.run(Step::Flush { db: None });
             prop_assert_eq!(*node.all.sums(), Figures::default());
-            prop_assert!(node.all.to_reclaim.is_empty() && node.all.ages.is_empty());
-            prop_assert!(node.all.by_id.is_empty() && node.all.deadlines.is_empty());
+            prop_assert!(node.all.to_reclaim.is_empty() && node.all.by_id.is_empty());
+            prop_assert_eq!(node.all.ends(), None);
         }
     }
 

@@ -7,14 +7,15 @@ use crate::report::stats::LastMinute;
 pub struct Figures<'a> {
     pub enabled: bool,
     pub last_minute: LastMinute,
-    /// Whole percents.
-    pub hit_rate_1m: u64,
     pub min_hit_rate: u64,
-    /// Bytes that count against `maxmemory`.
-    pub used_memory: u64,
-    /// 0 where there is no limit.
-    pub maxmemory: u64,
+    /// Percent of `maxmemory` that is used; 0 where there is no limit.
+    pub memory_percent: u64,
     pub max_memory_percent: u64,
+    /// Whether more than `maxmemory` is used now, just after the server has tried to evict.
+    pub is_full: bool,
+    /// Milliseconds since the server has evicted a key last, if it ever has.
+    pub last_eviction_ms: Option<u64>,
+    pub writes: Writes,
     pub eviction_policy: &'a str,
     pub usage_counters: u64,
     /// Whether a batch of usage counts waits to be given out again.
@@ -27,6 +28,20 @@ pub struct Figures<'a> {
     pub unreplicated: u64,
     /// Why this node does not have what it was told.
     pub untold: Option<&'a str>,
+}
+
+/// Upon what the server decides whether it lets clients write.
+#[derive(Clone, Copy, Debug)]
+pub struct Writes {
+    /// A replica takes none anyway.
+    pub is_primary: bool,
+    pub save_failed: bool,
+    /// Whether it saves at all, and `stop-writes-on-bgsave-error` is set.
+    pub stops_where_save_failed: bool,
+    pub aof_failed: bool,
+    /// Replicas in touch; `None` where the server asks for none.
+    pub good_replicas: Option<u64>,
+    pub min_replicas: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +64,10 @@ impl Status {
 /// The hit rate says nothing before this many lookups.
 const LOOKUPS_FOR_A_RATE: u64 = 100;
 
+/// Where memory is full, keys are being evicted, a slice at each command, as long as there are any: with none
+/// evicted for this long there are none.
+const EVICTING_MS: u64 = 1000;
+
 /// The status, and each reason for it in words.
 pub fn judge(figures: &Figures) -> (Status, Vec<String>) {
     let f = figures;
@@ -58,33 +77,54 @@ pub fn judge(figures: &Figures) -> (Status, Vec<String>) {
         status = status.max(worse);
         reasons.push(reason);
     };
-    let used_percent = (f.used_memory.saturating_mul(100)).checked_div(f.maxmemory).unwrap_or(0);
-
     if !f.enabled {
         because(Status::Unhealthy, "apikey.enabled is no".into());
     }
     if let Some(why) = f.untold {
         because(Status::Unhealthy, why.into());
     }
-    if f.maxmemory > 0 && f.used_memory >= f.maxmemory && f.eviction_policy == "noeviction" {
+    let is_evicting = f.last_eviction_ms.is_some_and(|ms| ms < EVICTING_MS);
+    if f.writes.is_primary && f.is_full && !is_evicting {
         because(Status::Unhealthy, "memory is full and the policy evicts nothing".into());
-    } else if f.maxmemory > 0 && used_percent > f.max_memory_percent {
+    } else if f.memory_percent > f.max_memory_percent {
         because(
             Status::Degraded,
             format!(
-                "memory is at {used_percent} percent, above max-memory-percent {}",
-                f.max_memory_percent
+                "memory is at {} percent, above max-memory-percent {}",
+                f.memory_percent, f.max_memory_percent
             ),
         );
     }
-    if f.last_minute.lookups() >= LOOKUPS_FOR_A_RATE && f.hit_rate_1m < f.min_hit_rate {
+    if f.writes.is_primary && f.writes.save_failed && f.writes.stops_where_save_failed {
         because(
-            Status::Degraded,
-            format!(
-                "hit rate of the last minute is {} percent, under min-hit-rate {}",
-                f.hit_rate_1m, f.min_hit_rate
-            ),
+            Status::Unhealthy,
+            "writes are refused: the last BGSAVE failed (stop-writes-on-bgsave-error)".into(),
         );
+    }
+    if f.writes.is_primary && f.writes.aof_failed {
+        because(Status::Unhealthy, "writes are refused: the AOF can't be written".into());
+    }
+    if let Some(good) = f.writes.good_replicas.filter(|&good| good < f.writes.min_replicas) {
+        if f.writes.is_primary {
+            because(
+                Status::Unhealthy,
+                format!(
+                    "writes are refused: min-replicas-to-write is {}, and replicas in touch are {good}",
+                    f.writes.min_replicas
+                ),
+            );
+        }
+    }
+    if let Some(rate) = f.last_minute.hit_rate() {
+        if f.last_minute.lookups() >= LOOKUPS_FOR_A_RATE && rate < f.min_hit_rate {
+            because(
+                Status::Degraded,
+                format!(
+                    "hit rate of the last minute is {rate} percent, under min-hit-rate {}",
+                    f.min_hit_rate
+                ),
+            );
+        }
     }
     if f.usage_counters > 0 && f.eviction_policy.starts_with("allkeys-") {
         because(
@@ -120,11 +160,19 @@ mod tests {
     const WELL: Figures = Figures {
         enabled: true,
         last_minute: LastMinute { hits: 90, misses: 10 },
-        hit_rate_1m: 90,
         min_hit_rate: 80,
-        used_memory: 50,
-        maxmemory: 100,
+        memory_percent: 50,
         max_memory_percent: 90,
+        is_full: false,
+        last_eviction_ms: None,
+        writes: Writes {
+            is_primary: true,
+            save_failed: false,
+            stops_where_save_failed: true,
+            aof_failed: false,
+            good_replicas: None,
+            min_replicas: 1,
+        },
         eviction_policy: "volatile-lru",
         usage_counters: 3,
         overdue_lease: false,
@@ -142,23 +190,20 @@ mod tests {
         };
         assert_eq!(said(WELL), ("healthy", String::new()));
         assert_eq!(
-            said(Figures { enabled: false, used_memory: 91, ..WELL }),
+            said(Figures { enabled: false, memory_percent: 91, ..WELL }),
             (
                 "unhealthy",
                 "apikey.enabled is no; memory is at 91 percent, above max-memory-percent 90".into()
             )
         );
+        let low = LastMinute { hits: 79, misses: 21 };
         assert_eq!(
-            said(Figures { used_memory: 100, eviction_policy: "noeviction", ..WELL }),
-            ("unhealthy", "memory is full and the policy evicts nothing".into())
-        );
-        assert_eq!(said(Figures { used_memory: 1000, maxmemory: 0, ..WELL }).0, "healthy");
-        assert_eq!(
-            said(Figures { hit_rate_1m: 79, ..WELL }),
+            said(Figures { last_minute: low, ..WELL }),
             ("degraded", "hit rate of the last minute is 79 percent, under min-hit-rate 80".into())
         );
-        let few = LastMinute { hits: 0, misses: 99 };
-        assert_eq!(said(Figures { last_minute: few, hit_rate_1m: 0, ..WELL }).0, "healthy");
+        for few in [(0, 99), (0, 0)].map(|(hits, misses)| LastMinute { hits, misses }) {
+            assert_eq!(said(Figures { last_minute: few, ..WELL }).0, "healthy");
+        }
         assert_eq!(
             said(Figures { eviction_policy: "allkeys-lru", ..WELL }),
             ("degraded", "maxmemory-policy allkeys-lru can evict usage counters".into())
@@ -190,5 +235,50 @@ mod tests {
             said(Figures { unreplicated: 3, ..WELL }),
             ("degraded", "3 changes could not be replicated".into())
         );
+    }
+
+    #[test]
+    fn it_is_unhealthy_where_the_server_refuses_writes() {
+        let full = Figures { memory_percent: 101, is_full: true, ..WELL };
+        let said = |figures: Figures| {
+            let (status, reasons) = judge(&figures);
+            (status.name(), reasons.join("; "))
+        };
+        let evicts_nothing = "memory is full and the policy evicts nothing";
+        for since in [None, Some(1000), Some(u64::MAX)] {
+            let full = Figures { last_eviction_ms: since, ..full };
+            assert_eq!(said(full), ("unhealthy", evicts_nothing.into()), "{since:?}");
+        }
+        // What is left over the limit goes with the next commands, and nothing is refused.
+        for since in [0, 999] {
+            let (status, reasons) = said(Figures { last_eviction_ms: Some(since), ..full });
+            assert_eq!(status, "degraded");
+            assert!(reasons.starts_with("memory is at 101 percent"), "{reasons}");
+        }
+
+        let replica = Writes { is_primary: false, ..WELL.writes };
+        let refused = |change: fn(&mut Writes)| {
+            let [primary, replica] = [WELL.writes, replica].map(|mut writes| {
+                change(&mut writes);
+                said(Figures { writes, ..WELL })
+            });
+            assert_eq!(replica, ("healthy", String::new()));
+            primary
+        };
+        let why = "writes are refused: the last BGSAVE failed (stop-writes-on-bgsave-error)";
+        assert_eq!(refused(|writes| writes.save_failed = true), ("unhealthy", why.into()));
+        let goes_on = refused(|writes| {
+            (writes.save_failed, writes.stops_where_save_failed) = (true, false);
+        });
+        assert_eq!(goes_on.0, "healthy");
+        let why = "writes are refused: the AOF can't be written";
+        assert_eq!(refused(|writes| writes.aof_failed = true), ("unhealthy", why.into()));
+        let why = "writes are refused: min-replicas-to-write is 2, and replicas in touch are 1";
+        let few = refused(|writes| (writes.good_replicas, writes.min_replicas) = (Some(1), 2));
+        assert_eq!(few, ("unhealthy", why.into()));
+        let enough = refused(|writes| (writes.good_replicas, writes.min_replicas) = (Some(2), 2));
+        assert_eq!(enough.0, "healthy");
+        let full = Figures { writes: replica, ..full };
+        assert_eq!(said(full).0, "degraded", "of memory a replica refuses nothing either");
     }
 }

@@ -1,4 +1,4 @@
-//! What VALIDATE answered, since the start and in the last minute.
+//! What was answered and done, since the start, and answered in the last minute.
 
 use crate::record::verdict::Verdict;
 
@@ -20,14 +20,30 @@ pub struct Stats {
     pub disabled: u64,
     pub expired: u64,
     pub forbidden: u64,
+    /// Answers for which no secret was compared.
+    pub unverified: u64,
     /// Answers that there is no such key.
     pub absent: u64,
+    /// Entries that were stored.
+    pub stored_entries: u64,
     /// Fills that their token refused.
     pub stale_fills_refused: u64,
+    /// Tags that were invalidated, keys that were, and databases that were emptied, or all at once.
+    pub invalidated_tags: u64,
+    pub invalidated_keys: u64,
+    pub flushes: u64,
+    /// Live entries that invalidations of tags and keys have found.
+    pub killed_entries: u64,
     /// Entries that the server evicted.
     pub evicted_entries: u64,
     /// Batches of usage counts that were given out again.
     pub redeliveries: u64,
+    /// Uses that were counted, acknowledged, and taken without a lease.
+    pub counted_uses: u64,
+    pub settled_uses: u64,
+    pub taken_uses: u64,
+    /// When the server evicted a key last, be it anybody's.
+    pub last_eviction: Option<i64>,
     window: [Second; SECONDS],
 }
 
@@ -40,10 +56,20 @@ impl Default for Stats {
             disabled: 0,
             expired: 0,
             forbidden: 0,
+            unverified: 0,
             absent: 0,
+            stored_entries: 0,
             stale_fills_refused: 0,
+            invalidated_tags: 0,
+            invalidated_keys: 0,
+            flushes: 0,
+            killed_entries: 0,
             evicted_entries: 0,
             redeliveries: 0,
+            counted_uses: 0,
+            settled_uses: 0,
+            taken_uses: 0,
+            last_eviction: None,
             window: [Second::default(); SECONDS],
         }
     }
@@ -59,6 +85,11 @@ pub struct LastMinute {
 impl LastMinute {
     pub fn lookups(&self) -> u64 {
         self.hits + self.misses
+    }
+
+    /// In whole percents.
+    pub fn hit_rate(&self) -> Option<u64> {
+        percent(self.hits, self.misses)
     }
 }
 
@@ -87,7 +118,8 @@ impl Stats {
             Verdict::Expired => self.expired += 1,
             Verdict::Forbidden(_) => self.forbidden += 1,
             Verdict::Absent => self.absent += 1,
-            Verdict::Unverified | Verdict::Valid => {}
+            Verdict::Unverified => self.unverified += 1,
+            Verdict::Valid => {}
         }
     }
 
@@ -114,10 +146,10 @@ impl Stats {
     }
 }
 
-/// Whole percents of `part` in both; 0 where there is neither.
-pub fn percent(part: u64, rest: u64) -> u64 {
+/// Whole percents of `part` in both; `None` where there is neither.
+pub fn percent(part: u64, rest: u64) -> Option<u64> {
     let all = u128::from(part) + u128::from(rest);
-    (u128::from(part) * 100).checked_div(all).unwrap_or(0) as u64
+    (u128::from(part) * 100).checked_div(all).map(|percent| percent as u64)
 }
 
 #[cfg(test)]
@@ -150,9 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn percents_are_whole_and_of_nothing_zero() {
-        assert_eq!(percent(0, 0), 0);
-        assert_eq!(percent(1, 2), 33);
-        assert_eq!(percent(u64::MAX, 0), 100);
+    fn percents_are_whole_and_of_nothing_none() {
+        assert_eq!(percent(0, 0), None);
+        assert_eq!(percent(0, 1), Some(0));
+        assert_eq!(percent(1, 2), Some(33));
+        assert_eq!(percent(u64::MAX, 0), Some(100));
     }
 }

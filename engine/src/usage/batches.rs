@@ -34,7 +34,7 @@ struct Open {
 }
 
 /// Whether the clock was set back since a batch of this deadline was given out.
-pub fn is_ahead(given_at: i64, deadline: i64, now: i64) -> bool {
+fn is_ahead(given_at: i64, deadline: i64, now: i64) -> bool {
     let latest = now.saturating_add(CLOCKS_DIFFER_MS);
     given_at > latest || deadline > latest.saturating_add(MAX_LEASE_MS)
 }
@@ -62,14 +62,28 @@ pub struct Batches {
     changes: u64,
 }
 
-/// The least and the greatest of all open batches: by those it is known whether any is overdue.
+/// Of open batches, be it of several databases, the least and the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     pub deadlines: [i64; 2],
     /// When the latest was given out last.
     pub given: i64,
     /// When the oldest was given out first.
-    pub leased: i64,
+    pub oldest: i64,
+}
+
+impl Ends {
+    /// Whether a batch is to be given out again.
+    pub fn has_overdue(&self, now: i64) -> bool {
+        let [soonest, _] = self.deadlines;
+        soonest <= now || self.has_ahead(now)
+    }
+
+    /// Whether a batch was given out by a clock that was set back since.
+    pub fn has_ahead(&self, now: i64) -> bool {
+        let [_, latest] = self.deadlines;
+        is_ahead(self.given, latest, now)
+    }
 }
 
 impl Batches {
@@ -153,29 +167,15 @@ impl Batches {
     /// A batch that is to be given out again: what was given back first, then what is overdue longest.
     pub fn overdue(&self, now: i64) -> Option<Id> {
         let ends = [self.by_deadline.first(), self.by_deadline.last(), self.by_given.last()];
-        self.find(ends, |open| open.is_over(now))
-    }
-
-    /// Whether a batch was given out by a clock that was set back since.
-    pub fn is_ahead(&self, now: i64) -> bool {
-        let ends = [self.by_deadline.last(), self.by_given.last()];
-        self.find(ends, |open| open.is_ahead(now)).is_some()
-    }
-
-    fn find<const N: usize>(
-        &self,
-        ends: [Option<&(i64, Id)>; N],
-        is_it: impl Fn(&Open) -> bool,
-    ) -> Option<Id> {
         let mut ids = ends.into_iter().flatten().map(|&(_, id)| id);
-        ids.find(|id| self.open.get(id).is_some_and(&is_it))
+        ids.find(|id| self.open.get(id).is_some_and(|open| open.is_over(now)))
     }
 
     pub fn ends(&self) -> Option<Ends> {
         Some(Ends {
             deadlines: [self.by_deadline.first()?.0, self.by_deadline.last()?.0],
             given: self.by_given.last()?.0,
-            leased: self.by_age.first()?.0,
+            oldest: self.by_age.first()?.0,
         })
     }
 
@@ -199,7 +199,7 @@ mod tests {
         for (n, leased_at, deadline) in [(1, 30, 300), (2, 10, 200), (3, 20, 100)] {
             batches.join(id(n), Terms { leased_at, deadline });
         }
-        let ends = |deadlines, given, leased| Some(Ends { deadlines, given, leased });
+        let ends = |deadlines, given, oldest| Some(Ends { deadlines, given, oldest });
         assert_eq!((batches.len(), batches.ends()), (3, ends([100, 300], 30, 10)));
         assert_eq!(batches.overdue(99), None);
         assert_eq!(batches.overdue(100), Some(id(3)));
@@ -216,6 +216,10 @@ mod tests {
         assert_eq!(batches.after(Some(id(3))), None);
     }
 
+    fn is_ahead(batches: &Batches, now: i64) -> bool {
+        batches.ends().is_some_and(|ends| ends.has_ahead(now))
+    }
+
     const YEAR_MS: i64 = 365 * 86_400_000;
 
     #[test]
@@ -228,24 +232,24 @@ mod tests {
                 // Given out first while it was ahead, here or before a restart.
                 let mut batches = Batches::default();
                 batches.join(id(1), terms(ahead, ms));
-                assert!(batches.overdue(ahead).is_none() && !batches.is_ahead(ahead));
-                assert!(batches.is_ahead(now));
+                assert!(batches.overdue(ahead).is_none() && !is_ahead(&batches, ahead));
+                assert!(is_ahead(&batches, now));
                 assert_eq!(batches.overdue(now), Some(id(1)), "{ms} back by {back}");
                 // Once, and it is no older than that.
                 let again = batches.give_again(id(1), now + ms, now);
                 assert_eq!(again, Some(terms(now, ms)));
-                assert!(batches.overdue(now).is_none() && !batches.is_ahead(now));
-                assert_eq!(batches.ends().map(|ends| ends.leased), Some(now));
+                assert!(batches.overdue(now).is_none() && !is_ahead(&batches, now));
+                assert_eq!(batches.ends().map(|ends| ends.oldest), Some(now));
                 assert_eq!(batches.overdue(now + ms), Some(id(1)));
                 // Given out again while it was ahead.
                 assert!(batches.give_again(id(1), ahead + ms, ahead).is_some());
                 assert!(batches.overdue(ahead).is_none());
-                assert_eq!((batches.is_ahead(now), batches.overdue(now)), (true, Some(id(1))));
+                assert_eq!((is_ahead(&batches, now), batches.overdue(now)), (true, Some(id(1))));
                 // And elsewhere: a replica knows when it was told.
                 batches.was_given(id(1), terms(now, ms + back), ahead);
                 assert_eq!(batches.overdue(now), Some(id(1)));
                 batches.was_given(id(1), terms(now, ms), now);
-                assert!(batches.overdue(now).is_none() && !batches.is_ahead(now));
+                assert!(batches.overdue(now).is_none() && !is_ahead(&batches, now));
             }
         }
         let mut batches = Batches::default();
@@ -287,7 +291,7 @@ mod tests {
         assert_eq!(batches.terms(id(1)), Some(Terms { leased_at: 5, deadline: 100 }));
         batches.join(id(1), Terms { leased_at: 20, deadline: 200 });
         assert_eq!(batches.terms(id(1)), Some(Terms { leased_at: 5, deadline: 200 }));
-        assert_eq!(batches.ends().map(|ends| ends.leased), Some(5));
+        assert_eq!(batches.ends().map(|ends| ends.oldest), Some(5));
         assert_eq!(batches.len(), 1);
     }
 }

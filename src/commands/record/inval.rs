@@ -4,6 +4,7 @@ use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
+use crate::state;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
 use host::{Args, Ctx, Reply, Result};
 
@@ -29,7 +30,7 @@ impl Command for Inval {
         ctx.replicate_verbatim();
         invalidation::of_keys(ctx, &names);
         let mut gone = Vec::new();
-        let mut killed = 0;
+        let mut killed = 0u64;
         for name in names {
             match keyspace::unlink_entry(ctx, name) {
                 Removed::Nothing => continue,
@@ -39,7 +40,8 @@ impl Command for Inval {
             gone.push(name);
         }
         keyspace::tell_of_removed(ctx, gone);
-        reply.count(killed);
+        state::with(ctx.lock(), |state| state.stats.killed_entries += killed);
+        reply.count(killed as usize);
         Ok(())
     }
 }

@@ -75,6 +75,7 @@ impl Command for TagInval {
             killed::write(ctx, &tags, &gone);
         }
         keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
+        count_killed(lock, killed);
         reply.count(killed);
         Ok(())
     }
@@ -95,9 +96,13 @@ fn condemn(lock: Lock, database: i32, tags: &[Fingerprint]) -> usize {
     tags.iter().map(|&tag| state::with(lock, |state| state.condemn(database, tag))).sum()
 }
 
+fn count_killed(lock: Lock, killed: usize) {
+    state::with(lock, |state| state.stats.killed_entries += killed as u64);
+}
+
 /// Kills what carries one of the tags, as a KILLED says.
 pub fn replay(ctx: &mut Ctx, tags: &[Name]) {
     invalidation::of_tags(ctx, tags);
     let (lock, database) = (ctx.lock(), ctx.database());
-    condemn(lock, database, &fingerprints(lock, tags));
+    count_killed(lock, condemn(lock, database, &fingerprints(lock, tags)));
 }

@@ -2,6 +2,7 @@
 
 use crate::commands::plain::PLAIN;
 use crate::keyspace;
+use crate::state;
 use crate::stream::apply;
 use crate::types::usage;
 use apikey_engine::usage::counter::Counter;
@@ -55,6 +56,7 @@ impl Command for Incr {
         let first = if is_first { key.usage()? } else { None };
         let first = first.map(|value| usage::encode(lock, value));
         drop(key);
+        state::with(ctx.lock(), |state| state.stats.counted_uses += by.unsigned_abs());
         match first {
             Some(bytes) => apply::write(ctx, name, &bytes),
             None => ctx.replicate_verbatim(),

@@ -3,6 +3,7 @@
 use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::keyspace;
+use crate::state;
 use host::changes::Class;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
 use host::{Args, Ctx, Name, Reply, Result};
@@ -44,7 +45,9 @@ impl Command for Take {
 /// Takes what is pending under a name; 0 where there is no counter.
 pub fn take(ctx: &mut Ctx, name: Name) -> i64 {
     let taken = keyspace::write(ctx, name).count(|counter| Ok(counter.take()));
-    taken.ok().flatten().unwrap_or(0)
+    let count = taken.ok().flatten().unwrap_or(0);
+    state::with(ctx.lock(), |state| state.stats.taken_uses += count.unsigned_abs());
+    count
 }
 
 /// Tells keyspace notifications that something was taken, once it is replicated.
