@@ -75,6 +75,38 @@ fn health_sums_up_what_comes_to_each_of_many_databases_and_goes() {
     assert_eq!(health(&mut c), [3 * all, all, counted, all]);
 }
 
+/// The mean of some calls in microseconds, where nothing came in between.
+#[track_caller]
+fn microseconds(c: &mut Client, line: &str, name: &str) -> f64 {
+    let lines = vec![line.to_string(); 100];
+    let rounds = (0..10).map(|_| {
+        c.must("CONFIG RESETSTAT");
+        c.pipeline(&lines);
+        let stats = c.info("commandstats", &format!("cmdstat_{name}")).expect("a line");
+        let mean = stats.split("usec_per_call=").nth(1).and_then(|rest| rest.split(',').next());
+        mean.and_then(|mean| mean.parse().ok()).expect("a number")
+    });
+    rounds.fold(f64::MAX, f64::min)
+}
+
+#[test]
+fn what_is_done_in_the_last_of_many_databases_takes_as_long_as_in_the_first() {
+    let server = with_many().start();
+    let mut c = server.client();
+    for (line, name) in [
+        (format!("APIKEY.VALIDATE k SECRET {SECRET}"), "apikey.validate"),
+        ("APIKEY.USAGE.INCR use".to_string(), "apikey.usage.incr"),
+    ] {
+        let [first, last] = [USED[0], USED[USED.len() - 1]].map(|db| {
+            c.select(db);
+            c.fill("k", &["t"]);
+            microseconds(&mut c, &line, name)
+        });
+        // A walk over all of them took a hundred times as long and more.
+        assert!(last < 20.0 * first, "{name}: {first} and {last} us");
+    }
+}
+
 #[track_caller]
 fn assert_exact_in(c: &mut Client, databases: &[usize]) {
     for &db in databases {
