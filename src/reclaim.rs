@@ -10,7 +10,7 @@
 use crate::keyspace::{self, Removed};
 use crate::settings;
 use crate::state;
-use crate::stream::{dropped, reclaimed};
+use crate::stream::{dropped, gone};
 use apikey_engine::database::catalog::Next;
 use host::job::{Job, Jobs, Step, PAUSE_MS};
 use host::server::avoids_replica_traffic;
@@ -25,6 +25,9 @@ const TELLING: u32 = 8;
 
 /// Steps of a walk between two looks at the clock.
 const STEPS_PER_LOOK: usize = 16;
+
+/// Bytes of names from which on a slice ends, so that its word is one for a buffer.
+const ENOUGH_NAMES: usize = 64 << 10;
 
 static RECLAIM: Jobs<Reclaim> = Jobs::new("reclaim");
 
@@ -81,7 +84,7 @@ impl Job for Reclaim {
             let (ended, gone) = reclaim(ctx, database, until);
             // Once in a slice, since twice would be a transaction: see above.
             if !gone.is_empty() {
-                reclaimed::write(ctx, &gone);
+                gone::write(ctx, &gone);
                 keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
                 return Step::More;
             }
@@ -100,6 +103,7 @@ impl Job for Reclaim {
 fn reclaim(ctx: &mut Ctx, database: i32, until: Instant) -> (bool, Vec<Text>) {
     let lock = ctx.lock();
     let mut gone = Vec::new();
+    let mut bytes = 0;
     loop {
         for _ in 0..STEPS_PER_LOOK {
             let name = state::with(lock, |state| match state.next_to_reclaim(database) {
@@ -110,7 +114,11 @@ fn reclaim(ctx: &mut Ctx, database: i32, until: Instant) -> (bool, Vec<Text>) {
             let Some(name) = name else { return (true, gone) };
             let Some(name) = name else { continue };
             if keyspace::reclaim_entry(ctx, name.name()) == Removed::Dead {
+                bytes += name.name().bytes().len();
                 gone.push(name);
+                if bytes >= ENOUGH_NAMES {
+                    return (false, gone);
+                }
             }
         }
         if Instant::now() >= until {

@@ -45,6 +45,7 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<stored::Apply>()?;
     loading.command::<died::Killed>()?;
     loading.command::<died::Dropped>()?;
+    loading.command::<died::Gone>()?;
     loading.command::<died::Reclaimed>()?;
     loading.command::<leased::Leased>()?;
     loading.command::<settled::Settled>()?;

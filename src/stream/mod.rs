@@ -10,7 +10,8 @@
 //! | [`apply`] | a value as it is, with the expiry that its key has: the first count of a counter, and every value of an AOF that is rewritten |
 //! | [`killed`] | tags that were invalidated, and the keys that were removed with them |
 //! | [`dropped`] | all entries of all databases died |
-//! | [`reclaimed`] | dead entries were taken away |
+//! | [`gone`] | dead entries were taken away |
+//! | [`reclaimed`] | the same, as it was written before there was [`gone`] |
 //! | [`leased`] | a batch was given out, with its lines, or again, without |
 //! | [`settled`] | lines of a batch were settled, where an ACK of many does so in slices |
 //! | [`version`] | the version of all this, to replicas alone |
@@ -24,6 +25,7 @@
 
 pub mod apply;
 pub mod dropped;
+pub mod gone;
 pub mod killed;
 pub mod leased;
 pub mod reclaimed;

@@ -1,20 +1,10 @@
-//! RECLAIMED: `key [key ...]`. Dead entries that were taken away.
-//!
-//! Not UNLINK, which `rename-command` can take away: replicas would keep every one of them for ever.
+//! RECLAIMED: `key [key ...]`. Dead entries that were taken away; read, no longer written
+//! ([`gone`](super::gone)).
 
-use super::send::send;
-use host::{Args, Ctx, Name, Text};
+use host::{Args, Name};
 use std::ffi::CStr;
 
 pub const NAME: &CStr = c"apikey.reclaimed";
-
-/// Says so.
-pub fn write(ctx: &mut Ctx, gone: &[Text]) {
-    if !gone.is_empty() {
-        let names: Vec<_> = gone.iter().map(Text::name).collect();
-        send(ctx, NAME, &names, &[]);
-    }
-}
 
 /// The keys.
 pub fn read(args: Args<'_>) -> impl Iterator<Item = Name<'_>> {

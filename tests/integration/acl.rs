@@ -374,6 +374,7 @@ fn the_category_apikey_without_dangerous_is_what_an_application_needs() {
         "APIKEY.HEALTH",
         "APIKEY.CHECK",
         "APIKEY.APPLY k v",
+        "APIKEY.GONE names",
         "APIKEY.RECLAIMED k",
     ] {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();

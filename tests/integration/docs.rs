@@ -44,7 +44,7 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 33] = [
+const COMMANDS: [Is; 34] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -411,6 +411,18 @@ const COMMANDS: [Is; 33] = [
         dangerous: true,
         tips: &[],
         args: "numtags:integer tag:string [tag:string ...] [key:string [key:string ...]]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.gone",
+        alias: None,
+        arity: 2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "names:string",
         complexity: "O(N)",
     },
     Is {

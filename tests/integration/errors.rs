@@ -113,6 +113,7 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("setval", vec!["", " k"]),
         ("msetval", vec!["", " 1", " 1 k {} TOKEN"]),
         ("stored", vec!["", " k"]),
+        ("gone", vec!["", " names more"]),
         ("reclaimed", vec![""]),
         ("validate", vec![""]),
         ("token", vec!["", " k more"]),
@@ -930,6 +931,7 @@ fn what_is_internal_is_refused_to_every_client() {
     for line in [
         "APIKEY.KILLED 1 tag rec",
         "APIKEY.DROPPED",
+        "APIKEY.GONE names",
         "APIKEY.RECLAIMED rec",
         "APIKEY.STORED rec value",
         "APIKEY.USAGE.SETTLED use 11111111111111111111111111111111",
@@ -1116,6 +1118,7 @@ fn a_replica_refuses_what_writes() {
         "APIKEY.USAGE.LEASED 11111111111111111111111111111111 1 2",
         "APIKEY.USAGE.SETTLED use 11111111111111111111111111111111",
         "APIKEY.APPLY rec value",
+        "APIKEY.GONE names",
         "APIKEY.RECLAIMED rec",
     ] {
         let words: Vec<Vec<u8>> = line.split(' ').map(word).collect();

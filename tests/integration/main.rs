@@ -19,6 +19,7 @@ mod exactness;
 mod failover;
 mod fill_tags;
 mod fuzz;
+mod gone;
 mod grammar;
 mod guide;
 mod harness_works;

@@ -4,6 +4,7 @@
 //! says. Bytes from anyone are never more than an error: what they ask to allocate is bounded, nothing is
 //! left over, and no two parts of a value can say two things.
 
+pub mod names;
 pub mod stored;
 pub mod value;
 pub mod version;

@@ -1,12 +1,12 @@
-//! KILLED, DROPPED and RECLAIMED: entries that died, or were taken away.
+//! KILLED, DROPPED, GONE and RECLAIMED: entries that died, or were taken away.
 
 use crate::commands::plain::PLAIN;
 use crate::commands::tags::taginval;
 use crate::keyspace::{self, Removed};
 use crate::state;
-use crate::stream::{dropped, killed, reclaimed, send::must_be_replayed};
+use crate::stream::{dropped, gone, killed, reclaimed, send::must_be_replayed};
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
-use host::{Args, Ctx, Name, Reply, Result};
+use host::{Args, Ctx, Name, Reply, Result, Text};
 
 pub struct Killed;
 
@@ -56,6 +56,36 @@ impl Command for Dropped {
     }
 }
 
+pub struct Gone;
+
+impl Command for Gone {
+    const SPEC: Spec = Spec {
+        name: gone::NAME,
+        flags: "write",
+        dangerous: true,
+        arity: 2,
+        summary: c"Internal: dead entries that a primary has taken away, their names in one argument. Refused from clients.",
+        complexity: c"O(N) where N is the number of names",
+        fixed: &[Arg::string(c"names")],
+        ..PLAIN
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        let mut names = gone::read(args)?;
+        let mut gone = Vec::new();
+        while let Some(name) = names.next_name().map(Text::new) {
+            if keyspace::unlink_entry(ctx, name.name()) != Removed::Nothing {
+                gone.push(name);
+            }
+        }
+        ctx.replicate_verbatim();
+        keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
 pub struct Reclaimed;
 
 impl Command for Reclaimed {
@@ -65,7 +95,7 @@ impl Command for Reclaimed {
         dangerous: true,
         arity: -2,
         keys: Keys::All(Use::DELETES),
-        summary: c"Internal: dead entries that a primary has taken away. Refused from clients.",
+        summary: c"Internal: dead entries that a primary has taken away, as earlier versions wrote it. Refused from clients.",
         complexity: c"O(N) where N is the number of keys",
         fixed: &[Arg::key().repeated(Repeat::Value)],
         ..PLAIN
