@@ -23,7 +23,7 @@ const WAIT_MS: i64 = 100;
 /// The part of a slice that is left for telling of what was taken away: 1 / so much.
 const TELLING: u32 = 8;
 
-/// Steps of a walk between two looks at the clock.
+/// Steps of a walk between two looks at the clock, whose lines the processor is asked for together.
 const STEPS_PER_LOOK: usize = 16;
 
 /// Bytes of names from which on a slice ends, so that its word is one for a buffer.
@@ -105,6 +105,7 @@ fn reclaim(ctx: &mut Ctx, database: i32, until: Instant) -> (bool, Vec<Text>) {
     let mut gone = Vec::new();
     let mut bytes = 0;
     loop {
+        state::with(lock, |state| state.touch_next_to_reclaim(database, STEPS_PER_LOOK));
         for _ in 0..STEPS_PER_LOOK {
             let name = state::with(lock, |state| match state.next_to_reclaim(database) {
                 Next::Item(place) => Some(state.item_name(database, place).map(Text::new)),

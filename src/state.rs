@@ -345,6 +345,13 @@ impl State {
         self.region(number)?.database.index().name(place)
     }
 
+    /// See [`Database::touch_next_to_reclaim`].
+    pub fn touch_next_to_reclaim(&self, number: i32, most: usize) {
+        if let Some(region) = self.region(number) {
+            region.database.touch_next_to_reclaim(most);
+        }
+    }
+
     /// An entry's key has gone; the value goes with it, or to another name, where it is dead.
     pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
         self.databases.change_by_id(life.link.region(), |database| {

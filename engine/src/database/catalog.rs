@@ -233,6 +233,17 @@ impl Database {
         Next::Free
     }
 
+    /// Has what is read when the next keys, at most so many, are taken away in the processor's cache.
+    pub fn touch_next_to_reclaim(&self, most: usize) {
+        if self.to_sweep > 0 {
+            let most = Place::try_from(most).unwrap_or(Place::MAX);
+            self.index.touch_items((self.to_sweep.saturating_sub(most)..self.to_sweep).rev());
+        } else {
+            let walk = self.walk.unwrap_or_else(|| self.index.walk_condemned());
+            self.index.touch_condemned(&walk, most);
+        }
+    }
+
     /// A counter's key has come, also while keys are loaded ([`Database::load_entry`]). Returns its place if it
     /// has something pending or leased and there is room.
     pub fn add_counter(&mut self, name: &[u8], now: Held, of: &Fingerprints) -> Option<Place> {

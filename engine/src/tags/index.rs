@@ -346,6 +346,19 @@ impl TagIndex {
         black_box(owners.iter().fold(0, |seen, owner| seen ^ follow(owner).unwrap_or(0)));
     }
 
+    /// Reads what [`TagIndex::remove`] of each of these items will, a step of all of them at a time, for the
+    /// same reason: the items; what they say of their tags; who takes their places in the lists.
+    pub fn touch_items(&self, places: impl Iterator<Item = Place> + Clone) {
+        let items = || places.clone().filter_map(|place| self.items.get(place));
+        black_box(items().fold(0, |seen, item| seen ^ item.touch()));
+        self.touch(items().flat_map(Item::own));
+        let tags = || items().flat_map(Item::memberships).filter_map(|m| self.tags.get(m.tag));
+        black_box(tags().fold(0, |seen, tag| seen ^ tag.members.len()));
+        let last = tags().filter_map(|tag| tag.members.get(tag.members.len().checked_sub(1)?));
+        let movers = last.filter_map(|&place| self.items.get(place));
+        black_box(movers.fold(0, |seen, item| seen ^ item.touch()));
+    }
+
     pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<Owner> {
         self.assert_settled();
         self.owner(fingerprint)

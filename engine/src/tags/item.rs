@@ -52,6 +52,11 @@ impl Item {
         split().unwrap_or_default()
     }
 
+    /// Reads the first and the last byte, for the index to have both in the cache.
+    pub(super) fn touch(&self) -> u8 {
+        self.packed.first().zip(self.packed.last()).map_or(0, |(first, last)| first ^ last)
+    }
+
     pub(super) fn name(&self) -> &[u8] {
         self.parts().2
     }

@@ -47,6 +47,20 @@ impl TagIndex {
         }
     }
 
+    /// Has what is read when the next items of a walk are removed, at most so many, in the processor's cache.
+    pub fn touch_condemned(&self, walk: &CondemnedWalk, most: usize) {
+        let CondemnedWalk { mut tags, mut members } = *walk;
+        if members == 0 {
+            (tags, members) = (tags.min(self.queue.len()).wrapping_sub(1), usize::MAX);
+        }
+        let Some(tag) = self.queue.get(tags).and_then(|&place| self.tags.get(place)) else {
+            return;
+        };
+        let end = members.min(tag.condemned as usize);
+        let next = (end.saturating_sub(most)..end).rev();
+        self.touch_items(next.filter_map(|position| tag.members.get(position).copied()));
+    }
+
     /// The positions of a tag's list, at most `most`, that a walk visits next, from the last of them to the
     /// first, and the cursor with which it goes on; see the top of this file. 0 begins, and is the end. A
     /// cursor of another index, or of another time, does no harm.
