@@ -58,7 +58,7 @@ fn assert_reclaimed(server: &Server) {
 
 /// How often a command was called, by clients or by a primary.
 #[track_caller]
-fn calls(c: &mut Client, command: &str) -> u64 {
+pub fn calls(c: &mut Client, command: &str) -> u64 {
     let line = c.info("commandstats", &format!("cmdstat_{command}"));
     line.map_or(0, |line| {
         let digits = line.strip_prefix("calls=").and_then(|l| l.split(',').next());
