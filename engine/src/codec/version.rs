@@ -8,9 +8,14 @@
 //! **When it is raised**: when a node that has the version before would read something wrongly, or would lack
 //! something for not knowing a word. A word never changes what it says: another form has another name, so
 //! that whoever does not know it never takes it for what it is not.
+//!
+//! | version | is |
+//! | --- | --- |
+//! | 1 | the first |
+//! | 2 | GONE in the stead of RECLAIMED, SETTLED, and LEASED of several batches |
 
 /// What this module writes. The server keeps ten bits of it beside a value.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The oldest that it reads.
 pub const OLDEST: u16 = 1;
