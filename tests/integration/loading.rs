@@ -157,20 +157,26 @@ fn what_stands_behind_the_preamble_of_an_aof_finds_what_was_loaded_just_before()
     }
 }
 
-/// What can be seen of a database: how many entries some tags have, the first that are missing, what a counter has.
-type Seen = ([i64; 6], Vec<usize>, (i64, i64));
+/// What can be seen of a database.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    /// How many entries some tags have.
+    cards: Vec<i64>,
+    /// The first keys that are missing.
+    missing: Vec<usize>,
+    usage: (i64, i64),
+}
 
 #[track_caller]
-fn seen(c: &mut Client) -> Vec<Seen> {
-    let mut all = Vec::new();
-    for db in [1, 0] {
+fn seen(c: &mut Client) -> [Seen; 2] {
+    [1, 0].map(|db| {
         c.select(db);
         let tags = ["live", "live-tens", "live-0", "live-8", "live-699", "apikey:user:u9"];
-        let cards = tags.map(|tag| c.must(&format!("APIKEY.TAGCARD {tag}")).int());
-        let keys = (0..MANY).map(|n| format!("APIKEY.VALIDATE live{n}")).collect::<Vec<_>>();
+        let mut card = |tag: &str| c.must(&format!("APIKEY.TAGCARD {tag}")).int();
+        let cards = tags.iter().map(|tag| card(tag)).collect();
+        let keys: Vec<_> = (0..MANY).map(|n| format!("APIKEY.VALIDATE live{n}")).collect();
         let codes = c.pipeline(&keys);
         let missing = (0..MANY).filter(|&n| code_of(&codes[n]) == "MISS").take(20).collect();
-        all.push((cards, missing, c.usage("pending1")));
-    }
-    all
+        Seen { cards, missing, usage: c.usage("pending1") }
+    })
 }

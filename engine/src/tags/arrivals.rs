@@ -16,6 +16,8 @@ pub(super) struct Arrivals {
     items: Vec<Arrival>,
     names: Vec<u8>,
     tags: Vec<Fingerprint>,
+    /// Of each tag whose it may be, once that was looked up.
+    owners: Vec<Place>,
 }
 
 /// An item whose name and tags end there, and begin where those of the one before it end.
@@ -41,19 +43,25 @@ impl Arrivals {
         self.items.len() >= BATCH || self.names.len() >= NAME_BYTES
     }
 
+    /// Has the tags of all looked up.
+    pub(super) fn fetch(&mut self, fetch: impl FnOnce(&[Fingerprint], &mut Vec<Place>)) {
+        fetch(&self.tags, &mut self.owners);
+    }
+
     /// The tags of all.
     pub(super) fn tags(&self) -> &[Fingerprint] {
         &self.tags
     }
 
-    /// In the order in which they came.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &[u8], &[Fingerprint])> {
+    /// In the order in which they came: place, name, tags, and whose the tags may be.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &[u8], &[Fingerprint], &[Place])> {
         let (mut name_from, mut tags_from) = (0, 0);
         self.items.iter().map(move |&Arrival { place, name_end, tags_end }| {
             let name = self.names.get(name_from..name_end).unwrap_or_default();
             let tags = self.tags.get(tags_from..tags_end).unwrap_or_default();
+            let owners = self.owners.get(tags_from..tags_end).unwrap_or_default();
             (name_from, tags_from) = (name_end, tags_end);
-            (place, name, tags)
+            (place, name, tags, owners)
         })
     }
 
@@ -63,5 +71,6 @@ impl Arrivals {
         self.names.clear();
         self.names.shrink_to(NAME_BYTES);
         self.tags.clear();
+        self.owners.clear();
     }
 }

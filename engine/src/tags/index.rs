@@ -44,7 +44,7 @@ use crate::tags::arrivals::Arrivals;
 use crate::tags::buckets::Buckets;
 use crate::tags::fingerprint::Fingerprint;
 use crate::tags::item::{Item, ItemTags, Membership, Owner, ITEM};
-use crate::tags::segments::{Place, Segments, Slab};
+use crate::tags::segments::{Place, Segments, Slab, NOWHERE};
 use std::hint::black_box;
 
 /// A tag that has a list of its members, the condemned ones first.
@@ -121,7 +121,7 @@ impl TagIndex {
         }
         let place = self.items.insert(Item { packed: Box::default() })?;
         self.touch(tags.iter().copied());
-        self.enter(place, name, tags)
+        self.enter(place, name, tags, &[])
     }
 
     /// The same, to be entered together with others that come; see the top of this file.
@@ -145,20 +145,28 @@ impl TagIndex {
 
     fn enter_arrivals(&mut self) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
-        self.fetch(arrivals.tags());
-        for (place, name, tags) in arrivals.iter() {
-            self.enter(place, name, tags);
+        arrivals.fetch(|tags, owners| self.fetch(tags, owners));
+        for (place, name, tags, owners) in arrivals.iter() {
+            self.enter(place, name, tags, owners);
         }
         arrivals.clear();
         self.arrivals = arrivals;
     }
 
-    /// Enters an item whose place has none yet.
-    fn enter(&mut self, place: Place, name: &[u8], tags: &[Fingerprint]) -> Option<Place> {
+    /// Enters an item whose place has none yet. Of its first tags `owners` may have them; [`NOWHERE`] is not
+    /// known.
+    fn enter(
+        &mut self,
+        place: Place,
+        name: &[u8],
+        tags: &[Fingerprint],
+        owners: &[Place],
+    ) -> Option<Place> {
         let mut joined = std::mem::take(&mut self.joined);
         joined.clear();
-        for fingerprint in distinct(tags) {
-            match self.owner(fingerprint) {
+        for (nth, fingerprint) in distinct(tags) {
+            let known = owners.get(nth).filter(|&&owner| self.is_of(owner, fingerprint));
+            match known.map_or_else(|| self.owner(fingerprint), |&owner| Some(Owner::of(owner))) {
                 None => self.own(fingerprint, place, &mut joined),
                 Some(owner) => joined.shared.push(self.join(owner, fingerprint, place)?),
             }
@@ -183,7 +191,7 @@ impl TagIndex {
         after.clear();
         self.touch(tags.iter().copied());
         let mut all_kept = true;
-        for fingerprint in distinct(tags) {
+        for (_, fingerprint) in distinct(tags) {
             let owner = self.find(fingerprint);
             match owner.filter(|&owner| before.has(owner, fingerprint)) {
                 Some(Owner::Item(_)) => after.own.push(fingerprint),
@@ -323,27 +331,19 @@ impl TagIndex {
     }
 
     /// Reads all that entering items with these tags is going to read: what a line of memory leads to is
-    /// asked for when the lines that lead there have been, for all tags.
-    fn fetch(&self, tags: &[Fingerprint]) {
+    /// asked for when the lines that lead there have been, for all tags. Appends whose the tags may be.
+    fn fetch(&self, tags: &[Fingerprint], owners: &mut Vec<Place>) {
         self.touch(tags.iter().copied());
-        let first = |tag: &Fingerprint| self.buckets.find(tag.hash(), |_| true).map(Owner::of);
-        let owners: Vec<Owner> = tags.iter().filter_map(first).collect();
-        let read = |owner: &Owner| match *owner {
-            Owner::Tag(place) => self.tags.get(place).map_or(0, |tag| tag.condemned),
-            Owner::Item(place) => u32::from(self.items.get(place).is_some()),
-        };
-        let follow = |owner: &Owner| match *owner {
-            Owner::Tag(place) => self.tags.get(place).and_then(|tag| {
-                let members = &tag.members;
+        let first = |tag: &Fingerprint| self.buckets.find(tag.hash(), |_| true);
+        owners.extend(tags.iter().map(|tag| first(tag).unwrap_or(NOWHERE)));
+        let read = |&owner: &Place| match Owner::of(owner) {
+            Owner::Tag(place) => {
+                let members = &self.tags.get(place)?.members;
                 members.get(members.len().checked_sub(1)?).copied()
-            }),
-            Owner::Item(place) => {
-                let item = self.items.get(place);
-                item.and_then(|item| item.packed.first().copied().map(Place::from))
             }
+            Owner::Item(place) => self.items.get(place)?.packed.first().copied().map(Place::from),
         };
-        black_box(owners.iter().fold(0, |seen, owner| seen ^ read(owner)));
-        black_box(owners.iter().fold(0, |seen, owner| seen ^ follow(owner).unwrap_or(0)));
+        black_box(owners.iter().fold(0, |seen, owner| seen ^ read(owner).unwrap_or(0)));
     }
 
     /// Reads what [`TagIndex::remove`] of each of these items will, a step of all of them at a time, for the
@@ -370,15 +370,20 @@ impl TagIndex {
     }
 
     fn owner(&self, fingerprint: Fingerprint) -> Option<Owner> {
-        let is = |place| match Owner::of(place) {
+        let is = |owner| self.is_of(owner, fingerprint);
+        self.buckets.find(fingerprint.hash(), is).map(Owner::of)
+    }
+
+    /// Whether the place is that of the tag's [`Owner`].
+    fn is_of(&self, owner: Place, fingerprint: Fingerprint) -> bool {
+        match Owner::of(owner) {
             Owner::Tag(place) => {
                 self.tags.get(place).is_some_and(|tag| tag.fingerprint == fingerprint)
             }
             Owner::Item(place) => {
                 self.items.get(place).is_some_and(|item| item.own().any(|own| own == fingerprint))
             }
-        };
-        self.buckets.find(fingerprint.hash(), is).map(Owner::of)
+        }
     }
 
     /// Makes a tag that is not there yet an item's own; the item is yet to be told.
@@ -486,10 +491,10 @@ impl TagIndex {
     }
 }
 
-/// The fingerprints without those that were there before.
-fn distinct(tags: &[Fingerprint]) -> impl Iterator<Item = Fingerprint> + '_ {
+/// The fingerprints without those that were there before, and which of all each is.
+fn distinct(tags: &[Fingerprint]) -> impl Iterator<Item = (usize, Fingerprint)> + '_ {
     let is_first = |&(nth, tag): &(usize, &Fingerprint)| !tags.iter().take(nth).any(|t| t == tag);
-    tags.iter().enumerate().filter(is_first).map(|(_, &tag)| tag)
+    tags.iter().enumerate().filter(is_first).map(|(nth, &tag)| (nth, tag))
 }
 
 #[cfg(test)]
