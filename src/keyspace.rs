@@ -11,6 +11,7 @@ use crate::values::entry::{AnyEntry, ListValue, RecordValue, ScopesValue};
 use crate::values::life::{Life, Link};
 use crate::values::usage::UsageValue;
 use apikey_engine::entry::kind::Entry;
+use apikey_engine::report::stats::add_uses;
 use apikey_engine::usage::batches::Terms;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::Id;
@@ -235,7 +236,7 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
     /// Takes the line that the counter under the name has in a batch away for good.
     pub fn settle_usage(&mut self, batch: Id) -> Option<Lease> {
         let line = self.change_usage(|_, leases| leases.settle(batch))?;
-        state::with(self.lock, |state| state.stats.settled_uses += line.count.unsigned_abs());
+        state::with(self.lock, |state| add_uses(&mut state.stats.settled_uses, line.count));
         Some(line)
     }
 

@@ -146,6 +146,11 @@ impl Stats {
     }
 }
 
+/// Adds to a sum of uses, which stays at the largest number: one counter alone can hold half of that.
+pub fn add_uses(sum: &mut u64, uses: i64) {
+    *sum = sum.saturating_add(uses.unsigned_abs());
+}
+
 /// Whole percents of `part` in both; `None` where there is neither.
 pub fn percent(part: u64, rest: u64) -> Option<u64> {
     let all = u128::from(part) + u128::from(rest);
@@ -179,6 +184,15 @@ mod tests {
             stats.count_miss(now + 999);
             assert_eq!(stats.last_minute(now), LastMinute { hits: 0, misses: 2 }, "{now}");
         }
+    }
+
+    #[test]
+    fn sums_of_uses_stay_at_the_largest_number() {
+        let mut sum = 0;
+        for _ in 0..3 {
+            add_uses(&mut sum, i64::MAX);
+        }
+        assert_eq!(sum, u64::MAX);
     }
 
     #[test]

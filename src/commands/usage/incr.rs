@@ -5,6 +5,7 @@ use crate::keyspace;
 use crate::state;
 use crate::stream::apply;
 use crate::types::usage;
+use apikey_engine::report::stats::add_uses;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
 use host::changes::Class;
@@ -56,7 +57,7 @@ impl Command for Incr {
         let first = if is_first { key.usage()? } else { None };
         let first = first.map(|value| usage::encode(lock, value));
         drop(key);
-        state::with(ctx.lock(), |state| state.stats.counted_uses += by.unsigned_abs());
+        state::with(ctx.lock(), |state| add_uses(&mut state.stats.counted_uses, by));
         match first {
             Some(bytes) => apply::write(ctx, name, &bytes),
             None => ctx.replicate_verbatim(),

@@ -4,6 +4,7 @@ use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::keyspace;
 use crate::state;
+use apikey_engine::report::stats::add_uses;
 use host::changes::Class;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
 use host::{Args, Ctx, Name, Reply, Result};
@@ -46,7 +47,7 @@ impl Command for Take {
 pub fn take(ctx: &mut Ctx, name: Name) -> i64 {
     let taken = keyspace::write(ctx, name).count(|counter| Ok(counter.take()));
     let count = taken.ok().flatten().unwrap_or(0);
-    state::with(ctx.lock(), |state| state.stats.taken_uses += count.unsigned_abs());
+    state::with(ctx.lock(), |state| add_uses(&mut state.stats.taken_uses, count));
     count
 }
 
