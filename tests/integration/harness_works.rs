@@ -54,7 +54,7 @@ fn a_server_that_does_not_start_shows_its_log() {
 
 #[test]
 fn monitor_and_the_replication_stream_are_seen() {
-    let server = plain();
+    let server = Server::start();
     let mut monitor = Tap::monitor(server.port);
     let mut stream = Tap::replication(server.port);
     server.client().must("SET watched value");

@@ -32,7 +32,7 @@ const NEWER: &str =
 fn a_primary_says_its_version_to_each_replica_that_comes() {
     let server = Server::start();
     let mut stream = Tap::replication(server.port);
-    stream.until(b"$13\r\napikey.stream\r\n$1\r\n2\r\n");
+    stream.until(b"apikey.stream\r\n$1\r\n2\r\n");
     let replica = Server::start();
     stream.clear();
     replica.replicate(&server);

@@ -29,7 +29,7 @@ impl Tap {
         tap
     }
 
-    /// The replication stream, from now on. What the RDB before it holds is in [`Tap::seen`] too.
+    /// The replication stream of a server with the module, from now on. What the RDB before it holds is in [`Tap::seen`] too.
     pub fn replication(port: u16) -> Self {
         let mut tap = Self::open(port, &["PSYNC", "?", "-1"]);
         tap.until(b"+FULLRESYNC ");
@@ -43,12 +43,15 @@ impl Tap {
                 let digits = std::str::from_utf8(&tap.seen[header..header + line]).expect("length");
                 let length: usize = digits.parse().expect("length of the RDB");
                 if tap.seen.len() >= header + line + 2 + length {
-                    return tap;
+                    break;
                 }
             }
             assert!(start.elapsed() < PATIENCE, "the RDB never came whole");
             tap.gather();
         }
+        // What the module says first to whoever comes.
+        tap.until(b"\r\napikey.stream\r\n$1\r\n");
+        tap
     }
 
     /// Gathers until `marker` has been seen, and gives all bytes up to now.
