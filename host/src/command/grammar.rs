@@ -139,7 +139,11 @@ impl Arg {
     /// Whether its word is this one, in any case.
     #[inline]
     fn is(&self, word: &[u8]) -> bool {
-        self.token.is_some_and(|token| token.to_bytes().eq_ignore_ascii_case(word))
+        self.token.is_some_and(|token| {
+            let token = token.to_bytes();
+            // Nearly all write it as it is shown, which is found out in one go.
+            token == word || token.eq_ignore_ascii_case(word)
+        })
     }
 
     /// Its word, for errors.
