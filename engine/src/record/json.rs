@@ -1,6 +1,6 @@
 //! JSON as it stands: the fields of an object, each with its text; what a string says; what any parser takes.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -37,83 +37,68 @@ pub fn each_field<'a>(
     json.end()
 }
 
-/// Whether a text is JSON that any parser takes: numbers in the range of a double, whole characters, arrays
-/// and objects nested so many levels deep at most. It is read through once and nothing of it is kept.
-pub(super) fn is_plain(text: &str, levels: usize) -> bool {
-    let mut json = serde_json::Deserializer::from_str(text);
-    Plain { levels }.deserialize(&mut json).is_ok() && json.end().is_ok()
+/// Whether a text that is JSON is JSON that any parser takes: numbers in the range of a double, whole characters,
+/// arrays and objects nested so many levels deep at most. That it is JSON was found out by who took it out of a
+/// record, which skips over numbers and escapes; so these are read, where they may be wrong, and nothing else is.
+pub(super) fn is_plain(text: &str, most_levels: usize) -> bool {
+    let mut levels = 0_usize;
+    let mut at = 0;
+    while let Some(&byte) = text.as_bytes().get(at) {
+        let rest = text.as_bytes().get(at..).unwrap_or_default();
+        let (len, is_right) = match byte {
+            b'"' => {
+                let (len, has_codes) = string(rest);
+                (len, !has_codes || reads::<Cow<str>>(text, at, len))
+            }
+            b'-' | b'0'..=b'9' => {
+                let (len, may_be_too_large) = number(rest);
+                (len, !may_be_too_large || reads::<f64>(text, at, len))
+            }
+            b'[' | b'{' => {
+                levels += 1;
+                (1, levels <= most_levels)
+            }
+            b']' | b'}' => {
+                levels = levels.saturating_sub(1);
+                (1, true)
+            }
+            _ => (1, true),
+        };
+        if !is_right {
+            return false;
+        }
+        at += len;
+    }
+    true
 }
 
-/// Any value, in which arrays and objects may be nested so many levels deep.
-#[derive(Clone, Copy)]
-struct Plain {
-    levels: usize,
+/// Whether a part of a text can be read as a value.
+fn reads<'a, T: Deserialize<'a>>(text: &'a str, at: usize, len: usize) -> bool {
+    text.get(at..at + len).is_some_and(|part| serde_json::from_str::<T>(part).is_ok())
 }
 
-impl Plain {
-    /// What may stand in an array or an object.
-    fn within<E: Error>(self) -> Result<Self, E> {
-        match self.levels.checked_sub(1) {
-            Some(levels) => Ok(Self { levels }),
-            None => Err(E::custom("it is nested too deep")),
+/// How long the string in front is, and whether it has characters by their codes, of which there may be a half.
+fn string(text: &[u8]) -> (usize, bool) {
+    let (mut len, mut has_codes) = (1, false);
+    loop {
+        match text.get(len..).unwrap_or_default() {
+            [] => return (len, has_codes),
+            [b'"', ..] => return (len + 1, has_codes),
+            [b'\\', escaped, ..] => {
+                has_codes |= *escaped == b'u';
+                len += 2;
+            }
+            _ => len += 1,
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Plain {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        // Which reads numbers and escapes, where what skips a value does not.
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Plain {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("any JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let within = self.within()?;
-        while seq.next_element_seed(within)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let within = self.within()?;
-        // A name is a string, and nests nothing.
-        while map.next_key_seed(within)?.is_some() {
-            map.next_value_seed(within)?;
-        }
-        Ok(())
-    }
+/// How long the number in front is, and whether it may be beyond a double: those have 308 digits.
+fn number(text: &[u8]) -> (usize, bool) {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    let len = text.iter().position(|byte| !is_part(byte)).unwrap_or(text.len());
+    let has_exponent = || text.iter().take(len).any(|byte| matches!(byte, b'e' | b'E'));
+    (len, len > 300 || has_exponent())
 }
 
 /// What a JSON string says, where it has no escapes: its text as it stands. `text` is one JSON value,
@@ -150,26 +135,28 @@ mod tests {
 
     #[test]
     fn what_some_parser_refuses_is_not_plain() {
+        let digits = |count| "9".repeat(count);
         for (text, plain) in [
             ("1e308", true),
             ("1e309", false),
-            ("-1e309", false),
+            ("[-1E+309]", false),
             ("1e-999", true),
             ("12345678901234567890123", true),
-            ("01", false),
+            (&digits(308), true),
+            (&digits(310), false),
+            (&format!("0.{}", digits(1000)), true),
             (r#""\ud83d\ude00""#, true),
             (r#""\ud83d""#, false),
             (r#"["\ude00"]"#, false),
+            (r#"["\\ude00"]"#, true),
             (r#"{"\ud83d":1}"#, false),
             (r#"{"a":1,"a":2}"#, true),
-            (r#"{1:1}"#, false),
             ("[[]]", true),
             ("[[[]]]", false),
+            ("[[],[],[]]", true),
             (r#"{"a":[{}]}"#, false),
-            ("[1,]", false),
-            ("[1] 2", false),
-            (" [1] ", true),
-            ("", false),
+            (r#"["[[[", "\"[[[", "\\", 1]"#, true),
+            (" [ true , false , null ] ", true),
         ] {
             assert_eq!(is_plain(text, 2), plain, "{text}");
             assert_eq!(is_plain_by_tree(text, 2), plain, "{text}");
@@ -180,17 +167,17 @@ mod tests {
     fn near_json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             "-?[0-9]{1,3}(\\.[0-9]{1,2})?([eE][+-]?[0-9]{1,4})?",
-            r#""([ -!#-\[\]-~ü東]|\\\\["\\\\/bnu]|\\\\u[d0][89c0][0-9a-f]{2}){0,4}""#,
+            r#""([ -!#-\[\]-~ü東]|\\["\\/bnu]|\\u(d83d\\ude0|d8|00)[0-9a-f]{1,2}){0,4}""#,
             "null|true|false|tru|\\PC{0,3}",
         ];
         leaf.prop_recursive(5, 24, 3, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..3)
                     .prop_map(|all| format!("[{}]", all.join(","))),
-                proptest::collection::vec((r#""[a-b]""#, inner), 0..3).prop_map(|all| {
-                    let all: Vec<String> =
-                        all.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-                    format!("{{{}}}", all.join(", "))
+                // No name twice: a tree keeps but the last.
+                proptest::collection::vec(inner, 0..3).prop_map(|all| {
+                    let fields = (0..).zip(&all).map(|(n, value)| format!("\"{n}\": {value}"));
+                    format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
                 }),
             ]
         })
@@ -198,8 +185,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_a_tree_says(text in near_json(), most in 0_usize..6) {
-            prop_assert_eq!(is_plain(&text, most), is_plain_by_tree(&text, most));
+        fn of_any_json_it_is_what_a_tree_says(text in near_json(), most in 0_usize..6) {
+            let is_plain = is_plain(&text, most);
+            if serde_json::from_str::<&RawValue>(&text).is_ok() {
+                prop_assert_eq!(is_plain, is_plain_by_tree(&text, most));
+            }
         }
     }
 }
