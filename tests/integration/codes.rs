@@ -251,15 +251,15 @@ fn all_scopes_must_hold_and_the_first_that_does_not_is_named() {
 }
 
 #[test]
-fn up_to_16_scopes_are_asked_for_at_once() {
+fn up_to_64_scopes_are_asked_for_at_once() {
     let scopes = r#""scopes":["r:*"]"#;
     let stored = || format!("SECRET {SECRET}");
     let asked = |last: &str| {
-        let scopes: String = (0..15).map(|n| format!("SCOPE r:{n} ")).collect();
+        let scopes: String = (0..63).map(|n| format!("SCOPE r:{n} ")).collect();
         format!("{scopes}SCOPE {last} SECRET {SECRET}")
     };
     check_cases(vec![
-        (scopes, stored(), asked("r:15"), Valid),
+        (scopes, stored(), asked("r:63"), Valid),
         (scopes, stored(), asked("x"), Forbidden("x")),
     ]);
 }

@@ -111,10 +111,7 @@ pub(super) fn read_scopes(value: &str, max: usize) -> Result<Vec<u8>, BadRecord>
         ));
     }
     if !scopes.are_bounded {
-        return bad(format!(
-            "scopes must have at most {} bytes in a text and 65535 actions in an object",
-            scope::MAX_SCOPE_BYTES
-        ));
+        return bad(format!("a text of scopes must have at most {} bytes", scope::MAX_SCOPE_BYTES));
     }
     if scopes.has_objects {
         // Which may have other fields.
