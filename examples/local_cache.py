@@ -49,7 +49,11 @@ class LocalCache:
         pipeline = self.client.pipeline(transaction=True)
         pipeline.execute_command(*call)
         pipeline.execute_command("APIKEY.TAGS", key)
-        answer, tags = pipeline.execute()
+        try:
+            answer, tags = pipeline.execute()
+        except redis.ResponseError:
+            # Before Redis 8 a transaction is refused while memory is full. Nothing is remembered then.
+            answer, tags = self.client.execute_command(*call), None
         code = answer[0].decode()
         if code != "VALID":
             return code, None, False
@@ -58,7 +62,7 @@ class LocalCache:
         end = asked + (self.ttl if left < 0 else min(self.ttl, left / 1000))
         with self.lock:
             # A message that came meanwhile may have been about this answer.
-            if self.following and self.changes == changes:
+            if tags is not None and self.following and self.changes == changes:
                 self.answers[question] = (record, set(tags), end)
         return code, record, False
 

@@ -326,6 +326,13 @@ fn the_example_of_a_local_cache_forgets_what_is_invalidated_or_may_be() {
     eventually("it asks again", || cache.ask("k") == "VALID server");
     cache.remembers("k");
 
+    // While memory is full some servers take no transaction.
+    let mut c = server.client();
+    c.must(&format!("APIKEY.SETVAL full {} DIGEST {DIGEST} EX 1000", record("full", "u")));
+    c.must("CONFIG SET maxmemory 1");
+    assert_eq!(cache.ask("full"), "VALID server");
+    c.must("CONFIG SET maxmemory 0");
+
     // It is told when an answer ends by itself, and says VALID no longer. On a slow machine that may have come
     // before it kept the answer.
     let mut c = server.client();
