@@ -4,10 +4,10 @@
 use crate::api::api;
 use crate::lock::Lock;
 
-/// The wall clock in epoch milliseconds.
+/// The wall clock in epoch milliseconds: at least 1, since one that stands before 1970 was never set.
 pub fn now() -> i64 {
     // SAFETY: no arguments.
-    unsafe { api!(RedisModule_Milliseconds()) }
+    unsafe { api!(RedisModule_Milliseconds()) }.max(1)
 }
 
 /// Random bytes that are hard to guess: the system's, since the server counts its own without a lock.

@@ -150,6 +150,24 @@ fn work_in_slices_goes_on_after_the_clock_was_set_back() {
 }
 
 #[test]
+fn what_was_counted_by_a_clock_that_was_never_set_is_read_again() {
+    // Before 1970 it writes where it may not, and forgets commands.
+    if server::kind() == Kind::Redis70 {
+        return;
+    }
+    let clock = Clock::new();
+    let server = clock.server().start();
+    let mut c = server.client();
+    clock.set(-100 * YEAR, &[&server]);
+    c.count("u", 1);
+    assert_eq!(c.lease().counts(), [("u".into(), 1)]);
+    c.count("u", 1);
+    c.must("DEBUG RELOAD");
+    assert_eq!(c.usage("u"), (1, 2));
+    assert_exact(&server);
+}
+
+#[test]
 fn what_is_told_of_times_is_by_the_clock_as_it_is() {
     let clock = Clock::new();
     let primary = clock.server().start();
