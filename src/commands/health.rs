@@ -42,7 +42,7 @@ impl Command for Health {
         let counts = service().into_iter().chain(figures.answers).chain(figures.contents);
         all.extend(counts.map(|(name, number)| (name, Figure::Number(number))));
         all.extend([
-            (c"used_memory", Figure::Number(memory.used())),
+            (c"used_memory", Figure::Number(memory.used)),
             (c"maxmemory", Figure::Number(memory.max)),
             (c"eviction_policy", Figure::Text(memory.policy)),
         ]);
@@ -69,30 +69,38 @@ fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// What the server says of its memory. Not by INFO, which looks at every database for that.
+/// What the server says of its memory.
 struct Memory {
     /// Part of the limit; 0 where there is none.
     used_ratio: f32,
     is_full: bool,
-    /// 0 where there is no limit, `None` where the server does not say.
+    used: Option<u64>,
+    /// 0 where there is no limit.
     max: Option<u64>,
     policy: Option<String>,
 }
 
+/// INFO looks at every database for what it says of memory: of more of them it is not asked.
+const MANY_DATABASES: u64 = 1024;
+
 impl Memory {
     fn read(ctx: &Ctx) -> Self {
-        Self {
-            used_ratio: used_memory_ratio(ctx.lock()),
-            is_full: ctx.is_over_maxmemory(),
-            max: number(ctx, c"maxmemory"),
-            policy: ctx.config(c"maxmemory-policy"),
-        }
-    }
-
-    /// What counts against the limit, where there is one.
-    fn used(&self) -> Option<u64> {
-        let max = self.max.filter(|&max| max > 0)?;
-        Some((f64::from(self.used_ratio) * max as f64) as u64)
+        let used_ratio = used_memory_ratio(ctx.lock());
+        let (used, max, policy) =
+            if number(ctx, c"databases").is_some_and(|databases| databases > MANY_DATABASES) {
+                let max = number(ctx, c"maxmemory");
+                // What counts against the limit, where there is one.
+                let used = max.filter(|&max| max > 0);
+                let used = used.map(|max| (f64::from(used_ratio) * max as f64) as u64);
+                (used, max, ctx.config(c"maxmemory-policy"))
+            } else {
+                ctx.server_info(c"memory", |info| {
+                    let number = |field| Some(info.number(field));
+                    let policy = info.text(c"maxmemory_policy").into_owned();
+                    (number(c"used_memory"), number(c"maxmemory"), Some(policy))
+                })
+            };
+        Self { used_ratio, is_full: ctx.is_over_maxmemory(), used, max, policy }
     }
 }
 
@@ -165,7 +173,7 @@ impl Figures {
                 answers: [
                     (c"hits", Some(stats.hits)),
                     (c"misses", Some(stats.misses)),
-                    (c"hit_rate", percent(stats.hits, stats.misses)),
+                    (c"hit_rate", Some(percent(stats.hits, stats.misses).unwrap_or(0))),
                     (c"hit_rate_1m", last_minute.hit_rate()),
                     (c"mismatches", Some(stats.mismatches)),
                     (c"disabled", Some(stats.disabled)),
