@@ -47,12 +47,12 @@ OBJECT_SCOPES = [
     [{"resource": "users", "actions": ["read", "write"]}],
     [{"resource": "orders", "actions": ["*"]}],
     [{"resource": "*", "actions": ["read"]}],
-    [{"resource": "invoices", "actions": ["read"], "conditions": {"own": True, "max_rows": 500}},
+    [{"resource": "invoices", "actions": ["read"]},
      {"resource": "reports", "actions": ["read", "export"]}],
 ]
 MIXED_SCOPES = [
     ["users:read", {"resource": "orders", "actions": ["create", "read"]}],
-    [{"resource": "files", "actions": ["upload"], "conditions": {"ip": ["10.0.0.0/8"]}}, "read"],
+    [{"resource": "files", "actions": ["upload"]}, "read"],
 ]
 
 

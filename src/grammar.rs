@@ -1,7 +1,9 @@
 //! The options that commands share, and what is made of them.
 
 use crate::settings;
-use apikey_engine::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+use apikey_engine::entry::tag_names::{
+    MAX_ANY_TAG_BYTES, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES,
+};
 use apikey_engine::invalidation::fence::Token;
 use apikey_engine::record::digest::{self, Digest, MAX_SECRET_BYTES};
 use host::command::grammar::{bytes, Judged, Options};
@@ -116,7 +118,7 @@ pub fn names<'a>(ctx: &Ctx, args: Args<'a>, of: &str) -> Result<Vec<Name<'a>>> {
 
 /// One tag.
 pub fn tag<'a>(value: Name<'a>, name: &str) -> Result<&'a [u8]> {
-    bytes(value, name, 1, MAX_TAG_BYTES)
+    bytes(value, name, 1, MAX_ANY_TAG_BYTES)
 }
 
 /// When an entry is to expire, as its options say.
@@ -161,13 +163,14 @@ impl Expiry {
 pub fn digest(options: &Options) -> Result<Option<Digest>> {
     match options.value("SECRET") {
         Some(secret) => Ok(Some(digest::of_secret(secret))),
-        None => options.value("DIGEST").map(from_hex).transpose(),
+        None => options.value("DIGEST").map(from_text).transpose(),
     }
 }
 
-/// A digest in hex.
-pub fn from_hex(hex: &[u8]) -> Result<Digest> {
-    digest::from_hex(hex).ok_or_else(|| Error::err("DIGEST must be 64 hex digits"))
+/// A digest in one of the forms that databases write.
+pub fn from_text(text: &[u8]) -> Result<Digest> {
+    digest::from_text(text)
+        .ok_or_else(|| Error::err(format_args!("DIGEST must be {}", digest::FORMS)))
 }
 
 /// The token that TOKEN gives.

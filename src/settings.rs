@@ -1,9 +1,11 @@
 //! Settings, each with its default and its bounds. They know no state.
 
-use apikey_engine::record::fields::MAX_EXTRA_FIELDS;
+use apikey_engine::record::fields::{FieldNames, KEPT_FIELDS, MAX_EXTRA_FIELDS};
 use apikey_engine::record::sanitise::{ExtraFields, Limits};
+use apikey_engine::record::values::NaiveTimes;
 use host::settings::{Number, Parsed, Setting, Switch};
 use host::Lock;
+use std::borrow::Cow;
 
 /// Names, separated by commas. Spaces are taken as well, but CONFIG REWRITE does not quote what it writes
 /// back as arguments of the module.
@@ -44,8 +46,49 @@ fn extra_fields(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn digest_field(text: &str) -> Result<Vec<String>, String> {
-    let never = (&apikey_engine::record::fields::KEPT_FIELDS[..], "a record keeps that field");
+    let never = (&KEPT_FIELDS[..], "a record keeps that field");
     split(text, "field", 1, never)
+}
+
+fn any_fields(text: &str) -> Result<Vec<String>, String> {
+    split(text, "field", MAX_EXTRA_FIELDS, (&[], ""))
+}
+
+fn inactive_fields(text: &str) -> Result<Cow<'static, [Cow<'static, str>]>, String> {
+    let never = (&KEPT_FIELDS[..], "a record keeps that field");
+    let names = split(text, "field", MAX_EXTRA_FIELDS, never)?;
+    Ok(names.into_iter().map(Cow::Owned).collect())
+}
+
+fn field_names(text: &str) -> Result<FieldNames, String> {
+    let pairs = split(text, "field", FieldNames::MAX, (&[], ""))?;
+    let pairs: Option<Vec<(&str, &str)>> = pairs.iter().map(|pair| pair.split_once('=')).collect();
+    match pairs {
+        Some(pairs) if pairs.iter().all(|(_, theirs)| !theirs.is_empty()) => {
+            FieldNames::new(pairs.into_iter())
+        }
+        _ => Err("must be pairs such as expires_at=expiresAt, separated by commas".into()),
+    }
+}
+
+fn show_field_names(names: &FieldNames) -> String {
+    let pairs: Vec<String> = names.pairs().map(|(own, theirs)| format!("{own}={theirs}")).collect();
+    pairs.join(",")
+}
+
+fn naive_times(text: &str) -> Result<NaiveTimes, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "refuse" => Ok(NaiveTimes::Refuse),
+        "utc" => Ok(NaiveTimes::Utc),
+        _ => Err("must be refuse or utc".into()),
+    }
+}
+
+fn show_naive_times(naive: &NaiveTimes) -> String {
+    match naive {
+        NaiveTimes::Refuse => "refuse".into(),
+        NaiveTimes::Utc => "utc".into(),
+    }
 }
 
 fn channel(text: &str) -> Result<Vec<String>, String> {
@@ -84,10 +127,31 @@ pub static EXTRA_FIELDS: Names =
     Parsed::new(c"extra-fields", Vec::new(), extra_fields, |names| names.join(","));
 pub static DIGEST_FIELD: Names =
     Parsed::new(c"digest-field", Vec::new(), digest_field, |names| names.join(","));
+pub static FIELD_NAMES: Parsed<FieldNames> =
+    Parsed::new(c"field-names", FieldNames::NONE, field_names, show_field_names);
+pub static DROPPED_FIELDS: Names =
+    Parsed::new(c"dropped-fields", Vec::new(), any_fields, |names| names.join(","));
+pub static INACTIVE_FIELDS: Parsed<Cow<'static, [Cow<'static, str>]>> = Parsed::new(
+    c"inactive-fields",
+    Cow::Borrowed(&[
+        Cow::Borrowed("revoked"),
+        Cow::Borrowed("revoked_at"),
+        Cow::Borrowed("deleted_at"),
+        Cow::Borrowed("disabled"),
+        Cow::Borrowed("disabled_at"),
+        Cow::Borrowed("archived_at"),
+    ]),
+    inactive_fields,
+    |names| names.join(","),
+);
+pub static SCOPE_FIELDS: Names =
+    Parsed::new(c"scope-fields", Vec::new(), any_fields, |names| names.join(","));
+pub static NAIVE_TIMES: Parsed<NaiveTimes> =
+    Parsed::new(c"naive-times", NaiveTimes::Refuse, naive_times, show_naive_times);
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 24] = [
+pub static ALL: [&'static dyn Setting; 29] = [
     &ABSENT_TTL,
     &SCOPE_TTL,
     &LIST_TTL,
@@ -111,21 +175,27 @@ pub static ALL: [&'static dyn Setting; 24] = [
     &WRITES_ENABLED,
     &EXTRA_FIELDS,
     &DIGEST_FIELD,
+    &FIELD_NAMES,
+    &DROPPED_FIELDS,
+    &INACTIVE_FIELDS,
+    &SCOPE_FIELDS,
+    &NAIVE_TIMES,
     &INVALIDATION_CHANNEL,
 ];
 
 /// Calls `body` with what a record of a client's may be.
 pub fn with_record_limits<T>(lock: Lock, body: impl FnOnce(&Limits) -> T) -> T {
-    EXTRA_FIELDS.with(lock, |extra| {
-        DIGEST_FIELD.with(lock, |digest| {
-            body(&Limits {
-                max_record_bytes: MAX_RECORD_BYTES.size(),
-                max_name_bytes: MAX_NAME_LENGTH.size(),
-                max_scopes: MAX_SCOPES.size(),
-                extra_fields: ExtraFields::Named(extra),
-                digest_field: digest.first().map(String::as_str),
-            })
-        })
+    body(&Limits {
+        max_record_bytes: MAX_RECORD_BYTES.size(),
+        max_name_bytes: MAX_NAME_LENGTH.size(),
+        max_scopes: MAX_SCOPES.size(),
+        extra_fields: ExtraFields::Named(&EXTRA_FIELDS.get(lock)),
+        digest_field: DIGEST_FIELD.get(lock).first().map(String::as_str),
+        field_names: &FIELD_NAMES.get(lock),
+        dropped_fields: &DROPPED_FIELDS.get(lock),
+        inactive_fields: &INACTIVE_FIELDS.get(lock),
+        scope_fields: &SCOPE_FIELDS.get(lock),
+        naive_times: *NAIVE_TIMES.get(lock),
     })
 }
 

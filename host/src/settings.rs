@@ -9,7 +9,7 @@ use crate::guard;
 use crate::lock::{Lock, Locked};
 use crate::strings::{Args, Name, Text};
 use redis_module::raw;
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
@@ -241,6 +241,11 @@ impl<T: Send> Parsed<T> {
     ) -> Self {
         let value = Locked::new(RefCell::new(default));
         Self { name, parse, show, value, shown: Locked::new(RefCell::new(Shown(None))) }
+    }
+
+    /// What was made of the text. It is not to be held across a call into the server, which may set it.
+    pub fn get<'l>(&'static self, lock: Lock<'l>) -> Ref<'l, T> {
+        self.value.get(lock).borrow()
     }
 
     /// Lends what was made of the text.

@@ -147,7 +147,7 @@ fn service() -> [Field; 2] {
 
 /// The module's own figures at one moment.
 struct Figures {
-    answers: [Field; 17],
+    answers: [Field; 18],
     contents: [Field; 8],
     usage: [Field; 9],
     last_minute: LastMinute,
@@ -179,6 +179,7 @@ impl Figures {
                     (c"disabled", Some(stats.disabled)),
                     (c"expired", Some(stats.expired)),
                     (c"forbidden", Some(stats.forbidden)),
+                    (c"forbidden_ip", Some(stats.forbidden_ip)),
                     (c"unverified", Some(stats.unverified)),
                     (c"absent_answers", Some(stats.absent)),
                     (c"stored_entries", Some(stats.stored_entries)),

@@ -2,7 +2,7 @@
 //! them.
 
 use super::send::send;
-use apikey_engine::entry::tag_names::MAX_TAG_BYTES;
+use apikey_engine::entry::tag_names::MAX_ANY_TAG_BYTES;
 use host::command::grammar;
 use host::{Args, Ctx, Error, Name, Result, Text};
 use std::ffi::CStr;
@@ -26,7 +26,7 @@ pub fn read(args: Args<'_>) -> Result<(Vec<Name<'_>>, impl Iterator<Item = Name<
     let count = usize::try_from(count).unwrap_or(0);
     let tags: Vec<Name> = args.from(2).take(count).collect();
     for &tag in &tags {
-        grammar::bytes(tag, "a tag", 1, MAX_TAG_BYTES)?;
+        grammar::bytes(tag, "a tag", 1, MAX_ANY_TAG_BYTES)?;
     }
     Ok((tags, args.from(2 + count)))
 }

@@ -32,11 +32,20 @@ const SWITCHES: [(&str, &str); 5] = [
     ("enabled", "yes"),
     ("writes-enabled", "yes"),
 ];
-const NAMES: [&str; 3] = ["extra-fields", "digest-field", "invalidation-channel"];
+const NAMES: [(&str, &str); 8] = [
+    ("extra-fields", ""),
+    ("digest-field", ""),
+    ("field-names", ""),
+    ("dropped-fields", ""),
+    ("inactive-fields", "revoked,revoked_at,deleted_at,disabled,disabled_at,archived_at"),
+    ("scope-fields", ""),
+    ("naive-times", "refuse"),
+    ("invalidation-channel", ""),
+];
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 24] = [
+const OTHERS: [(&str, &str); 29] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
@@ -60,6 +69,11 @@ const OTHERS: [(&str, &str); 24] = [
     ("writes-enabled", "no"),
     ("extra-fields", "plan"),
     ("digest-field", "hash"),
+    ("field-names", "expires_at=expiresAt"),
+    ("dropped-fields", "status"),
+    ("inactive-fields", "gone"),
+    ("scope-fields", "note"),
+    ("naive-times", "utc"),
     ("invalidation-channel", "told"),
 ];
 
@@ -108,7 +122,7 @@ fn the_settings_are_these_with_these_defaults() {
     let mut defaults: Vec<(&str, &str)> =
         numbers.iter().map(|(name, default)| (*name, default.as_str())).collect();
     defaults.extend(SWITCHES);
-    defaults.extend(NAMES.map(|name| (name, "")));
+    defaults.extend(NAMES);
     assert_eq!(all(&mut server.client()), sorted(&defaults));
 }
 
@@ -344,6 +358,11 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("writes-enabled", "yes"),
         ("extra-fields", ""),
         ("digest-field", ""),
+        ("field-names", ""),
+        ("dropped-fields", ""),
+        ("inactive-fields", ""),
+        ("scope-fields", ""),
+        ("naive-times", "refuse"),
         ("invalidation-channel", ""),
     ];
     for (name, value) in defaults {
@@ -423,6 +442,27 @@ fn assert_settings_hold(c: &mut Client) {
     );
     assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(&format!("\"hash\":\"{DIGEST}\""))]), ok());
     assert_eq!(c.code("k"), "VALID", "digest-field");
+
+    for (field, kept, setting) in [
+        (r#""expiresAt":4102444800000"#, r#","expires_at":4102444800000"#, "field-names"),
+        (r#""status":"off""#, "", "dropped-fields"),
+        (
+            r#""scopes":[{"resource":"a","actions":[],"note":1}]"#,
+            r#","scopes":[{"resource":"a","actions":[],"note":1}]"#,
+            "scope-fields",
+        ),
+        (
+            r#""expires_at":"2100-01-01 00:00:00""#,
+            r#","expires_at":"2100-01-01T00:00:00Z""#,
+            "naive-times",
+        ),
+    ] {
+        assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(field)]), ok(), "{setting}");
+        let kept = format!(r#"{{"id":"k","user_id":"u","is_active":true{kept}}}"#);
+        assert_eq!(c.must("APIKEY.VALIDATE k").items()[1], bulk(kept), "{setting}");
+    }
+    assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(r#""gone":1"#)]), ok());
+    assert_eq!(c.code("k"), "DISABLED", "inactive-fields");
 
     // fence-slots: all names share one slot. token-ttl-ms: within a second the token is too old.
     let token = c.must("APIKEY.TOKEN k").text();

@@ -114,7 +114,7 @@ const COMMANDS: [Is; 34] = [
         secret: true,
         dangerous: false,
         tips: &[],
-        args: "key:key [SECRET secret:string|DIGEST digest:string] \
+        args: "key:key [SECRET secret:string|DIGEST digest:string] [IP address:string] \
                [SCOPE scope:string [SCOPE scope:string ...]]",
         complexity: "O(N*M)",
     },

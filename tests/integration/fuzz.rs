@@ -513,7 +513,7 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
     };
     for (value, what) in [
         (with_fields(60_000), "fields"),
-        (with_fields(39), "one field more than there can be"),
+        (with_fields(40), "one field more than there can be"),
         (with_tags(&different(60_000)), "tags"),
         (with_tags(&different(65)), "one tag more than there can be"),
         (with_tags(&same("t", 60_000)), "the same tag"),

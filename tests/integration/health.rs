@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 42] = [
+const HEALTH: [&str; 43] = [
     "status",
     "reasons",
     "version",
@@ -17,6 +17,7 @@ const HEALTH: [&str; 42] = [
     "disabled",
     "expired",
     "forbidden",
+    "forbidden_ip",
     "unverified",
     "absent_answers",
     "stored_entries",
@@ -104,7 +105,7 @@ fn health_and_info_count_answers_and_contents_alike() {
     let secret = format!("SECRET {SECRET}");
     store(&mut c, "on", r#""scopes":["a"]"#, &format!("{secret} TAGS 2 x y"));
     store(&mut c, "off", r#""is_active":false"#, &secret);
-    store(&mut c, "past", r#""expires_at":1"#, "TAGS 1 x");
+    store(&mut c, "past", r#""expires_at":1000000000000"#, "TAGS 1 x");
     let token = c.must("APIKEY.TOKEN nobody").text();
     assert_eq!(c.run(&format!("APIKEY.SETABSENT nobody TOKEN {token}")), ok());
     c.select(1);

@@ -31,7 +31,7 @@ fn each_refusal_is_told_with_its_reason_and_its_client() {
     let secret = format!("SECRET {SECRET}");
     store(&mut c, "on", r#""scopes":["a"]"#, &secret);
     store(&mut c, "off", r#""is_active":false"#, &secret);
-    store(&mut c, "past", r#""expires_at":1"#, &secret);
+    store(&mut c, "past", r#""expires_at":1000000000000"#, &secret);
     let token = c.must("APIKEY.TOKEN nobody").text();
     c.must(&format!("APIKEY.SETABSENT nobody TOKEN {token}"));
     assert_eq!(c.must("APIKEY.LOG"), array([]));

@@ -42,6 +42,7 @@ mod reclaim;
 mod records;
 mod renamed;
 mod replication;
+mod restrictions;
 mod scopes;
 mod secrecy;
 mod setval;

@@ -134,7 +134,7 @@ fn what_is_refused_or_does_nothing_touches_no_key() {
     let set = |key: &str, how: &str| format!("APIKEY.SETVAL {key} {} {how}", record("k", "u"));
     let (valid, wrong) =
         (format!("APIKEY.VALIDATE rec SECRET {SECRET}"), "APIKEY.VALIDATE rec SECRET x");
-    let too_long = format!("APIKEY.TAGINVAL tag {}", "x".repeat(257));
+    let too_long = format!("APIKEY.TAGINVAL tag {}", "x".repeat(513));
     let batch = set_up_every_kind(&mut c);
     for (key, line, reply) in [
         ("rec", &*set("rec", "NX"), "nil"),

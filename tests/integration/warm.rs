@@ -200,8 +200,8 @@ fn bad_lines_are_told_with_their_numbers_and_stop_nothing() {
     for told in [
         "line 3: it is not JSON (column 7)",
         "line 5: it has no field key_prefix",
-        "line 6: BADRECORD user_id is missing",
-        "line 7: key_hash must be 64 hex digits or an array of one or two of those",
+        "line 6: BADRECORD is_active is missing",
+        "line 7: key_hash must be 64 hex digits, \\x and those, or base64 of 32 bytes, null, or an array of one or two",
         "line 8: WRONGTYPE ",
     ] {
         assert!(ran.err.contains(told), "{told}: {}", ran.err);

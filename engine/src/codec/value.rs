@@ -14,7 +14,8 @@
 //! | kind, version | fields |
 //! | --- | --- |
 //! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean); read, no longer written |
-//! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record::layout`]) |
+//! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record::layout`]), where `allowed_ips` was a field like any other: one that has it is dead; read, no longer written |
+//! | `r` 3 | the same, where `allowed_ips` is judged |
 //! | `a` 1 | the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
 //! | `l` 1 | namespace, an empty id, user_id (bytes), the caller's tags (vector of bytes), sanitised records as a JSON array (string), dead (boolean) |
@@ -59,8 +60,9 @@ const VERSION: u8 = 1;
 /// Of a counter with leases.
 const LEASED_VERSION: u8 = 2;
 
-/// A record as it is laid out.
-const LAID_OUT_VERSION: u8 = 2;
+/// A record as it is laid out; before, `allowed_ips` was not judged.
+const LAID_OUT_VERSION: u8 = 3;
+const WITHOUT_RANGES_VERSION: u8 = 2;
 
 /// Who gives the bytes of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -233,6 +235,13 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
     match (kind, version) {
         (RECORD, VERSION) => decode_record(decode_body(body)?),
         (RECORD, LAID_OUT_VERSION) => decode_laid_out(body, origin),
+        (RECORD, WITHOUT_RANGES_VERSION) => match decode_laid_out(body, origin)? {
+            Value::Record { record, dead } => {
+                let dead = dead || record.has_unjudged();
+                Ok(Value::Record { record, dead })
+            }
+            value => Ok(value),
+        },
         (ABSENT, VERSION) => {
             let AbsentIn { tags, dead } = decode_body(body)?;
             let record =

@@ -2,7 +2,7 @@
 //! In one allocation:
 //!
 //! ```text
-//! length of namespace, id and user_id, number of tags (a byte each) | namespace | id | user_id | tags
+//! length of namespace, id and user_id (two bytes each, the lower first), number of tags (a byte) | namespace | id | user_id | tags
 //! ```
 
 use crate::defrag::Defrag;
@@ -38,7 +38,7 @@ pub struct Label {
     bytes: Box<[u8]>,
 }
 
-const HEADER_BYTES: usize = 4;
+const HEADER_BYTES: usize = 7;
 
 impl Label {
     /// Tags that occur twice, or that are automatic, are kept once. `None` where something is beyond its
@@ -54,7 +54,7 @@ impl Label {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + len + tag_names::stored_bytes(&own));
         for part in parts {
-            bytes.push(u8::try_from(part.len()).ok()?);
+            bytes.extend_from_slice(&u16::try_from(part.len()).ok()?.to_le_bytes());
         }
         bytes.push(u8::try_from(own.len()).ok()?);
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
@@ -64,10 +64,12 @@ impl Label {
 
     /// The owner, the number of the caller's tags, and their bytes.
     fn parts(&self) -> Option<(Owner<'_>, u8, &[u8])> {
-        let (&[namespace, id, user_id, tags], rest) = self.bytes.split_first_chunk()?;
-        let (namespace, rest) = rest.split_at_checked(namespace.into())?;
-        let (id, rest) = rest.split_at_checked(id.into())?;
-        let (user_id, rest) = rest.split_at_checked(user_id.into())?;
+        let (&[n0, n1, i0, i1, u0, u1, tags], rest) =
+            self.bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let len = |bytes| usize::from(u16::from_le_bytes(bytes));
+        let (namespace, rest) = rest.split_at_checked(len([n0, n1]))?;
+        let (id, rest) = rest.split_at_checked(len([i0, i1]))?;
+        let (user_id, rest) = rest.split_at_checked(len([u0, u1]))?;
         Some((Owner { namespace, id, user_id }, tags, rest))
     }
 
@@ -147,8 +149,8 @@ mod tests {
     fn bounds_are_kept() {
         for owner in [
             Owner { namespace: &[b'n'; 101], ..OWNER },
-            Owner { id: &[b'i'; 129], ..OWNER },
-            Owner { user_id: &[b'u'; 129], ..OWNER },
+            Owner { id: &[b'i'; 257], ..OWNER },
+            Owner { user_id: &[b'u'; 257], ..OWNER },
             Owner { user_id: b"", ..OWNER },
         ] {
             assert!(Label::new(Kind::Scopes, &owner, &[]).is_none());

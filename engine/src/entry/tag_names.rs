@@ -1,14 +1,17 @@
 //! Names of tags: the caller's, and those that entries carry by themselves; the bounds of what they are of.
 
-/// The most bytes that a tag may have; the least is 1.
+/// The most bytes that a tag of a caller's may have; the least is 1.
 pub const MAX_TAG_BYTES: usize = 256;
 
+/// The most bytes that any tag may have, an automatic one too.
+pub const MAX_ANY_TAG_BYTES: usize = 512;
+
 /// The most bytes that a namespace may have; the least is 1. With it and an id of [`MAX_ID_BYTES`] an
-/// automatic tag stays within [`MAX_TAG_BYTES`].
+/// automatic tag stays within [`MAX_ANY_TAG_BYTES`].
 pub const MAX_NAMESPACE_BYTES: usize = 100;
 
 /// The most bytes that an `id` or a `user_id` may have; the least is 1.
-pub const MAX_ID_BYTES: usize = 128;
+pub const MAX_ID_BYTES: usize = 256;
 
 /// The most tags of the caller's that any entry may carry, whatever `max-tags` says.
 pub const MAX_CALLER_TAGS: usize = 64;
@@ -18,11 +21,11 @@ pub const ID: &str = "apikey:id:";
 pub const USER: &str = "apikey:user:";
 pub const KIND: &str = "apikey:kind:";
 
-const _: () = assert!(MAX_NAMESPACE_BYTES + USER.len() + MAX_ID_BYTES <= MAX_TAG_BYTES);
+const _: () = assert!(MAX_NAMESPACE_BYTES + USER.len() + MAX_ID_BYTES <= MAX_ANY_TAG_BYTES);
 
 /// Calls `each` with automatic tags: each the namespace, what it begins with, and its value.
 pub fn each_automatic(namespace: &[u8], tags: &[(&str, &[u8])], each: &mut dyn FnMut(&[u8])) {
-    let mut name = [0; MAX_TAG_BYTES];
+    let mut name = [0; MAX_ANY_TAG_BYTES];
     for (prefix, value) in tags {
         let mut end = 0;
         for part in [namespace, prefix.as_bytes(), value] {

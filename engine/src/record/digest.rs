@@ -1,5 +1,7 @@
 //! Digests of secrets: SHA-256 of a secret's bytes, or any 32 bytes that the caller computed alike.
 
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,8 +19,31 @@ pub fn of_secret(secret: &[u8]) -> Digest {
     Sha256::digest(secret).into()
 }
 
+/// What [`from_text`] reads, for errors.
+pub const FORMS: &str = "64 hex digits, \\x and those, or base64 of 32 bytes";
+
+/// Reads a digest as databases write one: in hex, of either case, as `bytea` has it too (`\x..`), in base64 or in
+/// base64url, with its `=` or without.
+pub fn from_text(text: &[u8]) -> Option<Digest> {
+    const HEX: usize = 2 * DIGEST_BYTES;
+    match text {
+        [b'\\', b'x', hex @ ..] => from_hex(hex),
+        hex if hex.len() == HEX => from_hex(hex),
+        _ => from_base64(text.strip_suffix(b"=").unwrap_or(text)),
+    }
+}
+
+fn from_base64(text: &[u8]) -> Option<Digest> {
+    // What decodes into the digest alone: of each 43 characters that say the same one is taken.
+    let mut digest = [0; DIGEST_BYTES];
+    [STANDARD_NO_PAD, URL_SAFE_NO_PAD]
+        .iter()
+        .any(|base64| base64.decode_slice(text, &mut digest) == Ok(DIGEST_BYTES))
+        .then_some(digest)
+}
+
 /// Reads 64 hex digits of either case.
-pub fn from_hex(text: &[u8]) -> Option<Digest> {
+fn from_hex(text: &[u8]) -> Option<Digest> {
     // The crate would take 0x before them.
     if text.len() != 2 * DIGEST_BYTES {
         return None;
@@ -73,6 +98,40 @@ mod tests {
         assert_eq!(from_hex(b""), None);
         assert_eq!(from_hex(format!("0x{text}").as_bytes()), None);
         assert_eq!(from_hex(format!("0x{}", &text[2..]).as_bytes()), None);
+    }
+
+    #[test]
+    fn digests_are_read_as_databases_write_them() {
+        // 0xfb.. has characters of both alphabets.
+        let bytes = [0xfb; 32];
+        let hex = "fb".repeat(32);
+        let plain = "+/v7".repeat(10) + "+/s";
+        let url = plain.replace('+', "-").replace('/', "_");
+        for text in [
+            hex.clone(),
+            hex.to_uppercase(),
+            format!("\\x{hex}"),
+            plain.clone(),
+            format!("{plain}="),
+            url.clone(),
+            format!("{url}="),
+        ] {
+            assert_eq!(from_text(text.as_bytes()), Some(bytes), "{text}");
+        }
+        for text in [
+            String::new(),
+            "=".into(),
+            format!("\\x{}", &hex[2..]),
+            format!("\\x{plain}"),
+            format!("{plain}=="),
+            format!("{plain}A"),
+            plain.replace("+/s", "+/t"),
+            plain[1..].into(),
+            url.replacen('-', "+", 1),
+            format!(" {hex}"),
+        ] {
+            assert_eq!(from_text(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The fields of a record: their names, their numbers, and how many there may be.
 
 /// The fields that every record keeps, beside those that are configured.
-pub const KEPT_FIELDS: [&str; 9] = [
+pub const KEPT_FIELDS: [&str; 10] = [
     "id",
     "user_id",
     "name",
@@ -11,11 +11,12 @@ pub const KEPT_FIELDS: [&str; 9] = [
     "expires_at",
     "created_at",
     "updated_at",
+    "allowed_ips",
 ];
 
 /// A field of [`KEPT_FIELDS`], with its number there.
-#[derive(Clone, Copy)]
-pub(super) enum Kept {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
     Id,
     UserId,
     Name,
@@ -25,10 +26,12 @@ pub(super) enum Kept {
     ExpiresAt,
     CreatedAt,
     UpdatedAt,
+    AllowedIps,
 }
 
 impl Kept {
-    pub(super) fn of(name: &str) -> Option<Self> {
+    /// The field of this name.
+    pub fn of(name: &str) -> Option<Self> {
         Some(match name {
             "id" => Self::Id,
             "user_id" => Self::UserId,
@@ -39,8 +42,57 @@ impl Kept {
             "expires_at" => Self::ExpiresAt,
             "created_at" => Self::CreatedAt,
             "updated_at" => Self::UpdatedAt,
+            "allowed_ips" => Self::AllowedIps,
             _ => return None,
         })
+    }
+}
+
+impl Kept {
+    /// The field's own name.
+    pub fn name(self) -> &'static str {
+        KEPT_FIELDS.get(self as usize).copied().unwrap_or_default()
+    }
+}
+
+/// What a table calls fields that every record keeps.
+#[derive(Clone, Debug, Default)]
+pub struct FieldNames(Vec<(Kept, String)>);
+
+impl FieldNames {
+    pub const NONE: Self = Self(Vec::new());
+
+    /// The most names: one for each field.
+    pub const MAX: usize = KEPT_FIELDS.len();
+
+    /// Of pairs of a field's own name and the table's; or what is wrong with them.
+    pub fn new<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+        let mut names = Self::default();
+        for (own, theirs) in pairs {
+            let Some(kept) = Kept::of(own) else {
+                return Err(format!("must map one of {}, not {own}", KEPT_FIELDS.join(", ")));
+            };
+            if Kept::of(theirs).is_some() {
+                return Err(format!("must not map to {theirs}: a record has a field of that name"));
+            }
+            if names.0.iter().any(|(other, name)| *other == kept || name == theirs) {
+                return Err(format!(
+                    "must map each field and each name once, {own}={theirs} does again"
+                ));
+            }
+            names.0.push((kept, theirs.to_string()));
+        }
+        Ok(names)
+    }
+
+    /// The field that a table's name stands for, if it was mapped.
+    pub fn mapped(&self, name: &str) -> Option<Kept> {
+        self.0.iter().find(|(_, theirs)| theirs == name).map(|(kept, _)| *kept)
+    }
+
+    /// Pairs, as they were given.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(kept, theirs)| (kept.name(), theirs.as_str()))
     }
 }
 

@@ -78,7 +78,7 @@ fn reads<'a, T: Deserialize<'a>>(text: &'a str, at: usize, len: usize) -> bool {
 }
 
 /// How long the string in front is, and whether it has characters by their codes, of which there may be a half.
-fn string(text: &[u8]) -> (usize, bool) {
+pub(super) fn string(text: &[u8]) -> (usize, bool) {
     let (mut len, mut has_codes) = (1, false);
     loop {
         match text.get(len..).unwrap_or_default() {

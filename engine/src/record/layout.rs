@@ -2,8 +2,11 @@
 //! carries, laid out for VALIDATE in one run of bytes:
 //!
 //! ```text
-//! header | digests | scopes | fields | namespace | tags | id and user_id where the JSON has them escaped
+//! header | digests | ranges | scopes | fields | namespace | tags | id and user_id where the JSON has them escaped
 //! ```
+//!
+//! The ranges are those of `allowed_ips` ([`crate::record::addresses`]), behind their number in a byte; a record that may be
+//! used from everywhere has neither.
 //!
 //! What decides stands in front, within a cache line or two. The fields are packed ([`crate::record::packed`]).
 //! Nothing in it can change: another record replaces it. The bytes are a record's own, or borrowed from
@@ -13,6 +16,7 @@ use crate::entry::kind::{Entry, Kind};
 use crate::entry::tag_names::{
     self, ID, KIND, MAX_CALLER_TAGS, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER,
 };
+use crate::record::addresses::{self, Address, MAX_RANGES, RANGE_BYTES};
 use crate::record::digest::{Digest, DIGEST_BYTES};
 use crate::record::packed::{self, Id};
 use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
@@ -37,31 +41,42 @@ struct Header {
     json_len: u32,
     fields_len: u32,
     scopes_len: u32,
-    /// 0 where the fields have it.
+    /// 0 where the fields have it, or where [`Header::state`] says that it is 256.
     id_len: u8,
     user_id_len: u8,
     digests: u8,
     namespace_len: u8,
     tags: u8,
     state: u8,
+    /// How many ranges there are, which stands before them.
+    ranges: u8,
 }
 
-/// What [`Header::state`] says.
+/// What [`Header::state`] says, and beside that, a bit each: that there are ranges; that an escaped id, or
+/// user_id, has 256 bytes.
 const INACTIVE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ABSENT: u8 = 2;
+const STATE: u8 = 0b11;
+const HAS_RANGES: u8 = 0b100;
+const LONG_ID: u8 = 0b1000;
+const LONG_USER_ID: u8 = 0b1_0000;
+
+const LONG: usize = 256;
+const _: () = assert!(MAX_ID_BYTES <= LONG);
 
 const HEADER_BYTES: usize = 26;
 
-/// Automatic tags that a record has: by its id, its user, its kind.
-const AUTOMATIC_TAGS: usize = 3;
-
+/// The automatic tags of a record: by its id, its user if it has one, its kind.
 fn each_automatic_tag(namespace: &[u8], id: &[u8], user_id: &[u8], each: &mut dyn FnMut(&[u8])) {
-    tag_names::each_automatic(
-        namespace,
-        &[(ID, id), (USER, user_id), (KIND, Kind::Record.name().as_bytes())],
-        each,
-    );
+    let kind = Kind::Record.name().as_bytes();
+    match user_id {
+        [] => tag_names::each_automatic(namespace, &[(ID, id), (KIND, kind)], each),
+        _ => {
+            let tags = [(ID, id), (USER, user_id), (KIND, kind)];
+            tag_names::each_automatic(namespace, &tags, each);
+        }
+    }
 }
 
 const NEVER: i64 = i64::MAX;
@@ -78,13 +93,20 @@ impl Header {
         namespace_len: 0,
         tags: 0,
         state: INACTIVE,
+        ranges: 0,
     };
 
     fn read(bytes: &[u8]) -> Self {
-        let Some(&bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Self::NONE };
+        let Some((&bytes, behind)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Self::NONE;
+        };
         let [e0, e1, e2, e3, e4, e5, e6, e7, j0, j1, j2, j3, f0, f1, f2, f3, s0, s1, s2, s3, rest @ ..] =
             bytes;
         let [id_len, user_id_len, digests, namespace_len, tags, state] = rest;
+        let ranges = match state & HAS_RANGES {
+            0 => 0,
+            _ => behind.get(usize::from(digests) * DIGEST_BYTES).copied().unwrap_or(0),
+        };
         Self {
             expires_at: i64::from_le_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
             json_len: u32::from_le_bytes([j0, j1, j2, j3]),
@@ -96,6 +118,7 @@ impl Header {
             namespace_len,
             tags,
             state,
+            ranges,
         }
     }
 
@@ -139,8 +162,34 @@ impl Header {
         part(HEADER_BYTES, usize::from(self.digests) * DIGEST_BYTES)
     }
 
+    fn has_ranges(&self) -> bool {
+        self.state & HAS_RANGES != 0
+    }
+
+    /// Without their number.
+    fn ranges(&self) -> Range<usize> {
+        let from = self.digests().end + usize::from(self.has_ranges());
+        part(from, usize::from(self.ranges) * RANGE_BYTES)
+    }
+
     fn scopes(&self) -> Range<usize> {
-        part(self.digests().end, self.scopes_len as usize)
+        part(self.ranges().end, self.scopes_len as usize)
+    }
+
+    fn id_len(&self) -> usize {
+        if self.state & LONG_ID == 0 {
+            self.id_len.into()
+        } else {
+            LONG
+        }
+    }
+
+    fn user_id_len(&self) -> usize {
+        if self.state & LONG_USER_ID == 0 {
+            self.user_id_len.into()
+        } else {
+            LONG
+        }
     }
 
     fn fields(&self) -> Range<usize> {
@@ -191,24 +240,39 @@ impl Record<'static> {
             Text::Plain(_) => 0,
             Text::Own(own) => own.len(),
         };
+        let (id_len, user_id_len) = (escaped(&parts.id), escaped(&parts.user_id));
+        let ranges = parts.allowed_ips.as_deref();
+        let mut state = if parts.is_active { ACTIVE } else { INACTIVE };
+        for (bit, is_so) in [
+            (HAS_RANGES, ranges.is_some()),
+            (LONG_ID, id_len == LONG),
+            (LONG_USER_ID, user_id_len == LONG),
+        ] {
+            state |= if is_so { bit } else { 0 };
+        }
         let header = Header {
             expires_at: parts.expires_at.unwrap_or(NEVER),
             json_len: u32::try_from(json_len).ok()?,
             fields_len: u32::try_from(parts.packed.len()).ok()?,
             scopes_len: u32::try_from(parts.scopes.len()).ok()?,
-            id_len: u8::try_from(escaped(&parts.id)).ok()?,
-            user_id_len: u8::try_from(escaped(&parts.user_id)).ok()?,
+            id_len: u8::try_from(id_len % LONG).ok()?,
+            user_id_len: u8::try_from(user_id_len % LONG).ok()?,
             digests: u8::try_from(digests.len()).ok()?,
             namespace_len: u8::try_from(namespace.len()).ok()?,
             tags: u8::try_from(own_tags.len()).ok()?,
-            state: if parts.is_active { ACTIVE } else { INACTIVE },
+            state,
+            ranges: u8::try_from(ranges.unwrap_or_default().len() / RANGE_BYTES).ok()?,
         };
-        let escaped_ids = usize::from(header.id_len) + usize::from(header.user_id_len);
+        let escaped_ids = id_len + user_id_len;
         let mut bytes = memory;
         bytes.clear();
         bytes.reserve(header.namespace().end + tag_names::stored_bytes(&own_tags) + escaped_ids);
         bytes.extend_from_slice(&header.bytes());
         bytes.extend_from_slice(digests.as_flattened());
+        if let Some(ranges) = ranges {
+            bytes.push(header.ranges);
+            bytes.extend_from_slice(ranges);
+        }
         bytes.extend_from_slice(&parts.scopes);
         bytes.extend_from_slice(&parts.packed);
         bytes.extend_from_slice(namespace);
@@ -253,7 +317,7 @@ impl<'a> Record<'a> {
             are_bounded &= (1..=MAX_TAG_BYTES).contains(&len);
             end += 2 + len;
         }
-        end += usize::from(header.id_len) + usize::from(header.user_id_len);
+        end += header.id_len() + header.user_id_len();
         let is_bounded = bytes.len() == end
             && bytes.len() >= HEADER_BYTES
             && are_bounded
@@ -264,9 +328,16 @@ impl<'a> Record<'a> {
             && header.json_len as usize <= MAX_STORED_BYTES
             && header.scopes_len as usize <= MAX_STORED_BYTES
             && header.fields_len as usize <= MAX_STORED_BYTES + packed::MAX_EXCESS
-            && matches!(header.state, ACTIVE | INACTIVE);
-        let has_ids =
-            || record.ids().iter().all(|id| (1..=MAX_ID_BYTES).contains(&id.bytes().len()));
+            && usize::from(header.ranges) <= MAX_RANGES
+            && header.state <= STATE | HAS_RANGES | LONG_ID | LONG_USER_ID
+            && matches!(header.state & STATE, ACTIVE | INACTIVE);
+        let has_ids = || {
+            let [id, user_id] = record.ids();
+            let is_one = |id: &Id| (1..=MAX_ID_BYTES).contains(&id.bytes().len());
+            // Of fields that are damaged none may be found.
+            let has_no_user = || matches!(user_id, Id::None) && record.has_json_len();
+            is_one(&id) && (is_one(&user_id) || has_no_user())
+        };
         (is_bounded && has_ids()).then_some(record)
     }
 
@@ -288,6 +359,12 @@ impl<'a> Record<'a> {
     /// Whether the fields make as many bytes of JSON as the header says, which is bounded.
     fn has_json_len(&self) -> bool {
         packed::json_len(self.slice(self.header.fields())) == self.header.json_len as usize
+    }
+
+    /// Whether a field of a record's own name stands among the others, since it was none when this was laid out: it
+    /// is not judged.
+    pub fn has_unjudged(&self) -> bool {
+        packed::has_unjudged(self.slice(self.header.fields()))
     }
 
     /// What is to be stored, or sent to where [`Record::read`] reads it; numbers with the lower byte
@@ -333,18 +410,24 @@ impl<'a> Record<'a> {
     }
 
     pub fn is_active(&self) -> bool {
-        self.header.state == ACTIVE
+        self.header.state & STATE == ACTIVE
     }
 
     /// Whether it says that there is no such key.
     pub fn is_absent(&self) -> bool {
-        self.header.state == ABSENT
+        self.header.state & STATE == ABSENT
     }
 
     /// Epoch milliseconds from which on the key is expired.
     pub fn expires_at(&self) -> Option<i64> {
         let expires_at = self.header.expires_at;
         (expires_at != NEVER).then_some(expires_at)
+    }
+
+    /// Whether the key may be used from an address; `None` is one that nobody has told.
+    pub fn admits(&self, address: Option<Address>) -> bool {
+        !self.header.has_ranges()
+            || address.is_some_and(|from| addresses::cover(self.slice(self.header.ranges()), from))
     }
 
     /// Whether a scope of the record grants the request.
@@ -372,7 +455,7 @@ impl<'a> Record<'a> {
 
     /// `id` and `user_id`.
     fn ids(&self) -> [Id<'_>; 2] {
-        let (id_len, user_id_len) = (self.header.id_len.into(), self.header.user_id_len.into());
+        let (id_len, user_id_len) = (self.header.id_len(), self.header.user_id_len());
         let user_id_from = self.bytes.len().saturating_sub(user_id_len);
         let id_from = user_id_from.saturating_sub(id_len);
         [
@@ -409,7 +492,11 @@ impl Entry for Record<'_> {
     }
 
     fn tag_count(&self) -> usize {
-        let automatic = if self.is_absent() { 0 } else { AUTOMATIC_TAGS };
+        let automatic = match self.ids() {
+            _ if self.is_absent() => 0,
+            [_, Id::None] => 2,
+            _ => 3,
+        };
         automatic + usize::from(self.header.tags)
     }
 }

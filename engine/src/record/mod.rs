@@ -5,12 +5,14 @@
 //! it. Of a secret there is its digest and no more, compared in constant time. What is said of a record,
 //! in an error or a verdict, quotes nothing of it.
 
+pub mod addresses;
 pub mod bad_record;
 pub mod digest;
 pub mod fields;
 pub mod json;
 pub mod layout;
 pub mod packed;
+pub mod restrictions;
 pub mod sanitise;
 pub mod scope;
 pub mod values;

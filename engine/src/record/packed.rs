@@ -20,9 +20,12 @@
 //! time, would pay for it.
 
 use crate::record::fields::{KEPT_FIELDS, MAX_FIELDS};
+use crate::record::json::json_string;
 
 /// What an id says.
 pub enum Id<'a> {
+    /// There is none, or it is null.
+    None,
     Text(&'a [u8]),
     Uuid([u8; UUID_CHARS]),
 }
@@ -30,6 +33,7 @@ pub enum Id<'a> {
 impl Id<'_> {
     pub fn bytes(&self) -> &[u8] {
         match self {
+            Self::None => b"",
             Self::Text(text) => text,
             Self::Uuid(text) => text,
         }
@@ -54,6 +58,7 @@ const BEFORE: [&str; KEPT_FIELDS.len()] = [
     ",\"expires_at\":\"",
     ",\"created_at\":\"",
     ",\"updated_at\":\"",
+    ",\"allowed_ips\":\"",
 ];
 
 const ANY: u8 = 0;
@@ -78,6 +83,17 @@ pub fn push(number: Option<u8>, name: &str, value: &str, out: &mut Vec<u8>) -> O
     let form = push_value(value.as_bytes(), out)?;
     *out.get_mut(at)? |= form;
     Some(before_len(number.unwrap_or(OTHER), name.as_bytes()) - 1 + value.len())
+}
+
+/// Makes `false` of the `true` of a field that was packed from a place on; returns how many bytes of JSON it makes more.
+pub fn set_false(packed: &mut [u8], at: usize) -> usize {
+    match packed.get_mut(at) {
+        Some(first) if *first & 15 == TRUE => {
+            *first = *first & !15 | FALSE;
+            "false".len() - "true".len()
+        }
+        _ => 0,
+    }
 }
 
 /// How many bytes stand before the value of a field, if it is a string; of what is none, one less.
@@ -255,12 +271,18 @@ pub fn json_len(packed: &[u8]) -> usize {
     Unpack(packed).map(len).sum::<usize>().max(1) + 1
 }
 
+/// Whether one of the other fields has a name that is in [`KEPT_FIELDS`].
+pub fn has_unjudged(packed: &[u8]) -> bool {
+    let is_kept = |name: &[u8]| KEPT_FIELDS.iter().any(|kept| json_string(kept).as_bytes() == name);
+    Unpack(packed).any(|(number, name, _)| number == OTHER && is_kept(name))
+}
+
 /// What an id says: an integer's digits, or a string's text, which has no escapes.
 pub fn id(packed: &[u8], name: u8) -> Id<'_> {
     match Unpack(packed).find(|(other, ..)| *other == name) {
+        Some((_, _, Value::Any(b"null"))) | None => Id::None,
         Some((_, _, Value::Any(text) | Value::String(text))) => Id::Text(text),
         Some((_, _, Value::Uuid(uuid))) => Id::Uuid(uuid_text(uuid)),
-        None => Id::Text(b""),
     }
 }
 

@@ -28,6 +28,10 @@ pub struct Scopes {
     /// looked at as well.
     pub count: usize,
     pub has_objects: bool,
+    /// Names of fields that objects have beside `resource` and `actions`, each once.
+    pub fields: Vec<String>,
+    /// A text begins with `!` or `-`, by which some mean what is not granted.
+    pub has_denials: bool,
     /// No text is longer than [`MAX_SCOPE_BYTES`], and no object has more than 65,535 actions; if not, the
     /// bytes are of no use.
     pub are_bounded: bool,
@@ -37,6 +41,7 @@ impl Scopes {
     fn push_text(&mut self, text: &str) {
         let len = text.len();
         self.are_bounded &= len <= MAX_SCOPE_BYTES;
+        self.has_denials |= text.starts_with(['!', '-']);
         self.push_number(len);
         self.bytes.extend_from_slice(text.as_bytes());
     }
@@ -106,6 +111,9 @@ impl<'de> Visitor<'de> for OneScope<'_> {
                 "actions" => actions.replace(map.next_value()?).is_some(),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
+                    if !self.0.fields.contains(&name) {
+                        self.0.fields.push(name);
+                    }
                     false
                 }
             };

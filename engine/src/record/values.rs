@@ -2,11 +2,14 @@
 //! and its bound.
 
 use crate::entry::tag_names::MAX_ID_BYTES;
+use crate::record::addresses::{read_range, MAX_RANGES, RANGE_BYTES};
 use crate::record::bad_record::{bad, BadRecord};
 use crate::record::digest::{self, Digest};
-use crate::record::json::{is_plain, plain_string};
+use crate::record::json::{is_plain, json_string, plain_string};
 use crate::record::scope::{self, Scopes};
+use chrono::{DateTime, FixedOffset, NaiveDateTime};
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 /// How deep the value of a kept field may be nested.
 const MAX_LEVELS: usize = 32;
@@ -78,27 +81,176 @@ pub(super) fn read_id<'a>(name: &'static str, value: &'a str) -> Result<Text<'a>
 
 pub(super) fn read_active(text: &str) -> Result<bool, BadRecord> {
     match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => bad("is_active must be true or false"),
+        "true" | "1" | "\"true\"" | "\"t\"" => Ok(true),
+        "false" | "0" | "\"false\"" | "\"f\"" => Ok(false),
+        _ => bad("is_active must be true or false (or 1, 0, \"t\", \"f\")"),
     }
 }
 
-pub(super) fn read_expires_at(value: &str) -> Result<Option<i64>, BadRecord> {
-    let wrong =
-        || bad("expires_at must be null, an RFC 3339 time or epoch milliseconds of 64 bits");
-    if !value.starts_with(['"', 'n']) {
-        return value.parse().map(Some).or_else(|_| wrong());
-    }
-    let Ok(time) = read_optional_string("expires_at", value) else { return wrong() };
-    match time.as_deref().map(chrono::DateTime::parse_from_rfc3339) {
-        None => Ok(None),
-        Some(Ok(time)) => Ok(Some(time.timestamp_millis())),
-        Some(Err(_)) => wrong(),
+/// Whether a field that names when, or that, a key was taken back says so.
+pub(super) fn is_set(value: &str) -> bool {
+    !matches!(value, "null" | "false" | "0" | "\"\"")
+}
+
+/// What a time without a zone is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NaiveTimes {
+    /// It is an error.
+    #[default]
+    Refuse,
+    Utc,
+}
+
+/// When a key expires: a time, and its JSON where that is another than what was given.
+pub(super) struct ExpiresAt {
+    /// Epoch milliseconds; `None` for never.
+    pub at: Option<i64>,
+    pub json: Option<String>,
+}
+
+/// The milliseconds of 1990 to 9999.
+const TIMES: RangeInclusive<i64> = 631_152_000_000..=253_402_300_799_999;
+
+/// Which unit a number looks like that is no time in milliseconds.
+fn unit(number: i64) -> &'static str {
+    let is_within = |per_ms: i64| TIMES.contains(&(number / per_ms));
+    if number.checked_mul(1000).is_some_and(|ms| TIMES.contains(&ms)) {
+        "; it looks like seconds"
+    } else if is_within(1000) {
+        "; it looks like microseconds"
+    } else if is_within(1_000_000) {
+        "; it looks like nanoseconds"
+    } else {
+        ""
     }
 }
 
-pub(super) fn read_scopes(value: &str, max: usize) -> Result<Vec<u8>, BadRecord> {
+/// Reads a time of a client's.
+pub(super) fn read_expires_at(value: &str, naive: NaiveTimes) -> Result<ExpiresAt, BadRecord> {
+    let as_it_is = |at| Ok(ExpiresAt { at, json: None });
+    let wrong = || {
+        bad("expires_at must be null, an RFC 3339 time, \"infinity\", or epoch milliseconds of 1990 to 9999")
+    };
+    if value == "null" {
+        return as_it_is(None);
+    }
+    let text = match read_optional_string("expires_at", value) {
+        Ok(Some(text)) => text,
+        _ => Cow::Borrowed(value),
+    };
+    let is_string = value.starts_with('"');
+    if let Ok(number) = text.parse::<i64>() {
+        if !TIMES.contains(&number) {
+            return bad(format!(
+                "expires_at must be in milliseconds, of 1990 to 9999{}; null is never",
+                unit(number)
+            ));
+        }
+        return Ok(ExpiresAt { at: Some(number), json: is_string.then(|| number.to_string()) });
+    }
+    if !is_string {
+        return wrong();
+    }
+    if let Some(at) = infinite(&text) {
+        return as_it_is(at);
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(&text) {
+        return as_it_is(Some(time.timestamp_millis()));
+    }
+    let Some((time, zone)) = read_time(&text) else { return wrong() };
+    let time = match (zone, naive) {
+        (Some(zone), _) => time.checked_sub_offset(zone).map(|time| time.and_utc()),
+        (None, NaiveTimes::Utc) => Some(time.and_utc()),
+        (None, NaiveTimes::Refuse) => return bad(
+            "expires_at has no zone: give one, or set apikey.naive-times to utc if all are in UTC",
+        ),
+    };
+    let Some(time) = time else { return wrong() };
+    let json = json_string(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
+    Ok(ExpiresAt { at: Some(time.timestamp_millis()), json: Some(json) })
+}
+
+/// Reads a time that was judged where it was first stored.
+pub(super) fn read_stored_expires_at(value: &str) -> Result<ExpiresAt, BadRecord> {
+    match value.parse() {
+        Ok(number) => Ok(ExpiresAt { at: Some(number), json: None }),
+        Err(_) => read_expires_at(value, NaiveTimes::Refuse),
+    }
+}
+
+/// As PostgreSQL writes it: never, or always.
+fn infinite(text: &str) -> Option<Option<i64>> {
+    match text {
+        "infinity" => Some(None),
+        "-infinity" => Some(Some(i64::MIN)),
+        _ => None,
+    }
+}
+
+/// Reads what databases write: a blank in the place of the T, a zone without its minutes, or none.
+fn read_time(text: &str) -> Option<(NaiveDateTime, Option<FixedOffset>)> {
+    // Behind the date: that has hyphens too.
+    let zone_at = text.get(10..)?.find(['Z', 'z', '+', '-']).map(|at| at + 10);
+    let (time, zone) = match zone_at {
+        Some(at) => (text.get(..at)?, Some(read_zone(text.get(at..)?)?)),
+        None => (text, None),
+    };
+    let time = time.replacen(' ', "T", 1);
+    Some((NaiveDateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M:%S%.f").ok()?, zone))
+}
+
+/// `Z`, `+hh`, `+hhmm`, `+hh:mm`.
+fn read_zone(text: &str) -> Option<FixedOffset> {
+    let (sign, digits) = match text.split_at_checked(1)? {
+        ("Z" | "z", "") => return FixedOffset::east_opt(0),
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let number = |text: &str| match text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => text.parse::<i32>().ok(),
+        false => None,
+    };
+    let (hours, minutes) = match digits.split_at_checked(2)? {
+        (hours, "") => (hours, "00"),
+        (hours, minutes) => (hours, minutes.strip_prefix(':').unwrap_or(minutes)),
+    };
+    let minutes = number(minutes).filter(|minutes| *minutes < 60)?;
+    FixedOffset::east_opt(sign * (number(hours)? * 3600 + minutes * 60))
+}
+
+/// Reads the addresses that a key may be used from: a range behind the other.
+pub(super) fn read_addresses(value: &str) -> Result<Option<Vec<u8>>, BadRecord> {
+    let Ok(texts) = serde_json::from_str::<Option<Vec<Cow<str>>>>(value) else {
+        return bad("allowed_ips must be null or an array of strings");
+    };
+    let Some(texts) = texts else { return Ok(None) };
+    if texts.len() > MAX_RANGES {
+        return bad(format!("allowed_ips must have at most {MAX_RANGES} elements"));
+    }
+    let mut ranges = Vec::with_capacity(texts.len() * RANGE_BYTES);
+    for text in &texts {
+        match read_range(text) {
+            Ok(range) => ranges.extend_from_slice(&range),
+            Err(why) => return bad(format!("allowed_ips {why}")),
+        }
+    }
+    Ok(Some(ranges))
+}
+
+/// What the scopes of a record may be.
+pub(super) struct ScopeLimits<'a> {
+    pub max: usize,
+    /// Fields that an object may have beside its own, and that restrict nothing; all of them where the record was
+    /// judged before.
+    pub fields: Option<&'a [String]>,
+}
+
+pub(super) fn read_scopes(value: &str, limits: &ScopeLimits) -> Result<Vec<u8>, BadRecord> {
+    let max = limits.max;
+    if value == "null" {
+        return Ok(Vec::new());
+    }
     let Ok(scopes) = serde_json::from_str::<Scopes>(value) else {
         return bad(
             "scopes must be an array of strings or of objects with a resource and an array of \
@@ -117,25 +269,40 @@ pub(super) fn read_scopes(value: &str, max: usize) -> Result<Vec<u8>, BadRecord>
         // Which may have other fields.
         check_free("scopes", value)?;
     }
+    if let Some(known) = limits.fields {
+        if scopes.fields.iter().any(|field| !known.contains(field)) {
+            return bad(
+                "scopes must have no field but resource and actions in their objects, unless \
+                 apikey.scope-fields names it",
+            );
+        }
+        if scopes.has_denials {
+            return bad("scopes must not begin with ! or -: they grant, and deny nothing");
+        }
+    }
     Ok(scopes.bytes)
 }
 
-/// The digests that a field of this name holds: hex, an array of one or two of those, or null for none.
+/// The digests that a field of this name holds: one as [`digest::from_text`] reads it, an array of one or two of
+/// those, or null for none; in an array nulls are passed over.
 pub fn read_digests(name: &str, value: &str) -> Result<Vec<Digest>, BadRecord> {
-    let read = |text: &String| digest::from_hex(text.as_bytes());
+    let read = |text: &String| digest::from_text(text.as_bytes());
     if value == "null" {
         return Ok(Vec::new());
     }
     let digests: Option<Vec<Digest>> = match value.as_bytes().first() {
-        Some(b'[') => serde_json::from_str::<Vec<String>>(value)
+        Some(b'[') => serde_json::from_str::<Vec<Option<String>>>(value)
             .ok()
-            .filter(|texts| (1..=2).contains(&texts.len()))
-            .and_then(|texts| texts.iter().map(read).collect()),
+            .filter(|texts| !texts.is_empty() && texts.iter().flatten().count() <= 2)
+            .and_then(|texts| texts.iter().flatten().map(read).collect()),
         _ => serde_json::from_str(value).ok().and_then(|text| Some(vec![read(&text)?])),
     };
     match digests {
         Some(digests) => Ok(digests),
-        None => bad(format!("{name} must be 64 hex digits or an array of one or two of those")),
+        None => bad(format!(
+            "{name} must be {}, null, or an array of one or two of those",
+            digest::FORMS
+        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What VALIDATE says of a live record: the checks in the order in which they are decided, so that
 //! someone who presents a wrong secret learns nothing of the key's state.
 
+use crate::record::addresses::Address;
 use crate::record::digest::{self, Digest};
 use crate::record::layout::Record;
 
@@ -15,6 +16,8 @@ pub enum Verdict {
     Disabled,
     /// `expires_at` has come.
     Expired,
+    /// The record does not allow the address, or wants one.
+    ForbiddenIp,
     /// The record does not grant the request with this number.
     Forbidden(usize),
     /// All holds, but no secret was compared: the record has no digest, or none was presented.
@@ -23,10 +26,12 @@ pub enum Verdict {
     Valid,
 }
 
-/// Judges a record at `now` (epoch milliseconds) for a presented digest and requested scopes.
+/// Judges a record at `now` (epoch milliseconds) for a presented digest, the address from which it was presented,
+/// and requested scopes.
 pub fn judge<'a>(
     record: &Record,
     presented: Option<&Digest>,
+    address: Option<Address>,
     requests: impl IntoIterator<Item = &'a [u8]>,
     now: i64,
 ) -> Verdict {
@@ -47,6 +52,9 @@ pub fn judge<'a>(
     }
     if record.expires_at().is_some_and(|expires_at| now >= expires_at) {
         return Verdict::Expired;
+    }
+    if !record.admits(address) {
+        return Verdict::ForbiddenIp;
     }
     for (number, request) in requests.into_iter().enumerate() {
         if !record.grants(request) {
@@ -121,11 +129,36 @@ mod tests {
             cases.into_iter().enumerate()
         {
             let record = record(active, expires_at, scopes, stored);
-            let said = judge(&record, presented.as_ref(), requests.iter().copied(), NOW);
+            let said = judge(&record, presented.as_ref(), None, requests.iter().copied(), NOW);
             assert_eq!(said, verdict, "case {number}");
         }
         let absent = Record::absent(&[]).unwrap();
-        assert_eq!(judge(&absent, Some(&RIGHT), [&b"a"[..]], NOW), Absent);
+        assert_eq!(judge(&absent, Some(&RIGHT), None, [&b"a"[..]], NOW), Absent);
+    }
+
+    #[test]
+    fn an_address_is_asked_for_behind_expiry_and_before_scopes() {
+        use Verdict::*;
+        let judged = |fields: &str, address: Option<&str>, requests: &[&'static [u8]]| {
+            let json = format!(r#"{{"id":"k","is_active":true,{fields}}}"#);
+            let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
+            let record = Record::new(&parts, &[RIGHT], b"", &[b"tag"]).unwrap();
+            assert!(Record::read(record.bytes()).unwrap().is_sound());
+            let address = address.map(|text| Address::parse(text.as_bytes()).unwrap());
+            judge(&record, Some(&RIGHT), address, requests.iter().copied(), NOW)
+        };
+        let office = r#""allowed_ips":["10.0.0.0/8","2001:db8::1"],"scopes":["a"]"#;
+        assert_eq!(judged(office, Some("10.1.2.3"), &[b"a"]), Valid);
+        assert_eq!(judged(office, Some("::ffff:10.1.2.3"), &[]), Valid);
+        assert_eq!(judged(office, Some("2001:db8::1"), &[]), Valid);
+        assert_eq!(judged(office, Some("11.0.0.0"), &[b"b"]), ForbiddenIp);
+        assert_eq!(judged(office, None, &[]), ForbiddenIp);
+        assert_eq!(judged(office, Some("10.1.2.3"), &[b"b"]), Forbidden(0));
+        let over = format!(r#"{office},"expires_at":1"#);
+        assert_eq!(judged(&over, Some("11.0.0.0"), &[]), Expired);
+        assert_eq!(judged(r#""allowed_ips":[]"#, Some("10.1.2.3"), &[]), ForbiddenIp);
+        assert_eq!(judged(r#""allowed_ips":null"#, None, &[]), Valid);
+        assert_eq!(judged(r#""name":null"#, Some("10.1.2.3"), &[]), Valid);
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub fn told(verdict: Verdict) -> Option<(&'static str, &'static str)> {
         Verdict::Mismatch => Some(("MISMATCH", "the secret is wrong")),
         Verdict::Disabled => Some(("DISABLED", "is_active is false")),
         Verdict::Expired => Some(("EXPIRED", "expires_at has passed")),
+        Verdict::ForbiddenIp => {
+            Some(("FORBIDDEN_IP", "the record does not allow the address, or wants one"))
+        }
         Verdict::Forbidden(_) => Some(("FORBIDDEN", "the record does not grant the scope: ")),
         Verdict::Unverified | Verdict::Valid => None,
     }

@@ -20,6 +20,7 @@ pub struct Stats {
     pub disabled: u64,
     pub expired: u64,
     pub forbidden: u64,
+    pub forbidden_ip: u64,
     /// Answers for which no secret was compared.
     pub unverified: u64,
     /// Answers that there is no such key.
@@ -56,6 +57,7 @@ impl Default for Stats {
             disabled: 0,
             expired: 0,
             forbidden: 0,
+            forbidden_ip: 0,
             unverified: 0,
             absent: 0,
             stored_entries: 0,
@@ -116,6 +118,7 @@ impl Stats {
             Verdict::Mismatch => self.mismatches += 1,
             Verdict::Disabled => self.disabled += 1,
             Verdict::Expired => self.expired += 1,
+            Verdict::ForbiddenIp => self.forbidden_ip += 1,
             Verdict::Forbidden(_) => self.forbidden += 1,
             Verdict::Absent => self.absent += 1,
             Verdict::Unverified => self.unverified += 1,

@@ -1,6 +1,6 @@
 //! How a record is stored, by whichever command: what of it is kept, what refuses it, who is told.
 
-use crate::grammar::{digest, from_hex, token, Expiry};
+use crate::grammar::{digest, from_text, token, Expiry};
 use crate::keyspace::OpenKey;
 use crate::settings;
 use crate::state;
@@ -44,7 +44,7 @@ impl<'a> Terms<'a> {
     pub fn read(options: &Options<'a>, now: i64) -> Result<Self> {
         let mut digests: SmallVec<[Digest; 2]> = digest(options)?.into_iter().collect();
         for second in options.values("DIGEST").skip(1) {
-            digests.push(from_hex(second)?);
+            digests.push(from_text(second)?);
         }
         let condition = match (options.has("NX"), options.has("XX")) {
             (true, _) => Some(Condition::IfAbsent),

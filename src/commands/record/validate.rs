@@ -9,6 +9,7 @@ use crate::settings;
 use crate::state;
 use crate::types::entries::Records;
 use crate::values::entry;
+use apikey_engine::record::addresses::Address;
 use apikey_engine::record::scope::MAX_SCOPE_BYTES;
 use apikey_engine::record::verdict::{ends_at, judge, Verdict};
 use apikey_engine::report::refusals::told;
@@ -27,6 +28,9 @@ const NEVER: i64 = -1;
 
 const OPTIONS: &[Arg] = &[
     grammar::PROOF,
+    Arg::checked(c"address", |text| Address::parse(text).is_some(), "be an IPv4 or IPv6 address")
+        .after(c"IP")
+        .optional(),
     Arg::bytes(c"scope", 1, MAX_SCOPE_BYTES)
         .after(c"SCOPE")
         .optional()
@@ -40,7 +44,7 @@ impl Command for Validate {
         secrets: grammar::SECRETS,
         arity: -2,
         keys: Keys::One(Use::READS),
-        summary: c"Verifies an API key: its secret, state, expiry and scopes. Give the digest of the secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",
+        summary: c"Verifies an API key: its secret, state, expiry, address and scopes. Give the digest of the secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",
         complexity: c"O(N*M) where N is the number of scopes requested and M that of the record",
         fixed: &[Arg::key()],
         options: OPTIONS,
@@ -51,6 +55,7 @@ impl Command for Validate {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let options = Options::parse(OPTIONS, args, 2, Judged::Here)?;
         let digest = digest(&options)?;
+        let address = options.value("IP").and_then(Address::parse);
         let requests = || options.values("SCOPE");
 
         let lock = ctx.lock();
@@ -66,7 +71,7 @@ impl Command for Validate {
             return Ok(());
         };
         let record = &entry::record(value);
-        let verdict = judge(record, digest.as_ref(), requests(), now);
+        let verdict = judge(record, digest.as_ref(), address, requests(), now);
         state::with(lock, |state| state.stats.count_hit(verdict, now));
         if let Some((code, _)) = told(verdict) {
             let scope = match verdict {

@@ -150,7 +150,7 @@ pub fn populate(server: &Server) {
         (
             "rich",
             r#"{"id":"r","user_id":42,"is_active":true,"name":"Zoë\u0000","key_prefix":"ak_live",
-                "scopes":["users:read","orders:*",{"resource":"files","actions":["read"],"n":12345678901234567890}],
+                "scopes":["users:read","orders:*",{"resource":"files","actions":["read"]}],
                 "expires_at":"2099-01-01T00:00:00Z","created_at":9007199254740993,"updated_at":null}"#,
             format!("SECRET {SECRET} TAGS 2 shared rich NS acme: EX 5000"),
         ),
@@ -163,7 +163,7 @@ pub fn populate(server: &Server) {
         ),
         (
             "past",
-            r#"{"id":"past","user_id":"u3","is_active":true,"expires_at":1}"#,
+            r#"{"id":"past","user_id":"u3","is_active":true,"expires_at":1000000000000}"#,
             format!("SECRET {SECRET}"),
         ),
     ] {

@@ -1,0 +1,262 @@
+//! Names by which tables say that a key may not be used: what has one of them, and is none of a record's own
+//! fields, is not dropped in silence.
+//!
+//! A name is compared by its letters and digits alone, in small letters: `expiresAt`, `EXPIRES_AT` and
+//! `key-expires-at` are one. This is the whole list; it is short on purpose, and what is missing here can be
+//! mapped all the same.
+
+use crate::record::json::{plain_string, string};
+use std::borrow::Cow;
+
+/// Wherever they stand in a name.
+const STEMS: [&str; 20] = [
+    "allow",
+    "banned",
+    "blacklist",
+    "blocked",
+    "blocklist",
+    "deactivat",
+    "denied",
+    "deny",
+    "disabl",
+    "expir",
+    "forbid",
+    "notafter",
+    "notbefore",
+    "restrict",
+    "revok",
+    "suspend",
+    "validfrom",
+    "validto",
+    "validuntil",
+    "whitelist",
+];
+
+/// As a whole, but for what may stand [`BEFORE`] and [`BEHIND`] them.
+const WORDS: [&str; 17] = [
+    "abilities",
+    "active",
+    "archived",
+    "deleted",
+    "enabled",
+    "exp",
+    "inactive",
+    "ipranges",
+    "ips",
+    "locked",
+    "nbf",
+    "permissions",
+    "scope",
+    "scopes",
+    "state",
+    "status",
+    "ttl",
+];
+
+const BEFORE: [&str; 4] = ["api", "is", "key", "token"];
+const BEHIND: [&str; 5] = ["at", "date", "flag", "on", "time"];
+
+/// The letters that stems begin with, a bit each.
+const FIRST_LETTERS: u32 = {
+    let mut letters = 0;
+    let mut at = 0;
+    while at < STEMS.len() {
+        letters |= bit(STEMS[at].as_bytes()[0]);
+        at += 1;
+    }
+    letters
+};
+
+const fn bit(letter: u8) -> u32 {
+    1 << (letter & 31)
+}
+
+/// Longer names are looked at in memory of their own.
+const USUAL_BYTES: usize = 64;
+
+/// Whether a field of this name looks as if it restricted its key.
+pub fn looks_like_one(name: &str) -> bool {
+    let mut usual = [0; USUAL_BYTES];
+    let mut long = Vec::new();
+    let letters = match name.len() {
+        0..=USUAL_BYTES => &mut usual[..],
+        len => {
+            long.resize(len, 0);
+            &mut long[..]
+        }
+    };
+    let mut len = 0;
+    let alphanumeric = name.bytes().filter(u8::is_ascii_alphanumeric);
+    for (to, byte) in letters.iter_mut().zip(alphanumeric) {
+        *to = byte.to_ascii_lowercase();
+        len += 1;
+    }
+    let letters = letters.get(..len).unwrap_or_default();
+    has_stem(letters) || is_word(letters)
+}
+
+fn has_stem(letters: &[u8]) -> bool {
+    letters.iter().enumerate().any(|(at, letter)| {
+        let rest = letters.get(at..).unwrap_or_default();
+        FIRST_LETTERS & bit(*letter) != 0
+            && STEMS.iter().any(|stem| rest.starts_with(stem.as_bytes()))
+    })
+}
+
+fn is_word(letters: &[u8]) -> bool {
+    if letters.len() > USUAL_BYTES {
+        return false;
+    }
+    let (mut rest, mut begins) = (letters, true);
+    while begins {
+        let (mut word, mut ends) = (rest, true);
+        while ends {
+            if WORDS.iter().any(|known| known.as_bytes() == word) {
+                return true;
+            }
+            let shorter = BEHIND.iter().find_map(|part| word.strip_suffix(part.as_bytes()));
+            ends = shorter.is_some();
+            word = shorter.unwrap_or_default();
+        }
+        let shorter = BEFORE.iter().find_map(|part| rest.strip_prefix(part.as_bytes()));
+        begins = shorter.is_some();
+        rest = shorter.unwrap_or_default();
+    }
+    false
+}
+
+/// The first name in a value that looks like one: in objects, in arrays, and in texts that are JSON, as deep as
+/// they go. What is read is JSON, or is in a text and may be none.
+pub fn first_in(value: &str) -> Option<String> {
+    if !value.contains(['{', '\\']) {
+        return None;
+    }
+    let mut left = value;
+    while let Some(at) = left.find('"') {
+        let from = left.get(at..).unwrap_or_default();
+        let (len, _) = string(from.as_bytes());
+        let (text, behind) = from.split_at_checked(len).unwrap_or((from, ""));
+        let text = unescaped(text);
+        let found = match behind.trim_start().starts_with(':') {
+            true => looks_like_one(&text).then(|| text.into_owned()),
+            // A text in a text has twice its escapes: there are few levels of them.
+            false => first_in(&text),
+        };
+        if found.is_some() {
+            return found;
+        }
+        left = behind;
+    }
+    None
+}
+
+/// What a string says; of one that is damaged, what can be read.
+fn unescaped(json: &str) -> Cow<'_, str> {
+    let damaged = || json.trim_matches('"').replace('\\', "");
+    match plain_string(json) {
+        Some(plain) => plain.into(),
+        None => serde_json::from_str(json).unwrap_or_else(|_| damaged()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_restrictions_are_told_from_others() {
+        for name in [
+            "expiresAt",
+            "EXPIRES_AT",
+            "expires",
+            "expiry_date",
+            "key-expires-at",
+            "expiration",
+            "valid_until",
+            "notAfter",
+            "not_before",
+            "revoked",
+            "isRevoked",
+            "revoked_on",
+            "disabled",
+            "deleted_at",
+            "isDeleted",
+            "archivedAt",
+            "enabled",
+            "is_enabled",
+            "key_active",
+            "active",
+            "status",
+            "state",
+            "ttl",
+            "scope",
+            "Permissions",
+            "abilities",
+            "allowed_ips",
+            "ipWhitelist",
+            "allow_list",
+            "denied_ips",
+            "restrictions",
+            "is_active",
+            "scopes",
+            "banned_at",
+            "suspendedUntil",
+            "locked",
+            "deactivated_at",
+            "a_name_that_is_longer_than_what_most_tables_have_and_still_ends_in_expires_at",
+        ] {
+            assert!(looks_like_one(name), "{name}");
+        }
+        for name in [
+            "",
+            "id",
+            "metadata",
+            "last_used_at",
+            "key_hash",
+            "usage_count",
+            "email",
+            "description",
+            "activity",
+            "last_active_at",
+            "statement",
+            "updatedAt",
+            "prefix",
+            "org_id",
+            "plan",
+            "x",
+            "ünï",
+        ] {
+            assert!(!looks_like_one(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_restriction_is_found_however_deep_it_is() {
+        for (value, name) in [
+            (r#"{"a":1,"expires_at":null}"#, "expires_at"),
+            (r#"[1,[{"a":{"isActive":false}}]]"#, "isActive"),
+            (r#""{\"limits\":{\"allowed_ips\":[]}}""#, "allowed_ips"),
+            (r#"{"a":"[{\"revoked\":true}]"}"#, "revoked"),
+            (r#"" {\"\u0065xpires\":1}""#, "expires"),
+        ] {
+            assert_eq!(first_in(value).as_deref(), Some(name), "{value}");
+        }
+        let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(9000), "]".repeat(9000));
+        assert_eq!(first_in(&deep(r#"{"ttl":1}"#)).as_deref(), Some("ttl"));
+        assert_eq!(first_in(&deep("1")), None);
+        let quoted = |json: &str| serde_json::to_string(json).unwrap();
+        let texts = (0..8).fold(r#"{"ttl":1}"#.to_string(), |json, _| quoted(&json));
+        assert_eq!(first_in(&texts).as_deref(), Some("ttl"));
+        assert_eq!(first_in(r#""{\"half\":\"\ud800\",\"ttl\":1}""#).as_deref(), Some("ttl"));
+        for value in [
+            r#"{"a":{"b":[1,"x"]}}"#,
+            r#""{not json""#,
+            "1",
+            "null",
+            r#""expires_at""#,
+            r#"["expires_at"]"#,
+        ] {
+            assert_eq!(first_in(value), None, "{value}");
+        }
+    }
+}
