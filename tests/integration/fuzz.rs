@@ -523,7 +523,7 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
         assert!(!c.exists("k"), "{what}");
     }
     // As many as there can be: it is their number that was refused.
-    for value in [with_fields(38), with_tags(&different(64)), with_tags(&same("t", 64))] {
+    for value in [with_fields(39), with_tags(&different(64)), with_tags(&same("t", 64))] {
         assert_eq!(restore(&mut c, &value), ok());
     }
     assert_unharmed(&mut server, &pid);
