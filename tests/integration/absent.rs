@@ -23,7 +23,7 @@ fn an_absent_key_is_known_for_its_time() {
     assert_eq!(set_absent(&mut c, "k", ""), ok());
     assert_eq!(c.must("APIKEY.VALIDATE k SECRET x SCOPE a"), array([bulk("ABSENT"), nil()]));
     assert_eq!(c.must("TTL k"), int(30), "absent-ttl");
-    assert_eq!(c.must("APIKEY.TAGS k"), array([]));
+    assert_eq!(c.must("APIKEY.TAGS k"), array([bulk("apikey:kind:absent")]));
     for (options, least, most) in [
         ("EX 100", 99_000, 100_000),
         ("px 5000", 4_000, 5_000),
@@ -109,8 +109,8 @@ fn an_absent_key_carries_the_callers_tags_and_dies_with_them() {
     set_absent(&mut c, "k", "TAGS 2 lookup tenant");
     let mut tags: Vec<String> = c.must("APIKEY.TAGS k").items().iter().map(Reply::text).collect();
     tags.sort();
-    assert_eq!(tags, ["lookup", "tenant"]);
-    assert_eq!(c.invalidate("apikey:kind:record"), 0, "it has no automatic tags");
+    assert_eq!(tags, ["apikey:kind:absent", "lookup", "tenant"]);
+    assert_eq!(c.invalidate("apikey:kind:record"), 0, "it is of another kind");
     assert_eq!(c.code("k"), "ABSENT");
     assert_eq!(c.invalidate("lookup"), 1);
     assert_eq!(c.code("k"), "MISS");
@@ -122,6 +122,36 @@ fn an_absent_key_carries_the_callers_tags_and_dies_with_them() {
     assert_eq!(c.must(&line), nil(), "a fill that raced with its tag's invalidation");
     assert_eq!(c.must(&format!("APIKEY.SETABSENT k TOKEN {late} TAGS 1 other")), ok());
     assert_exact(&server);
+}
+
+#[test]
+fn all_absent_keys_die_by_the_tag_of_their_kind_which_obeys_the_namespace() {
+    let server = Server::start();
+    let replica = Server::builder().replica_of(&server).start();
+    let mut c = server.client();
+    c.fill("rec", &[]);
+    for n in 0..3 {
+        set_absent(&mut c, &format!("plain{n}"), "");
+    }
+    set_absent(&mut c, "spaced", "NS acme: TAGS 1 t");
+    let tags = array([bulk("acme:apikey:kind:absent"), bulk("t")]);
+    assert_eq!(c.must("APIKEY.TAGS spaced"), tags);
+    assert_eq!(c.must("APIKEY.DESCRIBE spaced").get("tags"), &tags);
+    replica.in_sync_with(&server);
+    assert_eq!(replica.client().must("APIKEY.TAGS spaced"), tags);
+    assert_eq!(c.must("APIKEY.TAGCARD apikey:kind:absent"), int(3));
+    let late = token(&mut c, "plain0");
+    assert_eq!(c.invalidate("apikey:kind:absent"), 3);
+    assert_eq!(c.codes(["rec", "plain0", "spaced"]), ["VALID", "MISS", "ABSENT"]);
+    let line = format!("APIKEY.SETABSENT plain0 TOKEN {late}");
+    assert_eq!(c.must(&line), nil(), "a fill that raced with it");
+    assert_eq!(c.must(&format!("{line} NS acme:")), ok(), "of another namespace");
+    assert_eq!(c.invalidate("acme:apikey:kind:absent"), 2);
+    assert_eq!(c.codes(["plain0", "spaced"]), ["MISS", "MISS"]);
+    replica.in_sync_with(&server);
+    assert_eq!(replica.client().codes(["rec", "plain0", "spaced"]), ["VALID", "MISS", "MISS"]);
+    assert_exact(&server);
+    assert_exact(&replica);
 }
 
 #[test]
@@ -168,7 +198,8 @@ fn a_bad_call_says_what_is_wrong_and_changes_nothing() {
         ("TOKEN T EX 5 PX 5", "EX and PX exclude each other"),
         ("TOKEN T KEEPTTL", "unknown option at argument 4"),
         ("TOKEN T NX", "unknown option at argument 4"),
-        ("TOKEN T NS a:", "unknown option at argument 4"),
+        ("TOKEN T NS", "NS has no value"),
+        ("TOKEN T NS ''", "NS must be between 1 and 100 bytes"),
         ("TOKEN T TAGS 2 a", "TAGS has fewer tags than its count"),
         ("TOKEN T TAGS 17 a", "TAGS count must be between 1 and 16"),
     ] {
@@ -197,7 +228,7 @@ fn absent_keys_survive_a_restart_and_agree_on_a_replica() {
         let mut server = builder.start();
         let mut c = server.client();
         let replica = Server::builder().replica_of(&server).start();
-        set_absent(&mut c, "k", "EX 5000 TAGS 2 a b");
+        set_absent(&mut c, "k", "EX 5000 TAGS 2 a b NS acme:");
         set_absent(&mut c, "plain", "EX 5000");
         set_absent(&mut c, "renamed", "EX 5000");
         c.must("RENAME renamed dead");
@@ -210,7 +241,7 @@ fn absent_keys_survive_a_restart_and_agree_on_a_replica() {
         server.restart(if aof { Stop::Kill } else { Stop::Save });
         assert_eq!(answers(&server), before, "aof: {aof}");
         let mut c = server.client();
-        assert_eq!(c.invalidate("a"), 1);
+        assert_eq!(c.invalidate("acme:apikey:kind:absent"), 1);
         assert_eq!(c.codes(["k", "plain"]), ["MISS", "ABSENT"]);
         assert_exact(&server);
     }
@@ -221,12 +252,12 @@ fn what_is_replicated_is_resolved() {
     let server = Server::start();
     let mut c = server.client();
     let mut stream = Tap::replication(server.port);
-    set_absent(&mut c, "k", "EX 1000 TAGS 2 a b");
+    set_absent(&mut c, "k", "EX 1000 TAGS 2 a b NS acme:");
     let expires_at = pexpiretime(&mut c, "k");
     c.must("SET end x");
     stream.until(b"end");
     let text = stream.text();
-    let line = format!("TOKEN $1 0 $4 PXAT $13 {expires_at} $4 TAGS $1 2 $1 a $1 b");
+    let line = format!("TOKEN $1 0 $4 PXAT $13 {expires_at} $4 TAGS $1 2 $1 a $1 b $2 NS $5 acme:");
     assert!(text.replace("\\r\\n", " ").contains(&line), "{text}");
 }
 

@@ -74,7 +74,7 @@ const COMMANDS: [Is; 34] = [
         args: "key:key TOKEN token:string \
                [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
                PXAT unix-time-milliseconds:unix-time] \
-               [TAGS count:integer tag:string [tag:string ...]]",
+               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string]",
         complexity: "O(N)",
     },
     Is {

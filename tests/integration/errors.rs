@@ -190,7 +190,7 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.LOG <>", 1),
         ("APIKEY.SETABSENT new TOKEN 0 FOO", 4),
         ("APIKEY.SETABSENT new NX TOKEN 0", 2),
-        ("APIKEY.SETABSENT new TOKEN 0 NS n: EX 5", 4),
+        ("APIKEY.SETABSENT new TOKEN 0 NS n: NX", 6),
         ("APIKEY.SETABSENT new TOKEN 0 KEEPTTL", 4),
         ("APIKEY.SETLIST lst u [] KEEPTTL TOKEN 0", 4),
         ("APIKEY.SETLIST lst u [] TOKEN 0 SECRET s", 6),

@@ -16,7 +16,8 @@
 //! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean); read, no longer written |
 //! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record::layout`]), where `allowed_ips` was a field like any other: one that has it is dead; read, no longer written |
 //! | `r` 3 | the same, where `allowed_ips` is judged |
-//! | `a` 1 | the caller's tags (vector of bytes), dead (boolean) |
+//! | `a` 1 | the caller's tags (vector of bytes), dead (boolean); read, no longer written: its namespace is empty |
+//! | `a` 2 | namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
 //! | `l` 1 | namespace, an empty id, user_id (bytes), the caller's tags (vector of bytes), sanitised records as a JSON array (string), dead (boolean) |
 //! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
@@ -59,6 +60,9 @@ const VERSION: u8 = 1;
 
 /// Of a counter with leases.
 const LEASED_VERSION: u8 = 2;
+
+/// Of an absent key with its namespace.
+const NAMESPACE_VERSION: u8 = 2;
 
 /// A record as it is laid out; before, `allowed_ips` was not judged.
 const LAID_OUT_VERSION: u8 = 3;
@@ -112,12 +116,14 @@ fn encode(kind: u8, version: u8, body: impl Encode) -> Vec<u8> {
 
 #[derive(Encode)]
 struct AbsentOut<'a> {
+    namespace: &'a [u8],
     tags: Vec<&'a [u8]>,
     dead: bool,
 }
 
 #[derive(Decode)]
 struct AbsentIn {
+    namespace: Vec<u8>,
     tags: Vec<Vec<u8>>,
     dead: bool,
 }
@@ -131,8 +137,8 @@ pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
 /// Appends what [`encode_record`] returns.
 pub(super) fn encode_record_to(record: &Record, dead: bool, bytes: &mut Vec<u8>) {
     if record.is_absent() {
-        let tags = record.caller_tags().collect();
-        bytes.extend(encode(ABSENT, VERSION, AbsentOut { tags, dead }));
+        let (namespace, tags) = (record.namespace(), record.caller_tags().collect());
+        bytes.extend(encode(ABSENT, NAMESPACE_VERSION, AbsentOut { namespace, tags, dead }));
         return;
     }
     bytes.reserve(3 + record.bytes().len());
@@ -243,11 +249,10 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
             value => Ok(value),
         },
         (ABSENT, VERSION) => {
-            let AbsentIn { tags, dead } = decode_body(body)?;
-            let record =
-                Record::absent(&slices(&tags)).ok_or(BadBytes("tags beyond their bounds"))?;
-            Ok(Value::Record { record, dead })
+            let (tags, dead) = decode_body(body)?;
+            decode_absent(&AbsentIn { namespace: Vec::new(), tags, dead })
         }
+        (ABSENT, NAMESPACE_VERSION) => decode_absent(&decode_body(body)?),
         (SCOPES, VERSION) => decode_scopes(&decode_body(body)?),
         (LIST, VERSION) => decode_list(&decode_body(body)?),
         (USAGE, VERSION) => decode_usage(decode_body(body)?, Vec::new()),
@@ -286,6 +291,12 @@ fn decode_record(input: RecordIn) -> Result<Value<'static>, BadBytes> {
         .map_err(|_| BadBytes("no record"))?;
     let record = Record::new(&parts, &input.digests, &input.namespace, &slices(&input.tags))
         .ok_or(BadBytes("digests, namespace or tags beyond their bounds"))?;
+    Ok(Value::Record { record, dead: input.dead })
+}
+
+fn decode_absent(input: &AbsentIn) -> Result<Value<'static>, BadBytes> {
+    let record = Record::absent(&input.namespace, &slices(&input.tags))
+        .ok_or(BadBytes("namespace or tags beyond their bounds"))?;
     Ok(Value::Record { record, dead: input.dead })
 }
 

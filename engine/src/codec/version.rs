@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | 1 | the first |
 //! | 2 | GONE in the stead of RECLAIMED, SETTLED, and LEASED of several batches |
-//! | 3 | records that are judged by their `allowed_ips`, or are nobody's; ids of up to 256 bytes |
+//! | 3 | records that are judged by their `allowed_ips`, or are nobody's; ids of up to 256 bytes; absent keys with a namespace and a tag of their kind; SETABSENT with NS |
 
 /// What this module writes. The server keeps ten bits of it beside a value.
 pub const VERSION: u16 = 3;

@@ -559,7 +559,7 @@ mod tests {
             match step {
                 Step::Store { db, name, dead } => {
                     self.remove(db, name);
-                    let entry = Record::absent(&[b"a", &[name % 2]]).unwrap();
+                    let entry = Record::absent(b"", &[b"a", &[name % 2]]).unwrap();
                     let add = |database: &mut Database| {
                         database.add_entry(&[name], &entry, dead, &self.of)
                     };
@@ -721,7 +721,7 @@ mod tests {
     #[test]
     fn those_with_something_to_reclaim_have_their_turns() {
         let (mut all, of) = (Databases::default(), Fingerprints::new([1; 16]));
-        let entry = Record::absent(&[b"a"]).unwrap();
+        let entry = Record::absent(b"", &[b"a"]).unwrap();
         for number in [5, 9, 99_999] {
             let add = |database: &mut Database| database.add_entry(b"k", &entry, false, &of);
             all.change_or_make(number, add).unwrap();

@@ -79,6 +79,11 @@ fn each_automatic_tag(namespace: &[u8], id: &[u8], user_id: &[u8], each: &mut dy
     }
 }
 
+/// That of an absent one: by its kind alone.
+fn each_tag_of_absent(namespace: &[u8], each: &mut dyn FnMut(&[u8])) {
+    tag_names::each_automatic(namespace, &[(KIND, Kind::Absent.name().as_bytes())], each);
+}
+
 const NEVER: i64 = i64::MAX;
 
 impl Header {
@@ -285,13 +290,26 @@ impl Record<'static> {
         Some(Self { bytes: Cow::Owned(bytes), header })
     }
 
-    /// Lays out that there is no such key: nothing but the caller's tags. `None` as in
+    /// Lays out that there is no such key: nothing but the namespace and the caller's tags. `None` as in
     /// [`Record::new`].
-    pub fn absent(caller_tags: &[&[u8]]) -> Option<Self> {
-        let own = tag_names::own(caller_tags, &[])?;
-        let header = Header { tags: u8::try_from(own.len()).ok()?, state: ABSENT, ..Header::NONE };
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + tag_names::stored_bytes(&own));
+    pub fn absent(namespace: &[u8], caller_tags: &[&[u8]]) -> Option<Self> {
+        if namespace.len() > MAX_NAMESPACE_BYTES {
+            return None;
+        }
+        let mut automatic = Vec::new();
+        if !caller_tags.is_empty() {
+            each_tag_of_absent(namespace, &mut |tag| automatic.push(tag.to_vec()));
+        }
+        let own = tag_names::own(caller_tags, &automatic)?;
+        let header = Header {
+            namespace_len: u8::try_from(namespace.len()).ok()?,
+            tags: u8::try_from(own.len()).ok()?,
+            state: ABSENT,
+            ..Header::NONE
+        };
+        let mut bytes = Vec::with_capacity(header.namespace().end + tag_names::stored_bytes(&own));
         bytes.extend_from_slice(&header.bytes());
+        bytes.extend_from_slice(namespace);
         tag_names::push(&own, &mut bytes)?;
         Some(Self { bytes: Cow::Owned(bytes), header })
     }
@@ -465,10 +483,11 @@ impl<'a> Record<'a> {
     }
 
     fn each_automatic_tag(&self, each: &mut dyn FnMut(&[u8])) {
-        if !self.is_absent() {
-            let [id, user_id] = self.ids();
-            each_automatic_tag(self.namespace(), id.bytes(), user_id.bytes(), each);
+        if self.is_absent() {
+            return each_tag_of_absent(self.namespace(), each);
         }
+        let [id, user_id] = self.ids();
+        each_automatic_tag(self.namespace(), id.bytes(), user_id.bytes(), each);
     }
 
     fn slice(&self, range: Range<usize>) -> &[u8] {
@@ -485,7 +504,7 @@ impl Entry for Record<'_> {
         }
     }
 
-    /// An absent one has no automatic tags.
+    /// An absent one has the automatic tag of its kind alone.
     fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
         self.each_automatic_tag(each);
         self.caller_tags().for_each(each);
@@ -493,7 +512,7 @@ impl Entry for Record<'_> {
 
     fn tag_count(&self) -> usize {
         let automatic = match self.ids() {
-            _ if self.is_absent() => 0,
+            _ if self.is_absent() => 1,
             [_, Id::None] => 2,
             _ => 3,
         };
@@ -536,13 +555,20 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_one_carries_the_callers_tags_alone() {
-        let absent = Record::absent(&[b"x", b"y", b"x"]).unwrap();
+    fn an_absent_one_carries_the_tag_of_its_kind_and_the_callers_once_each() {
+        let given: [&[u8]; 4] = [b"x", b"y", b"x", b"acme:apikey:kind:absent"];
+        let absent = Record::absent(b"acme:", &given).unwrap();
         assert!(absent.is_absent() && !absent.is_active() && !absent.has_digest());
-        assert_eq!(tags(&absent), ["x", "y"]);
-        assert_eq!(absent.tag_count(), 2);
+        assert_eq!(tags(&absent), ["acme:apikey:kind:absent", "x", "y"]);
+        assert_eq!(absent.tag_count(), 3);
+        assert_eq!(absent.namespace(), b"acme:");
         assert_eq!(absent.json().as_slice(), b"");
-        assert_eq!(tags(&Record::absent(&[]).unwrap()), [""; 0]);
-        assert!(Record::absent(&vec![&b"t"[..]; 65]).is_none());
+        assert_eq!(Record::stored(absent.bytes()).kind(), Kind::Absent);
+        let plain = Record::absent(b"", &[]).unwrap();
+        assert_eq!(tags(&plain), ["apikey:kind:absent"]);
+        assert_eq!(plain.tag_count(), 1);
+        assert!(Record::absent(b"", &vec![&b"t"[..]; 65]).is_none());
+        assert!(Record::absent(&[b'n'; 100], &[]).is_some());
+        assert!(Record::absent(&[b'n'; 101], &[]).is_none());
     }
 }

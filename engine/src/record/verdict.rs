@@ -132,7 +132,7 @@ mod tests {
             let said = judge(&record, presented.as_ref(), None, requests.iter().copied(), NOW);
             assert_eq!(said, verdict, "case {number}");
         }
-        let absent = Record::absent(&[]).unwrap();
+        let absent = Record::absent(b"", &[]).unwrap();
         assert_eq!(judge(&absent, Some(&RIGHT), None, [&b"a"[..]], NOW), Absent);
     }
 

@@ -69,7 +69,7 @@ impl Shown {
     pub fn record(self) -> Record<'static> {
         let team = Tag::team_of(self.row).name();
         let tags = [team.as_bytes()];
-        let Some(user) = self.user else { return Record::absent(&tags).unwrap() };
+        let Some(user) = self.user else { return Record::absent(b"", &tags).unwrap() };
         let (row, version) = (self.row, self.version);
         let json = format!(
             r#"{{"id":"k{row}","user_id":"u{user}","is_active":true,"name":"version {version}"}}"#

@@ -18,8 +18,7 @@ use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct SetAbsent;
 
-/// Without NS: there is no automatic tag that it could stand before.
-const OPTIONS: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS];
+const OPTIONS: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS, grammar::NAMESPACE];
 
 impl Command for SetAbsent {
     const SPEC: Spec = Spec {
@@ -42,8 +41,8 @@ impl Command for SetAbsent {
         let now = now();
         let options = Options::parse(OPTIONS, args, 2, judged(ctx))?;
         let fill = Fill::read(&options, now)?;
-        let record =
-            Record::absent(&fill.tags).ok_or_else(|| Error::err("the tags can't be laid out"))?;
+        let record = Record::absent(fill.namespace, &fill.tags)
+            .ok_or_else(|| Error::err("the tags can't be laid out"))?;
         access::to_store(ctx, &record)?;
         let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);
@@ -58,7 +57,7 @@ impl Command for SetAbsent {
         let expires_at = fill.expiry.at(now, &settings::ABSENT_TTL);
         key.store_entry::<Records>(of_record(&record, comes_dead), Some(expires_at), now)?;
         drop(key);
-        let rest = Resolved::new(expires_at, record.caller_tags(), b"");
+        let rest = Resolved::new(expires_at, record.caller_tags(), record.namespace());
         let rest: Vec<&[u8]> = rest.words().collect();
         send(ctx, Self::SPEC.name, &[name], &rest);
         ctx.notify(Class::Module, c"apikey.setabsent", name);

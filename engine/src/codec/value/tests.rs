@@ -65,8 +65,8 @@ fn the_bytes_of_each_version_stay_what_they_are() {
     expected.extend_from_slice(fields);
     expected.extend_from_slice(b"acme:\x01\0x\x02\0\0\xff");
     assert_eq!(encode_record(&record(), true), expected);
-    let absent = Record::absent(&[b"x", b"\0\xff"]).unwrap();
-    assert_eq!(encode_record(&absent, false), b"a\x01\x02\x01x\x02\0\xff\0");
+    let absent = Record::absent(b"acme:", &[b"x", b"\0\xff"]).unwrap();
+    assert_eq!(encode_record(&absent, false), b"a\x02\x05acme:\x02\x01x\x02\0\xff\0");
     assert_eq!(
         encode_scopes(&decisions(), true),
         b"s\x01\x05acme:\x01k\x01u\x01\x01x\x02\x05users\x04read\x01\x06\x01r\x01a\0\xfc\xe0\x22\x02\0\x01"
@@ -95,7 +95,7 @@ fn what_was_encoded_is_decoded() {
         assert!(decoded.grants(b"a:b"));
         assert_eq!(encode_record(&decoded, dead), bytes);
     }
-    let absent = encode_record(&Record::absent(&[b"x"]).unwrap(), true);
+    let absent = encode_record(&Record::absent(b"acme:", &[b"x"]).unwrap(), true);
     let Ok(Value::Record { record, dead: true }) = decode(&absent) else { panic!("no absent") };
     assert!(record.is_absent());
     assert_eq!(encode_record(&record, true), absent);
@@ -132,6 +132,17 @@ fn records_of_version_1_are_read() {
     assert_eq!(decoded.bytes(), record().bytes());
     bytes.push(0);
     assert_eq!(decode(&bytes).unwrap_err(), BadBytes("too long"));
+}
+
+#[test]
+fn absent_keys_of_version_1_are_read() {
+    let bytes = b"a\x01\x02\x01x\x02\0\xff\x01";
+    let Ok(Value::Record { record, dead: true }) = decode(bytes) else { panic!("no absent") };
+    assert_eq!(record.bytes(), Record::absent(b"", &[b"x", b"\0\xff"]).unwrap().bytes());
+    let long = [&b"a\x02\x65"[..], &[b'n'; 101], b"\0\0"].concat();
+    for bad in [&long[..], b"a\x02\0\x01\0\0", b"a\x01\x01\0\0"] {
+        assert_eq!(decode(bad).unwrap_err(), BadBytes("namespace or tags beyond their bounds"));
+    }
 }
 
 #[test]
@@ -244,7 +255,7 @@ fn other_bytes_are_refused() {
     assert_eq!(decode(&long).unwrap_err(), BadBytes("not a record's parts"));
     assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
     assert_eq!(decode(b"u\0").unwrap_err(), BadBytes("unknown kind"));
-    for newer in [b"u\x03", b"r\x04", b"s\x02", b"l\x02"] {
+    for newer in [b"u\x03", b"r\x04", b"a\x03", b"s\x02", b"l\x02"] {
         let error = BadBytes("written by a newer version of the module");
         assert_eq!(decode(newer).unwrap_err(), error);
     }
