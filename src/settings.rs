@@ -110,6 +110,8 @@ pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
 pub static MAX_TAGS: Number =
     Number::new(c"max-tags", 16, 0, apikey_engine::entry::tag_names::MAX_CALLER_TAGS as i64);
 pub static CHECK_FILL_TAGS: Switch = Switch::new(c"check-fill-tags", false);
+/// Negative: a share of all entries.
+pub static MAX_ABSENT: Number = Number::new(c"max-absent", -1, -1, 1_000_000_000);
 pub static MAX_DECISIONS: Number =
     Number::new(c"max-decisions", 1024, 1, apikey_engine::answers::decisions::MAX_DECISIONS as i64);
 pub static FENCE_SLOTS: Number = Number::new(c"fence-slots", 65_536, 1, 16_777_216).fixed();
@@ -151,10 +153,11 @@ pub static NAIVE_TIMES: Parsed<NaiveTimes> =
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 29] = [
+pub static ALL: [&'static dyn Setting; 30] = [
     &ABSENT_TTL,
     &SCOPE_TTL,
     &LIST_TTL,
+    &MAX_ABSENT,
     &MAX_DECISIONS,
     &SYNC_RECLAIM,
     &RECLAIM_BUDGET_US,

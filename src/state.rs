@@ -19,6 +19,7 @@ use apikey_engine::codec::version;
 use apikey_engine::database::catalog::{Database, Next};
 use apikey_engine::database::databases::{Databases, DefragPlace, Figures, Gone, Region, RegionId};
 use apikey_engine::database::items::{tags_in_index, Held};
+use apikey_engine::database::totals::MaxAbsent;
 use apikey_engine::defrag::Defrag;
 use apikey_engine::entry::kind::{Entry, Kind};
 use apikey_engine::invalidation::fence::{Fence, Token};
@@ -537,6 +538,18 @@ impl State {
         if !accepted {
             self.stats.stale_fills_refused += 1;
         }
+        accepted
+    }
+
+    /// Whether there may be an absent key under a name, which is one more unless the name holds one; a refusal
+    /// is counted.
+    pub fn accepts_absent(&mut self, is_one_more: bool, memory_is_short: bool) -> bool {
+        let most = match u64::try_from(settings::MAX_ABSENT.get()) {
+            Ok(count) => MaxAbsent::Count(count),
+            Err(_) => MaxAbsent::Share { memory_is_short },
+        };
+        let accepted = self.figures().totals.may_hold_absent(is_one_more, most);
+        self.stats.absent_refused += u64::from(!accepted);
         accepted
     }
 

@@ -184,6 +184,7 @@ impl Figures {
                     (c"absent_answers", Some(stats.absent)),
                     (c"stored_entries", Some(stats.stored_entries)),
                     (c"stale_fills_refused", Some(stats.stale_fills_refused)),
+                    (c"absent_refused", Some(stats.absent_refused)),
                     (c"invalidated_tags", Some(stats.invalidated_tags)),
                     (c"invalidated_keys", Some(stats.invalidated_keys)),
                     (c"flushes", Some(stats.flushes)),

@@ -271,3 +271,141 @@ fn pexpiretime(c: &mut Client, key: &str) -> i64 {
         _ => c.must(&format!("PEXPIRETIME {key}")).int(),
     }
 }
+
+#[test]
+fn there_are_as_many_absent_keys_as_the_setting_says() {
+    for max in [1, 3] {
+        let server = Server::builder().setting("max-absent", &max.to_string()).start();
+        let replica = Server::builder().setting("max-absent", "0").replica_of(&server).start();
+        let mut c = server.client();
+        c.fill("rec", &[]);
+        for n in 0..max {
+            c.select(n % 2);
+            assert_eq!(set_absent(&mut c, &format!("k{n}"), "EX 500"), ok());
+        }
+        c.select(0);
+        assert_eq!(set_absent(&mut c, "more", ""), nil(), "of all databases");
+        assert!(!c.exists("more"));
+        assert_eq!(set_absent(&mut c, "k0", "EX 900"), ok(), "one that is there");
+        assert!((890..=900).contains(&c.must("TTL k0").int()));
+        c.must("COPY rec copied");
+        assert_eq!(set_absent(&mut c, "copied", ""), nil(), "a dead record is none");
+        let health = c.must("APIKEY.HEALTH");
+        assert_eq!(health.get("absent"), &int(max as i64));
+        assert_eq!(health.get("absent_refused"), &int(2));
+        assert_eq!(health.get("stale_fills_refused"), &int(0));
+        assert_eq!(c.info("apikey_answers", "apikey_absent_refused").as_deref(), Some("2"));
+        // What was stored on the primary is not refused here.
+        replica.in_sync_with(&server);
+        assert_eq!(replica.client().must("APIKEY.HEALTH").get("absent"), &int(max as i64));
+        assert_eq!(replica.client().must("APIKEY.HEALTH").get("absent_refused"), &int(0));
+        // Another comes where one has gone.
+        c.must("APIKEY.INVAL k0");
+        assert_eq!(set_absent(&mut c, "more", ""), ok());
+        assert_eq!(set_absent(&mut c, "k0", ""), nil());
+        assert_exact(&server);
+    }
+}
+
+#[test]
+fn a_setting_of_no_absent_keys_keeps_none_that_is_there_alive() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let mut server = Server::builder().setting("trust-loaded", "yes").with_aof(false).start();
+    let mut c = server.client();
+    for key in ["a", "b", "c"] {
+        assert_eq!(set_absent(&mut c, key, "EX 500"), ok());
+    }
+    for (max, new, refreshed) in [("4", ok(), ok()), ("3", nil(), nil()), ("0", nil(), nil())] {
+        c.must(&format!("CONFIG SET apikey.max-absent {max}"));
+        assert_eq!(set_absent(&mut c, &format!("new{max}"), "EX 500"), new, "{max}");
+        assert_eq!(set_absent(&mut c, "a", "EX 500"), refreshed, "{max}");
+        assert_eq!(c.code("a"), "ABSENT", "what is there stays");
+    }
+    // Nor is what an AOF brings refused.
+    server.restart_with(Stop::Kill, |builder| builder.setting("max-absent", "0"));
+    let mut c = server.client();
+    assert_eq!(c.must("APIKEY.HEALTH").get("absent"), &int(4));
+    assert_eq!(c.codes(["a", "new4"]), ["ABSENT", "ABSENT"]);
+    assert_exact(&server);
+}
+
+/// Who uses keys and who guesses at others, at once: `USED` keys, each asked for all the time, and `GUESSES`
+/// that are told to be absent. Returns how many keys in use were pushed out, and how many guesses were kept.
+fn flood(builder: Builder, policy: &str, room: Room) -> (usize, i64) {
+    const USED: usize = 4_000;
+    const GUESSES: usize = 48_000;
+    const AT_ONCE: usize = 100;
+    let server = builder.config(&format!("maxmemory-policy {policy}")).start();
+    let mut c = server.client();
+    let used: Vec<String> = (0..USED).map(|n| format!("apikey:{{ak_live_{n:08}}}")).collect();
+    for some in used.chunks(AT_ONCE) {
+        let fill = |key: &String| {
+            let record = record(&format!("00000000-0000-4000-8000-{}", &key[8..]), "u");
+            format!("APIKEY.SETVAL {key} {record} DIGEST {DIGEST} EX 900")
+        };
+        let lines: Vec<String> = some.iter().map(fill).collect();
+        assert!(c.pipeline(&lines).iter().all(|reply| *reply == ok()));
+    }
+    let memory: i64 = c.info("memory", "used_memory").expect("a line").parse().expect("a number");
+    let max = match room {
+        Room::Bytes(bytes) => memory + bytes,
+        Room::Percent(percent) => memory + memory * percent / 100,
+    };
+    c.must(&format!("CONFIG SET maxmemory {max}"));
+    let mut in_use = used.iter().cycle();
+    let mut lost = 0;
+    for first in (0..GUESSES).step_by(AT_ONCE) {
+        let guesses: Vec<String> =
+            (first..first + AT_ONCE).map(|n| format!("apikey:{{ak_live_guess{n:08}}}")).collect();
+        let ask = |key: &String| format!("APIKEY.VALIDATE {key} DIGEST {DIGEST}");
+        let mut lines: Vec<String> = guesses.iter().map(ask).collect();
+        lines.extend(in_use.by_ref().take(AT_ONCE).map(ask));
+        let replies = c.pipeline(&lines);
+        lost += replies[AT_ONCE..].iter().filter(|reply| code_of(reply) == "MISS").count();
+        let fills: Vec<String> = guesses
+            .iter()
+            .zip(&replies)
+            .map(|(key, reply)| {
+                assert_eq!(code_of(reply), "MISS");
+                format!("APIKEY.SETABSENT {key} TOKEN {}", reply.items()[1].text())
+            })
+            .collect();
+        for reply in c.pipeline(&fills) {
+            assert!(reply == ok() || reply == nil(), "{reply:?}");
+        }
+    }
+    let gone = used.iter().filter(|key| !c.exists(key)).count();
+    let health = c.must("APIKEY.HEALTH");
+    let (absent, evicted) = (health.get("absent").int(), health.get("evicted_entries").int());
+    println!("{policy} {room:?}: gone {gone}, misses {lost}, absent {absent}, evicted {evicted}");
+    assert_exact(&server);
+    (gone.max(lost), absent)
+}
+
+/// What of `maxmemory` the keys in use leave free.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    Bytes(i64),
+    Percent(i64),
+}
+
+#[track_caller]
+fn assert_none_is_pushed_out(policy: &str, room: Room) {
+    let (lost, absent) = flood(Server::builder(), policy, room);
+    assert_eq!(lost, 0, "{policy} {room:?}");
+    assert!((300..=10_000).contains(&absent), "{policy} {room:?}: {absent}");
+}
+
+#[test]
+fn who_guesses_at_keys_pushes_out_none_that_is_in_use() {
+    for room in [Room::Bytes(6_000_000), Room::Bytes(1_500_000), Room::Percent(10)] {
+        assert_none_is_pushed_out("volatile-lru", room);
+    }
+}
+
+#[test]
+fn nor_under_the_policy_of_the_example() {
+    assert_none_is_pushed_out("volatile-ttl", Room::Bytes(1_500_000));
+}

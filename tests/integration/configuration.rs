@@ -7,11 +7,12 @@ use crate::harness::*;
 const FIXED: &str = "fence-slots";
 
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 16] = [
+const NUMBERS: [(&str, i64, i64, i64); 17] = [
     ("validation-ttl", 300, 1, 31_536_000),
     ("absent-ttl", 30, 1, 31_536_000),
     ("scope-ttl", 600, 1, 31_536_000),
     ("list-ttl", 1800, 1, 31_536_000),
+    ("max-absent", -1, -1, 1_000_000_000),
     ("max-decisions", 1024, 1, 4096),
     ("max-name-length", 100, 1, 65_536),
     ("max-record-bytes", 16_384, 64, 1_048_576),
@@ -45,11 +46,12 @@ const NAMES: [(&str, &str); 8] = [
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 29] = [
+const OTHERS: [(&str, &str); 30] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
     ("list-ttl", "9"),
+    ("max-absent", "1"),
     ("max-decisions", "2"),
     ("max-name-length", "5"),
     ("max-record-bytes", "200"),
@@ -139,7 +141,7 @@ fn a_number_is_set_within_its_bounds_and_refused_beyond_them() {
             assert_eq!(get(&mut c, name), value.to_string());
         }
         let range = format!("argument must be between {least} and {most} inclusive");
-        for value in [least - 1, most + 1, -1, i64::MAX, i64::MIN] {
+        for value in [least - 1, most + 1, i64::MAX, i64::MIN] {
             assert_eq!(set(&mut c, name, &value.to_string()), refused(name, &range), "{value}");
         }
         let no_number = "argument couldn't be parsed into an integer";
@@ -340,6 +342,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("absent-ttl", "30"),
         ("scope-ttl", "600"),
         ("list-ttl", "1800"),
+        ("max-absent", "-1"),
         ("max-decisions", "1024"),
         ("max-name-length", "100"),
         ("max-record-bytes", "16384"),
@@ -463,6 +466,13 @@ fn assert_settings_hold(c: &mut Client) {
     }
     assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(r#""gone":1"#)]), ok());
     assert_eq!(c.code("k"), "DISABLED", "inactive-fields");
+
+    for (key, reply) in [("nobody", ok()), ("noone", nil())] {
+        let token = c.must("APIKEY.TOKEN any").text();
+        let line = format!("APIKEY.SETABSENT {key} TOKEN {token}");
+        assert_eq!(c.must(&line), reply, "max-absent: {key}");
+    }
+    c.must("DEL nobody");
 
     // fence-slots: all names share one slot. token-ttl-ms: within a second the token is too old.
     let token = c.must("APIKEY.TOKEN k").text();

@@ -22,6 +22,7 @@ const HEALTH: [&str; 43] = [
     "absent_answers",
     "stored_entries",
     "stale_fills_refused",
+    "absent_refused",
     "invalidated_tags",
     "invalidated_keys",
     "flushes",
@@ -174,8 +175,8 @@ fn health_and_info_count_answers_and_contents_alike() {
         ("contents", "records", 4),
         ("contents", "absent", 1),
         ("contents", "usage_counters", 4),
-        // In database 0 x, y and three automatic ones; in database 1 x and the same three.
-        ("contents", "tags", 9),
+        // In database 0 x, y and four automatic ones; in database 1 x and three of these.
+        ("contents", "tags", 10),
         ("contents", "reclaim_backlog", 0),
         ("usage", "usage_pending", 12),
         ("usage", "counted_uses", 25),

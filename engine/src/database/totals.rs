@@ -2,6 +2,23 @@
 
 use crate::entry::kind::Kind;
 
+/// How many absent keys there may be beside any number of other entries, where memory is not short.
+const FREE_ABSENT: u64 = 10_000;
+
+/// Of so many entries one may be an absent key.
+const ENTRIES_PER_ABSENT: u64 = 10;
+
+/// How many absent keys a node may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxAbsent {
+    /// A tenth of all entries, or 10,000 if that is more; where memory is short the tenth alone, since what
+    /// somebody guesses at would push out what is in use.
+    Share {
+        memory_is_short: bool,
+    },
+    Count(u64),
+}
+
 /// Totals of a database, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -33,6 +50,17 @@ impl Totals {
         self.records + self.absent + self.scopes + self.lists
     }
 
+    /// Whether there may be an absent key under a name; it is one more unless the name holds one already.
+    pub fn may_hold_absent(&self, is_one_more: bool, most: MaxAbsent) -> bool {
+        let share = self.entries() / ENTRIES_PER_ABSENT;
+        let most = match most {
+            MaxAbsent::Share { memory_is_short: true } => share,
+            MaxAbsent::Share { memory_is_short: false } => share.max(FREE_ABSENT),
+            MaxAbsent::Count(count) => count,
+        };
+        self.absent + u64::from(is_one_more) <= most
+    }
+
     /// Puts `now` in the stead of `before`, which is part of the sum.
     pub(super) fn exchange(&mut self, before: &Self, now: &Self) {
         self.records = self.records + now.records - before.records;
@@ -42,5 +70,38 @@ impl Totals {
         self.counters = self.counters + now.counters - before.counters;
         self.pending += now.pending - before.pending;
         self.leased += now.leased - before.leased;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_keys_are_bounded_by_a_number_or_by_a_share_of_all_entries() {
+        const AMPLE: MaxAbsent = MaxAbsent::Share { memory_is_short: false };
+        const SHORT: MaxAbsent = MaxAbsent::Share { memory_is_short: true };
+        for (records, absent, most, holds) in [
+            (0, 9_999, AMPLE, true),
+            (0, 10_000, AMPLE, false),
+            (500_000, 10_000, AMPLE, true),
+            (90_000, 10_000, AMPLE, false),
+            (90_011, 10_000, AMPLE, true),
+            (0, 0, SHORT, false),
+            (10, 0, SHORT, true),
+            (18, 1, SHORT, false),
+            (19, 1, SHORT, true),
+            (5, 0, MaxAbsent::Count(0), false),
+            (5, 0, MaxAbsent::Count(1), true),
+            (5, 1, MaxAbsent::Count(1), false),
+        ] {
+            let totals = Totals { records, absent, ..Totals::default() };
+            assert_eq!(totals.may_hold_absent(true, most), holds, "{absent} of {totals:?}");
+        }
+        // In the stead of one that is there, unless there are too many.
+        for (absent, holds) in [(1, true), (2, true), (3, false)] {
+            let totals = Totals { absent, ..Totals::default() };
+            assert_eq!(totals.may_hold_absent(false, MaxAbsent::Count(2)), holds);
+        }
     }
 }

@@ -29,6 +29,8 @@ pub struct Stats {
     pub stored_entries: u64,
     /// Fills that their token refused.
     pub stale_fills_refused: u64,
+    /// Absent keys that were refused since there were enough.
+    pub absent_refused: u64,
     /// Tags that were invalidated, keys that were, and databases that were emptied, or all at once.
     pub invalidated_tags: u64,
     pub invalidated_keys: u64,
@@ -62,6 +64,7 @@ impl Default for Stats {
             absent: 0,
             stored_entries: 0,
             stale_fills_refused: 0,
+            absent_refused: 0,
             invalidated_tags: 0,
             invalidated_keys: 0,
             flushes: 0,

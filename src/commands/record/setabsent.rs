@@ -9,16 +9,20 @@ use crate::settings;
 use crate::state::{self, comes_dead, fills_are_stored};
 use crate::stream::{resolved::Resolved, send::send};
 use crate::types::entries::Records;
-use crate::values::entry::of_record;
+use crate::values::entry::{self, of_record};
 use apikey_engine::record::layout::Record;
 use host::changes::Class;
 use host::command::grammar::Options;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};
+use host::server::used_memory_ratio;
 use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct SetAbsent;
 
 const OPTIONS: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS, grammar::NAMESPACE];
+
+/// The part of `maxmemory` beyond which it is short: there is still room for what has yet to come in use.
+const SHORT_OF_MEMORY: f32 = 0.9;
 
 impl Command for SetAbsent {
     const SPEC: Spec = Spec {
@@ -49,8 +53,14 @@ impl Command for SetAbsent {
         let covers = store::exists(&key)?;
         let late =
             || !state::with(lock, |s| s.accepts_fill(&fill.token, name.bytes(), &record, now));
+        let is_one_more =
+            !key.entry::<Records>()?.is_some_and(|value| entry::record(value).is_absent());
+        let too_many = || {
+            let memory_is_short = used_memory_ratio(lock) > SHORT_OF_MEMORY;
+            !state::with(lock, |s| s.accepts_absent(is_one_more, memory_is_short))
+        };
         // What is replayed was judged where its caller was.
-        if !replayed && (!fills_are_stored(lock) || covers || late()) {
+        if !replayed && (!fills_are_stored(lock) || covers || late() || too_many()) {
             reply.nil();
             return Ok(());
         }
