@@ -147,7 +147,7 @@ fn service() -> [Field; 2] {
 
 /// The module's own figures at one moment.
 struct Figures {
-    answers: [Field; 18],
+    answers: [Field; 19],
     contents: [Field; 8],
     usage: [Field; 9],
     last_minute: LastMinute,

@@ -332,12 +332,12 @@ fn a_setting_of_no_absent_keys_keeps_none_that_is_there_alive() {
 }
 
 /// Who uses keys and who guesses at others, at once: `USED` keys, each asked for all the time, and `GUESSES`
-/// that are told to be absent. Returns how many keys in use were pushed out, and how many guesses were kept.
-fn flood(builder: Builder, policy: &str, room: Room) -> (usize, i64) {
+/// that are told to be absent. Returns how many keys in use were found missing, and how many guesses are kept.
+fn flood(policy: &str, room: Room) -> (usize, i64) {
     const USED: usize = 4_000;
     const GUESSES: usize = 48_000;
     const AT_ONCE: usize = 100;
-    let server = builder.config(&format!("maxmemory-policy {policy}")).start();
+    let server = Server::builder().config(&format!("maxmemory-policy {policy}")).start();
     let mut c = server.client();
     let used: Vec<String> = (0..USED).map(|n| format!("apikey:{{ak_live_{n:08}}}")).collect();
     for some in used.chunks(AT_ONCE) {
@@ -377,9 +377,7 @@ fn flood(builder: Builder, policy: &str, room: Room) -> (usize, i64) {
         }
     }
     let gone = used.iter().filter(|key| !c.exists(key)).count();
-    let health = c.must("APIKEY.HEALTH");
-    let (absent, evicted) = (health.get("absent").int(), health.get("evicted_entries").int());
-    println!("{policy} {room:?}: gone {gone}, misses {lost}, absent {absent}, evicted {evicted}");
+    let absent = c.must("APIKEY.HEALTH").get("absent").int();
     assert_exact(&server);
     (gone.max(lost), absent)
 }
@@ -393,14 +391,14 @@ enum Room {
 
 #[track_caller]
 fn assert_none_is_pushed_out(policy: &str, room: Room) {
-    let (lost, absent) = flood(Server::builder(), policy, room);
+    let (lost, absent) = flood(policy, room);
     assert_eq!(lost, 0, "{policy} {room:?}");
     assert!((300..=10_000).contains(&absent), "{policy} {room:?}: {absent}");
 }
 
 #[test]
 fn who_guesses_at_keys_pushes_out_none_that_is_in_use() {
-    for room in [Room::Bytes(6_000_000), Room::Bytes(1_500_000), Room::Percent(10)] {
+    for room in [Room::Bytes(6_000_000), Room::Bytes(1_500_000), Room::Percent(20)] {
         assert_none_is_pushed_out("volatile-lru", room);
     }
 }

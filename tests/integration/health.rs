@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 43] = [
+const HEALTH: [&str; 44] = [
     "status",
     "reasons",
     "version",
