@@ -7,12 +7,22 @@ use apikey_engine::entry::tag_names::{
 use apikey_engine::invalidation::fence::Token;
 use apikey_engine::record::digest::{self, Digest, MAX_SECRET_BYTES};
 use host::command::grammar::{bytes, Judged, Options};
-use host::command::spec::{Arg, Repeat};
+use host::command::spec::{Arg, Hides, Repeat, Values};
 use host::settings::Number;
 use host::{Args, Ctx, Error, Name, Result};
 
-/// A word before a secret, which is kept out of MONITOR and SLOWLOG wherever it stands.
-pub const SECRETS: &[&str] = &["SECRET"];
+/// Of a call that takes no secret: all of it where it is wrong, since somebody may have given one.
+pub const HIDES: Hides = Hides { errors: true, ..Hides::NOTHING };
+
+/// The same, where it takes records: a row may come with all its columns.
+pub const fn hides_records(values: Values) -> Hides {
+    Hides { values, ..HIDES }
+}
+
+/// The same, where it takes SECRET.
+pub const fn hides_secret(values: Values) -> Hides {
+    Hides { behind: &["SECRET"], values, ..HIDES }
+}
 
 /// The most seconds that a time may have (the year 5138), and milliseconds.
 const MAX_SECONDS: i64 = 100_000_000_000;

@@ -19,7 +19,7 @@ use apikey_engine::entry::tag_names::MAX_ID_BYTES;
 use apikey_engine::record::sanitise::Limits;
 use host::changes::Class;
 use host::command::grammar::{bytes, Judged, Options};
-use host::command::spec::{Arg, Command, Keys, Spec, Use};
+use host::command::spec::{Arg, Command, Keys, Spec, Use, Values};
 use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct SetList;
@@ -30,6 +30,7 @@ impl Command for SetList {
     const SPEC: Spec = Spec {
         name: c"apikey.setlist",
         flags: "write deny-oom",
+        hides: grammar::hides_records(Values::At(3)),
         arity: -6,
         keys: Keys::One(Use::OVERWRITES),
         summary: c"Stores the records of a user's API keys as one list.",

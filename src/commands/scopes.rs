@@ -45,6 +45,7 @@ impl Command for SetScope {
     const SPEC: Spec = Spec {
         name: c"apikey.setscope",
         flags: "write deny-oom",
+        hides: grammar::HIDES,
         arity: -9,
         keys: Keys::One(Use::MERGES),
         summary: c"Stores a decision of the application: whether an API key may do an action to a resource.",

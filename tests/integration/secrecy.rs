@@ -262,8 +262,44 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
         format!("APIKEY.VALIDATE str SECRET {secret}"),
         format!("APIKEY.VALIDATE use SECRET {secret}"),
     ];
-    // It takes no secret; 6.2, which can't redact, shows what it is given all the same.
+    for with in [
+        "{secret}",
+        "SECRET correct {secret}",
+        "SECRETS {secret}",
+        "PASSWORD {secret}",
+        "SECRET={secret}",
+        "secret: {secret}",
+        "SECRET x {secret} SCOPE a",
+        "SCOPE a {secret}",
+        "DIGEST {secret}",
+        "IP {secret}",
+    ] {
+        let with = with.replace("{secret}", secret);
+        calls.push(format!("APIKEY.VALIDATE k {with}"));
+        if !with.starts_with("SCOPE") && !with.starts_with("IP") {
+            calls.push(format!("APIKEY.SETVAL k {json} {with}"));
+        }
+    }
+    calls.push(format!("APIKEY.SETVAL k {json} EX {secret}"));
+    calls.push(format!("APIKEY.SETVAL k {json} NX {secret}"));
+    calls.push(format!("APIKEY.SETVAL k {{\"key\":\"{secret}\"}}"));
+    // They take no secret; 6.2, which can't redact, shows what they are given all the same.
     if server::kind() != Kind::Redis62 {
+        for with in ["{secret}", "SECRET {secret}", "SECRET correct {secret}", "PASSWORD={secret}"]
+        {
+            let with = with.replace("{secret}", secret);
+            calls.push(format!("APIKEY.SETABSENT k TOKEN 0 {with}"));
+            calls.push(format!("APIKEY.SETLIST l u [] TOKEN 0 {with}"));
+            calls.push(format!("APIKEY.SETSCOPE s i u r a ALLOW TOKEN 0 {with}"));
+            calls.push(format!("APIKEY.USAGE.INCR use {with}"));
+            calls.push(format!("APIKEY.USAGE.INCR use BY {with}"));
+            calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 {with}"));
+        }
+        calls.push(
+            format!("APIKEY.MSETVAL {secret} k {json} TOKEN 0")
+                .replace(&format!(" {secret} k"), &format!(" 1 {secret} k k")),
+        );
+        calls.push(format!("APIKEY.SETLIST l u [{{\"secret\":\"{secret}\"}}] TOKEN 0"));
         calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 SECRET {secret}"));
         calls.push(format!("APIKEY.MSETVAL 9 k {json} SECRET {secret}"));
     }
@@ -308,6 +344,47 @@ fn a_secret_of_a_right_call_is_nowhere() {
     // What the wrong secrets left in LOG is looked at with the other questions.
     assert_eq!(w.c.must("APIKEY.LOG").items()[0].get("code"), &bulk("MISMATCH"));
     w.assert_nowhere(&secret);
+}
+
+/// A row that has its secret in plain, in a column that is not kept.
+#[test]
+fn a_secret_in_a_record_is_nowhere() {
+    for slower_than in ["0", "10000"] {
+        let secret = needle();
+        let mut w = Watched::new();
+        for server in [&w.server, &w.replica] {
+            server.client().must(&format!("CONFIG SET slowlog-log-slower-than {slower_than}"));
+        }
+        let row = |id: usize| {
+            format!(
+                r#"{{"id":{id},"user_id":"u","is_active":true,"key":"{secret}","secret":"{secret}"}}"#
+            )
+        };
+        let token = w.c.must("APIKEY.TOKEN k").text();
+        let rows: Vec<String> = (0..5000).map(row).collect();
+        let keys: Vec<String> = (0..5000).map(|n| format!("k{n}")).collect();
+        let mut call = vec!["APIKEY.MSETVAL", "5000"];
+        for (key, row) in keys.iter().zip(&rows) {
+            call.extend([key.as_str(), row.as_str()]);
+        }
+        call.extend(["TOKEN", &token]);
+        assert_eq!(w.c.cmd(&call), int(5000));
+        assert_eq!(w.c.cmd(["APIKEY.SETVAL", "k", &row(1), "DIGEST", DIGEST]), ok());
+        let list = format!("[{}]", rows.join(","));
+        assert_eq!(w.c.cmd(["APIKEY.SETLIST", "l", "u", &list, "TOKEN", &token]), ok());
+        w.c.must("MULTI");
+        w.c.cmd(["APIKEY.SETVAL", "k", &row(1), "TAGS", "1", "a"]);
+        w.c.cmd(["APIKEY.SETLIST", "l", "u", &list, "TOKEN", &token]);
+        assert_eq!(w.c.must("EXEC"), array([ok(), ok()]));
+        if slower_than == "0" {
+            w.assert_nowhere(&secret);
+        } else {
+            // A quick ECHO is not slow: what is to be found there is not looked for.
+            let end = needle();
+            w.c.must(&format!("SET marker {end}"));
+            assert_eq!(w.found(&secret, &end), Vec::<String>::new());
+        }
+    }
 }
 
 #[test]

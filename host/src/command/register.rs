@@ -1,7 +1,7 @@
 //! How the server learns of a command, and calls it.
 
 use super::grammar;
-use super::spec::{Arg, Command, Keys, Kind, Repeat, Spec};
+use super::spec::{Arg, Command, Hides, Keys, Kind, Repeat, Spec, Values};
 use crate::after;
 use crate::api::{accepted, api, is_redis_7, Refused, OK};
 use crate::context::Ctx;
@@ -114,13 +114,14 @@ unsafe fn register_as<C: Command>(
 fn takes_a_secret(spec: &Spec) -> bool {
     let is_secret = |arg: &Arg| {
         arg.token.is_some_and(|token| {
-            spec.secrets.iter().any(|secret| secret.as_bytes() == token.to_bytes())
+            spec.hides.behind.iter().any(|secret| secret.as_bytes() == token.to_bytes())
         })
     };
-    spec.options.iter().any(|arg| match arg.kind {
+    let has_secret = spec.options.iter().any(|arg| match arg.kind {
         Kind::OneOf(args) => args.iter().any(is_secret),
         _ => is_secret(arg),
-    })
+    });
+    has_secret || spec.hides.values != Values::None
 }
 
 /// The server derives them from the flags for its own commands alone.
@@ -285,6 +286,9 @@ unsafe extern "C" fn call<C: Command>(
     // slow at; the closure deals with it.
     let has_run = guard::run("command", false, || {
         if let Err(Error(text)) = run::<C>(&mut ctx, args, reply) {
+            if C::SPEC.hides.errors {
+                hide_all(&ctx, args);
+            }
             // Who waits is told by `Waiting`.
             if !ctx.is_waiting() {
                 if reply.is_untouched() {
@@ -297,6 +301,9 @@ unsafe extern "C" fn call<C: Command>(
         true
     });
     if !has_run {
+        if C::SPEC.hides.errors {
+            hide_all(&ctx, args);
+        }
         if !ctx.is_waiting() {
             // Nothing in it can panic.
             reply.fill();
@@ -316,9 +323,7 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
             return Ok(());
         }
     }
-    if !C::SPEC.secrets.is_empty() {
-        redact(ctx, args, C::SPEC.secrets);
-    }
+    hide(ctx, args, &C::SPEC.hides);
     if !arity_fits(C::SPEC.arity, args.len()) {
         // Servers before 7.0 are not told the arity.
         let name = args.get(0).map_or(&b""[..], Name::bytes);
@@ -339,9 +344,22 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
     Ok(())
 }
 
-/// Keeps every argument that follows one of the words out of MONITOR and SLOWLOG, also where the call is
-/// malformed.
-fn redact(ctx: &Ctx, args: Args, words: &[&str]) {
+/// Keeps what may be a secret out of MONITOR and SLOWLOG, also where the call is malformed.
+#[inline]
+fn hide(ctx: &Ctx, args: Args, hides: &Hides) {
+    match hides.values {
+        Values::None => {}
+        Values::At(position) if position < args.len() => ctx.redact(position),
+        Values::At(_) => {}
+        Values::OfCountedKeys => {
+            let keys = grammar::counted_keys(args).into_iter().flatten();
+            keys.for_each(|position| ctx.redact(position + 1));
+        }
+    }
+    let words = hides.behind;
+    if words.is_empty() {
+        return;
+    }
     for position in 1..args.len().saturating_sub(1) {
         let is = |word: &Name| {
             words.iter().any(|secret| word.bytes().eq_ignore_ascii_case(secret.as_bytes()))
@@ -350,6 +368,12 @@ fn redact(ctx: &Ctx, args: Args, words: &[&str]) {
             ctx.redact(position + 1);
         }
     }
+}
+
+/// Keeps all behind the first argument out of them.
+#[cold]
+fn hide_all(ctx: &Ctx, args: Args) {
+    (2..args.len()).for_each(|position| ctx.redact(position));
 }
 
 /// Whether `write` is among the flags, which it begins.

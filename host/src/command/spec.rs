@@ -26,10 +26,8 @@ pub struct Spec {
     pub flags: &'static str,
     /// An operator's: `@dangerous`, where a module can say so (7.2).
     pub dangerous: bool,
-    /// Words behind which an argument may be a secret, wherever they stand: it is kept out of MONITOR and
-    /// SLOWLOG, before anything else is read. Where the server can't do that (6.2), the whole command is, if
-    /// one of them is an option of it.
-    pub secrets: &'static [&'static str],
+    /// What of a call is kept out of MONITOR and SLOWLOG.
+    pub hides: Hides,
     /// With the command's name; negative for at least.
     pub arity: i32,
     /// Where its keys are.
@@ -55,7 +53,7 @@ impl Spec {
         alias: None,
         flags: "readonly",
         dangerous: false,
-        secrets: &[],
+        hides: Hides::NOTHING,
         arity: 1,
         keys: Keys::None,
         summary: c"",
@@ -65,6 +63,35 @@ impl Spec {
         fixed: &[],
         options: &[],
     };
+}
+
+/// What of a call is kept out of MONITOR and SLOWLOG. Where the server can't do that (6.2), the whole command is, if it
+/// has an option, or a value, that may be a secret.
+#[derive(Clone, Copy, Debug)]
+pub struct Hides {
+    /// Arguments behind one of these words, wherever they stand, before anything else is read.
+    pub behind: &'static [&'static str],
+    /// Values that may have a secret in them.
+    pub values: Values,
+    /// Whether a call that ends in an error is hidden whole, but for its first argument: a secret may stand anywhere
+    /// in it.
+    pub errors: bool,
+}
+
+impl Hides {
+    /// Nothing.
+    pub const NOTHING: Self = Self { behind: &[], values: Values::None, errors: false };
+}
+
+/// Where the values of a call stand that may have a secret in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// There are none.
+    None,
+    /// At this position.
+    At(usize),
+    /// Behind each of the keys that are counted ([`Keys::Counted`]).
+    OfCountedKeys,
 }
 
 /// Where a command's keys stand, and what it does to them.

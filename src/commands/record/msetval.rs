@@ -18,7 +18,7 @@ use apikey_engine::entry::kind::Entry;
 use apikey_engine::record::bad_record::BadRecord;
 use apikey_engine::record::layout::Record;
 use host::command::grammar::{counted_keys, Judged, Options};
-use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use, Values};
 use host::{now, Args, Ctx, Error, Lock, Name, Reply, Result};
 
 pub struct MSetVal;
@@ -36,8 +36,7 @@ impl Command for MSetVal {
     const SPEC: Spec = Spec {
         name: c"apikey.msetval",
         flags: "write deny-oom",
-        // It takes none, but somebody may give one.
-        secrets: grammar::SECRETS,
+        hides: grammar::hides_records(Values::OfCountedKeys),
         arity: -6,
         keys: Keys::Counted(Use::OVERWRITES),
         summary: c"Stores the records of many API keys, all of them or, where one is bad, none.",

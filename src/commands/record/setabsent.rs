@@ -28,6 +28,7 @@ impl Command for SetAbsent {
     const SPEC: Spec = Spec {
         name: c"apikey.setabsent",
         flags: "write deny-oom",
+        hides: grammar::HIDES,
         arity: -4,
         keys: Keys::One(Use::OVERWRITES),
         summary:

@@ -13,7 +13,7 @@ use crate::types::entries::Records;
 use crate::values::entry::of_record;
 use apikey_engine::record::sanitise::{Limits, Parts};
 use host::command::grammar::Options;
-use host::command::spec::{Arg, Command, Keys, Spec, Use};
+use host::command::spec::{Arg, Command, Keys, Spec, Use, Values};
 use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct SetVal;
@@ -31,7 +31,7 @@ impl Command for SetVal {
     const SPEC: Spec = Spec {
         name: c"apikey.setval",
         flags: "write deny-oom",
-        secrets: grammar::SECRETS,
+        hides: grammar::hides_secret(Values::At(2)),
         arity: -3,
         keys: Keys::One(Use::OVERWRITES),
         summary: c"Stores the record of an API key. Give the digest of its secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",

@@ -14,7 +14,7 @@ use apikey_engine::record::scope::MAX_SCOPE_BYTES;
 use apikey_engine::record::verdict::{ends_at, judge, Verdict};
 use apikey_engine::report::refusals::told;
 use host::command::grammar::{Judged, Options};
-use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use, Values};
 use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct Validate;
@@ -41,7 +41,7 @@ impl Command for Validate {
     const SPEC: Spec = Spec {
         name: c"apikey.validate",
         flags: "readonly fast",
-        secrets: grammar::SECRETS,
+        hides: grammar::hides_secret(Values::None),
         arity: -2,
         keys: Keys::One(Use::READS),
         summary: c"Verifies an API key: its secret, state, expiry, address and scopes. Give the digest of the secret by DIGEST, so that the secret never leaves your process; SECRET lets the server compute it.",

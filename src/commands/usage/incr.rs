@@ -1,6 +1,7 @@
 //! USAGE.INCR: counts uses.
 
 use crate::commands::plain::PLAIN;
+use crate::grammar;
 use crate::keyspace;
 use crate::state;
 use crate::stream::apply;
@@ -22,6 +23,7 @@ impl Command for Incr {
         name: c"apikey.usage.incr",
         alias: Some(c"apikey.usageincr"),
         flags: "write deny-oom fast",
+        hides: grammar::HIDES,
         arity: -2,
         keys: Keys::One(Use::UPDATES),
         summary: c"Counts uses of an API key and returns how many wait to be handed over.",
