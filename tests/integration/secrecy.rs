@@ -295,10 +295,6 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
             calls.push(format!("APIKEY.USAGE.INCR use BY {with}"));
             calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 {with}"));
         }
-        calls.push(
-            format!("APIKEY.MSETVAL {secret} k {json} TOKEN 0")
-                .replace(&format!(" {secret} k"), &format!(" 1 {secret} k k")),
-        );
         calls.push(format!("APIKEY.SETLIST l u [{{\"secret\":\"{secret}\"}}] TOKEN 0"));
         calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 SECRET {secret}"));
         calls.push(format!("APIKEY.MSETVAL 9 k {json} SECRET {secret}"));
@@ -346,6 +342,9 @@ fn a_secret_of_a_right_call_is_nowhere() {
     w.assert_nowhere(&secret);
 }
 
+/// So many take longer than what is slow by default.
+const ROWS: usize = 500;
+
 /// A row that has its secret in plain, in a column that is not kept.
 #[test]
 fn a_secret_in_a_record_is_nowhere() {
@@ -361,14 +360,15 @@ fn a_secret_in_a_record_is_nowhere() {
             )
         };
         let token = w.c.must("APIKEY.TOKEN k").text();
-        let rows: Vec<String> = (0..5000).map(row).collect();
-        let keys: Vec<String> = (0..5000).map(|n| format!("k{n}")).collect();
-        let mut call = vec!["APIKEY.MSETVAL", "5000"];
+        let rows: Vec<String> = (0..ROWS).map(row).collect();
+        let keys: Vec<String> = (0..ROWS).map(|n| format!("k{n}")).collect();
+        let count = ROWS.to_string();
+        let mut call = vec!["APIKEY.MSETVAL", &count];
         for (key, row) in keys.iter().zip(&rows) {
             call.extend([key.as_str(), row.as_str()]);
         }
         call.extend(["TOKEN", &token]);
-        assert_eq!(w.c.cmd(&call), int(5000));
+        assert_eq!(w.c.cmd(&call), int(ROWS as i64));
         assert_eq!(w.c.cmd(["APIKEY.SETVAL", "k", &row(1), "DIGEST", DIGEST]), ok());
         let list = format!("[{}]", rows.join(","));
         assert_eq!(w.c.cmd(["APIKEY.SETLIST", "l", "u", &list, "TOKEN", &token]), ok());
@@ -376,6 +376,10 @@ fn a_secret_in_a_record_is_nowhere() {
         w.c.cmd(["APIKEY.SETVAL", "k", &row(1), "TAGS", "1", "a"]);
         w.c.cmd(["APIKEY.SETLIST", "l", "u", &list, "TOKEN", &token]);
         assert_eq!(w.c.must("EXEC"), array([ok(), ok()]));
+        // Each key that is left is asked a dozen questions.
+        for key in &keys[3..] {
+            w.c.must(&format!("UNLINK {key}"));
+        }
         if slower_than == "0" {
             w.assert_nowhere(&secret);
         } else {
