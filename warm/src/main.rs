@@ -38,11 +38,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run::run(&settings) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
+    // A signal comes to the main thread, which does nothing but wait: it would break off a read that has a timeout.
+    let ran = std::thread::scope(|scope| scope.spawn(|| run::run(&settings)).join());
+    match ran {
+        Ok(Ok(status)) => ExitCode::from(status),
+        Ok(Err(error)) => {
             eprintln!("warm: {error:#}");
             ExitCode::FAILURE
         }
+        // It has said so.
+        Err(_panic) => ExitCode::FAILURE,
     }
 }
