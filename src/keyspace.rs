@@ -227,10 +227,13 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         Ok(Some(done))
     }
 
-    /// Moves what the counter under the name has pending into a batch, and returns how much that is;
-    /// `None` where nothing is, or nothing can be.
-    pub fn lease_usage(&mut self, batch: Id, line: Id, terms: Terms) -> Option<i64> {
-        self.change_usage(|counter, leases| leases.lease(counter, batch, line, terms))
+    /// Moves what the counter under the name has pending into a batch, and returns how much that is, and when the
+    /// counter was used last; `None` where nothing is, or nothing can be.
+    pub fn lease_usage(&mut self, batch: Id, line: Id, terms: Terms) -> Option<(i64, i64)> {
+        self.change_usage(|counter, leases| {
+            let count = leases.lease(counter, batch, line, terms)?;
+            Some((count, counter.last_used_at()))
+        })
     }
 
     /// Takes the line that the counter under the name has in a batch away for good.

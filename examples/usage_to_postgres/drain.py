@@ -39,17 +39,22 @@ import psycopg
 import redis
 
 WRITE = """
-    WITH new AS (
+    WITH given AS (
+        SELECT * FROM unnest(%(lines)s::text[], %(keys)s::bytea[], %(counts)s::bigint[], %(last_uses)s::bigint[])
+            AS t (line, key, count, last_used_ms)
+    ), new AS (
         INSERT INTO usage_line (line, batch, key, count)
-        SELECT line, %(batch)s, key, count
-        FROM unnest(%(lines)s::text[], %(keys)s::bytea[], %(counts)s::bigint[]) AS t (line, key, count)
+        SELECT line, %(batch)s, key, count FROM given
         ON CONFLICT DO NOTHING
-        RETURNING key, count
+        RETURNING line, key, count
     ), added AS (
-        INSERT INTO usage_total (key, total)
+        INSERT INTO usage_total (key, total, last_used_at)
         -- Everyone takes the locks of the totals in the same order.
-        SELECT key, sum(count) FROM new GROUP BY key ORDER BY key
-        ON CONFLICT (key) DO UPDATE SET total = usage_total.total + excluded.total
+        SELECT new.key, sum(new.count), to_timestamp(max(last_used_ms) / 1000.0)
+        FROM new JOIN given USING (line) GROUP BY new.key ORDER BY new.key
+        ON CONFLICT (key) DO UPDATE SET
+            total = usage_total.total + excluded.total,
+            last_used_at = greatest(usage_total.last_used_at, excluded.last_used_at)
     )
     SELECT count(*) FROM new
 """
@@ -73,7 +78,7 @@ class Consumer:
         return bool(batches)
 
     def lease(self):
-        """Batches of lines, each the line's id, the counter's key and the count."""
+        """Batches of lines, each the line's id, the counter's key, the count and the last use in epoch ms."""
         ms, count = self.options.lease_ms, self.options.count
         return self.counters.execute_command("APIKEY.USAGE.LEASE", ms, "COUNT", count)
 
@@ -81,9 +86,10 @@ class Consumer:
         """Commits a batch and returns how many of its lines were not there yet."""
         values = {
             "batch": batch.decode(),
-            "lines": [line.decode() for line, _, _ in lines],
-            "keys": [key for _, key, _ in lines],
-            "counts": [count for _, _, count in lines],
+            "lines": [line.decode() for line, *_ in lines],
+            "keys": [key for _, key, *_ in lines],
+            "counts": [count for _, _, count, *_ in lines],
+            "last_uses": [last_use for _, _, _, last_use, *_ in lines],
         }
         with self.database.transaction():
             return self.database.execute(WRITE, values).fetchone()[0]

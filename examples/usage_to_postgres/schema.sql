@@ -11,8 +11,9 @@ CREATE TABLE usage_line (
 );
 CREATE INDEX ON usage_line (written_at);
 
--- The uses of each key. A counter that is deleted begins anew; its total here goes on.
+-- The uses of each key, and the last of them. A counter that is deleted begins anew; its total here goes on.
 CREATE TABLE usage_total (
     key bytea PRIMARY KEY,
-    total numeric NOT NULL
+    total numeric NOT NULL,
+    last_used_at timestamptz NOT NULL
 );

@@ -56,6 +56,24 @@ pub fn wait_for_another_second(c: &mut Client) {
 // What the commands say.
 
 #[test]
+fn a_line_says_when_its_counter_was_used_last() {
+    let (server, mut c) = started();
+    c.count("k", 5);
+    let last_use = |c: &mut Client| c.must("APIKEY.USAGE.GET k").get("last_used_at").int();
+    let first = last_use(&mut c);
+    let told = |reply: &Reply| reply.items()[0].items()[1].items()[0].items()[3].int();
+    assert_eq!(told(&c.must("APIKEY.USAGE.LEASE 1")), first);
+    // Used again since, and given out again.
+    wait_until_overdue(&mut c);
+    c.count("k", 2);
+    let second = last_use(&mut c);
+    assert!(second > first);
+    assert_eq!(told(&c.must("APIKEY.USAGE.LEASE 100000")), second);
+    assert_eq!(told(&c.must("APIKEY.USAGE.LEASE 100000")), second, "a new batch");
+    assert_exact(&server);
+}
+
+#[test]
 fn a_lease_gives_out_what_is_pending_and_keeps_it_until_it_is_acknowledged() {
     let (server, mut c) = started();
     assert_eq!(c.must("APIKEY.USAGE.LEASE 1000"), array([]));

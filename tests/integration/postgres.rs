@@ -73,6 +73,15 @@ fn postgres_that_refuses_a_batch_gets_it_again() {
         c.counts("k") == (0, 0, 7)
     });
     assert_eq!(postgres.sql("SELECT encode(key, 'escape'), total FROM usage_total"), ["k 7"]);
+    let last_use = c.must("APIKEY.USAGE.GET k").get("last_used_at").int();
+    let in_ms = "SELECT (extract(epoch FROM last_used_at) * 1000)::bigint FROM usage_total";
+    assert_eq!(postgres.sql(in_ms), [last_use.to_string()]);
+    // An earlier one that comes later, as from another primary, takes none away.
+    postgres.sql("UPDATE usage_total SET last_used_at = last_used_at + interval '1 day'");
+    c.count("k", 1);
+    assert!(example.drain_once(), "{}", example.log());
+    assert_eq!(postgres.sql(in_ms), [(last_use + 86_400_000).to_string()]);
+    postgres.sql("DELETE FROM usage_line WHERE count = 1");
     assert_eq!(postgres.sql("SELECT count FROM usage_line ORDER BY count"), ["2", "5"]);
 }
 

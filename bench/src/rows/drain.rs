@@ -85,8 +85,8 @@ impl Side for Count {
     }
 }
 
-/// Its id, and its lines: each with an id, a key and a count.
-type Batch = (String, Vec<(String, String, u64)>);
+/// Its id, and its lines: each with an id, a key, a count and the last use.
+type Batch = (String, Vec<(String, String, u64, i64)>);
 
 /// Drains `count` counters by LEASE and ACK.
 fn lease(server: &Server, con: &mut Connection, count: u64) -> Result<Cost> {

@@ -29,6 +29,8 @@ struct Line {
     id: Id,
     key: Text,
     count: i64,
+    /// When the counter was used last, in epoch milliseconds.
+    last_used_at: i64,
 }
 
 pub struct Lease;
@@ -77,10 +79,11 @@ impl Batch {
         reply.bulk(self.id.to_hex().as_bytes());
         reply.array(self.lines.len());
         for line in &self.lines {
-            reply.array(3);
+            reply.array(4);
             reply.bulk(line.id.to_hex().as_bytes());
             reply.bulk(line.key.name().bytes());
             reply.integer(line.count);
+            reply.integer(line.last_used_at);
         }
     }
 }
@@ -114,10 +117,16 @@ fn lines_of(ctx: &mut Ctx, batch: Id) -> Vec<Line> {
     let tag = tag_of(ctx.lock(), batch);
     let leases = each_member(ctx, tag, usize::MAX, |ctx, name| {
         // As ACK opens it: Redis 6.2 shows to a writer what has expired and may not be deleted yet.
-        keyspace::write(ctx, name).usage().ok().flatten()?.leases().of(batch).copied()
+        let key = keyspace::write(ctx, name);
+        let value = key.usage().ok().flatten()?;
+        Some((*value.leases().of(batch)?, value.counter.last_used_at()))
     });
-    let line =
-        |(key, lease): (Text, usage::Lease)| Line { id: lease.line, key, count: lease.count };
+    let line = |(key, (lease, last_used_at)): (Text, (usage::Lease, i64))| Line {
+        id: lease.line,
+        key,
+        count: lease.count,
+        last_used_at,
+    };
     let mut lines: Vec<Line> = leases.into_iter().map(line).collect();
     lines.sort_by_key(|line| line.id);
     lines
@@ -144,7 +153,12 @@ fn new(ctx: &mut Ctx, terms: Terms, most: usize) -> Result<Vec<Batch>> {
             break;
         }
         left -= leases.len();
-        let line = |(key, (id, count)): (Text, (Id, i64))| Line { id, key, count };
+        let line = |(key, (id, (count, last_used_at))): (Text, (Id, (i64, i64)))| Line {
+            id,
+            key,
+            count,
+            last_used_at,
+        };
         batches.push(Batch { id, lines: leases.into_iter().map(line).collect() });
     }
     let lines = || batches.iter().flat_map(|batch| batch.lines.iter().map(|line| (batch.id, line)));

@@ -35,7 +35,8 @@ impl Batch {
 #[track_caller]
 pub fn batches(reply: &Reply) -> Vec<Batch> {
     let line = |line: &Reply| {
-        let [id, key, count] = line.items() else { panic!("no line: {line:?}") };
+        let [id, key, count, last_used_at] = line.items() else { panic!("no line: {line:?}") };
+        assert!(last_used_at.int() > 0, "{line:?}");
         Line { id: id.text(), key: key.text(), count: count.int() }
     };
     let batch = |batch: &Reply| {

@@ -31,7 +31,8 @@ class Flusher(drain.Consumer):
 
     def lease(self):
         taken = self.counters.execute_command("APIKEY.USAGE.FLUSH", "COUNT", self.options.count)
-        lines = [(new_id(), key, count) for key, count in zip(taken[::2], taken[1::2])]
+        now = int(time.time() * 1000)
+        lines = [(new_id(), key, count, now) for key, count in zip(taken[::2], taken[1::2])]
         return [(new_id(), lines)] if lines else []
 
     def ack(self, batch):
