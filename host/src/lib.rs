@@ -29,7 +29,7 @@
 //! | arguments | a `Vec` for each call, in which each is retained and released | [`Args`] borrows the server's, [`Name`] one of them |
 //! | replies | a tree of `RedisValue`, or calls for some kinds | [`Reply`] writes at once, without a tree |
 //! | a command | a function, with its description in an attribute | [`Command`]; one [`Spec`](command::spec::Spec) is what COMMAND INFO, DOCS and GETKEYS say, and how its [options](command::grammar::Options) are read and their errors said |
-//! | secrets among arguments | nothing | [`secrets`](command::spec::Spec::secrets): out of MONITOR and SLOWLOG before anything is read |
+//! | secrets among arguments | nothing | [`hides`](command::spec::Spec::hides): out of MONITOR and SLOWLOG, and of a wrong call all that could be one |
 //! | who calls | `get_current_user`, which takes a null where there is no user for a string | [`Ctx::caller`]: a connection with its address, a script, another module; [`Ctx::user`], and what of keys that user may not do |
 //! | keys | as many open at once as one likes; `get_value` gives a `&mut T` that outlives the key, for a `T` that nobody checks | [`Ctx::open`], [`Ctx::open_mut`]: a borrow of the context, so that nothing can take the value away; [`Handle`] knows its type |
 //! | a data type | a structure of function pointers, each `unsafe extern "C"` and yours | [`DataType`], with values of [any size](WithBytes) behind one word |

@@ -20,8 +20,8 @@ usage: warm [options] FILE.ndjson
 Stores records in the cache of redis-apikey: one JSON object a line, as a table's export has them.
 
   --key PATTERN       each record's key ('apikey:{{key_prefix}}')
-  --digest-field F    the field with the SHA-256 of the secret: 64 hex digits, an array of one or two of
-                      those, or null; it is left out of what is stored. Without it the server looks
+  --digest-field F    the field with the SHA-256 of the secret, in hex or base64, an array of one or two
+                      of those, or null; it is left out of what is stored. Without it the server looks
                       where its apikey.digest-field says
   --tag PATTERN       a tag of each record, beside the automatic ones; may be given again
   --ns NAMESPACE      put before the automatic tags
