@@ -5,11 +5,13 @@ use apikey_engine::entry::tag_names::{
     MAX_ANY_TAG_BYTES, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES,
 };
 use apikey_engine::invalidation::fence::Token;
-use apikey_engine::record::digest::{self, Digest, MAX_SECRET_BYTES};
+use apikey_engine::record::digest::{self, Accepted, Digest, MAX_SECRET_BYTES, NEVER};
+use apikey_engine::record::values::{EARLIEST, LATEST};
 use host::command::grammar::{bytes, Judged, Options};
 use host::command::spec::{Arg, Hides, Repeat, Values};
 use host::settings::Number;
 use host::{Args, Ctx, Error, Name, Result};
+use smallvec::{smallvec, SmallVec};
 
 /// Of a call that takes no secret: all of it where it is wrong, since somebody may have given one.
 pub const HIDES: Hides = Hides { errors: true, ..Hides::NOTHING };
@@ -46,19 +48,20 @@ const EXPIRY_OR_KEEP: &[Arg] = &[
     Arg::word(c"keepttl", c"KEEPTTL"),
 ];
 
-/// `SECRET s` or `DIGEST hex`, so often.
-const fn digest_arg(repeat: Repeat) -> Arg {
-    Arg::string(c"digest").after(c"DIGEST").repeated(repeat)
-}
+const DIGEST: Arg = Arg::string(c"digest").after(c"DIGEST");
 
 const SECRET: Arg = Arg::bytes(c"secret", 1, MAX_SECRET_BYTES).after(c"SECRET");
 
 /// `SECRET s`, or `DIGEST hex`.
-pub const PROOF: Arg = Arg::one_of(c"proof", &[SECRET, digest_arg(Repeat::No)]).optional();
+pub const PROOF: Arg = Arg::one_of(c"proof", &[SECRET, DIGEST]).optional();
 
-/// `SECRET s`, or `DIGEST hex` once or twice.
-pub const PROOFS: Arg =
-    Arg::one_of(c"proof", &[SECRET, digest_arg(Repeat::WithToken(2))]).optional();
+/// `SECRET s`, or once or twice `DIGEST hex`, each with the time until when it is accepted.
+pub const PROOFS: Arg = Arg::one_of(c"proof", &[SECRET, ACCEPTED]).optional();
+
+const ACCEPTED: Arg = Arg::block(c"accepted", &[DIGEST, UNTIL]).repeated(Repeat::WithToken(2));
+
+const UNTIL: Arg =
+    Arg::unix_time(c"unix-time-milliseconds").between(EARLIEST, LATEST).after(c"UNTIL").optional();
 
 /// `TAGS n tag...`.
 pub const TAGS: Arg = Arg::block(
@@ -169,7 +172,7 @@ impl Expiry {
     }
 }
 
-/// The digest that SECRET or DIGEST gives; the first, where DIGEST gives two.
+/// The digest that SECRET or DIGEST gives.
 pub fn digest(options: &Options) -> Result<Option<Digest>> {
     match options.value("SECRET") {
         Some(secret) => Ok(Some(digest::of_secret(secret))),
@@ -177,8 +180,19 @@ pub fn digest(options: &Options) -> Result<Option<Digest>> {
     }
 }
 
+/// The digests that SECRET or DIGEST has a record accept.
+pub fn accepted(options: &Options) -> Result<SmallVec<[Accepted; 2]>> {
+    if let Some(secret) = options.value("SECRET") {
+        return Ok(smallvec![digest::of_secret(secret).into()]);
+    }
+    let read = |(text, until): (&[u8], Option<i64>)| {
+        Ok(Accepted { digest: from_text(text)?, until: until.unwrap_or(NEVER) })
+    };
+    options.values_with_numbers("DIGEST").map(read).collect()
+}
+
 /// A digest in one of the forms that databases write.
-pub fn from_text(text: &[u8]) -> Result<Digest> {
+fn from_text(text: &[u8]) -> Result<Digest> {
     digest::from_text(text)
         .ok_or_else(|| Error::err(format_args!("DIGEST must be {}", digest::FORMS)))
 }

@@ -199,7 +199,7 @@ proptest! {
             naive_times,
         };
         let Ok(parts) = Parts::sanitise(input.as_bytes(), &limits) else { return Ok(()) };
-        let record = Record::new(&parts, &[DIGEST], b"", &[]).unwrap();
+        let record = Record::new(&parts, &[DIGEST.into()], b"", &[]).unwrap();
         prop_assert!(Record::read(record.bytes()).unwrap().is_sound());
         let address = Address::parse(b"192.0.2.1");
         let verdict = judge(&record, Some(&DIGEST), address, [], NOW);

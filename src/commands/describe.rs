@@ -5,7 +5,7 @@ use crate::keyspace::{self, Slot};
 use crate::values::entry::{AnyEntry, Content};
 use crate::values::usage::UsageValue;
 use apikey_engine::entry::kind::Entry;
-use apikey_engine::record::digest::DIGEST_BYTES;
+use apikey_engine::record::digest::NEVER;
 use host::command::spec::{Arg, Command, Keys, Spec, Use};
 use host::{now, Args, Ctx, Error, Lock, Reply, Result};
 
@@ -16,7 +16,7 @@ impl Command for Describe {
         name: c"apikey.describe",
         arity: 2,
         keys: Keys::One(Use::READS),
-        summary: c"Returns what stands under a key: its kind, times, size, tags and how many digests it has.",
+        summary: c"Returns what stands under a key: its kind, times, size, tags, how many digests it has and until when they are accepted.",
         complexity: c"O(N) where N is the number of tags",
         fixed: &[Arg::key()],
         ..PLAIN
@@ -49,7 +49,8 @@ struct Description {
     /// That the value takes, without the key's name and without the index.
     bytes: usize,
     tags: Vec<Vec<u8>>,
-    digests: usize,
+    /// Until when each digest is accepted, the soonest first: epoch milliseconds, or [`NEVER`].
+    digests: Vec<i64>,
     is_live: bool,
 }
 
@@ -57,15 +58,17 @@ impl Description {
     fn of_entry(lock: Lock, AnyEntry { entry, life, bytes }: AnyEntry) -> Self {
         let mut tags = Vec::with_capacity(entry.tag_count());
         entry.each_tag(&mut |tag| tags.push(tag.to_vec()));
+        let mut digests = match &entry {
+            Content::Record(record) => record.digests().map(|accepted| accepted.until).collect(),
+            _ => Vec::new(),
+        };
+        digests.sort_unstable();
         Self {
             kind: entry.kind().name(),
             stored_at: life.stored_at(),
             bytes,
             tags,
-            digests: match &entry {
-                Content::Record(record) => record.digests().len() / DIGEST_BYTES,
-                _ => 0,
-            },
+            digests,
             is_live: !keyspace::is_dead(lock, life),
         }
     }
@@ -77,7 +80,7 @@ impl Description {
             stored_at: Some(counter.first_used_at()).filter(|&at| at > 0),
             bytes: value.bytes(),
             tags: Vec::new(),
-            digests: 0,
+            digests: Vec::new(),
             is_live: true,
         }
     }
@@ -88,7 +91,7 @@ impl Description {
             reply.bulk(name.as_bytes());
             reply.integer(number);
         };
-        reply.map(7);
+        reply.map(8);
         reply.bulk(b"kind");
         reply.bulk(self.kind.as_bytes());
         integer("ttl", expires_at.map_or(-1, |at| at.saturating_sub(now).max(0)));
@@ -101,7 +104,15 @@ impl Description {
         reply.bulk(b"tags");
         reply.array(self.tags.len());
         self.tags.iter().for_each(|tag| reply.bulk(tag));
-        integer("digests", i64::try_from(self.digests).unwrap_or(i64::MAX));
+        integer("digests", i64::try_from(self.digests.len()).unwrap_or(i64::MAX));
+        reply.bulk(b"digests_until");
+        reply.array(self.digests.len());
+        for &until in &self.digests {
+            match until {
+                NEVER => reply.nil(),
+                _ => reply.integer(until),
+            }
+        }
         integer("live", self.is_live.into());
     }
 }

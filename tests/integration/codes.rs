@@ -20,12 +20,12 @@ use Says::*;
 
 /// How long VALID or UNVERIFIED says that it holds.
 #[track_caller]
-fn left(reply: &Reply) -> i64 {
+pub fn left(reply: &Reply) -> i64 {
     reply.items().last().expect("an element").int()
 }
 
 /// The server's clock, in epoch milliseconds.
-fn now(clock: &mut Client) -> i64 {
+pub fn now(clock: &mut Client) -> i64 {
     let time = clock.must("TIME");
     let part = |i: usize| -> i64 { time.items()[i].text().parse().expect("a number") };
     part(0) * 1000 + part(1) / 1000

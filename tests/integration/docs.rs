@@ -57,7 +57,7 @@ const COMMANDS: [Is; 34] = [
         args: "key:key record:string \
                [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
                PXAT unix-time-milliseconds:unix-time|KEEPTTL] \
-               [SECRET secret:string|DIGEST digest:string [DIGEST digest:string ...]] \
+               [SECRET secret:string|DIGEST digest:string [UNTIL unix-time-milliseconds:unix-time] [DIGEST digest:string [UNTIL unix-time-milliseconds:unix-time] ...]] \
                [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] \
                [TOKEN token:string] [NX|XX]",
         complexity: "O(N+M)",
@@ -856,6 +856,12 @@ fn parse<'a>(words: &mut impl Iterator<Item = &'a str>, in_brackets: bool) -> Ve
                 let inner = parse(words, true);
                 let once = match inner.split_last() {
                     Some((Part::Repeated(last), before)) => [before, last].concat(),
+                    Some((Part::Optional(last), before)) => match last.as_slice() {
+                        [Part::Repeated(last)] => {
+                            [before, &[Part::Optional(last.clone())]].concat()
+                        }
+                        _ => inner.clone(),
+                    },
                     _ => inner.clone(),
                 };
                 if parts.ends_with(&once) {
@@ -900,6 +906,11 @@ fn the_form_of_a_call_is_the_same_however_it_is_written() {
             "k [SCOPE s] ...",
             "key:key [SCOPE scope:string [SCOPE scope:string ...]]",
             "_ [(SCOPE _)+]",
+        ),
+        (
+            "[D h [U t] [D h [U t]]]",
+            "[D h:string [U t:unix-time] [D h:string [U t:unix-time] ...]]",
+            "[(D _ [U _])+]",
         ),
         ("[TAGS n tag ...]", "[TAGS count:integer tag:string [tag:string ...]]", "[TAGS _ (_)+]"),
         ("a ALLOW | DENY T t", "a:string ALLOW|DENY T t:string", "_ ALLOW|DENY T _"),

@@ -834,7 +834,7 @@ fn a_digest_field_is_64_hex_digits_and_stands_alone() {
         |value: &str| format!(r#"{{"id":"k","user_id":"u","is_active":true,"hash":{value}}}"#);
     let three = format!(r#"["{DIGEST}","{DIGEST}","{DIGEST}"]"#);
     for value in ["1", r#""""#, r#""abc""#, "[]", "{}", r#"["abc"]"#, "true", &three] {
-        t.bad_record(with(value), "hash must be 64 hex digits, \\x and those, or base64 of 32 bytes, null, or an array of one or two of those");
+        t.bad_record(with(value), "hash must be 64 hex digits, \\x and those, or base64 of 32 bytes, null, or an array of one or two of those, or of {\"digest\": .., \"until\": ..}");
     }
     let twice = format!(r#""{DIGEST}","hash":"{DIGEST}""#);
     t.bad_record(with(&twice), "hash is given twice");

@@ -25,7 +25,7 @@ fn commands(c: &mut Client) -> Vec<String> {
 
 const KEYS: [&str; 6] = ["k1", "k2", "k3", "counter1", "counter2", "text"];
 
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 45] = [
     "EX",
     "px",
     "EXAT",
@@ -33,6 +33,7 @@ const WORDS: [&str; 44] = [
     "KEEPTTL",
     "SECRET",
     "DIGEST",
+    "UNTIL",
     "TAGS",
     "NS",
     "NX",

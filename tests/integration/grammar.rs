@@ -94,7 +94,8 @@ fn a_fill_that_keeps_its_time_takes_digests_anywhere() {
     let mut c = server.client();
     let front = format!("APIKEY.SETVAL k {}", record("id", "u"));
     c.must(&format!("{front} EX 100"));
-    let (one, two) = (format!("DIGEST {DIGEST}"), format!("DIGEST {}", "00".repeat(32)));
+    let one = format!("DIGEST {DIGEST}");
+    let two = format!("DIGEST {} Until 4102444800123", "00".repeat(32));
     for call in calls(&front, &[&one, "KEEPTTL", &two, "XX"]) {
         assert_eq!(c.run(&call), ok(), "{call}");
         assert_eq!(c.must("APIKEY.DESCRIBE k").get("digests"), &int(2), "{call}");

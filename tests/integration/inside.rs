@@ -201,7 +201,10 @@ fn describe_tells_what_stands_under_a_key_and_nothing_secret() {
     assert_eq!(c.must("APIKEY.DESCRIBE none"), nil());
     c.fill("k", &["b", "a"]);
     let told = c.must("APIKEY.DESCRIBE k");
-    assert_eq!(told.names(), ["kind", "ttl", "age", "bytes", "tags", "digests", "live"]);
+    assert_eq!(
+        told.names(),
+        ["kind", "ttl", "age", "bytes", "tags", "digests", "digests_until", "live"]
+    );
     assert_eq!((told.get("kind"), told.get("live")), (&bulk("record"), &int(1)));
     assert_eq!(told.get("digests"), &int(1));
     assert_eq!(told.get("tags"), &c.must("APIKEY.TAGS k"));
@@ -218,6 +221,7 @@ fn describe_tells_what_stands_under_a_key_and_nothing_secret() {
     c.must("PERSIST k");
     let told = c.must("APIKEY.DESCRIBE k");
     assert_eq!((told.get("digests"), told.get("ttl")), (&int(2), &int(-1)));
+    assert_eq!(told.get("digests_until"), &array([nil(), nil()]));
     c.must(&format!("APIKEY.SETVAL k {json}"));
     assert_eq!(c.must("APIKEY.DESCRIBE k").get("digests"), &int(0));
 

@@ -13,6 +13,7 @@ mod codes;
 mod configuration;
 mod databases;
 mod defrag;
+mod digests;
 mod docs;
 mod errors;
 mod exactness;

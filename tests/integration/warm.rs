@@ -179,6 +179,29 @@ fn the_servers_digest_field_serves_where_none_is_named_and_one_that_is_named_sta
 }
 
 #[test]
+fn a_digest_that_ends_does_so_after_warming_too() {
+    let server = Server::builder().setting("digest-field", "key_hash").start();
+    let mut c = server.client();
+    let of = |number: usize, until: &str| {
+        let hashes = format!(r#"[null,{{"digest":"{DIGEST}","until":{until}}}]"#);
+        row(number).replace(&format!("\"{DIGEST}\""), &hashes)
+    };
+    let ends = ["4102444800123", "\"2023-11-14T22:13:20Z\"", "null", "\"-infinity\"", "1700000000"];
+    let lines: Vec<String> = (0..).zip(ends).map(|(number, end)| of(number, end)).collect();
+    let export = Export::of(&lines.join("\n"));
+    for more in [&[][..], &["--digest-field", "key_hash"]] {
+        let ran = warm(&server, &[more, &[&export.path()]].concat());
+        assert_eq!((ran.status, ran.counts()), (Some(1), [4, 0, 0, 1]), "{}", ran.err);
+        assert!(ran.err.contains("until of key_hash must be in milliseconds"), "{}", ran.err);
+        let codes = c.codes(["apikey:{ak_0}", "apikey:{ak_1}", "apikey:{ak_2}", "apikey:{ak_3}"]);
+        assert_eq!(codes, ["VALID", "MISMATCH", "VALID", "MISMATCH"]);
+        let told = c.must("APIKEY.DESCRIBE apikey:{ak_0}");
+        assert_eq!(told.get("digests_until"), &array([int(4_102_444_800_123)]));
+        c.must("FLUSHALL");
+    }
+}
+
+#[test]
 fn bad_lines_are_told_with_their_numbers_and_stop_nothing() {
     let server = Server::start();
     let mut c = server.client();

@@ -21,8 +21,8 @@ Stores records in the cache of redis-apikey: one JSON object a line, as a table'
 
   --key PATTERN       each record's key ('apikey:{{key_prefix}}')
   --digest-field F    the field with the SHA-256 of the secret, in hex or base64, an array of one or two
-                      of those, or null; it is left out of what is stored. Without it the server looks
-                      where its apikey.digest-field says
+                      of those or of {\"digest\": .., \"until\": ..}, or null; it is left out of what is
+                      stored. Without it the server looks where its apikey.digest-field says
   --tag PATTERN       a tag of each record, beside the automatic ones; may be given again
   --ns NAMESPACE      put before the automatic tags
   --ttl SECONDS       how long the entries live (the server's apikey.validation-ttl)

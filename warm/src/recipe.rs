@@ -1,7 +1,7 @@
 //! What is made of each record: its key, and the SETVAL that stores it, up to the token.
 
-use apikey_engine::record::digest::to_hex;
-use apikey_engine::record::values::read_digests;
+use apikey_engine::record::digest::{to_hex, NEVER};
+use apikey_engine::record::values::{read_digests, NaiveTimes, EARLIEST, LATEST};
 use redis::Cmd;
 
 use crate::pattern::Pattern;
@@ -33,10 +33,16 @@ impl Recipe {
         command.arg("APIKEY.SETVAL").arg(&key);
         match &self.digest_field {
             Some(field) => {
-                let digests = read_digests(field, row.field(field)?).map_err(|bad| bad.0)?;
+                let digests = read_digests(field, row.field(field)?, NaiveTimes::Refuse);
+                let digests = digests.map_err(|bad| bad.0)?;
                 command.arg(&*row.json_without(field));
-                for digest in digests {
-                    command.arg("DIGEST").arg(to_hex(&digest));
+                for accepted in digests {
+                    command.arg("DIGEST").arg(to_hex(&accepted.digest));
+                    if accepted.until != NEVER {
+                        // What has ended for ever has no other number.
+                        let until = accepted.until.clamp(EARLIEST, LATEST);
+                        command.arg("UNTIL").arg(until);
+                    }
                 }
             }
             None => {

@@ -15,7 +15,8 @@
 //! | --- | --- |
 //! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean); read, no longer written |
 //! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record::layout`]), where `allowed_ips` was a field like any other: one that has it is dead; read, no longer written |
-//! | `r` 3 | the same, where `allowed_ips` is judged |
+//! | `r` 3 | the same, where `allowed_ips` is judged; read, no longer written |
+//! | `r` 4 | the same, where digests may have ends |
 //! | `a` 1 | the caller's tags (vector of bytes), dead (boolean); read, no longer written: its namespace is empty |
 //! | `a` 2 | namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
@@ -35,7 +36,7 @@ use crate::answers::list::{List, Records, MAX_LIST_BYTES};
 use crate::entry::kind::Kind;
 use crate::entry::label::{Label, Owner};
 use crate::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
-use crate::record::digest::Digest;
+use crate::record::digest::{Accepted, Digest};
 use crate::record::layout::Record;
 use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
 use crate::usage::batches::Terms;
@@ -64,8 +65,9 @@ const LEASED_VERSION: u8 = 2;
 /// Of an absent key with its namespace.
 const NAMESPACE_VERSION: u8 = 2;
 
-/// A record as it is laid out; before, `allowed_ips` was not judged.
-const LAID_OUT_VERSION: u8 = 3;
+/// A record as it is laid out; before, its digests had no ends, and before that `allowed_ips` was not judged.
+const LAID_OUT_VERSION: u8 = 4;
+const WITHOUT_ENDS_VERSION: u8 = 3;
 const WITHOUT_RANGES_VERSION: u8 = 2;
 
 /// Who gives the bytes of a value.
@@ -240,7 +242,7 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
     };
     match (kind, version) {
         (RECORD, VERSION) => decode_record(decode_body(body)?),
-        (RECORD, LAID_OUT_VERSION) => decode_laid_out(body, origin),
+        (RECORD, LAID_OUT_VERSION | WITHOUT_ENDS_VERSION) => decode_laid_out(body, origin),
         (RECORD, WITHOUT_RANGES_VERSION) => match decode_laid_out(body, origin)? {
             Value::Record { record, dead } => {
                 let dead = dead || record.has_unjudged();
@@ -289,7 +291,8 @@ fn decode_laid_out(body: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
 fn decode_record(input: RecordIn) -> Result<Value<'static>, BadBytes> {
     let parts = Parts::sanitise(input.json.as_bytes(), &Limits::STORED)
         .map_err(|_| BadBytes("no record"))?;
-    let record = Record::new(&parts, &input.digests, &input.namespace, &slices(&input.tags))
+    let digests: Vec<Accepted> = input.digests.into_iter().map(Accepted::from).collect();
+    let record = Record::new(&parts, &digests, &input.namespace, &slices(&input.tags))
         .ok_or(BadBytes("digests, namespace or tags beyond their bounds"))?;
     Ok(Value::Record { record, dead: input.dead })
 }

@@ -3,13 +3,31 @@
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 /// Bytes in a digest.
 pub const DIGEST_BYTES: usize = 32;
 
 /// A digest as it is stored and compared.
 pub type Digest = [u8; DIGEST_BYTES];
+
+/// A digest that a record accepts, and until when: that of an old secret ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub digest: Digest,
+    /// Epoch milliseconds, from which on it is no longer accepted; [`NEVER`] where it does not end.
+    pub until: i64,
+}
+
+/// A time that does not come.
+pub const NEVER: i64 = i64::MAX;
+
+impl From<Digest> for Accepted {
+    /// One that does not end.
+    fn from(digest: Digest) -> Self {
+        Self { digest, until: NEVER }
+    }
+}
 
 /// The most bytes that a secret may have; the least is 1.
 pub const MAX_SECRET_BYTES: usize = 1024;
@@ -68,6 +86,24 @@ pub fn is_one_of(presented: &Digest, stored: &[u8]) -> bool {
     }
     found.into()
 }
+
+/// The latest end of those stored digests that the presented one is; `None` where it is none of them. The time that it takes
+/// depends on neither. `ends` has as many as `stored` has digests, each in eight bytes with the lower first.
+pub fn end_of(presented: &Digest, stored: &[u8], ends: &[u8]) -> Option<i64> {
+    let (digests, ends) = (stored.as_chunks::<DIGEST_BYTES>().0, ends.as_chunks::<END_BYTES>().0);
+    let mut found = subtle::Choice::from(0);
+    let mut latest = i64::MIN;
+    for (digest, end) in digests.iter().zip(ends) {
+        let is_it = difference(digest, presented).ct_eq(&0);
+        let end = i64::conditional_select(&i64::MIN, &i64::from_le_bytes(*end), is_it);
+        found |= is_it;
+        latest = latest.max(end);
+    }
+    bool::from(found).then_some(latest)
+}
+
+/// Bytes of an end, as it is stored.
+pub const END_BYTES: usize = size_of::<i64>();
 
 /// 0 where both are equal; eight bytes at a time, whatever they are.
 fn difference(one: &Digest, other: &Digest) -> u64 {
@@ -141,5 +177,18 @@ mod tests {
         assert!(is_one_of(&[2; 32], &stored));
         assert!(!is_one_of(&[3; 32], &stored));
         assert!(!is_one_of(&[1; 32], &[]));
+    }
+
+    #[test]
+    fn a_digest_ends_with_the_latest_of_those_that_it_is() {
+        let stored = [[1; 32], [2; 32]].concat();
+        let ends = |one: i64, other: i64| [one.to_le_bytes(), other.to_le_bytes()].concat();
+        assert_eq!(end_of(&[1; 32], &stored, &ends(7, NEVER)), Some(7));
+        assert_eq!(end_of(&[2; 32], &stored, &ends(7, NEVER)), Some(NEVER));
+        assert_eq!(end_of(&[3; 32], &stored, &ends(7, NEVER)), None);
+        assert_eq!(end_of(&[2; 32], &stored, &ends(7, i64::MIN)), Some(i64::MIN));
+        assert_eq!(end_of(&[1; 32], &[[1; 32]; 2].concat(), &ends(7, 8)), Some(8));
+        assert_eq!(end_of(&[1; 32], &[[1; 32]; 2].concat(), &ends(8, 7)), Some(8));
+        assert_eq!(end_of(&[1; 32], &[], &[]), None);
     }
 }

@@ -2,9 +2,10 @@
 //! carries, laid out for VALIDATE in one run of bytes:
 //!
 //! ```text
-//! header | digests | ranges | scopes | fields | namespace | tags | id and user_id where the JSON has them escaped
+//! header | digests | ends | ranges | scopes | fields | namespace | tags | id and user_id where the JSON has them escaped
 //! ```
 //!
+//! The ends are those of the digests, in eight bytes each; a record none of whose digests ends by itself has none of them.
 //! The ranges are those of `allowed_ips` ([`crate::record::addresses`]), behind their number in a byte; a record that may be
 //! used from everywhere has neither.
 //!
@@ -17,7 +18,7 @@ use crate::entry::tag_names::{
     self, ID, KIND, MAX_CALLER_TAGS, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER,
 };
 use crate::record::addresses::{self, Address, MAX_RANGES, RANGE_BYTES};
-use crate::record::digest::{Digest, DIGEST_BYTES};
+use crate::record::digest::{self, Accepted, Digest, DIGEST_BYTES, END_BYTES, NEVER};
 use crate::record::packed::{self, Id};
 use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
 use crate::record::scope;
@@ -53,7 +54,7 @@ struct Header {
 }
 
 /// What [`Header::state`] says, and beside that, a bit each: that there are ranges; that an escaped id, or
-/// user_id, has 256 bytes.
+/// user_id, has 256 bytes; that there are ends.
 const INACTIVE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ABSENT: u8 = 2;
@@ -61,6 +62,7 @@ const STATE: u8 = 0b11;
 const HAS_RANGES: u8 = 0b100;
 const LONG_ID: u8 = 0b1000;
 const LONG_USER_ID: u8 = 0b1_0000;
+const HAS_ENDS: u8 = 0b10_0000;
 
 const LONG: usize = 256;
 const _: () = assert!(MAX_ID_BYTES <= LONG);
@@ -83,8 +85,6 @@ fn each_automatic_tag(namespace: &[u8], id: &[u8], user_id: &[u8], each: &mut dy
 fn each_tag_of_absent(namespace: &[u8], each: &mut dyn FnMut(&[u8])) {
     tag_names::each_automatic(namespace, &[(KIND, Kind::Absent.name().as_bytes())], each);
 }
-
-const NEVER: i64 = i64::MAX;
 
 impl Header {
     const NONE: Self = Self {
@@ -110,7 +110,7 @@ impl Header {
         let [id_len, user_id_len, digests, namespace_len, tags, state] = rest;
         let ranges = match state & HAS_RANGES {
             0 => 0,
-            _ => behind.get(usize::from(digests) * DIGEST_BYTES).copied().unwrap_or(0),
+            _ => behind.get(digests_len(digests, state)).copied().unwrap_or(0),
         };
         Self {
             expires_at: i64::from_le_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
@@ -167,13 +167,18 @@ impl Header {
         part(HEADER_BYTES, usize::from(self.digests) * DIGEST_BYTES)
     }
 
+    fn ends(&self) -> Range<usize> {
+        let digests = self.digests().end;
+        digests..part(HEADER_BYTES, digests_len(self.digests, self.state)).end
+    }
+
     fn has_ranges(&self) -> bool {
         self.state & HAS_RANGES != 0
     }
 
     /// Without their number.
     fn ranges(&self) -> Range<usize> {
-        let from = self.digests().end + usize::from(self.has_ranges());
+        let from = self.ends().end + usize::from(self.has_ranges());
         part(from, usize::from(self.ranges) * RANGE_BYTES)
     }
 
@@ -206,6 +211,12 @@ impl Header {
     }
 }
 
+/// Of so many digests, with their ends where there are some.
+fn digests_len(digests: u8, state: u8) -> usize {
+    let each = DIGEST_BYTES + if state & HAS_ENDS == 0 { 0 } else { END_BYTES };
+    usize::from(digests) * each
+}
+
 fn part(from: usize, len: usize) -> Range<usize> {
     from..from.saturating_add(len)
 }
@@ -215,7 +226,7 @@ impl Record<'static> {
     /// where a digest, the namespace or a tag is beyond the bounds that its reader checks.
     pub fn new(
         parts: &Parts,
-        digests: &[Digest],
+        digests: &[Accepted],
         namespace: &[u8],
         caller_tags: &[&[u8]],
     ) -> Option<Self> {
@@ -225,7 +236,7 @@ impl Record<'static> {
     /// The same in memory that was used before; [`Record::into_memory`] gives it back.
     pub fn new_in(
         parts: &Parts,
-        digests: &[Digest],
+        digests: &[Accepted],
         namespace: &[u8],
         caller_tags: &[&[u8]],
         memory: Vec<u8>,
@@ -247,11 +258,13 @@ impl Record<'static> {
         };
         let (id_len, user_id_len) = (escaped(&parts.id), escaped(&parts.user_id));
         let ranges = parts.allowed_ips.as_deref();
+        let has_ends = digests.iter().any(|digest| digest.until != NEVER);
         let mut state = if parts.is_active { ACTIVE } else { INACTIVE };
         for (bit, is_so) in [
             (HAS_RANGES, ranges.is_some()),
             (LONG_ID, id_len == LONG),
             (LONG_USER_ID, user_id_len == LONG),
+            (HAS_ENDS, has_ends),
         ] {
             state |= if is_so { bit } else { 0 };
         }
@@ -273,7 +286,10 @@ impl Record<'static> {
         bytes.clear();
         bytes.reserve(header.namespace().end + tag_names::stored_bytes(&own_tags) + escaped_ids);
         bytes.extend_from_slice(&header.bytes());
-        bytes.extend_from_slice(digests.as_flattened());
+        digests.iter().for_each(|accepted| bytes.extend_from_slice(&accepted.digest));
+        if has_ends {
+            digests.iter().for_each(|digest| bytes.extend_from_slice(&digest.until.to_le_bytes()));
+        }
         if let Some(ranges) = ranges {
             bytes.push(header.ranges);
             bytes.extend_from_slice(ranges);
@@ -347,7 +363,7 @@ impl<'a> Record<'a> {
             && header.scopes_len as usize <= MAX_STORED_BYTES
             && header.fields_len as usize <= MAX_STORED_BYTES + packed::MAX_EXCESS
             && usize::from(header.ranges) <= MAX_RANGES
-            && header.state <= STATE | HAS_RANGES | LONG_ID | LONG_USER_ID
+            && header.state <= STATE | HAS_RANGES | LONG_ID | LONG_USER_ID | HAS_ENDS
             && matches!(header.state & STATE, ACTIVE | INACTIVE);
         let has_ids = || {
             let [id, user_id] = record.ids();
@@ -367,10 +383,10 @@ impl<'a> Record<'a> {
             return false;
         }
         let tags: Vec<&[u8]> = self.caller_tags().collect();
-        let digests = self.digests().as_chunks().0;
+        let digests: Vec<Accepted> = self.digests().collect();
         Parts::sanitise(&self.json(), &Limits::STORED)
             .ok()
-            .and_then(|parts| Record::new(&parts, digests, self.namespace(), &tags))
+            .and_then(|parts| Record::new(&parts, &digests, self.namespace(), &tags))
             .is_some_and(|record| record.bytes() == self.bytes())
     }
 
@@ -418,13 +434,32 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The stored digests, one behind the other.
-    pub fn digests(&self) -> &[u8] {
-        self.slice(self.header.digests())
+    /// The digests of its secrets.
+    pub fn digests(&self) -> impl Iterator<Item = Accepted> + '_ {
+        let digests = self.slice(self.header.digests()).as_chunks::<DIGEST_BYTES>().0;
+        let mut ends = self.slice(self.header.ends()).as_chunks::<END_BYTES>().0.iter();
+        digests.iter().map(move |&digest| Accepted {
+            digest,
+            until: ends.next().map_or(NEVER, |end| i64::from_le_bytes(*end)),
+        })
+    }
+
+    /// Until when a digest is accepted, in epoch milliseconds, or [`NEVER`]; `None` where it is none of this record's.
+    pub fn accepts_until(&self, presented: &Digest) -> Option<i64> {
+        let stored = self.slice(self.header.digests());
+        match self.slice(self.header.ends()) {
+            [] => digest::is_one_of(presented, stored).then_some(NEVER),
+            ends => digest::end_of(presented, stored, ends),
+        }
     }
 
     pub fn has_digest(&self) -> bool {
         self.header.digests > 0
+    }
+
+    /// Whether one of its digests ends by itself.
+    pub fn has_digest_ends(&self) -> bool {
+        self.header.state & HAS_ENDS != 0
     }
 
     pub fn is_active(&self) -> bool {
@@ -535,9 +570,13 @@ mod tests {
     fn a_record_carries_its_automatic_tags_and_the_callers_once_each() {
         let input = r#"{"id":"k\u002d1","user_id":42,"is_active":true}"#;
         let parts = Parts::sanitise(input.as_bytes(), &Limits::STORED).unwrap();
-        let record =
-            Record::new(&parts, &[[7; 32]], b"acme:", &[b"x", b"y", b"x", b"acme:apikey:user:42"])
-                .unwrap();
+        let record = Record::new(
+            &parts,
+            &[[7; 32].into()],
+            b"acme:",
+            &[b"x", b"y", b"x", b"acme:apikey:user:42"],
+        )
+        .unwrap();
         assert_eq!(
             tags(&record),
             ["acme:apikey:id:k-1", "acme:apikey:user:42", "acme:apikey:kind:record", "x", "y"]
@@ -545,13 +584,36 @@ mod tests {
         assert_eq!(record.tag_count(), 5);
         assert_eq!(record.json().as_slice(), input.as_bytes());
         assert_eq!(Record::stored(record.bytes()).json(), record.json());
-        assert_eq!(record.digests(), [7; 32]);
+        assert!(record.digests().eq([[7; 32].into()]));
         assert_eq!(record.namespace(), b"acme:");
         assert!(Record::new(&parts, &[], b"", &vec![&b"t"[..]; 65]).is_none());
         assert!(Record::new(&parts, &[], b"", &[b""]).is_none());
         assert!(Record::new(&parts, &[], &[b'n'; 101], &[]).is_none());
         assert!(Record::new(&parts, &[], b"", &[&[b't'; 257]]).is_none());
-        assert!(Record::new(&parts, &[[0; 32]; 3], b"", &[]).is_none());
+        assert!(Record::new(&parts, &[[0; 32].into(); 3], b"", &[]).is_none());
+    }
+
+    #[test]
+    fn only_digests_of_which_one_ends_take_room_for_it() {
+        let input = br#"{"id":1,"is_active":true,"allowed_ips":["10.0.0.1"],"scopes":["a"]}"#;
+        let parts = Parts::sanitise(input, &Limits::STORED).unwrap();
+        let with = |digests: &[Accepted]| Record::new(&parts, digests, b"acme:", &[b"x"]).unwrap();
+        let (one, two) = (Accepted::from([1; 32]), Accepted { digest: [2; 32], until: 7 });
+        let plain = with(&[one, [2; 32].into()]);
+        assert!(!plain.has_digest_ends());
+        let ending = with(&[one, two]);
+        assert!(ending.has_digest_ends());
+        assert_eq!(ending.bytes().len(), plain.bytes().len() + 16);
+        for (record, end) in [(plain, NEVER), (ending, 7)] {
+            let read = Record::read(record.bytes()).unwrap();
+            assert!(read.is_sound());
+            assert!(read.digests().eq([one, Accepted { digest: [2; 32], until: end }]));
+            let ends = [[1; 32], [2; 32], [3; 32]].map(|digest| read.accepts_until(&digest));
+            assert_eq!(ends, [Some(NEVER), Some(end), None]);
+            assert!(read.grants(b"a") && read.admits(Address::parse(b"10.0.0.1")));
+            assert!(!read.admits(Address::parse(b"10.0.0.2")));
+            assert_eq!(tags(&read), ["acme:apikey:id:1", "acme:apikey:kind:record", "x"]);
+        }
     }
 
     #[test]

@@ -4,15 +4,14 @@
 //! client gets back what went in (also integers beyond 2^53).
 
 use crate::record::bad_record::{bad, BadRecord};
-use crate::record::digest::Digest;
+use crate::record::digest::Accepted;
 use crate::record::fields::{FieldNames, Kept, MAX_FIELDS};
 use crate::record::json::{each_field, json_string};
 use crate::record::packed;
 use crate::record::restrictions;
 use crate::record::values::{
-    check_free, cut, is_set, read_active, read_addresses, read_digests, read_expires_at, read_id,
-    read_optional_string, read_scopes, read_stored_expires_at, ExpiresAt, NaiveTimes, ScopeLimits,
-    Text,
+    check_free, cut, is_set, read_active, read_addresses, read_digests, read_end, read_id,
+    read_optional_string, read_scopes, read_stored_end, End, NaiveTimes, ScopeLimits, Text,
 };
 use std::borrow::Cow;
 
@@ -37,7 +36,7 @@ pub struct Limits<'a> {
     /// Of an object each action counts.
     pub max_scopes: usize,
     pub extra_fields: ExtraFields<'a>,
-    /// The field that holds the digest, or an array of two.
+    /// The field that holds the digest, or an array of two, which may have ends.
     pub digest_field: Option<&'a str>,
     /// What the table calls the fields that are kept.
     pub field_names: &'a FieldNames,
@@ -88,7 +87,7 @@ pub struct Parts<'a> {
     pub(crate) scopes: Vec<u8>,
     /// Ranges ([`crate::record::addresses`]); `None` where every address may.
     pub(crate) allowed_ips: Option<Vec<u8>>,
-    digests: Vec<Digest>,
+    digests: Vec<Accepted>,
 }
 
 impl<'a> Parts<'a> {
@@ -143,7 +142,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The digests that stood in the record's digest field.
-    pub fn digests(&self) -> &[Digest] {
+    pub fn digests(&self) -> &[Accepted] {
         &self.digests
     }
 }
@@ -168,7 +167,7 @@ struct Fields<'a, 'l> {
     expires_at: Option<i64>,
     scopes: Vec<u8>,
     allowed_ips: Option<Vec<u8>>,
-    digests: Vec<Digest>,
+    digests: Vec<Accepted>,
 }
 
 impl<'a, 'l> Fields<'a, 'l> {
@@ -229,7 +228,7 @@ impl<'a, 'l> Fields<'a, 'l> {
         self.seen |= bit;
         let mut kept = Cow::Borrowed(value);
         match field {
-            _ if is_digest => self.digests = read_digests(&name, value)?,
+            _ if is_digest => self.digests = read_digests(&name, value, limits.naive_times)?,
             Some(Kept::Id) => self.id = Some(read_id("id", value)?),
             Some(Kept::UserId) if value == "null" => {}
             Some(Kept::UserId) => self.user_id = Some(read_id("user_id", value)?),
@@ -240,9 +239,9 @@ impl<'a, 'l> Fields<'a, 'l> {
                 kept = Cow::Borrowed(if is_active { "true" } else { "false" });
             }
             Some(Kept::ExpiresAt) => {
-                let ExpiresAt { at, json } = match limits.are_judged() {
-                    true => read_stored_expires_at(value)?,
-                    false => read_expires_at(value, limits.naive_times)?,
+                let End { at, json } = match limits.are_judged() {
+                    true => read_stored_end("expires_at", value)?,
+                    false => read_end("expires_at", value, limits.naive_times)?,
                 };
                 self.expires_at = at;
                 if let Some(json) = json {
@@ -358,6 +357,7 @@ fn holds_no_restriction(name: &str, value: &str) -> Result<(), BadRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::digest::NEVER;
     use crate::record::fields::MAX_EXTRA_FIELDS;
     use crate::record::layout::Record;
     use proptest::prelude::*;
@@ -572,14 +572,72 @@ mod tests {
                 parts.digests
             })
         };
-        assert_eq!(read("null".into()).unwrap(), Vec::<Digest>::new());
-        assert_eq!(read(format!("\"{one}\"")).unwrap(), vec![[0x1a; 32]]);
-        assert_eq!(read(format!("[\"{one}\",\"{two}\"]")).unwrap(), vec![[0x1a; 32], [0x2b; 32]]);
-        for wrong in ["1".into(), "\"abc\"".into(), "[]".into(), format!("[\"{one}\",1]")] {
+        let old = |until| Accepted { digest: [0x2b; 32], until };
+        let new = Accepted::from([0x1a; 32]);
+        for (value, digests) in [
+            ("null".into(), &[][..]),
+            (format!("\"{one}\""), &[new]),
+            (format!("[\"{one}\",\"{two}\"]"), &[new, old(NEVER)]),
+            (format!("[null,\"{one}\",null,null]"), &[new]),
+            ("[null]".into(), &[]),
+            (format!(r#"[{{"digest":"{two}"}}]"#), &[old(NEVER)]),
+            (format!(r#"["{one}",{{"digest":"{two}","until":null}}]"#), &[new, old(NEVER)]),
+            (
+                format!(r#"[ "{one}" , {{ "until" : 1700000000123 , "digest":"{two}" }} ]"#),
+                &[new, old(1_700_000_000_123)],
+            ),
+            (
+                format!(
+                    r#"[{{"digest":"\u00{:x}{}","until":"2023-11-14 22:13:20.123+00"}}]"#,
+                    b'2',
+                    &two[1..]
+                ),
+                &[old(1_700_000_000_123)],
+            ),
+            (format!(r#"[{{"digest":"{two}","until":"-infinity"}}]"#), &[old(i64::MIN)]),
+            (
+                format!(r#"[{{"digest":null,"until":7}},{{"digest":"{two}","until":"infinity"}}]"#),
+                &[old(NEVER)],
+            ),
+        ] {
+            assert_eq!(read(value.clone()).unwrap(), digests, "{value}");
+        }
+        for wrong in [
+            "1".into(),
+            "\"abc\"".into(),
+            "[]".into(),
+            "{}".into(),
+            format!("[\"{one}\",1]"),
+            format!("[[\"{one}\"]]"),
+            format!("[\"{one}\",\"{two}\",\"{two}\"]"),
+            format!(r#"{{"digest":"{one}"}}"#),
+            r#"[{}]"#.into(),
+            r#"[{"until":1700000000123}]"#.into(),
+            r#"[{"digest":"abc"}]"#.into(),
+            format!(r#"[{{"digest":"{one}","expires":1}}]"#),
+            format!(r#"[{{"digest":"{one}","until":null,"until":1700000000123}}]"#),
+        ] {
             assert_eq!(
-                read(wrong).unwrap_err().0,
-                "key_hash must be 64 hex digits, \\x and those, or base64 of 32 bytes, null, or an array of one or two of those"
+                read(wrong.clone()).unwrap_err().0,
+                "key_hash must be 64 hex digits, \\x and those, or base64 of 32 bytes, null, or an array of one \
+                 or two of those, or of {\"digest\": .., \"until\": ..}",
+                "{wrong}"
             );
+        }
+        for (until, error) in [
+            ("7", "must be in milliseconds, of 1990 to 9999; null is never"),
+            ("1700000000", "must be in milliseconds, of 1990 to 9999; it looks like seconds; null is never"),
+            (
+                r#""2023-11-14 22:13:20""#,
+                "has no zone: give one, or set apikey.naive-times to utc if all are in UTC",
+            ),
+            (
+                "true",
+                "must be null, an RFC 3339 time, \"infinity\", or epoch milliseconds of 1990 to 9999",
+            ),
+        ] {
+            let value = format!(r#"[{{"digest":"{one}","until":{until}}}]"#);
+            assert_eq!(read(value).unwrap_err().0, format!("until of key_hash {error}"));
         }
     }
 

@@ -4,11 +4,14 @@
 use crate::entry::tag_names::MAX_ID_BYTES;
 use crate::record::addresses::{read_range, MAX_RANGES, RANGE_BYTES};
 use crate::record::bad_record::{bad, BadRecord};
-use crate::record::digest::{self, Digest};
+use crate::record::digest::{self, Accepted, NEVER};
 use crate::record::json::{is_plain, json_string, plain_string};
 use crate::record::scope::{self, Scopes};
 use chrono::{DateTime, FixedOffset, NaiveDateTime};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 /// How deep the value of a kept field may be nested.
@@ -101,15 +104,17 @@ pub enum NaiveTimes {
     Utc,
 }
 
-/// When a key expires: a time, and its JSON where that is another than what was given.
-pub(super) struct ExpiresAt {
+/// When something ends: a time, and its JSON where that is another than what was given.
+pub(super) struct End {
     /// Epoch milliseconds; `None` for never.
     pub at: Option<i64>,
     pub json: Option<String>,
 }
 
-/// The milliseconds of 1990 to 9999.
-const TIMES: RangeInclusive<i64> = 631_152_000_000..=253_402_300_799_999;
+/// The milliseconds of 1990 to 9999: what an end may be.
+pub const EARLIEST: i64 = 631_152_000_000;
+pub const LATEST: i64 = 253_402_300_799_999;
+const TIMES: RangeInclusive<i64> = EARLIEST..=LATEST;
 
 /// Which unit a number looks like that is no time in milliseconds.
 fn unit(number: i64) -> &'static str {
@@ -125,16 +130,22 @@ fn unit(number: i64) -> &'static str {
     }
 }
 
-/// Reads a time of a client's.
-pub(super) fn read_expires_at(value: &str, naive: NaiveTimes) -> Result<ExpiresAt, BadRecord> {
-    let as_it_is = |at| Ok(ExpiresAt { at, json: None });
+/// Reads when something of a client's ends; `name` is what errors call it.
+pub(super) fn read_end(
+    name: impl Display,
+    value: &str,
+    naive: NaiveTimes,
+) -> Result<End, BadRecord> {
+    let as_it_is = |at| Ok(End { at, json: None });
     let wrong = || {
-        bad("expires_at must be null, an RFC 3339 time, \"infinity\", or epoch milliseconds of 1990 to 9999")
+        bad(format!(
+            "{name} must be null, an RFC 3339 time, \"infinity\", or epoch milliseconds of 1990 to 9999"
+        ))
     };
     if value == "null" {
         return as_it_is(None);
     }
-    let text = match read_optional_string("expires_at", value) {
+    let text = match read_optional_string("", value) {
         Ok(Some(text)) => text,
         _ => Cow::Borrowed(value),
     };
@@ -142,11 +153,11 @@ pub(super) fn read_expires_at(value: &str, naive: NaiveTimes) -> Result<ExpiresA
     if let Ok(number) = text.parse::<i64>() {
         if !TIMES.contains(&number) {
             return bad(format!(
-                "expires_at must be in milliseconds, of 1990 to 9999{}; null is never",
+                "{name} must be in milliseconds, of 1990 to 9999{}; null is never",
                 unit(number)
             ));
         }
-        return Ok(ExpiresAt { at: Some(number), json: is_string.then(|| number.to_string()) });
+        return Ok(End { at: Some(number), json: is_string.then(|| number.to_string()) });
     }
     if !is_string {
         return wrong();
@@ -161,20 +172,22 @@ pub(super) fn read_expires_at(value: &str, naive: NaiveTimes) -> Result<ExpiresA
     let time = match (zone, naive) {
         (Some(zone), _) => time.checked_sub_offset(zone).map(|time| time.and_utc()),
         (None, NaiveTimes::Utc) => Some(time.and_utc()),
-        (None, NaiveTimes::Refuse) => return bad(
-            "expires_at has no zone: give one, or set apikey.naive-times to utc if all are in UTC",
-        ),
+        (None, NaiveTimes::Refuse) => {
+            return bad(format!(
+                "{name} has no zone: give one, or set apikey.naive-times to utc if all are in UTC"
+            ))
+        }
     };
     let Some(time) = time else { return wrong() };
     let json = json_string(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
-    Ok(ExpiresAt { at: Some(time.timestamp_millis()), json: Some(json) })
+    Ok(End { at: Some(time.timestamp_millis()), json: Some(json) })
 }
 
-/// Reads a time that was judged where it was first stored.
-pub(super) fn read_stored_expires_at(value: &str) -> Result<ExpiresAt, BadRecord> {
+/// Reads an end that was judged where it was first stored.
+pub(super) fn read_stored_end(name: &str, value: &str) -> Result<End, BadRecord> {
     match value.parse() {
-        Ok(number) => Ok(ExpiresAt { at: Some(number), json: None }),
-        Err(_) => read_expires_at(value, NaiveTimes::Refuse),
+        Ok(number) => Ok(End { at: Some(number), json: None }),
+        Err(_) => read_end(name, value, NaiveTimes::Refuse),
     }
 }
 
@@ -283,26 +296,58 @@ pub(super) fn read_scopes(value: &str, limits: &ScopeLimits) -> Result<Vec<u8>, 
     Ok(scopes.bytes)
 }
 
+/// A digest in an object, with the end that it may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ending<'a> {
+    // Unlike any other option, it may not be left out.
+    #[serde(deserialize_with = "Option::deserialize")]
+    digest: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    until: Option<&'a RawValue>,
+}
+
 /// The digests that a field of this name holds: one as [`digest::from_text`] reads it, an array of one or two of
-/// those, or null for none; in an array nulls are passed over.
-pub fn read_digests(name: &str, value: &str) -> Result<Vec<Digest>, BadRecord> {
-    let read = |text: &String| digest::from_text(text.as_bytes());
-    if value == "null" {
-        return Ok(Vec::new());
-    }
-    let digests: Option<Vec<Digest>> = match value.as_bytes().first() {
-        Some(b'[') => serde_json::from_str::<Vec<Option<String>>>(value)
-            .ok()
-            .filter(|texts| !texts.is_empty() && texts.iter().flatten().count() <= 2)
-            .and_then(|texts| texts.iter().flatten().map(read).collect()),
-        _ => serde_json::from_str(value).ok().and_then(|text| Some(vec![read(&text)?])),
-    };
-    match digests {
-        Some(digests) => Ok(digests),
-        None => bad(format!(
-            "{name} must be {}, null, or an array of one or two of those",
+/// those, or null for none. In an array an object may say until when a digest is accepted; null, as a digest too,
+/// is passed over.
+pub fn read_digests(
+    name: &str,
+    value: &str,
+    naive: NaiveTimes,
+) -> Result<Vec<Accepted>, BadRecord> {
+    let wrong = || {
+        bad(format!(
+            "{name} must be {}, null, or an array of one or two of those, or of \
+             {{\"digest\": .., \"until\": ..}}",
             digest::FORMS
-        )),
+        ))
+    };
+    let is_array = value.starts_with('[');
+    let elements: Vec<&str> = match serde_json::from_str::<Vec<&RawValue>>(value) {
+        Ok(elements) if !elements.is_empty() => elements.into_iter().map(RawValue::get).collect(),
+        Err(_) if !is_array => vec![value],
+        _ => return wrong(),
+    };
+    let mut digests = Vec::new();
+    for element in elements {
+        let read = match element.starts_with('{') && is_array {
+            true => serde_json::from_str::<Ending>(element).ok(),
+            false => {
+                serde_json::from_str(element).ok().map(|digest| Ending { digest, until: None })
+            }
+        };
+        let Some(Ending { digest, until }) = read else { return wrong() };
+        let Some(text) = digest else { continue };
+        let Some(digest) = digest::from_text(text.as_bytes()) else { return wrong() };
+        let until = match until {
+            None => None,
+            Some(until) => read_end(format_args!("until of {name}"), until.get(), naive)?.at,
+        };
+        digests.push(Accepted { digest, until: until.unwrap_or(NEVER) });
+    }
+    match digests.len() {
+        0..=2 => Ok(digests),
+        _ => wrong(),
     }
 }
 

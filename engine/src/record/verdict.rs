@@ -2,7 +2,7 @@
 //! someone who presents a wrong secret learns nothing of the key's state.
 
 use crate::record::addresses::Address;
-use crate::record::digest::{self, Digest};
+use crate::record::digest::{Digest, NEVER};
 use crate::record::layout::Record;
 
 /// The answer for a live record.
@@ -10,7 +10,7 @@ use crate::record::layout::Record;
 pub enum Verdict {
     /// There is no such key.
     Absent,
-    /// The secret is wrong.
+    /// The secret is wrong, or is no longer accepted.
     Mismatch,
     /// `is_active` is false.
     Disabled,
@@ -40,7 +40,7 @@ pub fn judge<'a>(
     }
     let compared = match presented {
         Some(presented) if record.has_digest() => {
-            if !digest::is_one_of(presented, record.digests()) {
+            if record.accepts_until(presented).is_none_or(|end| now >= end) {
                 return Verdict::Mismatch;
             }
             true
@@ -69,14 +69,24 @@ pub fn judge<'a>(
 }
 
 /// When [`Verdict::Valid`] or [`Verdict::Unverified`] ends by itself, if nobody changes the record: the soonest
-/// of its own ends, and of its key's.
-pub fn ends_at(record: &Record, key_expires_at: Option<i64>) -> Option<i64> {
-    record.expires_at().into_iter().chain(key_expires_at).min()
+/// of the ends of the record, its key and the digest that was presented.
+pub fn ends_at(
+    record: &Record,
+    presented: Option<&Digest>,
+    key_expires_at: Option<i64>,
+) -> Option<i64> {
+    let digest_end = match presented {
+        Some(presented) if record.has_digest_ends() => record.accepts_until(presented),
+        _ => None,
+    };
+    let digest_end = digest_end.filter(|end| *end != NEVER);
+    [record.expires_at(), key_expires_at, digest_end].into_iter().flatten().min()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::digest::Accepted;
     use crate::record::sanitise::{Limits, Parts};
 
     const NOW: i64 = 1_700_000_000_000;
@@ -84,7 +94,12 @@ mod tests {
     const OLD: Digest = [2; 32];
     const WRONG: Digest = [3; 32];
 
-    fn record(active: bool, expires_at: &str, scopes: &str, digests: &[Digest]) -> Record<'static> {
+    fn record(
+        active: bool,
+        expires_at: &str,
+        scopes: &str,
+        digests: &[Accepted],
+    ) -> Record<'static> {
         let json = format!(
             r#"{{"id":"k","user_id":"u","is_active":{active},"expires_at":{expires_at},"scopes":{scopes}}}"#
         );
@@ -128,7 +143,8 @@ mod tests {
         for (number, (active, expires_at, scopes, stored, presented, requests, verdict)) in
             cases.into_iter().enumerate()
         {
-            let record = record(active, expires_at, scopes, stored);
+            let stored: Vec<Accepted> = stored.iter().copied().map(Accepted::from).collect();
+            let record = record(active, expires_at, scopes, &stored);
             let said = judge(&record, presented.as_ref(), None, requests.iter().copied(), NOW);
             assert_eq!(said, verdict, "case {number}");
         }
@@ -142,7 +158,7 @@ mod tests {
         let judged = |fields: &str, address: Option<&str>, requests: &[&'static [u8]]| {
             let json = format!(r#"{{"id":"k","is_active":true,{fields}}}"#);
             let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
-            let record = Record::new(&parts, &[RIGHT], b"", &[b"tag"]).unwrap();
+            let record = Record::new(&parts, &[RIGHT.into()], b"", &[b"tag"]).unwrap();
             assert!(Record::read(record.bytes()).unwrap().is_sound());
             let address = address.map(|text| Address::parse(text.as_bytes()).unwrap());
             judge(&record, Some(&RIGHT), address, requests.iter().copied(), NOW)
@@ -170,8 +186,46 @@ mod tests {
             ("7", Some(8), Some(7)),
             ("9", Some(8), Some(8)),
         ] {
-            let record = record(true, expires_at, "[]", &[RIGHT]);
-            assert_eq!(ends_at(&record, key_expires_at), end, "{expires_at} {key_expires_at:?}");
+            let record = record(true, expires_at, "[]", &[RIGHT.into()]);
+            for presented in [None, Some(&RIGHT)] {
+                let said = ends_at(&record, presented, key_expires_at);
+                assert_eq!(said, end, "{expires_at} {key_expires_at:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_that_ends_is_wrong_from_that_millisecond_on() {
+        use Verdict::*;
+        let digests = [RIGHT.into(), Accepted { digest: OLD, until: NOW }];
+        let both = record(true, "null", "[]", &digests);
+        let said = |record: &Record, digest, now| judge(record, Some(&digest), None, [], now);
+        for (digest, before, then) in
+            [(RIGHT, Valid, Valid), (OLD, Valid, Mismatch), (WRONG, Mismatch, Mismatch)]
+        {
+            assert_eq!((said(&both, digest, NOW - 1), said(&both, digest, NOW)), (before, then));
+        }
+        assert_eq!(judge(&both, None, None, [], NOW), Unverified);
+        // Also where nothing else is left, which is not the same as to have had none.
+        let old = record(true, "null", "[]", &digests[1..]);
+        assert_eq!((said(&old, OLD, NOW), said(&old, RIGHT, NOW)), (Mismatch, Mismatch));
+        let over = record(true, "null", "[]", &[Accepted { digest: OLD, until: i64::MIN }]);
+        assert_eq!(said(&over, OLD, i64::MIN), Mismatch);
+        // A wrong secret is not told the state, and one that has ended neither.
+        let disabled = record(false, "null", "[]", &digests);
+        assert_eq!(
+            (said(&disabled, OLD, NOW - 1), said(&disabled, OLD, NOW)),
+            (Disabled, Mismatch)
+        );
+        for (presented, key_expires_at, end) in [
+            (Some(&OLD), None, Some(NOW)),
+            (Some(&OLD), Some(NOW - 1), Some(NOW - 1)),
+            (Some(&OLD), Some(NOW + 1), Some(NOW)),
+            (Some(&RIGHT), Some(NOW + 1), Some(NOW + 1)),
+            (Some(&RIGHT), None, None),
+            (None, None, None),
+        ] {
+            assert_eq!(ends_at(&both, presented, key_expires_at), end);
         }
     }
 }

@@ -30,7 +30,7 @@ struct Found<'a> {
     option: &'static Arg,
     /// The value, or the first of several.
     value: &'a [u8],
-    /// Where the value, or the first of several, is a number.
+    /// Where the value, or the first of several, is a number; or that of the part which may be left out.
     number: i64,
     /// The first of its values, and how many there are.
     position: u32,
@@ -106,6 +106,14 @@ impl<'a> Options<'a> {
     /// The values of an option that can be repeated with its token.
     pub fn values<'s>(&'s self, token: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
         self.all(token).map(|found| found.value)
+    }
+
+    /// The values of an option that can be repeated with its token, each with the number of the part that may be left out.
+    pub fn values_with_numbers<'s>(
+        &'s self,
+        token: &'s str,
+    ) -> impl Iterator<Item = (&'a [u8], Option<i64>)> + 's {
+        self.all(token).map(|found| (found.value, (found.values > 1).then_some(found.number)))
     }
 
     /// The values of an option that has several, without their number where that is the first.
@@ -218,6 +226,18 @@ impl<'a> Found<'a> {
                 }
                 for value in args.from(from + 1).take(values) {
                     check(&each.kind, value, Called::OneOf(option, each), judged)?;
+                }
+            }
+            Kind::Block([first, last]) if last.optional => {
+                let value = value(0)?;
+                self.value = value.bytes();
+                self.values = 1;
+                check(&first.kind, value, Called::Option(option), judged)?;
+                if args.get(from + 1).is_some_and(|word| last.is(word.bytes())) {
+                    let missing = || Error::err(format_args!("{} has no value", last.shown()));
+                    let number = args.get(from + 2).ok_or_else(missing)?;
+                    self.number = check(&last.kind, number, Called::Option(last), judged)?;
+                    self.values = 3;
                 }
             }
             Kind::Block(parts) => {

@@ -168,7 +168,7 @@ pub enum Kind {
     /// One of these.
     OneOf(&'static [Arg]),
     /// These, one behind the other. The first has the block's word. Where the last can be repeated, the
-    /// first is how often it is.
+    /// first is how often it is. Where it is optional, it has a word of its own, and is a number.
     Block(&'static [Arg]),
 }
 

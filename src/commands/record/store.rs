@@ -1,6 +1,6 @@
 //! How a record is stored, by whichever command: what of it is kept, what refuses it, who is told.
 
-use crate::grammar::{digest, from_text, token, Expiry};
+use crate::grammar::{accepted, token, Expiry};
 use crate::keyspace::OpenKey;
 use crate::settings;
 use crate::state;
@@ -8,7 +8,7 @@ use crate::types::entries::Records;
 use crate::values::entry;
 use apikey_engine::invalidation::fence::Token;
 use apikey_engine::record::bad_record::BadRecord;
-use apikey_engine::record::digest::Digest;
+use apikey_engine::record::digest::Accepted;
 use apikey_engine::record::layout::Record;
 use apikey_engine::record::sanitise::Parts;
 use host::changes::Class;
@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 /// What the options of SETVAL or MSETVAL say.
 pub struct Terms<'a> {
     pub expiry: Expiry,
-    digests: SmallVec<[Digest; 2]>,
+    digests: SmallVec<[Accepted; 2]>,
     tags: SmallVec<[&'a [u8]; 4]>,
     namespace: &'a [u8],
     pub token: Option<Token>,
@@ -42,10 +42,6 @@ pub struct Moment {
 
 impl<'a> Terms<'a> {
     pub fn read(options: &Options<'a>, now: i64) -> Result<Self> {
-        let mut digests: SmallVec<[Digest; 2]> = digest(options)?.into_iter().collect();
-        for second in options.values("DIGEST").skip(1) {
-            digests.push(from_text(second)?);
-        }
         let condition = match (options.has("NX"), options.has("XX")) {
             (true, _) => Some(Condition::IfAbsent),
             (_, true) => Some(Condition::IfPresent),
@@ -53,7 +49,7 @@ impl<'a> Terms<'a> {
         };
         Ok(Self {
             expiry: Expiry::read(options, now),
-            digests,
+            digests: accepted(options)?,
             tags: options.list("TAGS").map(Name::bytes).collect(),
             namespace: options.value("NS").unwrap_or_default(),
             token: token(options),

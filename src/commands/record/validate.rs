@@ -83,8 +83,8 @@ impl Command for Validate {
             reply_code(reply, code, scope);
             return Ok(());
         }
-        let left =
-            ends_at(record, key.expires_at()).map_or(NEVER, |end| end.saturating_sub(now).max(0));
+        let left = ends_at(record, digest.as_ref(), key.expires_at())
+            .map_or(NEVER, |end| end.saturating_sub(now).max(0));
         let (code, token) = match verdict {
             Verdict::Valid => ("VALID", None),
             _ => ("UNVERIFIED", Some(token(key.ctx(), now))),

@@ -84,22 +84,24 @@ impl Row {
         }
     }
 
-    /// Until when the secret of before is good as well; none where it is not, at this time.
-    pub fn grace(&self, at: i64) -> Option<i64> {
-        self.before.map(|(_, until)| until).filter(|&until| until > at)
+    /// The column with the digests, each of which may say until when it is accepted.
+    fn digests(&self) -> Vec<Value> {
+        let before =
+            self.before.map(|(secret, until)| json!({"digest": digest(secret), "until": until}));
+        [json!(digest(self.secret))].into_iter().chain(before).collect()
     }
 
     /// The secrets that are good at this time.
     pub fn secrets(&self, at: i64) -> Vec<&'static str> {
-        let before = self.before.filter(|_| self.grace(at).is_some());
+        let before = self.before.filter(|&(_, until)| until > at);
         [self.secret].into_iter().chain(before.map(|(secret, _)| secret)).collect()
     }
 
-    /// What SELECT gives at this time.
-    pub fn json(&self, at: i64) -> String {
+    /// What SELECT gives.
+    pub fn json(&self) -> String {
         json!({
             "id": self.id, "user_id": self.user, "name": "a key", "key_prefix": self.prefix,
-            "key_hash": self.secrets(at).into_iter().map(digest).collect::<Vec<_>>(),
+            "key_hash": self.digests(),
             "scopes": self.scopes, "is_active": self.is_active, "expires_at": self.expires_at,
             "created_at": "2024-01-01T00:00:00Z", "updated_at": "2024-01-01T00:00:00Z",
         })
@@ -258,15 +260,7 @@ impl<'a> App<'a> {
 
     #[track_caller]
     pub fn set_cached_validation(&mut self, row: &Row, token: &str) -> Option<Reply> {
-        // One look at the clock: what has both digests must have the grace's end.
-        let at = now();
-        let (key, record) = (record_key(&row.prefix), row.json(at));
-        let mut words = vec!["APIKEY.SETVAL", &key, &record, "TOKEN", token];
-        let end = row.grace(at).map(|until| until.min(at + 300_000).to_string());
-        if let Some(end) = &end {
-            words.extend(["PXAT", end]);
-        }
-        self.call(&words)
+        self.call(&["APIKEY.SETVAL", &record_key(&row.prefix), &row.json(), "TOKEN", token])
     }
 
     /// The service had nothing for this.
@@ -356,7 +350,7 @@ impl<'a> App<'a> {
 
     #[track_caller]
     pub fn set_cached_user_keys(&mut self, user: &str, rows: &[Row], token: &str) -> Option<Reply> {
-        let all = rows.iter().map(|row| row.json(now())).collect::<Vec<_>>().join(",");
+        let all = rows.iter().map(|row| row.json()).collect::<Vec<_>>().join(",");
         self.call(&["APIKEY.SETLIST", &list_key(user), user, &format!("[{all}]"), "TOKEN", token])
     }
 
@@ -364,7 +358,7 @@ impl<'a> App<'a> {
     #[track_caller]
     pub fn warm_cache(&mut self, rows: &[Row], token: &str) -> Option<Reply> {
         let mut words = vec!["APIKEY.MSETVAL".to_string(), rows.len().to_string()];
-        words.extend(rows.iter().flat_map(|row| [record_key(&row.prefix), row.json(now())]));
+        words.extend(rows.iter().flat_map(|row| [record_key(&row.prefix), row.json()]));
         words.extend(["TOKEN".into(), token.into(), "NX".into()]);
         self.call(&words)
     }

@@ -154,7 +154,13 @@ pub fn populate(server: &Server) {
                 "expires_at":"2099-01-01T00:00:00Z","created_at":9007199254740993,"updated_at":null}"#,
             format!("SECRET {SECRET} TAGS 2 shared rich NS acme: EX 5000"),
         ),
-        ("two", &record("two", "u2"), format!("DIGEST {other} DIGEST {DIGEST} PX 4000000")),
+        (
+            "two",
+            &record("two", "u2"),
+            format!(
+                "DIGEST {other} UNTIL 1000000000000 DIGEST {DIGEST} UNTIL 4102444800123 PX 4000000"
+            ),
+        ),
         ("none", &record("none", "u2"), "TAGS 1 shared EXAT 4102444800".into()),
         (
             "off",
@@ -275,6 +281,11 @@ pub fn answers(server: &Server) -> Vec<String> {
                     reply => format!("{:?}", &reply.items()[..2]),
                 };
                 say(more, shown);
+            }
+            if let described @ Reply::Map(_) | described @ Reply::Array(_) =
+                c.cmd([b"APIKEY.DESCRIBE".as_slice(), key])
+            {
+                say("digests", format!("{:?}", described.get("digests_until")));
             }
             let tags = c.cmd([b"APIKEY.TAGS".as_slice(), key]);
             say(

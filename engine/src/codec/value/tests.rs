@@ -16,7 +16,14 @@ const JSON: &str = r#"{"id":"k","user_id":"u","is_active":true,"scopes":["a:*"]}
 
 pub(in crate::codec) fn record() -> Record<'static> {
     let parts = Parts::sanitise(JSON.as_bytes(), &Limits::STORED).unwrap();
-    Record::new(&parts, &[[1; 32], [2; 32]], b"acme:", &[b"x", b"\0\xff"]).unwrap()
+    Record::new(&parts, &[[1; 32].into(), [2; 32].into()], b"acme:", &[b"x", b"\0\xff"]).unwrap()
+}
+
+/// The same, but the first digest ends.
+pub(in crate::codec) fn ending() -> Record<'static> {
+    let parts = Parts::sanitise(JSON.as_bytes(), &Limits::STORED).unwrap();
+    let digests = [Accepted { digest: [1; 32], until: 7 }, [2; 32].into()];
+    Record::new(&parts, &digests, b"acme:", &[b"x", b"\0\xff"]).unwrap()
 }
 
 fn decisions() -> Decisions {
@@ -54,7 +61,7 @@ fn leases(lines: &[Lease]) -> Leases {
 fn the_bytes_of_each_version_stay_what_they_are() {
     let scopes = b"t\x03\0a:*";
     let fields = b"\x01\x01k\x11\x01u\x52\x40\x07[\"a:*\"]";
-    let mut expected = b"r\x03\x01".to_vec();
+    let mut expected = b"r\x04\x01".to_vec();
     expected.extend_from_slice(&i64::MAX.to_le_bytes());
     for number in [JSON.len(), fields.len(), scopes.len()] {
         expected.extend_from_slice(&(number as u32).to_le_bytes());
@@ -65,6 +72,12 @@ fn the_bytes_of_each_version_stay_what_they_are() {
     expected.extend_from_slice(fields);
     expected.extend_from_slice(b"acme:\x01\0x\x02\0\0\xff");
     assert_eq!(encode_record(&record(), true), expected);
+    let ends = [7, i64::MAX].map(i64::to_le_bytes).concat();
+    let state = 3 + 8 + 3 * 4 + 5;
+    expected[state] |= 0b10_0000;
+    let behind = state + 1 + 64;
+    expected.splice(behind..behind, ends);
+    assert_eq!(encode_record(&ending(), true), expected);
     let absent = Record::absent(b"acme:", &[b"x", b"\0\xff"]).unwrap();
     assert_eq!(encode_record(&absent, false), b"a\x02\x05acme:\x02\x01x\x02\0\xff\0");
     assert_eq!(
@@ -147,7 +160,18 @@ fn absent_keys_of_version_1_are_read() {
 
 #[test]
 fn a_record_that_says_two_things_is_refused_from_anyone() {
-    let good = encode_record(&record(), false);
+    says_two_things(&record());
+    says_two_things(&ending());
+    // Ends that none of its digests has.
+    let mut bytes = encode_record(&ending(), false);
+    let ends = bytes.windows(8).position(|w| w == 7i64.to_le_bytes()).unwrap();
+    bytes[ends..ends + 8].copy_from_slice(&i64::MAX.to_le_bytes());
+    assert_eq!(decode(&bytes).unwrap_err(), BadBytes("no record"));
+}
+
+#[track_caller]
+fn says_two_things(record: &Record) {
+    let good = encode_record(record, false);
     let mut refused = 0;
     for at in 3..good.len() {
         let mut bytes = good.clone();
@@ -255,7 +279,7 @@ fn other_bytes_are_refused() {
     assert_eq!(decode(&long).unwrap_err(), BadBytes("not a record's parts"));
     assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
     assert_eq!(decode(b"u\0").unwrap_err(), BadBytes("unknown kind"));
-    for newer in [b"u\x03", b"r\x04", b"a\x03", b"s\x02", b"l\x02"] {
+    for newer in [b"u\x03", b"r\x05", b"a\x03", b"s\x02", b"l\x02"] {
         let error = BadBytes("written by a newer version of the module");
         assert_eq!(decode(newer).unwrap_err(), error);
     }
@@ -329,12 +353,14 @@ proptest! {
         let counter = encode_usage(&counter(), &leases(&[line(1, 10), line(2, 20)]));
         let scopes = encode_scopes(&decisions(), false);
         let list = encode_list(&list(), false);
-        for mut bytes in [encode_record(&record(), false), scopes, list, counter] {
+        let records = [record(), ending()].map(|record| encode_record(&record, false));
+        for mut bytes in records.into_iter().chain([scopes, list, counter]) {
             let at = at % bytes.len();
             bytes[at] = byte;
             let _ = decode(&bytes);
             if let Ok(Value::Record { record, .. }) = super::decode(&bytes, Origin::Server) {
                 let _ = (record.json(), record.grants(b"a:b"), record.is_sound());
+                let _ = (record.accepts_until(&[1; 32]), record.digests().count());
                 record.each_tag(&mut |_| {});
             }
         }
