@@ -128,7 +128,9 @@ fn is_word(letters: &[u8]) -> bool {
 /// The first name in a value that looks like one: in objects, in arrays, and in texts that are JSON, as deep as
 /// they go. What is read is JSON, or is in a text and may be none.
 pub fn first_in(value: &str) -> Option<String> {
-    if !value.contains(['{', '\\']) {
+    // A text without escapes has no name in it.
+    let is_text = value.starts_with('"');
+    if !value.contains('\\') && (is_text || !value.contains('{')) {
         return None;
     }
     let mut left = value;

@@ -145,11 +145,12 @@ pub(super) fn read_end(
     if value == "null" {
         return as_it_is(None);
     }
-    let text = match read_optional_string("", value) {
-        Ok(Some(text)) => text,
-        _ => Cow::Borrowed(value),
-    };
     let is_string = value.starts_with('"');
+    // Most are numbers, of which an error would be made that nobody reads.
+    let text = match is_string {
+        true => read_optional_string("", value).ok().flatten().unwrap_or_default(),
+        false => Cow::Borrowed(value),
+    };
     if let Ok(number) = text.parse::<i64>() {
         if !TIMES.contains(&number) {
             return bad(format!(

@@ -323,7 +323,7 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
             return Ok(());
         }
     }
-    hide(ctx, args, &C::SPEC.hides);
+    hide::<C>(ctx, args);
     if !arity_fits(C::SPEC.arity, args.len()) {
         // Servers before 7.0 are not told the arity.
         let name = args.get(0).map_or(&b""[..], Name::bytes);
@@ -345,9 +345,9 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
 }
 
 /// Keeps what may be a secret out of MONITOR and SLOWLOG, also where the call is malformed.
-#[inline]
-fn hide(ctx: &Ctx, args: Args, hides: &Hides) {
-    match hides.values {
+fn hide<C: Command>(ctx: &Ctx, args: Args) {
+    let Hides { values, behind: words, .. } = const { C::SPEC.hides };
+    match values {
         Values::None => {}
         Values::At(position) if position < args.len() => ctx.redact(position),
         Values::At(_) => {}
@@ -356,7 +356,6 @@ fn hide(ctx: &Ctx, args: Args, hides: &Hides) {
             keys.for_each(|position| ctx.redact(position + 1));
         }
     }
-    let words = hides.behind;
     if words.is_empty() {
         return;
     }
