@@ -97,8 +97,8 @@ pub const fn count(most: i64) -> Arg {
 }
 
 /// Where the running call is judged.
-pub fn judged(ctx: &Ctx) -> Judged {
-    match ctx.is_replayed() {
+pub fn judged(replayed: bool) -> Judged {
+    match replayed {
         true => Judged::Elsewhere,
         false => Judged::Here,
     }

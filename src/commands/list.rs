@@ -48,7 +48,7 @@ impl Command for SetList {
         let replayed = ctx.is_replayed();
         let now = now();
         let user_id = bytes(user, "user_id", 1, MAX_ID_BYTES)?;
-        let options = Options::parse(FILL, args, 4, judged(ctx))?;
+        let options = Options::parse(FILL, args, 4, judged(replayed))?;
         let fill = Fill::read(&options, now)?;
         let owner = Owner { namespace: fill.namespace, id: b"", user_id };
         let label = Label::new(Kind::List, &owner, &fill.tags)

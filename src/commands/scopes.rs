@@ -70,7 +70,7 @@ impl Command for SetScope {
         let lock = ctx.lock();
         let replayed = ctx.is_replayed();
         let now = now();
-        let given = Given::parse(args, judged(ctx), now)?;
+        let given = Given::parse(args, judged(replayed), now)?;
         let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);
         let decisions = match key.live::<Scopes>()? {

@@ -6,7 +6,7 @@
 use crate::record::bad_record::{bad, BadRecord};
 use crate::record::digest::Accepted;
 use crate::record::fields::{FieldNames, Kept, MAX_FIELDS};
-use crate::record::json::{each_field, json_string};
+use crate::record::json::{each_field, json_string, plain_string};
 use crate::record::packed;
 use crate::record::restrictions;
 use crate::record::values::{
@@ -14,6 +14,7 @@ use crate::record::values::{
     read_optional_string, read_scopes, read_stored_end, End, NaiveTimes, ScopeLimits, Text,
 };
 use std::borrow::Cow;
+use std::mem::take;
 
 /// The most bytes that any stored record may have, whatever `max-record-bytes` says: room for the
 /// escapes that cutting a name may add to the largest record.
@@ -72,6 +73,9 @@ impl Limits<'_> {
     }
 }
 
+/// What a record is read into: its fields, its scopes.
+pub type Memory = [Vec<u8>; 2];
+
 /// A record as it was read: sanitised, not yet laid out.
 #[derive(Debug)]
 pub struct Parts<'a> {
@@ -93,14 +97,14 @@ pub struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Reads a record, keeps what `limits` let it keep, and checks all that it keeps.
     pub fn sanitise(input: &'a [u8], limits: &Limits) -> Result<Self, BadRecord> {
-        Self::sanitise_in(input, limits, Vec::new())
+        Self::sanitise_in(input, limits, Memory::default())
     }
 
     /// The same in memory that was used before; [`Parts::into_memory`] gives it back.
     pub fn sanitise_in(
         input: &'a [u8],
         limits: &Limits,
-        memory: Vec<u8>,
+        memory: Memory,
     ) -> Result<Self, BadRecord> {
         if input.len() > limits.max_record_bytes {
             return bad(format!("record must be at most {} bytes", limits.max_record_bytes));
@@ -137,8 +141,8 @@ impl<'a> Parts<'a> {
         json
     }
 
-    pub fn into_memory(self) -> Vec<u8> {
-        self.packed
+    pub fn into_memory(self) -> Memory {
+        [self.packed, self.scopes]
     }
 
     /// The digests that stood in the record's digest field.
@@ -171,8 +175,10 @@ struct Fields<'a, 'l> {
 }
 
 impl<'a, 'l> Fields<'a, 'l> {
-    fn new(limits: &'l Limits<'l>, record_bytes: usize, mut packed: Vec<u8>) -> Self {
+    fn new(limits: &'l Limits<'l>, record_bytes: usize, memory: Memory) -> Self {
+        let [mut packed, mut scopes] = memory;
         packed.clear();
+        scopes.clear();
         packed.reserve(record_bytes);
         Self {
             limits,
@@ -188,7 +194,7 @@ impl<'a, 'l> Fields<'a, 'l> {
             active_at: None,
             is_inactive: None,
             expires_at: None,
-            scopes: Vec::new(),
+            scopes,
             allowed_ips: None,
             digests: Vec::new(),
         }
@@ -250,9 +256,12 @@ impl<'a, 'l> Fields<'a, 'l> {
             }
             Some(Kept::Scopes) => {
                 let fields = (!limits.are_judged()).then_some(limits.scope_fields);
-                self.scopes = read_scopes(value, &ScopeLimits { max: limits.max_scopes, fields })?;
+                let limits = ScopeLimits { max: limits.max_scopes, fields };
+                self.scopes = read_scopes(value, &limits, take(&mut self.scopes))?;
             }
             Some(Kept::AllowedIps) => self.allowed_ips = read_addresses(value)?,
+            // Nothing stands in a text without escapes.
+            Some(Kept::CreatedAt | Kept::UpdatedAt) | None if plain_string(value).is_some() => {}
             Some(Kept::KeyPrefix) => {
                 read_optional_string(&name, value)?;
             }
@@ -537,12 +546,16 @@ mod tests {
 
     #[test]
     fn memory_that_was_used_before_leaves_nothing() {
-        let input = br#"{"id":"k","user_id":"u","is_active":true}"#;
         let before = || vec![b'x'; 100];
-        let parts = Parts::sanitise_in(input, &DEFAULT, before()).unwrap();
-        let record = Record::new_in(&parts, &[], b"", &[], before()).unwrap();
-        assert_eq!(parts.json(), input);
-        assert_eq!(record.bytes(), Record::new(&parts, &[], b"", &[]).unwrap().bytes());
+        for scopes in ["", r#","scopes":null"#, r#","scopes":["a"]"#] {
+            let input = format!(r#"{{"id":"k","user_id":"u","is_active":true{scopes}}}"#);
+            let input = input.as_bytes();
+            let parts = Parts::sanitise_in(input, &DEFAULT, [before(), before()]).unwrap();
+            let record = Record::new_in(&parts, &[], b"", &[], before()).unwrap();
+            assert_eq!(parts.json(), input);
+            let parts = Parts::sanitise(input, &DEFAULT).unwrap();
+            assert_eq!(record.bytes(), Record::new(&parts, &[], b"", &[]).unwrap().bytes());
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! have two bytes, the lower first. [`Scopes`] writes them, [`grant`] reads them.
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
 use std::fmt;
 
 /// The most bytes that a scope, a resource or an action may have.
@@ -38,10 +38,20 @@ pub struct Scopes {
 }
 
 impl Scopes {
+    /// Reads an array, in memory that was used before.
+    pub fn read(array: &str, mut memory: Vec<u8>) -> serde_json::Result<Self> {
+        memory.clear();
+        let mut scopes = Self { bytes: memory, are_bounded: true, ..Self::default() };
+        let mut json = serde_json::Deserializer::from_str(array);
+        json.deserialize_seq(ScopesVisitor(&mut scopes))?;
+        json.end()?;
+        Ok(scopes)
+    }
+
     fn push_text(&mut self, text: &str) {
         let len = text.len();
         self.are_bounded &= len <= MAX_SCOPE_BYTES;
-        self.has_denials |= text.starts_with(['!', '-']);
+        self.has_denials |= matches!(text.as_bytes(), [b'!' | b'-', ..]);
         self.push_number(len);
         self.bytes.extend_from_slice(text.as_bytes());
     }
@@ -52,15 +62,6 @@ impl Scopes {
             u16::MAX
         });
         self.bytes.extend_from_slice(&number.to_le_bytes());
-    }
-}
-
-impl<'de> Deserialize<'de> for Scopes {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let bytes = Vec::with_capacity(64);
-        let mut scopes = Self { bytes, are_bounded: true, ..Self::default() };
-        from.deserialize_seq(ScopesVisitor(&mut scopes))?;
-        Ok(scopes)
     }
 }
 
@@ -208,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(scopes: &str) -> serde_json::Result<Scopes> {
-        serde_json::from_str(&format!("[{scopes}]"))
+        Scopes::read(&format!("[{scopes}]"), b"used".to_vec())
     }
 
     fn grants(scope: &str, request: &str) -> bool {
@@ -293,7 +294,7 @@ mod tests {
         ] {
             assert!(read(shape).is_err(), "{shape}");
         }
-        assert!(serde_json::from_str::<Scopes>("{}").is_err());
+        assert!(Scopes::read("{}", Vec::new()).is_err());
     }
 
     #[test]
@@ -341,7 +342,7 @@ mod tests {
             let object = serde_json::json!({"resource": resource, "actions": actions});
             let mut all: Vec<_> = texts.iter().cloned().map(serde_json::Value::from).collect();
             all.push(object);
-            let scopes: Scopes = serde_json::from_value(all.into()).unwrap();
+            let scopes = Scopes::read(&serde_json::Value::from(all).to_string(), Vec::new()).unwrap();
             let by_text = texts.iter().any(|text| {
                 text == "*"
                     || *text == request

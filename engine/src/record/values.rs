@@ -36,7 +36,7 @@ impl Text<'_> {
 /// Checks a kept field of any shape: everything in it is what any JSON parser takes (numbers in
 /// range, no half of a surrogate pair, not nested beyond [`MAX_LEVELS`]).
 pub(super) fn check_free(name: &str, value: &str) -> Result<(), BadRecord> {
-    if plain_string(value).is_some() || is_plain(value, MAX_LEVELS) {
+    if is_plain(value, MAX_LEVELS) {
         return Ok(());
     }
     bad(format!(
@@ -260,12 +260,18 @@ pub(super) struct ScopeLimits<'a> {
     pub fields: Option<&'a [String]>,
 }
 
-pub(super) fn read_scopes(value: &str, limits: &ScopeLimits) -> Result<Vec<u8>, BadRecord> {
+/// Reads the scopes of a record, in memory that was used before.
+pub(super) fn read_scopes(
+    value: &str,
+    limits: &ScopeLimits,
+    mut memory: Vec<u8>,
+) -> Result<Vec<u8>, BadRecord> {
     let max = limits.max;
     if value == "null" {
-        return Ok(Vec::new());
+        memory.clear();
+        return Ok(memory);
     }
-    let Ok(scopes) = serde_json::from_str::<Scopes>(value) else {
+    let Ok(scopes) = Scopes::read(value, memory) else {
         return bad(
             "scopes must be an array of strings or of objects with a resource and an array of \
              actions",

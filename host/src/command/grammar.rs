@@ -145,13 +145,12 @@ fn find(options: &'static [Arg], word: &[u8]) -> Option<(u32, &'static Arg)> {
 
 impl Arg {
     /// Whether its word is this one, in any case.
-    #[inline]
+    // In place: most are not, which their lengths say.
+    #[inline(always)]
     fn is(&self, word: &[u8]) -> bool {
-        self.token.is_some_and(|token| {
-            let token = token.to_bytes();
-            // Nearly all write it as it is shown, which is found out in one go.
-            token == word || token.eq_ignore_ascii_case(word)
-        })
+        let Some(token) = self.token.map(CStr::to_bytes) else { return false };
+        // Nearly all write it as it is shown, which is found out in one go.
+        token == word || token.eq_ignore_ascii_case(word)
     }
 
     /// Its word, for errors.

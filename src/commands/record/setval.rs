@@ -49,7 +49,7 @@ impl Command for SetVal {
         // What is replayed was judged, and resolved, where its caller was.
         let replayed = ctx.is_replayed();
         let now = now();
-        let options = Options::parse(OPTIONS, args, 3, judged(ctx))?;
+        let options = Options::parse(OPTIONS, args, 3, judged(replayed))?;
         let terms = Terms::read(&options, now)?;
         let parts = match replayed {
             true => Parts::sanitise(json.bytes(), &Limits::STORED),
@@ -90,7 +90,7 @@ impl Command for SetVal {
         drop(key);
         stored::write(ctx, name, &record, expires_at);
         state::with(lock, |state| {
-            state.give_back(parts.into_memory());
+            parts.into_memory().into_iter().for_each(|memory| state.give_back(memory));
             state.give_back(record.into_memory());
         });
         store::notify(ctx, name, expires_at.is_some());

@@ -102,7 +102,7 @@ pub fn exists<'k, K: AsRef<Key<'k>>>(key: &OpenKey<'k, K>) -> Result<bool> {
 
 /// What of a client's record may be kept.
 pub fn sanitise<'a>(lock: Lock, json: Name<'a>) -> std::result::Result<Parts<'a>, BadRecord> {
-    let memory = state::with(lock, |state| state.memory());
+    let memory = state::with(lock, |state| [state.memory(), state.memory()]);
     settings::with_record_limits(lock, |limits| Parts::sanitise_in(json.bytes(), limits, memory))
 }
 
