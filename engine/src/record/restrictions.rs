@@ -32,43 +32,47 @@ const STEMS: [&str; 20] = [
     "whitelist",
 ];
 
-/// As a whole, but for what may stand [`BEFORE`] and [`BEHIND`] them.
-const WORDS: [&str; 17] = [
-    "abilities",
-    "active",
-    "archived",
-    "deleted",
-    "enabled",
-    "exp",
-    "inactive",
-    "ipranges",
-    "ips",
-    "locked",
-    "nbf",
-    "permissions",
-    "scope",
-    "scopes",
-    "state",
-    "status",
-    "ttl",
-];
+/// Whether it is one of the words that say so as a whole, but for what may stand [`BEFORE`] and [`BEHIND`] them.
+fn is_one_of_words(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"abilities"
+            | b"active"
+            | b"archived"
+            | b"deleted"
+            | b"enabled"
+            | b"exp"
+            | b"inactive"
+            | b"ipranges"
+            | b"ips"
+            | b"locked"
+            | b"nbf"
+            | b"permissions"
+            | b"scope"
+            | b"scopes"
+            | b"state"
+            | b"status"
+            | b"ttl"
+    )
+}
 
 const BEFORE: [&str; 4] = ["api", "is", "key", "token"];
 const BEHIND: [&str; 5] = ["at", "date", "flag", "on", "time"];
 
-/// The letters that stems begin with, a bit each.
-const FIRST_LETTERS: u32 = {
-    let mut letters = 0;
+/// The letters that follow the first one of stems, a bit each, at the place of that.
+const SECOND_LETTERS: [u32; 32] = {
+    let mut letters = [0; 32];
     let mut at = 0;
     while at < STEMS.len() {
-        letters |= bit(STEMS[at].as_bytes()[0]);
+        let stem = STEMS[at].as_bytes();
+        letters[place(stem[0])] |= 1 << place(stem[1]);
         at += 1;
     }
     letters
 };
 
-const fn bit(letter: u8) -> u32 {
-    1 << (letter & 31)
+const fn place(letter: u8) -> usize {
+    (letter & 31) as usize
 }
 
 /// Longer names are looked at in memory of their own.
@@ -96,11 +100,15 @@ pub fn looks_like_one(name: &str) -> bool {
 }
 
 fn has_stem(letters: &[u8]) -> bool {
-    letters.iter().enumerate().any(|(at, letter)| {
+    let may_begin = |pair: &[u8]| match pair {
+        [first, second] => SECOND_LETTERS[place(*first)] & 1 << place(*second) != 0,
+        _ => false,
+    };
+    let begins = |at: usize| {
         let rest = letters.get(at..).unwrap_or_default();
-        FIRST_LETTERS & bit(*letter) != 0
-            && STEMS.iter().any(|stem| rest.starts_with(stem.as_bytes()))
-    })
+        STEMS.iter().any(|stem| rest.starts_with(stem.as_bytes()))
+    };
+    letters.windows(2).enumerate().any(|(at, pair)| may_begin(pair) && begins(at))
 }
 
 fn is_word(letters: &[u8]) -> bool {
@@ -111,7 +119,7 @@ fn is_word(letters: &[u8]) -> bool {
     while begins {
         let (mut word, mut ends) = (rest, true);
         while ends {
-            if WORDS.iter().any(|known| known.as_bytes() == word) {
+            if is_one_of_words(word) {
                 return true;
             }
             let shorter = BEHIND.iter().find_map(|part| word.strip_suffix(part.as_bytes()));
