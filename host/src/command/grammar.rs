@@ -126,6 +126,14 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Whether an argument is this word, in any case.
+// In place: most are not, which their lengths say.
+#[inline(always)]
+pub(super) fn is_word(argument: &[u8], word: &[u8]) -> bool {
+    // Nearly all write it as it is shown, which is found out in one go.
+    argument.len() == word.len() && (argument == word || argument.eq_ignore_ascii_case(word))
+}
+
 /// A command has fewer arguments than that.
 fn short(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
@@ -145,12 +153,9 @@ fn find(options: &'static [Arg], word: &[u8]) -> Option<(u32, &'static Arg)> {
 
 impl Arg {
     /// Whether its word is this one, in any case.
-    // In place: most are not, which their lengths say.
     #[inline(always)]
     fn is(&self, word: &[u8]) -> bool {
-        let Some(token) = self.token.map(CStr::to_bytes) else { return false };
-        // Nearly all write it as it is shown, which is found out in one go.
-        token == word || token.eq_ignore_ascii_case(word)
+        self.token.is_some_and(|token| is_word(word, token.to_bytes()))
     }
 
     /// Its word, for errors.

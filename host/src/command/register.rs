@@ -346,7 +346,7 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
 
 /// Keeps what may be a secret out of MONITOR and SLOWLOG, also where the call is malformed.
 fn hide<C: Command>(ctx: &Ctx, args: Args) {
-    let Hides { values, behind: words, .. } = const { C::SPEC.hides };
+    let Hides { values, behind: words, errors } = const { C::SPEC.hides };
     match values {
         Values::None => {}
         Values::At(position) if position < args.len() => ctx.redact(position),
@@ -359,11 +359,11 @@ fn hide<C: Command>(ctx: &Ctx, args: Args) {
     if words.is_empty() {
         return;
     }
-    for position in 1..args.len().saturating_sub(1) {
-        let is = |word: &Name| {
-            words.iter().any(|secret| word.bytes().eq_ignore_ascii_case(secret.as_bytes()))
-        };
-        if args.get(position).as_ref().is_some_and(is) {
+    // Options stand behind what is fixed, in a call that is right; one that is wrong may be hidden whole.
+    let first = if errors { 1 + const { C::SPEC.fixed.len() } } else { 1 };
+    for position in first..args.len().saturating_sub(1) {
+        let argument = args.get(position).map(Name::bytes).unwrap_or_default();
+        if words.iter().any(|word| grammar::is_word(argument, word.as_bytes())) {
             ctx.redact(position + 1);
         }
     }

@@ -69,7 +69,8 @@ impl Spec {
 /// has an option, or a value, that may be a secret.
 #[derive(Clone, Copy, Debug)]
 pub struct Hides {
-    /// Arguments behind one of these words, wherever they stand, before anything else is read.
+    /// Arguments behind one of these words, before anything else is read: wherever they stand, or, where
+    /// [`errors`](Self::errors) hides a call in which they stand elsewhere, behind what is fixed.
     pub behind: &'static [&'static str],
     /// Values that may have a secret in them.
     pub values: Values,
