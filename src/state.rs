@@ -88,11 +88,11 @@ pub fn with_bytes<T>(
     make: impl FnOnce(&mut Vec<u8>),
     body: impl FnOnce(&[u8]) -> T,
 ) -> T {
-    let mut bytes = with(lock, |state| state.memory());
+    let mut bytes = unsettled(lock, |state| state.memory());
     bytes.clear();
     make(&mut bytes);
     let result = body(&bytes);
-    with(lock, |state| state.give_back(bytes));
+    unsettled(lock, |state| state.give_back(bytes));
     result
 }
 

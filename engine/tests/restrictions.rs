@@ -202,7 +202,7 @@ proptest! {
         let record = Record::new(&parts, &[DIGEST.into()], b"", &[]).unwrap();
         prop_assert!(Record::read(record.bytes()).unwrap().is_sound());
         let address = Address::parse(b"192.0.2.1");
-        let verdict = judge(&record, Some(&DIGEST), address, [], NOW);
+        let verdict = judge(&record, Some(&DIGEST), || address, [], NOW);
         prop_assert!(
             matches!(verdict, Verdict::Disabled | Verdict::Expired | Verdict::ForbiddenIp),
             "{verdict:?}: {input}"

@@ -478,9 +478,10 @@ impl<'a> Record<'a> {
     }
 
     /// Whether the key may be used from an address; `None` is one that nobody has told.
-    pub fn admits(&self, address: Option<Address>) -> bool {
+    pub fn admits(&self, address: impl FnOnce() -> Option<Address>) -> bool {
         !self.header.has_ranges()
-            || address.is_some_and(|from| addresses::cover(self.slice(self.header.ranges()), from))
+            || address()
+                .is_some_and(|from| addresses::cover(self.slice(self.header.ranges()), from))
     }
 
     /// Whether a scope of the record grants the request.
@@ -610,8 +611,8 @@ mod tests {
             assert!(read.digests().eq([one, Accepted { digest: [2; 32], until: end }]));
             let ends = [[1; 32], [2; 32], [3; 32]].map(|digest| read.accepts_until(&digest));
             assert_eq!(ends, [Some(NEVER), Some(end), None]);
-            assert!(read.grants(b"a") && read.admits(Address::parse(b"10.0.0.1")));
-            assert!(!read.admits(Address::parse(b"10.0.0.2")));
+            assert!(read.grants(b"a") && read.admits(|| Address::parse(b"10.0.0.1")));
+            assert!(!read.admits(|| Address::parse(b"10.0.0.2")));
             assert_eq!(tags(&read), ["acme:apikey:id:1", "acme:apikey:kind:record", "x"]);
         }
     }

@@ -31,7 +31,7 @@ pub enum Verdict {
 pub fn judge<'a>(
     record: &Record,
     presented: Option<&Digest>,
-    address: Option<Address>,
+    address: impl FnOnce() -> Option<Address>,
     requests: impl IntoIterator<Item = &'a [u8]>,
     now: i64,
 ) -> Verdict {
@@ -145,11 +145,11 @@ mod tests {
         {
             let stored: Vec<Accepted> = stored.iter().copied().map(Accepted::from).collect();
             let record = record(active, expires_at, scopes, &stored);
-            let said = judge(&record, presented.as_ref(), None, requests.iter().copied(), NOW);
+            let said = judge(&record, presented.as_ref(), || None, requests.iter().copied(), NOW);
             assert_eq!(said, verdict, "case {number}");
         }
         let absent = Record::absent(b"", &[]).unwrap();
-        assert_eq!(judge(&absent, Some(&RIGHT), None, [&b"a"[..]], NOW), Absent);
+        assert_eq!(judge(&absent, Some(&RIGHT), || None, [&b"a"[..]], NOW), Absent);
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
             let record = Record::new(&parts, &[RIGHT.into()], b"", &[b"tag"]).unwrap();
             assert!(Record::read(record.bytes()).unwrap().is_sound());
             let address = address.map(|text| Address::parse(text.as_bytes()).unwrap());
-            judge(&record, Some(&RIGHT), address, requests.iter().copied(), NOW)
+            judge(&record, Some(&RIGHT), || address, requests.iter().copied(), NOW)
         };
         let office = r#""allowed_ips":["10.0.0.0/8","2001:db8::1"],"scopes":["a"]"#;
         assert_eq!(judged(office, Some("10.1.2.3"), &[b"a"]), Valid);
@@ -199,13 +199,13 @@ mod tests {
         use Verdict::*;
         let digests = [RIGHT.into(), Accepted { digest: OLD, until: NOW }];
         let both = record(true, "null", "[]", &digests);
-        let said = |record: &Record, digest, now| judge(record, Some(&digest), None, [], now);
+        let said = |record: &Record, digest, now| judge(record, Some(&digest), || None, [], now);
         for (digest, before, then) in
             [(RIGHT, Valid, Valid), (OLD, Valid, Mismatch), (WRONG, Mismatch, Mismatch)]
         {
             assert_eq!((said(&both, digest, NOW - 1), said(&both, digest, NOW)), (before, then));
         }
-        assert_eq!(judge(&both, None, None, [], NOW), Unverified);
+        assert_eq!(judge(&both, None, || None, [], NOW), Unverified);
         // Also where nothing else is left, which is not the same as to have had none.
         let old = record(true, "null", "[]", &digests[1..]);
         assert_eq!((said(&old, OLD, NOW), said(&old, RIGHT, NOW)), (Mismatch, Mismatch));

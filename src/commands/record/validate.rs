@@ -55,7 +55,7 @@ impl Command for Validate {
         let Some(name) = args.get(1) else { return Err(Error::SYNTAX) };
         let options = Options::parse(OPTIONS, args, 2, Judged::Here)?;
         let digest = digest(&options)?;
-        let address = options.value("IP").and_then(Address::parse);
+        let address = || options.value("IP").and_then(Address::parse);
         let requests = || options.values("SCOPE");
 
         let lock = ctx.lock();
