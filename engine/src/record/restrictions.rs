@@ -57,7 +57,9 @@ fn is_one_of_words(word: &[u8]) -> bool {
 }
 
 const BEFORE: [&str; 4] = ["api", "is", "key", "token"];
-const BEHIND: [&str; 5] = ["at", "date", "flag", "on", "time"];
+const BEHIND: [&str; 14] = [
+    "at", "by", "date", "flag", "m", "ms", "ns", "on", "seconds", "time", "ts", "unix", "us", "utc",
+];
 
 /// The letters that follow the first one of stems, a bit each, at the place of that.
 const SECOND_LETTERS: [u32; 32] = {
@@ -213,6 +215,13 @@ mod tests {
             "suspendedUntil",
             "locked",
             "deactivated_at",
+            "deleted_at_m",
+            "deletedAtMs",
+            "archived_on_utc",
+            "deleted_unix",
+            "locked_by",
+            "ttl_seconds",
+            "nbf_ts",
             "a_name_that_is_longer_than_what_most_tables_have_and_still_ends_in_expires_at",
         ] {
             assert!(looks_like_one(name), "{name}");
@@ -228,6 +237,10 @@ mod tests {
             "description",
             "activity",
             "last_active_at",
+            "updated_at_m",
+            "created_by",
+            "created_unix",
+            "active_ms_of_users",
             "statement",
             "updatedAt",
             "prefix",
