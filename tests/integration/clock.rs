@@ -15,13 +15,13 @@ const HOUR: i64 = 60 * MINUTE;
 const YEAR: i64 = 365 * 24 * HOUR;
 
 /// The clock of one server or several; see `caller/clock.c`.
-struct Clock {
+pub struct Clock {
     file: PathBuf,
     _dir: TempDir,
 }
 
 impl Clock {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Self { file: dir.path().join("ahead"), _dir: dir };
         clock.set(0, &[]);
@@ -30,14 +30,14 @@ impl Clock {
 
     /// A server that goes by it. The link to a replica is not cut as it is set, since what the stream says would
     /// be replaced by what a full resync brings.
-    fn server(&self) -> Builder {
+    pub fn server(&self) -> Builder {
         let server = Server::builder().config("repl-timeout 2147483647");
         server.env("LD_PRELOAD", &built("clock")).env("APIKEY_CLOCK", &self.file)
     }
 
     /// From now on it is ahead by so many milliseconds, for these servers: Valkey looks at it every millisecond.
     #[track_caller]
-    fn set(&self, ahead: i64, servers: &[&Server]) {
+    pub fn set(&self, ahead: i64, servers: &[&Server]) {
         std::fs::OpenOptions::new()
             .write(true)
             .create(true)

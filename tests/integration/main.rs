@@ -44,6 +44,7 @@ mod records;
 mod renamed;
 mod replication;
 mod restrictions;
+mod rows;
 mod scopes;
 mod secrecy;
 mod setval;

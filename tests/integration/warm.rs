@@ -20,7 +20,7 @@ fn program() -> PathBuf {
     path
 }
 
-fn command(server: &Server, options: &[&str]) -> Command {
+pub fn command(server: &Server, options: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(["--url", &format!("redis://127.0.0.1:{}", server.port)]).args(options);
     command.env_remove("REDISCLI_AUTH");
@@ -30,10 +30,10 @@ fn command(server: &Server, options: &[&str]) -> Command {
 }
 
 /// What a run said and how it ended.
-struct Ran {
-    status: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub status: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl From<Output> for Ran {
@@ -49,7 +49,7 @@ impl From<Output> for Ran {
 impl Ran {
     /// The numbers of the summary: stored, there already, refused, bad.
     #[track_caller]
-    fn counts(&self) -> [u64; 4] {
+    pub fn counts(&self) -> [u64; 4] {
         ["stored", "there already", "refused", "bad"].map(|name| {
             let line = self.out.lines().find_map(|line| line.trim().strip_prefix(name));
             let line = line.unwrap_or_else(|| panic!("no {name}: {}{}", self.out, self.err));

@@ -64,6 +64,13 @@ impl Postgres {
         psql
     }
 
+    /// The words of a command that anybody may run, and that writes what a query of one of its databases gives.
+    pub fn export(&self, database: &str, query: &str) -> Vec<String> {
+        let psql = programs().join("psql").display().to_string();
+        let dsn = format!("host={} user=postgres dbname={database}", self.dir.path().display());
+        [&psql, "-qAtX", "-v", "ON_ERROR_STOP=1", "-d", &dsn, "-c", query].map(String::from).into()
+    }
+
     /// Runs SQL and gives the lines that come back, columns separated by a space.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> Vec<String> {
