@@ -11,6 +11,7 @@ mod msetval;
 mod pauses;
 mod rdb;
 mod reclaim;
+mod records;
 mod replica;
 mod row;
 mod script;
@@ -28,6 +29,7 @@ pub const ROWS: &[Row] = &[
     growth::ROW,
     setval::ROW,
     msetval::ROW,
+    records::ROW,
     memory::ROW,
     rdb::ROW,
     replica::ROW,
