@@ -2,7 +2,7 @@
 
 use crate::settings;
 use apikey_engine::entry::tag_names::{
-    MAX_ANY_TAG_BYTES, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES,
+    MAX_ANY_TAG_BYTES, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS, MAX_TAG_BYTES,
 };
 use apikey_engine::invalidation::fence::Token;
 use apikey_engine::record::digest::{self, Accepted, Digest, MAX_SECRET_BYTES, NEVER};
@@ -62,6 +62,16 @@ const ACCEPTED: Arg = Arg::block(c"accepted", &[DIGEST, UNTIL]).repeated(Repeat:
 
 const UNTIL: Arg =
     Arg::unix_time(c"unix-time-milliseconds").between(EARLIEST, LATEST).after(c"UNTIL").optional();
+
+/// `TAGS n tag...` as a primary says them of an entry: with those that its fields made.
+pub const ALL_OWN_TAGS: Arg = Arg::block(
+    c"tags",
+    &[
+        Arg::integer(c"count").between(1, MAX_OWN_TAGS as i64).after(c"TAGS"),
+        Arg::bytes(c"tag", 1, MAX_ANY_TAG_BYTES).repeated(Repeat::Value),
+    ],
+)
+.optional();
 
 /// `TAGS n tag...`.
 pub const TAGS: Arg = Arg::block(

@@ -198,6 +198,7 @@ pub fn with_record_limits<T>(lock: Lock, body: impl FnOnce(&Limits) -> T) -> T {
         dropped_fields: &DROPPED_FIELDS.get(lock),
         inactive_fields: &INACTIVE_FIELDS.get(lock),
         scope_fields: &SCOPE_FIELDS.get(lock),
+        tag_fields: &[],
         naive_times: *NAIVE_TIMES.get(lock),
     })
 }

@@ -174,10 +174,14 @@ proptest! {
         nests in proptest::collection::vec(any::<u8>(), 0..4),
         is_first in any::<bool>(),
         naive_times in prop_oneof![Just(NaiveTimes::Refuse), Just(NaiveTimes::Utc)],
+        makes_tag in any::<bool>(),
     ) {
+        let name = spelled(names[name.index(names.len())], way, prefix);
+        // To make a tag is no way to be dropped.
+        let tag_fields = if makes_tag { vec![name.clone()] } else { Vec::new() };
         let field = format!(
             "{}:{}",
-            serde_json::to_string(&spelled(names[name.index(names.len())], way, prefix)).unwrap(),
+            serde_json::to_string(&name).unwrap(),
             values[value.index(values.len())]
         );
         let field = nested(&field, &nests);
@@ -196,6 +200,7 @@ proptest! {
             dropped_fields: &[],
             inactive_fields: &inactive,
             scope_fields: &[],
+            tag_fields: &tag_fields,
             naive_times,
         };
         let Ok(parts) = Parts::sanitise(input.as_bytes(), &limits) else { return Ok(()) };

@@ -26,6 +26,10 @@ pub struct SetList;
 
 const FILL: &[Arg] = &[grammar::TOKEN, grammar::EXPIRY, grammar::TAGS, grammar::NAMESPACE];
 
+/// What a primary says: its tags may be those of the records' fields too.
+const REPLAYED: &[Arg] =
+    &[grammar::TOKEN, grammar::EXPIRY, grammar::ALL_OWN_TAGS, grammar::NAMESPACE];
+
 impl Command for SetList {
     const SPEC: Spec = Spec {
         name: c"apikey.setlist",
@@ -48,18 +52,23 @@ impl Command for SetList {
         let replayed = ctx.is_replayed();
         let now = now();
         let user_id = bytes(user, "user_id", 1, MAX_ID_BYTES)?;
-        let options = Options::parse(FILL, args, 4, judged(replayed))?;
+        let options = if replayed { REPLAYED } else { FILL };
+        let options = Options::parse(options, args, 4, judged(replayed))?;
         let fill = Fill::read(&options, now)?;
-        let owner = Owner { namespace: fill.namespace, id: b"", user_id };
-        let label = Label::new(Kind::List, &owner, &fill.tags)
-            .ok_or_else(|| Error::err("the tags can't be laid out"))?;
-        let records = match replayed {
+        let read = match replayed {
             true => Records::sanitise(json.bytes(), &Limits::STORED),
             false => {
                 settings::with_record_limits(lock, |limits| Records::sanitise(json.bytes(), limits))
             }
         };
-        let list = List::new(label, records.map_err(bad_record)?);
+        let (records, of_fields) = read.map_err(bad_record)?;
+        let of_fields = of_fields.within(fill.namespace);
+        let tags: Vec<&[u8]> =
+            of_fields.iter().map(Vec::as_slice).chain(fill.tags.iter().copied()).collect();
+        let owner = Owner { namespace: fill.namespace, id: b"", user_id };
+        let label = Label::new(Kind::List, &owner, &tags)
+            .ok_or_else(|| Error::err("the tags can't be laid out"))?;
+        let list = List::new(label, records);
         access::to_store(ctx, &list)?;
         let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);

@@ -516,7 +516,7 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
         (with_fields(60_000), "fields"),
         (with_fields(40), "one field more than there can be"),
         (with_tags(&different(60_000)), "tags"),
-        (with_tags(&different(65)), "one tag more than there can be"),
+        (with_tags(&different(73)), "one tag more than there can be"),
         (with_tags(&same("t", 60_000)), "the same tag"),
         (with_tags(&same("apikey:id:k", 60_000)), "the same automatic tag"),
     ] {
@@ -524,7 +524,7 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
         assert!(!c.exists("k"), "{what}");
     }
     // As many as there can be: it is their number that was refused.
-    for value in [with_fields(39), with_tags(&different(64)), with_tags(&same("t", 64))] {
+    for value in [with_fields(39), with_tags(&different(72)), with_tags(&same("t", 72))] {
         assert_eq!(restore(&mut c, &value), ok());
     }
     assert_unharmed(&mut server, &pid);

@@ -8,6 +8,7 @@ use crate::entry::kind::{Entry, Kind};
 use crate::entry::label::Label;
 use crate::record::bad_record::BadRecord;
 use crate::record::sanitise::{Limits, Parts};
+use crate::record::tag_fields::FieldTags;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,8 +30,9 @@ pub struct Records {
 }
 
 impl Records {
-    /// Reads a JSON array of records; what is wrong with one of them is said with its number.
-    pub fn sanitise(input: &[u8], limits: &Limits) -> Result<Self, BadRecord> {
+    /// Reads a JSON array of records, with the tags that their fields make; what is wrong with one of them is said
+    /// with its number.
+    pub fn sanitise(input: &[u8], limits: &Limits) -> Result<(Self, FieldTags), BadRecord> {
         let bad = |why: String| Err(BadRecord(why.into()));
         let too_large = || bad(format!("records must be at most {MAX_LIST_BYTES} bytes"));
         if input.len() > MAX_LIST_BYTES {
@@ -52,6 +54,7 @@ impl Records {
         }
         let mut json = String::with_capacity(text.len());
         let mut ends = Vec::with_capacity(elements.count);
+        let mut tags = FieldTags::default();
         json.push('[');
         for (number, element) in (1..).zip(elements.first) {
             let parts = Parts::sanitise(element.get().as_bytes(), limits).map_err(|bad| {
@@ -65,9 +68,10 @@ impl Records {
                 Ok(end) if json.len() < MAX_LIST_BYTES => ends.push(end),
                 _ => return too_large(),
             }
+            tags.add(parts.into_tags())?;
         }
         json.push(']');
-        Ok(Self { json: json.into_boxed_str(), ends: ends.into_boxed_slice() })
+        Ok((Self { json: json.into_boxed_str(), ends: ends.into_boxed_slice() }, tags))
     }
 }
 
@@ -190,7 +194,8 @@ mod tests {
 
     fn list(json: &str) -> Result<List, String> {
         let owner = Owner { namespace: b"", id: b"", user_id: b"u" };
-        let records = Records::sanitise(json.as_bytes(), &LIMITS).map_err(|e| e.0.into_owned())?;
+        let (records, _) =
+            Records::sanitise(json.as_bytes(), &LIMITS).map_err(|e| e.0.into_owned())?;
         Ok(List::new(Label::new(Kind::List, &owner, &[]).unwrap(), records))
     }
 
@@ -215,6 +220,39 @@ mod tests {
         for (offset, limit) in [(0, 0), (3, 1), (usize::MAX, usize::MAX)] {
             assert_eq!(page(&list, offset, limit), [""; 0]);
         }
+    }
+
+    #[test]
+    fn records_make_each_tag_of_their_fields_once_and_64_at_most() {
+        let fields = ["org".to_string()];
+        let limits = Limits { tag_fields: &fields, ..LIMITS };
+        let made = |orgs: &[&str]| {
+            let records =
+                orgs.iter().map(|org| format!(r#"{{"id":1,"is_active":true,"org":{org}}}"#));
+            let json = format!("[{}]", records.collect::<Vec<_>>().join(","));
+            match Records::sanitise(json.as_bytes(), &limits) {
+                Ok((_, tags)) => Ok(tags.within(b"a:")),
+                Err(error) => Err(error.0.into_owned()),
+            }
+        };
+        assert_eq!(made(&["null", "null"]).unwrap(), Vec::<Vec<u8>>::new());
+        assert_eq!(
+            made(&["7", "\"x\"", "null", "\"7\""]).unwrap(),
+            [b"a:apikey:org:7".to_vec(), b"a:apikey:org:x".to_vec()]
+        );
+        assert_eq!(
+            made(&["7", "true"]).unwrap_err(),
+            "element 2 of records: org must be a string of 1 to 256 bytes, an integer or null: \
+             apikey.tag-fields makes a tag of it"
+        );
+        let many: Vec<String> = (0..65).map(|n: u32| n.to_string()).collect();
+        let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(
+            made(&many).unwrap_err(),
+            "records must make at most 64 different tags of the fields that apikey.tag-fields names"
+        );
+        many[64] = "0";
+        assert_eq!(made(&many).unwrap().len(), 64);
     }
 
     #[test]

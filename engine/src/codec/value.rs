@@ -24,6 +24,9 @@
 //! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
 //! | `u` 2 | those, and leases (vector of: batch id, line id (arrays of 16 bytes), count, leased_at, deadline (signed)) |
 //!
+//! Among the caller's tags of a record and of a list stand those that their fields made when they were stored
+//! (`tag-fields`), in front. The setting may name other fields by now, so that they are kept and not made again.
+//!
 //! Bytes come from RESTORE, so from anyone: what they ask to allocate is bounded by
 //! [`MAX_ENCODED_BYTES`], nothing may be left over, and all that a record holds beside its JSON is
 //! compared with what its JSON says, so that no bytes can say two things. What an RDB, an AOF or a
@@ -35,7 +38,7 @@ use crate::answers::decisions::{Decision, Decisions};
 use crate::answers::list::{List, Records, MAX_LIST_BYTES};
 use crate::entry::kind::Kind;
 use crate::entry::label::{Label, Owner};
-use crate::entry::tag_names::{MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES};
+use crate::entry::tag_names::{MAX_ANY_TAG_BYTES, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS};
 use crate::record::digest::{Accepted, Digest};
 use crate::record::layout::Record;
 use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
@@ -47,7 +50,7 @@ use bincode::{Decode, Encode};
 
 /// The most bytes that a value's encoding may have.
 pub const MAX_ENCODED_BYTES: usize =
-    MAX_LIST_BYTES + MAX_CALLER_TAGS * (MAX_TAG_BYTES + 9) + MAX_NAMESPACE_BYTES + 1024;
+    MAX_LIST_BYTES + MAX_OWN_TAGS * (MAX_ANY_TAG_BYTES + 9) + MAX_NAMESPACE_BYTES + 1024;
 
 /// A list is the largest value.
 const _: () = assert!(MAX_STORED_BYTES <= MAX_LIST_BYTES);
@@ -330,7 +333,7 @@ fn decode_list(input: &ListIn) -> Result<Value<'static>, BadBytes> {
         return Err(BadBytes("namespace, ids or tags beyond their bounds"));
     }
     let label = input.label.label(Kind::List)?;
-    let records = Records::sanitise(input.json.as_bytes(), &Limits::STORED)
+    let (records, _) = Records::sanitise(input.json.as_bytes(), &Limits::STORED)
         .map_err(|_| BadBytes("no records"))?;
     Ok(Value::List { list: List::new(label, records), dead: input.dead })
 }

@@ -49,7 +49,7 @@ impl Label {
         }
         let mut automatic = Vec::new();
         owner.each_tag(kind, &mut |tag| automatic.push(tag.to_vec()));
-        let own = tag_names::own(caller_tags, &automatic)?;
+        let own = tag_names::own(kind, caller_tags, &automatic)?;
         let parts = [owner.namespace, owner.id, owner.user_id];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + len + tag_names::stored_bytes(&own));
@@ -143,6 +143,16 @@ mod tests {
         let owner = Owner { namespace: b"", id: b"", ..OWNER };
         let label = Label::new(Kind::Scopes, &owner, &[]).unwrap();
         assert_eq!(tags(&label, Kind::Scopes), ["apikey:user:42", "apikey:kind:scopes"]);
+    }
+
+    #[test]
+    fn a_list_carries_more_tags_than_others_and_longer_ones_since_some_are_of_fields() {
+        let owner = Owner { id: b"", ..OWNER };
+        let all: Vec<[u8; 512]> = (0..129).map(|n| [n; 512]).collect();
+        let all: Vec<&[u8]> = all.iter().map(|tag| &tag[..]).collect();
+        assert_eq!(Label::new(Kind::List, &owner, &all[..128]).unwrap().tag_count(), 2 + 128);
+        assert!(Label::new(Kind::List, &owner, &all).is_none());
+        assert!(Label::new(Kind::List, &owner, &[&[b't'; 513]]).is_none());
     }
 
     #[test]

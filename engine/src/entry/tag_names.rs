@@ -1,5 +1,7 @@
 //! Names of tags: the caller's, and those that entries carry by themselves; the bounds of what they are of.
 
+use crate::entry::kind::Kind;
+
 /// The most bytes that a tag of a caller's may have; the least is 1.
 pub const MAX_TAG_BYTES: usize = 256;
 
@@ -16,12 +18,38 @@ pub const MAX_ID_BYTES: usize = 256;
 /// The most tags of the caller's that any entry may carry, whatever `max-tags` says.
 pub const MAX_CALLER_TAGS: usize = 64;
 
+/// The most fields that `tag-fields` may name, and the most bytes of such a name.
+pub const MAX_TAG_FIELDS: usize = 8;
+pub const MAX_TAG_FIELD_BYTES: usize = 128;
+
+/// The most tags of its records' fields that a list may carry.
+pub const MAX_LIST_FIELD_TAGS: usize = 64;
+
+/// The most tags that any entry may carry beside those of its ids and its kind.
+pub const MAX_OWN_TAGS: usize = MAX_CALLER_TAGS + MAX_LIST_FIELD_TAGS;
+
 /// What an automatic tag begins with, behind the namespace.
 pub const ID: &str = "apikey:id:";
 pub const USER: &str = "apikey:user:";
 pub const KIND: &str = "apikey:kind:";
 
+/// What the tag of a field begins with; the field's name and a colon follow.
+pub const FIELD: &str = "apikey:";
+
 const _: () = assert!(MAX_NAMESPACE_BYTES + USER.len() + MAX_ID_BYTES <= MAX_ANY_TAG_BYTES);
+const _: () = assert!(
+    MAX_NAMESPACE_BYTES + FIELD.len() + MAX_TAG_FIELD_BYTES + 1 + MAX_ID_BYTES <= MAX_ANY_TAG_BYTES
+);
+
+/// The most tags that an entry of a kind may carry beside those of its ids and its kind, and the most bytes of one.
+/// Those of fields are among them, as they were when it was stored: the setting may say something else by now.
+pub(crate) const fn own_bounds(kind: Kind) -> (usize, usize) {
+    match kind {
+        Kind::Record => (MAX_CALLER_TAGS + MAX_TAG_FIELDS, MAX_ANY_TAG_BYTES),
+        Kind::List => (MAX_OWN_TAGS, MAX_ANY_TAG_BYTES),
+        Kind::Scopes | Kind::Absent => (MAX_CALLER_TAGS, MAX_TAG_BYTES),
+    }
+}
 
 /// Calls `each` with automatic tags: each the namespace, what it begins with, and its value.
 pub fn each_automatic(namespace: &[u8], tags: &[(&str, &[u8])], each: &mut dyn FnMut(&[u8])) {
@@ -37,15 +65,20 @@ pub fn each_automatic(namespace: &[u8], tags: &[(&str, &[u8])], each: &mut dyn F
     }
 }
 
-/// The caller's tags that are to be kept: each once, and none that is automatic. `None` where one, or
-/// their number, is beyond its bound.
-pub(crate) fn own<'a>(caller_tags: &[&'a [u8]], automatic: &[Vec<u8>]) -> Option<Vec<&'a [u8]>> {
-    if caller_tags.len() > MAX_CALLER_TAGS {
+/// The tags that an entry of a kind is to carry beside those of its ids and its kind, which `automatic` are: each
+/// once, and none of those. `None` where one, or their number, is [beyond its bound](own_bounds).
+pub(crate) fn own<'a>(
+    kind: Kind,
+    tags: &[&'a [u8]],
+    automatic: &[Vec<u8>],
+) -> Option<Vec<&'a [u8]>> {
+    let (most, most_bytes) = own_bounds(kind);
+    if tags.len() > most {
         return None;
     }
-    let mut own: Vec<&[u8]> = Vec::with_capacity(caller_tags.len());
-    for &tag in caller_tags {
-        if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
+    let mut own: Vec<&[u8]> = Vec::with_capacity(tags.len());
+    for &tag in tags {
+        if tag.is_empty() || tag.len() > most_bytes {
             return None;
         }
         if !own.contains(&tag) && !automatic.iter().any(|other| other == tag) {

@@ -15,7 +15,7 @@
 
 use crate::entry::kind::{Entry, Kind};
 use crate::entry::tag_names::{
-    self, ID, KIND, MAX_CALLER_TAGS, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, MAX_TAG_BYTES, USER,
+    self, own_bounds, ID, KIND, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, USER,
 };
 use crate::record::addresses::{self, Address, MAX_RANGES, RANGE_BYTES};
 use crate::record::digest::{self, Accepted, Digest, DIGEST_BYTES, END_BYTES, NEVER};
@@ -251,7 +251,14 @@ impl Record<'static> {
             let (id, user_id) = (parts.id.bytes(), parts.user_id.bytes());
             each_automatic_tag(namespace, id, user_id, &mut |tag| automatic.push(tag.to_vec()));
         }
-        let own_tags = tag_names::own(caller_tags, &automatic)?;
+        let of_fields;
+        let mut own_tags = Cow::Borrowed(caller_tags);
+        if !parts.tags.is_empty() {
+            of_fields = parts.tags.within(namespace);
+            let of_fields = of_fields.iter().map(Vec::as_slice);
+            own_tags = of_fields.chain(caller_tags.iter().copied()).collect();
+        }
+        let own_tags = tag_names::own(Kind::Record, &own_tags, &automatic)?;
         let escaped = |text: &'_ Text| match text {
             Text::Plain(_) => 0,
             Text::Own(own) => own.len(),
@@ -316,7 +323,7 @@ impl Record<'static> {
         if !caller_tags.is_empty() {
             each_tag_of_absent(namespace, &mut |tag| automatic.push(tag.to_vec()));
         }
-        let own = tag_names::own(caller_tags, &automatic)?;
+        let own = tag_names::own(Kind::Absent, caller_tags, &automatic)?;
         let header = Header {
             namespace_len: u8::try_from(namespace.len()).ok()?,
             tags: u8::try_from(own.len()).ok()?,
@@ -345,10 +352,11 @@ impl<'a> Record<'a> {
         let header = &record.header;
         let mut end = header.namespace().end;
         let tags = (0..header.tags).zip(record.caller_tags()).map(|(_, tag)| tag.len());
+        let (most_tags, most_tag_bytes) = own_bounds(Kind::Record);
         let (mut count, mut are_bounded) = (0, true);
         for len in tags {
             count += 1;
-            are_bounded &= (1..=MAX_TAG_BYTES).contains(&len);
+            are_bounded &= (1..=most_tag_bytes).contains(&len);
             end += 2 + len;
         }
         end += header.id_len() + header.user_id_len();
@@ -356,7 +364,7 @@ impl<'a> Record<'a> {
             && bytes.len() >= HEADER_BYTES
             && are_bounded
             && count == header.tags
-            && usize::from(count) <= MAX_CALLER_TAGS
+            && usize::from(count) <= most_tags
             && header.digests <= 2
             && usize::from(header.namespace_len) <= MAX_NAMESPACE_BYTES
             && header.json_len as usize <= MAX_STORED_BYTES
@@ -587,10 +595,10 @@ mod tests {
         assert_eq!(Record::stored(record.bytes()).json(), record.json());
         assert!(record.digests().eq([[7; 32].into()]));
         assert_eq!(record.namespace(), b"acme:");
-        assert!(Record::new(&parts, &[], b"", &vec![&b"t"[..]; 65]).is_none());
+        assert!(Record::new(&parts, &[], b"", &vec![&b"t"[..]; 73]).is_none());
         assert!(Record::new(&parts, &[], b"", &[b""]).is_none());
         assert!(Record::new(&parts, &[], &[b'n'; 101], &[]).is_none());
-        assert!(Record::new(&parts, &[], b"", &[&[b't'; 257]]).is_none());
+        assert!(Record::new(&parts, &[], b"", &[&[b't'; 513]]).is_none());
         assert!(Record::new(&parts, &[[0; 32].into(); 3], b"", &[]).is_none());
     }
 
@@ -615,6 +623,40 @@ mod tests {
             assert!(!read.admits(|| Address::parse(b"10.0.0.2")));
             assert_eq!(tags(&read), ["acme:apikey:id:1", "acme:apikey:kind:record", "x"]);
         }
+    }
+
+    #[test]
+    fn the_tags_of_fields_stand_before_the_callers_and_are_read_as_they_were_stored() {
+        let fields = ["org", "plan"].map(String::from);
+        let limits = Limits { tag_fields: &fields, ..Limits::STORED };
+        let input = br#"{"plan":"pro","id":1,"is_active":true,"org":7}"#;
+        let parts = Parts::sanitise(input, &limits).unwrap();
+        let record = Record::new(&parts, &[], b"a:", &[b"x", b"a:apikey:org:7"]).unwrap();
+        let stored = Record::read(record.bytes()).unwrap();
+        assert!(stored.is_sound(), "though nothing says any more which fields make tags");
+        assert_eq!(
+            tags(&stored),
+            ["a:apikey:id:1", "a:apikey:kind:record", "a:apikey:org:7", "a:apikey:plan:pro", "x"]
+        );
+        assert_eq!(stored.tag_count(), 5);
+    }
+
+    /// The largest that there can be.
+    #[test]
+    fn eight_fields_make_tags_beside_64_of_the_callers() {
+        let fields: Vec<String> = (0..8).map(|n| n.to_string().repeat(128)).collect();
+        let limits = Limits { tag_fields: &fields, ..Limits::STORED };
+        let value = "v".repeat(256);
+        let made: String = fields.iter().map(|name| format!(r#""{name}":"{value}","#)).collect();
+        let input = format!(r#"{{{made}"id":1,"is_active":true}}"#);
+        let parts = Parts::sanitise(input.as_bytes(), &limits).unwrap();
+        let given: Vec<[u8; 256]> = (0..64).map(|n| [n; 256]).collect();
+        let given: Vec<&[u8]> = given.iter().map(|tag| &tag[..]).collect();
+        let record = Record::new(&parts, &[], &[b'n'; 100], &given).unwrap();
+        let read = Record::read(record.bytes()).unwrap();
+        assert!(read.is_sound());
+        assert_eq!(read.tag_count(), 2 + 8 + 64);
+        assert_eq!(tags(&read)[2].len(), 100 + 7 + 128 + 1 + 256);
     }
 
     #[test]

@@ -15,5 +15,6 @@ pub mod packed;
 pub mod restrictions;
 pub mod sanitise;
 pub mod scope;
+pub mod tag_fields;
 pub mod values;
 pub mod verdict;

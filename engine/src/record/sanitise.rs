@@ -9,6 +9,7 @@ use crate::record::fields::{FieldNames, Kept, MAX_FIELDS};
 use crate::record::json::{each_field, json_string, plain_string};
 use crate::record::packed;
 use crate::record::restrictions;
+use crate::record::tag_fields::FieldTags;
 use crate::record::values::{
     check_free, cut, is_set, read_active, read_addresses, read_digests, read_end, read_id,
     read_optional_string, read_scopes, read_stored_end, End, NaiveTimes, ScopeLimits, Text,
@@ -47,6 +48,8 @@ pub struct Limits<'a> {
     pub inactive_fields: &'a [Cow<'static, str>],
     /// Fields that objects of `scopes` may have and that restrict nothing.
     pub scope_fields: &'a [String],
+    /// Fields that make tags, whether they are kept or not; of the names that the table calls them.
+    pub tag_fields: &'a [String],
     pub naive_times: NaiveTimes,
 }
 
@@ -62,6 +65,7 @@ impl Limits<'static> {
         dropped_fields: &[],
         inactive_fields: &[],
         scope_fields: &[],
+        tag_fields: &[],
         naive_times: NaiveTimes::Refuse,
     };
 }
@@ -91,6 +95,7 @@ pub struct Parts<'a> {
     pub(crate) scopes: Vec<u8>,
     /// Ranges ([`crate::record::addresses`]); `None` where every address may.
     pub(crate) allowed_ips: Option<Vec<u8>>,
+    pub(crate) tags: FieldTags,
     digests: Vec<Accepted>,
 }
 
@@ -145,6 +150,11 @@ impl<'a> Parts<'a> {
         [self.packed, self.scopes]
     }
 
+    /// The tags that the record's fields make.
+    pub(crate) fn into_tags(self) -> FieldTags {
+        self.tags
+    }
+
     /// The digests that stood in the record's digest field.
     pub fn digests(&self) -> &[Accepted] {
         &self.digests
@@ -171,6 +181,9 @@ struct Fields<'a, 'l> {
     expires_at: Option<i64>,
     scopes: Vec<u8>,
     allowed_ips: Option<Vec<u8>>,
+    tags: FieldTags,
+    /// Of [`Limits::tag_fields`], those that were read.
+    tagged: Vec<&'l str>,
     digests: Vec<Accepted>,
 }
 
@@ -196,13 +209,38 @@ impl<'a, 'l> Fields<'a, 'l> {
             expires_at: None,
             scopes,
             allowed_ips: None,
+            tags: FieldTags::default(),
+            tagged: Vec::new(),
             digests: Vec::new(),
         }
+    }
+
+    /// Takes the tag that a field makes, if it is one that does. What else becomes of the field is not its matter.
+    // Out of the way of records in which no field makes any.
+    #[cold]
+    #[inline(never)]
+    fn take_tag(&mut self, name: &str, value: &str) -> Result<(), BadRecord> {
+        let Some(field) = self.limits.tag_fields.iter().find(|field| *field == name) else {
+            return Ok(());
+        };
+        if self.limits.digest_field == Some(name) {
+            return bad(format!(
+                "{name} must not be both apikey.digest-field and one of apikey.tag-fields"
+            ));
+        }
+        if self.tagged.contains(&name) {
+            return bad(format!("{name} is given twice"));
+        }
+        self.tagged.push(field);
+        self.tags.read(name, value)
     }
 
     /// Takes a field, or leaves it where it is none that is kept.
     fn take(&mut self, name: Cow<'a, str>, value: &'a str) -> Result<(), BadRecord> {
         let limits = self.limits;
+        if !limits.tag_fields.is_empty() {
+            self.take_tag(&name, value)?;
+        }
         let is_digest = limits.digest_field == Some(&name);
         let mapped = limits.field_names.mapped(&name);
         if !is_digest && mapped.is_none() && limits.dropped_fields.iter().any(|f| *f == name) {
@@ -297,7 +335,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     fn into_parts(mut self) -> Result<Parts<'a>, BadRecord> {
         let Some(id) = self.id.take() else { return bad("id is missing") };
         let is_active = self.say_active()?;
-        let Self { packed, json_len, expires_at, scopes, allowed_ips, digests, .. } = self;
+        let Self { packed, json_len, expires_at, scopes, allowed_ips, tags, digests, .. } = self;
         let user_id = self.user_id.unwrap_or(Text::Plain(""));
         Ok(Parts {
             packed,
@@ -308,6 +346,7 @@ impl<'a, 'l> Fields<'a, 'l> {
             expires_at,
             scopes,
             allowed_ips,
+            tags,
             digests,
         })
     }
@@ -833,6 +872,60 @@ mod tests {
             assert!(with(&format!(r#""scopes":{denial}"#), &Limits::STORED).is_ok());
         }
         assert!(with(r#""scopes":null"#, &DEFAULT).is_ok());
+    }
+
+    #[test]
+    fn a_field_makes_a_tag_as_an_id_does_whether_it_is_kept_or_not() {
+        let fields = ["org", "plan", "owner", "gone_at"].map(String::from);
+        let names = FieldNames::new([("user_id", "owner")].into_iter()).unwrap();
+        let (inactive, dropped) = ([Cow::Borrowed("gone_at")], ["plan".to_string()]);
+        let limits = Limits {
+            tag_fields: &fields,
+            field_names: &names,
+            inactive_fields: &inactive,
+            dropped_fields: &dropped,
+            ..DEFAULT
+        };
+        let made = |fields: &str| {
+            let input = format!(r#"{{"id":"k","is_active":true,{fields}}}"#);
+            Parts::sanitise(input.as_bytes(), &limits)
+                .map(|parts| {
+                    let plain =
+                        Parts::sanitise(input.as_bytes(), &Limits { tag_fields: &[], ..limits });
+                    assert_eq!(parts.json(), plain.unwrap().json(), "what is kept is the same");
+                    let tags = parts.tags.within(b"");
+                    tags.iter()
+                        .map(|tag| String::from_utf8(tag.clone()).unwrap())
+                        .collect::<Vec<String>>()
+                })
+                .map_err(|bad| bad.0.into_owned())
+        };
+        let long = "x".repeat(256);
+        for (given, tags) in [
+            (r#""org":7"#, vec!["apikey:org:7"]),
+            (r#""org":"7""#, vec!["apikey:org:7"]),
+            (r#""\u006frg":"\u00e9\n""#, vec!["apikey:org:é\n"]),
+            (&format!(r#""org":"{long}""#), vec![&format!("apikey:org:{long}")]),
+            (r#""org":null,"orgs":1"#, vec![]),
+            (r#""plan":"b:c","org":-1"#, vec!["apikey:org:-1", "apikey:plan:b:c"]),
+            (r#""owner":42"#, vec!["apikey:owner:42"]),
+            (r#""gone_at":"2024""#, vec!["apikey:gone_at:2024"]),
+        ] {
+            assert_eq!(made(given), Ok(tags.into_iter().map(String::from).collect()), "{given}");
+        }
+        let bound = "org must be a string of 1 to 256 bytes, an integer or null: \
+                     apikey.tag-fields makes a tag of it";
+        for wrong in
+            ["\"\"", "1.5", "true", "{}", "[7]", "1e3", "\"\\ud800\"", &format!("\"{long}x\"")]
+        {
+            assert_eq!(made(&format!(r#""org":{wrong}"#)), Err(bound.to_string()), "{wrong}");
+        }
+        for twice in [r#""org":null,"org":7"#, r#""org":7,"\u006frg":7"#] {
+            assert_eq!(made(twice), Err("org is given twice".to_string()));
+        }
+        let digest = Limits { digest_field: Some("org"), ..limits };
+        let both = "org must not be both apikey.digest-field and one of apikey.tag-fields";
+        assert_eq!(with(r#""org":"aa""#, &digest).unwrap_err(), both);
     }
 
     #[test]

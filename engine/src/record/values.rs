@@ -25,11 +25,15 @@ pub(crate) enum Text<'a> {
 }
 
 impl Text<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &str {
         match self {
-            Text::Plain(plain) => plain.as_bytes(),
-            Text::Own(own) => own.as_bytes(),
+            Text::Plain(plain) => plain,
+            Text::Own(own) => own,
         }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.text().as_bytes()
     }
 }
 
@@ -59,27 +63,25 @@ pub(super) fn read_optional_string<'a>(
 }
 
 pub(super) fn read_id<'a>(name: &'static str, value: &'a str) -> Result<Text<'a>, BadRecord> {
-    let wrong =
-        || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer"));
+    id_text(value).map_or_else(
+        || bad(format!("{name} must be a string of 1 to {MAX_ID_BYTES} bytes or an integer")),
+        Ok,
+    )
+}
+
+/// What an id says, if it is one: a string of 1 to [`MAX_ID_BYTES`], or an integer.
+pub(super) fn id_text(value: &str) -> Option<Text<'_>> {
     let fits = |len: usize| (1..=MAX_ID_BYTES).contains(&len);
     if let Some(plain) = plain_string(value) {
-        return match plain.len() {
-            len if fits(len) => Ok(Text::Plain(plain)),
-            _ => wrong(),
-        };
+        return fits(plain.len()).then_some(Text::Plain(plain));
     }
     if value.starts_with('"') {
-        return match serde_json::from_str::<String>(value) {
-            Ok(own) if !fits(own.len()) => wrong(),
-            Ok(own) => Ok(Text::Own(own)),
-            Err(_) => wrong(),
-        };
+        let own: String = serde_json::from_str(value).ok()?;
+        return fits(own.len()).then_some(Text::Own(own));
     }
     let digits = value.strip_prefix('-').unwrap_or(value);
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && fits(value.len()) {
-        return Ok(Text::Plain(value));
-    }
-    wrong()
+    let is_one = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    (is_one && fits(value.len())).then_some(Text::Plain(value))
 }
 
 pub(super) fn read_active(text: &str) -> Result<bool, BadRecord> {

@@ -37,7 +37,7 @@ fn decisions() -> Decisions {
 
 fn list() -> List {
     let owner = Owner { namespace: b"", id: b"", user_id: b"u" };
-    let records = Records::sanitise(format!("[{JSON}]").as_bytes(), &Limits::STORED).unwrap();
+    let (records, _) = Records::sanitise(format!("[{JSON}]").as_bytes(), &Limits::STORED).unwrap();
     List::new(Label::new(Kind::List, &owner, &[b"x"]).unwrap(), records)
 }
 
