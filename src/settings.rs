@@ -1,5 +1,6 @@
 //! Settings, each with its default and its bounds. They know no state.
 
+use apikey_engine::entry::tag_names::{MAX_CALLER_TAGS, MAX_TAG_FIELDS, MAX_TAG_FIELD_BYTES};
 use apikey_engine::record::fields::{FieldNames, KEPT_FIELDS, MAX_EXTRA_FIELDS};
 use apikey_engine::record::sanitise::{ExtraFields, Limits};
 use apikey_engine::record::values::NaiveTimes;
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 /// back as arguments of the module.
 pub type Names = Parsed<Vec<String>>;
 
-const MAX_NAME_BYTES: usize = 128;
+const MAX_NAME_BYTES: usize = MAX_TAG_FIELD_BYTES;
 
 /// Reads at most so many names of things of a kind, none of which may be among `never`, which says why.
 fn split(
@@ -52,6 +53,18 @@ fn digest_field(text: &str) -> Result<Vec<String>, String> {
 
 fn any_fields(text: &str) -> Result<Vec<String>, String> {
     split(text, "field", MAX_EXTRA_FIELDS, (&[], ""))
+}
+
+fn tag_fields(text: &str) -> Result<Vec<String>, String> {
+    let own = ["id", "user_id", "user", "kind"];
+    let names = split(text, "field", MAX_TAG_FIELDS, (&own, "that tag is the module's own"))?;
+    if names.iter().any(|name| name.contains(':')) {
+        return Err("must be names without a colon, which ends the name in a tag".into());
+    }
+    if names.iter().any(|name| name == "key_hash") {
+        return Err("must not be key_hash: a secret's hash is in no tag".into());
+    }
+    Ok(names)
 }
 
 fn inactive_fields(text: &str) -> Result<Cow<'static, [Cow<'static, str>]>, String> {
@@ -107,8 +120,7 @@ pub static LIST_TTL: Number = Number::new(c"list-ttl", 1800, 1, YEAR_IN_SECONDS)
 pub static MAX_NAME_LENGTH: Number = Number::new(c"max-name-length", 100, 1, 65_536);
 pub static MAX_RECORD_BYTES: Number = Number::new(c"max-record-bytes", 16_384, 64, 1_048_576);
 pub static MAX_SCOPES: Number = Number::new(c"max-scopes", 64, 0, 4096);
-pub static MAX_TAGS: Number =
-    Number::new(c"max-tags", 16, 0, apikey_engine::entry::tag_names::MAX_CALLER_TAGS as i64);
+pub static MAX_TAGS: Number = Number::new(c"max-tags", 16, 0, MAX_CALLER_TAGS as i64);
 pub static CHECK_FILL_TAGS: Switch = Switch::new(c"check-fill-tags", false);
 /// Negative: a share of all entries.
 pub static MAX_ABSENT: Number = Number::new(c"max-absent", -1, -1, 1_000_000_000);
@@ -148,12 +160,14 @@ pub static INACTIVE_FIELDS: Parsed<Cow<'static, [Cow<'static, str>]>> = Parsed::
 );
 pub static SCOPE_FIELDS: Names =
     Parsed::new(c"scope-fields", Vec::new(), any_fields, |names| names.join(","));
+pub static TAG_FIELDS: Names =
+    Parsed::new(c"tag-fields", Vec::new(), tag_fields, |names| names.join(","));
 pub static NAIVE_TIMES: Parsed<NaiveTimes> =
     Parsed::new(c"naive-times", NaiveTimes::Refuse, naive_times, show_naive_times);
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 30] = [
+pub static ALL: [&'static dyn Setting; 31] = [
     &ABSENT_TTL,
     &SCOPE_TTL,
     &LIST_TTL,
@@ -182,6 +196,7 @@ pub static ALL: [&'static dyn Setting; 30] = [
     &DROPPED_FIELDS,
     &INACTIVE_FIELDS,
     &SCOPE_FIELDS,
+    &TAG_FIELDS,
     &NAIVE_TIMES,
     &INVALIDATION_CHANNEL,
 ];
@@ -198,7 +213,7 @@ pub fn with_record_limits<T>(lock: Lock, body: impl FnOnce(&Limits) -> T) -> T {
         dropped_fields: &DROPPED_FIELDS.get(lock),
         inactive_fields: &INACTIVE_FIELDS.get(lock),
         scope_fields: &SCOPE_FIELDS.get(lock),
-        tag_fields: &[],
+        tag_fields: &TAG_FIELDS.get(lock),
         naive_times: *NAIVE_TIMES.get(lock),
     })
 }

@@ -33,20 +33,21 @@ const SWITCHES: [(&str, &str); 5] = [
     ("enabled", "yes"),
     ("writes-enabled", "yes"),
 ];
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
     ("extra-fields", ""),
     ("digest-field", ""),
     ("field-names", ""),
     ("dropped-fields", ""),
     ("inactive-fields", "revoked,revoked_at,deleted_at,disabled,disabled_at,archived_at"),
     ("scope-fields", ""),
+    ("tag-fields", ""),
     ("naive-times", "refuse"),
     ("invalidation-channel", ""),
 ];
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 30] = [
+const OTHERS: [(&str, &str); 31] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
@@ -75,6 +76,7 @@ const OTHERS: [(&str, &str); 30] = [
     ("dropped-fields", "status"),
     ("inactive-fields", "gone"),
     ("scope-fields", "note"),
+    ("tag-fields", "org"),
     ("naive-times", "utc"),
     ("invalidation-channel", "told"),
 ];
@@ -256,6 +258,21 @@ fn names_of_fields_are_separated_by_spaces_or_commas_and_bounded() {
     ] {
         assert_eq!(set(&mut c, name, &value), refused(name, why), "{value}");
     }
+    let nine = "a b c d e f g h i";
+    let own = |name| format!("must not be {name}: that tag is the module's own");
+    for (value, why) in [
+        (nine, "must be at most 8 names of fields".to_string()),
+        ("id", own("id")),
+        ("org,user_id", own("user_id")),
+        ("user", own("user")),
+        ("kind", own("kind")),
+        ("key_hash", "must not be key_hash: a secret's hash is in no tag".into()),
+        ("org:unit", "must be names without a colon, which ends the name in a tag".into()),
+    ] {
+        assert_eq!(set(&mut c, "tag-fields", value), refused("tag-fields", &why), "{value}");
+    }
+    assert_eq!(set(&mut c, "tag-fields", &nine[..15]), ok());
+    assert_eq!(get(&mut c, "tag-fields"), "a,b,c,d,e,f,g,h");
     let invalid = c.cmd([b"CONFIG".as_slice(), b"SET", b"apikey.extra-fields", b"\xff"]);
     assert_eq!(invalid, refused(name, "must be UTF-8"));
     assert_eq!(get(&mut c, name), "");
@@ -365,6 +382,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("dropped-fields", ""),
         ("inactive-fields", ""),
         ("scope-fields", ""),
+        ("tag-fields", ""),
         ("naive-times", "refuse"),
         ("invalidation-channel", ""),
     ];
@@ -466,6 +484,8 @@ fn assert_settings_hold(c: &mut Client) {
     }
     assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(r#""gone":1"#)]), ok());
     assert_eq!(c.code("k"), "DISABLED", "inactive-fields");
+    assert_eq!(c.cmd(["APIKEY.SETVAL", "k", &with(r#""org":7"#)]), ok());
+    assert_eq!(c.must("APIKEY.TAGCARD apikey:org:7"), int(1), "tag-fields");
 
     for (key, reply) in [("nobody", ok()), ("noone", nil())] {
         let token = c.must("APIKEY.TOKEN any").text();
@@ -565,6 +585,11 @@ fn a_server_with_a_wrong_argument_does_not_start_and_its_log_says_why() {
             "extra-fields must not be key_hash: a secret's hash is not kept in a record",
         ),
         ("digest-field", "a b", "digest-field must be the name of one field"),
+        (
+            "tag-fields",
+            "a:b",
+            "tag-fields must be names without a colon, which ends the name in a tag",
+        ),
         ("nothing", "1", "unknown argument nothing"),
         ("apikey.max-tags", "1", "unknown argument apikey.max-tags"),
         ("100%s%n", "1", "unknown argument 100%s%n"),

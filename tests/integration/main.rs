@@ -49,6 +49,7 @@ mod scopes;
 mod secrecy;
 mod setval;
 mod stress;
+mod tag_fields;
 mod tags;
 mod tokens;
 mod trust;
