@@ -74,7 +74,7 @@ const WORDS: [&str; 45] = [
 ];
 
 fn json(rng: &mut Rng) -> Vec<u8> {
-    let mut text = match rng.below(6) {
+    let mut text = match rng.below(7) {
         0 => "[".repeat(rng.below(200)),
         1 => format!(
             r#"{{"id":"i","user_id":{},"is_active":true}}"#,
@@ -86,6 +86,11 @@ fn json(rng: &mut Rng) -> Vec<u8> {
             r#"{{"id":"i","user_id":"u","is_active":true,"expires_at":{},"name":"{}"}}"#,
             rng.next() as i64 >> rng.below(64),
             "\\ud83d\\ude00é".repeat(rng.below(80))
+        ),
+        5 => format!(
+            r#"{{"id":"i","user_id":"u","is_active":true,"org":{},"plan":"{}"}}"#,
+            rng.next() as i64 >> rng.below(64),
+            "\\u0000é".repeat(rng.below(100))
         ),
         _ => record("i", "u1"),
     }
@@ -261,7 +266,8 @@ fn assert_unharmed(server: &mut Server, pid: &str) {
 
 #[test]
 fn random_arguments_never_stop_the_server() {
-    let mut server = Server::builder().setting("trust-loaded", "yes").start();
+    let mut server =
+        Server::builder().setting("tag-fields", "org,plan").setting("trust-loaded", "yes").start();
     let pid = server.pid().to_string();
     let mut c = server.client();
     let names = commands(&mut c);
@@ -366,7 +372,7 @@ fn framed(header: &[u8], inner: &[u8]) -> Vec<u8> {
 
 #[test]
 fn damaged_payloads_never_stop_the_server() {
-    let builder = Server::builder().setting("trust-loaded", "yes");
+    let builder = Server::builder().setting("tag-fields", "name").setting("trust-loaded", "yes");
     let mut server = builder.config("rdbcompression no").start();
     let pid = server.pid().to_string();
     let (bodies, version) = dumps(&server);

@@ -16,6 +16,8 @@ const KEYS: [&str; 8] = ["k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"];
 const TAGS: [&str; 5] = ["t1", "t2", "t3", "t4", "t5"];
 const ACTIONS: [&str; 3] = ["a1", "a2", "a3"];
 const USERS: [&str; 3] = ["u1", "u2", "u3"];
+/// What a field of a record says that makes a tag; null makes none.
+const ORGS: [&str; 3] = ["null", "1", "2"];
 const DBS: usize = 3;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +150,18 @@ impl Reclaim {
         Server::builder()
             .setting("sync-reclaim", &self.sync.to_string())
             .setting("digest-field", "key_hash")
+            .setting("tag-fields", "org")
     }
+}
+
+/// A record with the field of an organisation.
+fn of_org(record: String, org: &str) -> String {
+    record.replace('}', &format!(",\"org\":{org}}}"))
+}
+
+/// The tag that it makes.
+fn org_tag(org: &str) -> Option<String> {
+    (org != "null").then(|| format!("apikey:org:{org}"))
 }
 
 const WRONGTYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -329,7 +342,8 @@ impl Model {
                     self.compare_description(client, key, expected);
                 }
             }
-            for tag in TAGS {
+            let orgs: Vec<String> = ORGS.iter().filter_map(|org| org_tag(org)).collect();
+            for tag in TAGS.into_iter().chain(orgs.iter().map(String::as_str)) {
                 self.compare_tag(client, tag, expected);
             }
         }
@@ -550,14 +564,16 @@ impl Model {
 
     #[track_caller]
     fn setval(&mut self, key: String, here: Option<Value>) {
-        let user = self.rng.pick(&USERS);
-        let mut line = format!("APIKEY.SETVAL {key} {} SECRET {SECRET}", record("id", user));
+        let (user, org) = (self.rng.pick(&USERS), self.rng.pick(&ORGS));
+        let record = of_org(record("id", user), org);
+        let mut line = format!("APIKEY.SETVAL {key} {record} SECRET {SECRET}");
         let mut tags: BTreeSet<String> = [
             "apikey:id:id".to_string(),
             format!("apikey:user:{user}"),
             "apikey:kind:record".to_string(),
         ]
         .into();
+        tags.extend(org_tag(org));
         let number = self.rng.below(4);
         if number > 0 {
             let own: Vec<&str> = (0..number).map(|_| self.rng.pick(&TAGS)).collect();
@@ -635,14 +651,17 @@ impl Model {
         let user = self.rng.pick(&USERS);
         let own = self.rng.pick(&TAGS);
         let number = self.rng.below(4);
-        let records = vec![record("id", user); number].join(",");
+        let orgs: Vec<&str> = (0..number).map(|_| self.rng.pick(&ORGS)).collect();
+        let records: Vec<String> = orgs.iter().map(|org| of_org(record("id", user), org)).collect();
+        let records = records.join(",");
         let line = format!("APIKEY.SETLIST {key} {user} [{records}] TOKEN {token} TAGS 1 {own}");
         match Value::found(here, "apikeylst") {
             Found::Open => {}
             Found::Other => self.say(line, Expected::Is(error(WRONGTYPE))),
             Found::Nothing | Found::Live(..) => {
                 let tags = [own, &format!("apikey:user:{user}"), "apikey:kind:list"];
-                let tags = tags.map(str::to_string).into();
+                let of_orgs = orgs.iter().filter_map(|org| org_tag(org));
+                let tags = tags.map(str::to_string).into_iter().chain(of_orgs).collect();
                 let what = What::List(number as i64);
                 self.fill(line, key, Value::Entry { what, tags, live: true }, Some((token, given)));
             }
@@ -683,14 +702,14 @@ impl Model {
             return;
         }
         let keys: BTreeSet<String> = (0..=self.rng.below(4)).map(|_| self.key()).collect();
-        let user = self.rng.pick(&USERS);
+        let (user, org) = (self.rng.pick(&USERS), self.rng.pick(&ORGS));
         let own = self.rng.pick(&TAGS);
         let if_absent = self.rng.one_in(2);
         let token = self.client.must("APIKEY.TOKEN any").text();
         let mut line = format!("APIKEY.MSETVAL {}", keys.len());
         for key in &keys {
             // The digest stands in the record.
-            line += &format!(" {key} {}", hashed("id", user));
+            line += &format!(" {key} {}", of_org(hashed("id", user), org));
         }
         line += &format!(" TAGS 1 {own} TOKEN {token}{}", if if_absent { " NX" } else { "" });
         let here = self.here();
@@ -703,13 +722,13 @@ impl Model {
             self.say(line, Expected::Is(error(WRONGTYPE)));
             return;
         }
-        let tags: BTreeSet<String> = [
+        let tags = [
             "apikey:id:id".to_string(),
             format!("apikey:user:{user}"),
             "apikey:kind:record".to_string(),
             own.to_string(),
-        ]
-        .into();
+        ];
+        let tags: BTreeSet<String> = tags.into_iter().chain(org_tag(org)).collect();
         let mut stored = 0;
         for key in keys {
             let live = matches!(here.get(&key), Some(Value::Entry { live: true, .. }));
@@ -772,8 +791,11 @@ impl Model {
 
     #[track_caller]
     fn invalidate(&mut self) {
-        let user = format!("apikey:user:{}", self.rng.pick(&USERS));
-        let names = [self.rng.pick(&TAGS), self.rng.pick(&TAGS), &user];
+        let automatic = match self.rng.one_in(2) {
+            true => format!("apikey:user:{}", self.rng.pick(&USERS)),
+            false => format!("apikey:org:{}", self.rng.pick(&ORGS)),
+        };
+        let names = [self.rng.pick(&TAGS), self.rng.pick(&TAGS), &automatic];
         let some = &names[..1 + self.rng.below(3)];
         let some = if self.rng.one_in(8) { &names[2..] } else { some };
         let line = format!("APIKEY.TAGINVAL {}", some.join(" "));
@@ -819,8 +841,9 @@ impl Model {
     }
 
     fn some_tag(&mut self) -> String {
-        match self.rng.below(3) {
+        match self.rng.below(4) {
             0 => format!("apikey:user:{}", self.rng.pick(&USERS)),
+            1 => format!("apikey:org:{}", self.rng.pick(&ORGS)),
             _ => self.rng.pick(&TAGS).to_string(),
         }
     }
