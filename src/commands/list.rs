@@ -80,7 +80,7 @@ impl Command for SetList {
             return Ok(());
         }
         let expires_at = fill.expiry.at(now, &settings::LIST_TTL);
-        let rest = Resolved::new(expires_at, list.label().caller_tags(), fill.namespace);
+        let rest = Resolved::new(expires_at, list.label().own_tags(), fill.namespace);
         let json = list.json().to_owned();
         key.store_entry::<Lists>(EntryValue::new(list, comes_dead), Some(expires_at), now)?;
         drop(key);

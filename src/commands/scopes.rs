@@ -151,7 +151,7 @@ impl<'a> Given<'a> {
     fn replicate(&self, ctx: &mut Ctx, args: Args) {
         let (label, expires_at) = (&self.label, self.decision.expires_at);
         let Trim { now, max } = self.trim;
-        let rest = Resolved::new(expires_at, label.caller_tags(), label.owner().namespace);
+        let rest = Resolved::new(expires_at, label.own_tags(), label.owner().namespace);
         let rest = rest.trim(now, max);
         let rest: Vec<&[u8]> = rest.words().collect();
         let fixed: Vec<Name> = args.from(1).take(6).collect();

@@ -10,7 +10,7 @@ pub struct Resolved(Vec<Vec<u8>>);
 pub const TRIM: &str = "TRIM";
 
 impl Resolved {
-    /// `tags` are the caller's; an empty namespace is none.
+    /// `tags` are the entry's own, of a list those of fields too; an empty namespace is none.
     pub fn new<'t>(
         expires_at: i64,
         tags: impl Iterator<Item = &'t [u8]>,

@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(shown(&more), ["b:x", "a:x"]);
         assert_eq!(more.check(b"a", b"x", NOW), Some(false));
         assert_eq!(more.expires_at(), 3000);
-        assert!(more.label().caller_tags().eq([b"1", b"2"]));
+        assert!(more.label().own_tags().eq([b"1", b"2"]));
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         both.defrag(&mut to);
         assert_eq!(to.bytes, both.heap_bytes());
         assert_eq!(shown(&both), ["a:x", "b:x"]);
-        assert!(both.label().caller_tags().eq([b"1"]));
+        assert!(both.label().own_tags().eq([b"1"]));
     }
 
     #[test]

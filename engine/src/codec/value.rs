@@ -142,7 +142,7 @@ pub fn encode_record(record: &Record, dead: bool) -> Vec<u8> {
 /// Appends what [`encode_record`] returns.
 pub(super) fn encode_record_to(record: &Record, dead: bool, bytes: &mut Vec<u8>) {
     if record.is_absent() {
-        let (namespace, tags) = (record.namespace(), record.caller_tags().collect());
+        let (namespace, tags) = (record.namespace(), record.own_tags().collect());
         bytes.extend(encode(ABSENT, NAMESPACE_VERSION, AbsentOut { namespace, tags, dead }));
         return;
     }
@@ -193,7 +193,7 @@ struct LabelOut<'a> {
 impl<'a> LabelOut<'a> {
     fn of(label: &'a Label) -> Self {
         let Owner { namespace, id, user_id } = label.owner();
-        Self { namespace, id, user_id, tags: label.caller_tags().collect() }
+        Self { namespace, id, user_id, tags: label.own_tags().collect() }
     }
 }
 

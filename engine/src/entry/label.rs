@@ -1,4 +1,4 @@
-//! What an entry other than a record carries beside what it holds: whose it is, and the caller's tags.
+//! What an entry other than a record carries beside what it holds: whose it is, and the tags that it was given.
 //! In one allocation:
 //!
 //! ```text
@@ -43,13 +43,13 @@ const HEADER_BYTES: usize = 7;
 impl Label {
     /// Tags that occur twice, or that are automatic, are kept once. `None` where something is beyond its
     /// bounds.
-    pub fn new(kind: Kind, owner: &Owner, caller_tags: &[&[u8]]) -> Option<Self> {
+    pub fn new(kind: Kind, owner: &Owner, tags: &[&[u8]]) -> Option<Self> {
         if !owner.is_within_bounds() {
             return None;
         }
         let mut automatic = Vec::new();
         owner.each_tag(kind, &mut |tag| automatic.push(tag.to_vec()));
-        let own = tag_names::own(kind, caller_tags, &automatic)?;
+        let own = tag_names::own(kind, tags, &automatic)?;
         let parts = [owner.namespace, owner.id, owner.user_id];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + len + tag_names::stored_bytes(&own));
@@ -62,7 +62,7 @@ impl Label {
         Some(Self { bytes: bytes.into_boxed_slice() })
     }
 
-    /// The owner, the number of the caller's tags, and their bytes.
+    /// The owner, the number of its own tags, and their bytes.
     fn parts(&self) -> Option<(Owner<'_>, u8, &[u8])> {
         let (&[n0, n1, i0, i1, u0, u1, tags], rest) =
             self.bytes.split_first_chunk::<HEADER_BYTES>()?;
@@ -78,22 +78,22 @@ impl Label {
         self.parts().map_or(nobody, |(owner, ..)| owner)
     }
 
-    /// The caller's tags, in their order.
-    pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
+    /// The tags that are not of its ids and its kind: of a list those of fields, then the caller's.
+    pub fn own_tags(&self) -> impl Iterator<Item = &[u8]> {
         let (count, bytes) = self.parts().map_or((0, &b""[..]), |(_, count, bytes)| (count, bytes));
         tag_names::stored(bytes, count)
     }
 
-    /// Calls `each` with the automatic tags of an entry of this kind, then with the caller's.
+    /// Calls `each` with the automatic tags of an entry of this kind, then with its own.
     pub fn each_tag(&self, kind: Kind, each: &mut dyn FnMut(&[u8])) {
         self.owner().each_tag(kind, each);
-        self.caller_tags().for_each(each);
+        self.own_tags().for_each(each);
     }
 
     /// How many tags [`Label::each_tag`] names.
     pub fn tag_count(&self) -> usize {
         let automatic = if self.owner().id.is_empty() { 2 } else { 3 };
-        automatic + self.caller_tags().count()
+        automatic + self.own_tags().count()
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -109,8 +109,8 @@ impl Label {
         if self.owner() != other.owner() {
             return None;
         }
-        let mut tags: Vec<&[u8]> = self.caller_tags().collect();
-        for tag in other.caller_tags() {
+        let mut tags: Vec<&[u8]> = self.own_tags().collect();
+        for tag in other.own_tags() {
             if !tags.contains(&tag) {
                 tags.push(tag);
             }
@@ -178,7 +178,7 @@ mod tests {
             Label::new(Kind::Scopes, owner, &tags).unwrap()
         };
         let both = label(&OWNER, 0, 40).and(Kind::Scopes, &label(&OWNER, 20, 64)).unwrap();
-        assert!(both.caller_tags().eq((0..64).map(|n| [n]).collect::<Vec<_>>().iter()));
+        assert!(both.own_tags().eq((0..64).map(|n| [n]).collect::<Vec<_>>().iter()));
         assert!(label(&OWNER, 0, 40).and(Kind::Scopes, &label(&OWNER, 20, 65)).is_none());
         for other in [
             Owner { namespace: b"", ..OWNER },

@@ -351,7 +351,7 @@ impl<'a> Record<'a> {
         let record = Self::stored(bytes);
         let header = &record.header;
         let mut end = header.namespace().end;
-        let tags = (0..header.tags).zip(record.caller_tags()).map(|(_, tag)| tag.len());
+        let tags = (0..header.tags).zip(record.own_tags()).map(|(_, tag)| tag.len());
         let (most_tags, most_tag_bytes) = own_bounds(Kind::Record);
         let (mut count, mut are_bounded) = (0, true);
         for len in tags {
@@ -390,7 +390,7 @@ impl<'a> Record<'a> {
         if !self.has_json_len() {
             return false;
         }
-        let tags: Vec<&[u8]> = self.caller_tags().collect();
+        let tags: Vec<&[u8]> = self.own_tags().collect();
         let digests: Vec<Accepted> = self.digests().collect();
         Parts::sanitise(&self.json(), &Limits::STORED)
             .ok()
@@ -501,8 +501,8 @@ impl<'a> Record<'a> {
         self.slice(self.header.namespace())
     }
 
-    /// The caller's tags, in their order.
-    pub fn caller_tags(&self) -> impl Iterator<Item = &[u8]> {
+    /// The tags that are not of its ids and its kind: those of fields, then the caller's.
+    pub fn own_tags(&self) -> impl Iterator<Item = &[u8]> {
         let bytes = self.bytes.get(self.header.namespace().end..).unwrap_or_default();
         tag_names::stored(bytes, self.header.tags)
     }
@@ -551,7 +551,7 @@ impl Entry for Record<'_> {
     /// An absent one has the automatic tag of its kind alone.
     fn each_tag(&self, each: &mut dyn FnMut(&[u8])) {
         self.each_automatic_tag(each);
-        self.caller_tags().for_each(each);
+        self.own_tags().for_each(each);
     }
 
     fn tag_count(&self) -> usize {

@@ -68,7 +68,7 @@ impl Command for SetAbsent {
         let expires_at = fill.expiry.at(now, &settings::ABSENT_TTL);
         key.store_entry::<Records>(of_record(&record, comes_dead), Some(expires_at), now)?;
         drop(key);
-        let rest = Resolved::new(expires_at, record.caller_tags(), record.namespace());
+        let rest = Resolved::new(expires_at, record.own_tags(), record.namespace());
         let rest: Vec<&[u8]> = rest.words().collect();
         send(ctx, Self::SPEC.name, &[name], &rest);
         ctx.notify(Class::Module, c"apikey.setabsent", name);
