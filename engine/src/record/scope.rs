@@ -48,6 +48,7 @@ impl Scopes {
         Ok(scopes)
     }
 
+    #[inline]
     fn push_text(&mut self, text: &str) {
         let len = text.len();
         self.are_bounded &= len <= MAX_SCOPE_BYTES;
