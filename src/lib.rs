@@ -18,11 +18,14 @@
 //! | [`invalidation`] | what every invalidation does |
 //! | [`reclaim`], [`check`] | jobs: dead entries are taken away; keys and index are compared |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
+//! | [`tagged`] | what carries a tag is killed, and counted, on this node |
+//! | [`bus`] | questions to the other primaries of a cluster, and answers to theirs |
 //! | [`grammar`] | the options that commands share |
 //! | [`commands`] | a file for each command, or for a few that belong together |
 
 #![deny(unsafe_code)]
 
+mod bus;
 mod check;
 mod commands;
 mod defrag;
@@ -34,11 +37,13 @@ mod reclaim;
 mod settings;
 mod state;
 mod stream;
+mod tagged;
 mod trouble;
 mod trust;
 mod types;
 mod values;
 
+use crate::bus::Bus;
 use crate::commands::health::Health;
 use crate::commands::register;
 use crate::defrag::Indices;
@@ -67,6 +72,7 @@ impl Module for ApiKey {
         loading.listen::<Events>();
         loading.info::<Health>()?;
         loading.defrag::<Indices>()?;
+        loading.receive::<Bus>();
         loading.after_each(reclaim::look);
         loading.when_replay_fails(cannot_replay);
         log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));

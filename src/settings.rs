@@ -131,6 +131,7 @@ pub static TOKEN_TTL_MS: Number = Number::new(c"token-ttl-ms", 30_000, 1, 86_400
 pub static SYNC_RECLAIM: Number = Number::new(c"sync-reclaim", 256, 0, 100_000);
 pub static RECLAIM_BUDGET_US: Number = Number::new(c"reclaim-budget-us", 500, 10, 100_000);
 pub static LOG_MAX_LEN: Number = Number::new(c"log-max-len", 128, 0, MAX_LOG_LEN);
+pub static CLUSTER_TIMEOUT_MS: Number = Number::new(c"cluster-timeout-ms", 1000, 10, 60_000);
 pub static MIN_HIT_RATE: Number = Number::new(c"min-hit-rate", 80, 0, 100);
 pub static MAX_MEMORY_PERCENT: Number = Number::new(c"max-memory-percent", 90, 1, 100);
 pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
@@ -167,7 +168,8 @@ pub static NAIVE_TIMES: Parsed<NaiveTimes> =
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 31] = [
+pub static ALL: [&'static dyn Setting; 32] = [
+    &CLUSTER_TIMEOUT_MS,
     &ABSENT_TTL,
     &SCOPE_TTL,
     &LIST_TTL,

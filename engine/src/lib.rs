@@ -11,6 +11,7 @@
 //! | [`record`] | what is kept of a record's JSON, how it is laid out, and VALIDATE's checks in their order |
 //! | [`answers`] | what else an application keeps: its scope decisions, lists of a user's records |
 //! | [`usage`] | usage counters; counts that were leased and not settled, the batches they form |
+//! | [`bus`] | what the primaries of a cluster ask each other, and who has still to answer |
 //! | [`invalidation`] | tokens, and when a fill is too late; the message that tells other caches |
 //! | [`database`] | what is known of one database: the index, pending counters, totals |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
@@ -28,6 +29,7 @@
 //! - Where a map or a set is keyed with what comes from outside, its hash has a key that is drawn at random.
 
 pub mod answers;
+pub mod bus;
 pub mod codec;
 pub mod database;
 pub mod defrag;

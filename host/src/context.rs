@@ -9,7 +9,7 @@ use redis_module::raw;
 use std::borrow::Cow;
 use std::ffi::{c_int, CStr};
 use std::marker::PhantomData;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 
 /// What the server knows of the call that is running.
 #[derive(Debug)]
@@ -115,39 +115,6 @@ impl<'a> Ctx<'a> {
     /// Whether this node is a replica.
     pub fn is_replica(&self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
-    }
-
-    /// Whether this node is a replica of a cluster: at its start the server has not yet turned it into one
-    /// (`is_replica`), but its configuration of the cluster says so.
-    fn is_cluster_replica(&self) -> bool {
-        if self.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER == 0 {
-            return false;
-        }
-        const ID_BYTES: usize = raw::REDISMODULE_NODE_ID_LEN as usize;
-        let mut named = [0u8; ID_BYTES + 1];
-        let mut flags: c_int = 0;
-        // SAFETY: reads the table; the context is valid. The id has that length and no end for C, which
-        // the other function wants; the server fills the flags, and takes null for what is not wanted.
-        unsafe {
-            let (Some(id), Some(info)) =
-                (raw::RedisModule_GetMyClusterID, raw::RedisModule_GetClusterNodeInfo)
-            else {
-                return false;
-            };
-            let id = id();
-            if id.is_null() {
-                return false;
-            }
-            std::ptr::copy_nonoverlapping(id.cast(), named.as_mut_ptr(), ID_BYTES);
-            let named = named.as_ptr().cast();
-            accepted(info(self.raw, named, null_mut(), null_mut(), null_mut(), &mut flags)).is_ok()
-                && flags as u32 & raw::REDISMODULE_NODE_SLAVE != 0
-        }
-    }
-
-    /// Whether this node is a replica, or will be one as soon as it has started.
-    pub fn is_any_replica(&self) -> bool {
-        self.is_replica() || self.is_cluster_replica()
     }
 
     /// Whether the caller can't wait: it is in MULTI, in a script or behind another module.

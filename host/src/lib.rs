@@ -38,6 +38,7 @@
 //! | timers | the closure may borrow what is gone when it runs; to stop one needs its type guessed | [`Ctx::after`]: a `'static` closure; while one is to come the module is not unloaded. It comes also where the wall clock, by which the server goes, was set back |
 //! | clients that wait | no reply where the handle is dropped, and no word of who hangs up | [`Ctx::block`] gives a [`Waiting`](blocked::Waiting): an answer in a closure, an error if dropped, and whether the client is there still; of a command alone, and once, since the server ends otherwise |
 //! | events | flush without its database, none for SWAPDB; keyspace events by bits and text | [`ServerEvent`](events::ServerEvent), [`KeyEvent`](events::KeyEvent) |
+//! | a cluster's messages | nothing | [`Ctx::send_to_node`], and a [`Receiver`](cluster::Receiver) behind a guard, with ids as values and who owns slots |
 //! | the end of a change | nothing | [`Loading::after_each`] command that writes and each event |
 //! | settings | read as arguments where a name is found; that one was refused is not looked at | [`settings`]: one static is the argument, CONFIG SET's name, its bounds and its errors; what is unknown or refused keeps the module from loading |
 //! | replication | from any callback | the same, but for what ends the server or breaks its AOF: [refused](Ctx::replicate) |
@@ -101,7 +102,7 @@
 //! # What it does not do
 //!
 //! The server's own types (strings, hashes, lists, ..), commands of others but PUBLISH, work on threads that
-//! takes the server's lock, a cluster's messages, and authentication: for these there is the SDK, whose raw
+//! takes the server's lock, and authentication: for these there is the SDK, whose raw
 //! bindings are beside this crate in any module. [`DataType`]s have no effort to say for UNLINK, so
 //! that the server frees one value where it stands, and in the background only with its database.
 //!
@@ -125,6 +126,7 @@
 //! | [`caller`], [`changes`], [`blocked`] | what more a command may: who calls, whom a change is told to, to wait |
 //! | [`job`] | work in slices |
 //! | [`events`] | what the server tells unasked |
+//! | [`cluster`] | other nodes, and messages to their modules |
 //! | [`defrag`] | active defragmentation |
 //! | [`settings`], [`Info`] | CONFIG and INFO |
 //! | [`Lock`], [`Locked`] | what only the lock's holder reaches |
@@ -133,6 +135,7 @@
 pub mod blocked;
 pub mod caller;
 pub mod changes;
+pub mod cluster;
 pub mod command;
 pub mod defrag;
 pub mod events;

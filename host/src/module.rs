@@ -2,6 +2,7 @@
 
 use crate::after;
 use crate::api::{self, api, missing_functions, Refused, ERR, OK};
+use crate::cluster::{self, Receiver};
 use crate::command::register;
 use crate::command::spec::Command;
 use crate::context::Ctx;
@@ -105,6 +106,17 @@ impl<'a> Loading<'a> {
     pub fn listen<L: Listener>(&mut self) {
         // SAFETY: OnLoad's context.
         self.last.push(Box::new(|ctx| unsafe { events::subscribe::<L>(ctx.raw()) }));
+    }
+
+    /// Has the receiver given messages of other nodes of the cluster, once the module is loaded; outside of a cluster
+    /// none comes. Of two of a kind it is the last.
+    pub fn receive<R: Receiver>(&mut self) {
+        // The last of all, since it can't be taken back.
+        self.last.push(Box::new(|ctx| {
+            // SAFETY: OnLoad's context.
+            unsafe { cluster::register::<R>(ctx.raw()) };
+            Ok(())
+        }));
     }
 
     /// Registers INFO sections: the last call says which.

@@ -3,11 +3,12 @@
 //! Another module that calls in its own name may do all; of what is replayed the checks were made where its
 //! caller was; and servers before 7.0 can't tell.
 
+use crate::grammar;
 use crate::settings;
 use ahash::AHashSet;
 use apikey_engine::entry::kind::Entry;
 use host::caller::Access;
-use host::{Ctx, Error, Name, Result, Text};
+use host::{Args, Ctx, Error, Name, Result, Text};
 use std::fmt::Display;
 
 /// An error where the caller may not invalidate by one of the tags.
@@ -19,11 +20,19 @@ pub fn to_invalidate(ctx: &mut Ctx, tags: &[Name]) -> Result<()> {
 }
 
 /// An error where the caller may not look at what carries the tag.
-pub fn to_read(ctx: &mut Ctx, tag: Name) -> Result<()> {
+fn to_read(ctx: &mut Ctx, tag: Name) -> Result<()> {
     match ctx.user().and_then(|user| user.first_denied(ctx, Access::Read, &[tag])) {
         Some(_) => Err(denied("read the tag", "read")),
         None => Ok(()),
     }
+}
+
+/// The first argument: a tag whose name the caller may read keys of.
+pub fn readable_tag<'a>(ctx: &mut Ctx, args: Args<'a>) -> Result<&'a [u8]> {
+    let Some(tag) = args.get(1) else { return Err(Error::SYNTAX) };
+    let name = grammar::tag(tag, "tag")?;
+    to_read(ctx, tag)?;
+    Ok(name)
 }
 
 /// Whether fills are [checked](to_store).

@@ -1,5 +1,6 @@
 //! DEBUG: makes what must not happen, for tests. Only in debug builds.
 
+use crate::bus::Bus;
 use crate::check::CHECKS;
 use crate::commands::plain::PLAIN;
 use crate::keyspace;
@@ -10,6 +11,7 @@ use crate::types::entries::Records;
 use crate::values::entry::of_record;
 use crate::values::life::Link;
 use apikey_engine::record::layout::Record;
+use host::cluster::Receiver;
 use host::command::grammar::integer;
 use host::command::spec::{Arg, Command, Repeat, Spec};
 use host::{now, Args, Ctx, Error, Name, Reply, Result};
@@ -22,7 +24,7 @@ impl Command for Debug {
         flags: "readonly admin",
         dangerous: true,
         arity: -2,
-        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, STORE stores a record's bytes that nobody has checked, HOLD yes keeps dead entries from being reclaimed and an ACK in slices from going on, HOLD no ends that, STREAM tells replicas of another version, JOBS tells how many checks are under way or wait.",
+        summary: c"Debug builds only: PANIC panics, FORGET makes the index forget a key, STORE stores a record's bytes that nobody has checked, HOLD yes keeps dead entries from being reclaimed and an ACK in slices from going on, HOLD no ends that, STREAM tells replicas of another version, BUS sends bytes to the other nodes of the cluster, JOBS tells how many checks are under way or wait.",
         fixed: &[Arg::string(c"subcommand"), Arg::string(c"argument").optional().repeated(Repeat::Value)],
         ..PLAIN
     };
@@ -49,6 +51,12 @@ impl Command for Debug {
             }
             Some(yes) if is(subcommand, "HOLD") => {
                 reclaim::hold(is(yes, "yes"));
+                reply.simple(c"OK");
+            }
+            Some(message) if is(subcommand, "BUS") => {
+                for node in ctx.other_nodes() {
+                    ctx.send_to_node(node.id, Bus::KIND, message.bytes())?;
+                }
                 reply.simple(c"OK");
             }
             Some(version) if is(subcommand, "STREAM") => {

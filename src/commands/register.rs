@@ -10,7 +10,7 @@ use super::list::{GetList, SetList};
 use super::log::Log;
 use super::record::{inval, msetval, setabsent, setval, token, validate};
 use super::scopes::{CheckScope, SetScope};
-use super::tags::{of, taginval, tagscan};
+use super::tags::{of, tagcard, taginval, tagscan};
 use super::usage::{flush, get, incr, lease, settle, take};
 use host::{Loading, Result};
 
@@ -27,8 +27,9 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<token::TokenOf>()?;
     loading.command::<inval::Inval>()?;
     loading.command::<taginval::TagInval>()?;
+    loading.command::<taginval::TagInvalNode>()?;
     loading.command::<of::Tags>()?;
-    loading.command::<tagscan::TagCard>()?;
+    loading.command::<tagcard::TagCard>()?;
     loading.command::<tagscan::TagScan>()?;
     loading.command::<Describe>()?;
     loading.command::<incr::Incr>()?;

@@ -7,7 +7,7 @@ use crate::harness::*;
 const FIXED: &str = "fence-slots";
 
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 17] = [
+const NUMBERS: [(&str, i64, i64, i64); 18] = [
     ("validation-ttl", 300, 1, 31_536_000),
     ("absent-ttl", 30, 1, 31_536_000),
     ("scope-ttl", 600, 1, 31_536_000),
@@ -20,6 +20,7 @@ const NUMBERS: [(&str, i64, i64, i64); 17] = [
     ("max-tags", 16, 0, 64),
     (FIXED, 65_536, 1, 16_777_216),
     ("token-ttl-ms", 30_000, 1, 86_400_000),
+    ("cluster-timeout-ms", 1000, 10, 60_000),
     ("sync-reclaim", 256, 0, 100_000),
     ("reclaim-budget-us", 500, 10, 100_000),
     ("log-max-len", 128, 0, 10_000),
@@ -47,7 +48,7 @@ const NAMES: [(&str, &str); 9] = [
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 31] = [
+const OTHERS: [(&str, &str); 32] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
@@ -61,6 +62,7 @@ const OTHERS: [(&str, &str); 31] = [
     ("check-fill-tags", "yes"),
     (FIXED, "1"),
     ("token-ttl-ms", "1000"),
+    ("cluster-timeout-ms", "500"),
     ("sync-reclaim", "1"),
     ("reclaim-budget-us", "10"),
     ("log-max-len", "3"),
@@ -367,6 +369,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("max-tags", "16"),
         ("check-fill-tags", "no"),
         ("token-ttl-ms", "30000"),
+        ("cluster-timeout-ms", "1000"),
         ("sync-reclaim", "256"),
         ("reclaim-budget-us", "500"),
         ("log-max-len", "128"),

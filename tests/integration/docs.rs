@@ -44,7 +44,7 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 34] = [
+const COMMANDS: [Is; 35] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -177,7 +177,7 @@ const COMMANDS: [Is; 34] = [
         name: "apikey.token",
         alias: None,
         arity: 2,
-        flags: &["readonly", "fast"],
+        flags: &["write", "fast"],
         keys: Keys::One(READS),
         secret: false,
         dangerous: false,
@@ -199,6 +199,18 @@ const COMMANDS: [Is; 34] = [
     },
     Is {
         name: "apikey.taginval",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "tag:string [tag:string ...]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.taginvalnode",
         alias: None,
         arity: -2,
         flags: &["write"],
@@ -229,7 +241,7 @@ const COMMANDS: [Is; 34] = [
         keys: Keys::None,
         secret: false,
         dangerous: false,
-        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        tips: &[],
         args: "tag:string",
         complexity: "O(1)",
     },
@@ -241,7 +253,7 @@ const COMMANDS: [Is; 34] = [
         keys: Keys::None,
         secret: false,
         dangerous: false,
-        tips: &["request_policy:special"],
+        tips: &[],
         args: "tag:string cursor:integer [COUNT count:integer]",
         complexity: "O(N)",
     },

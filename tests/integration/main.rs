@@ -9,6 +9,7 @@ mod callers;
 mod channel;
 mod checks;
 mod clock;
+mod cluster;
 mod codes;
 mod configuration;
 mod databases;

@@ -225,7 +225,7 @@ fn a_replica_gives_a_token_that_every_fill_refuses_and_a_promoted_one_its_own() 
     replica.in_sync_with(&primary);
     let (mut p, mut r) = (primary.client(), replica.client());
     let of_replica = miss(&mut r, "k");
-    assert_eq!(r.must("APIKEY.TOKEN k").text(), of_replica);
+    assert!(r.run("APIKEY.TOKEN k").text().starts_with("READONLY"));
     assert_eq!(fill(&mut p, "k", &of_replica), nil());
 
     let token = miss(&mut p, "k");

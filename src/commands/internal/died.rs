@@ -1,10 +1,10 @@
 //! KILLED, DROPPED, GONE and RECLAIMED: entries that died, or were taken away.
 
 use crate::commands::plain::PLAIN;
-use crate::commands::tags::taginval;
 use crate::keyspace::{self, Removed};
 use crate::state;
 use crate::stream::{dropped, gone, killed, reclaimed, send::must_be_replayed};
+use crate::tagged;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
 use host::{Args, Ctx, Name, Reply, Result, Text};
 
@@ -29,7 +29,7 @@ impl Command for Killed {
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         must_be_replayed(ctx, Self::SPEC.name)?;
         let (tags, keys) = killed::read(args)?;
-        taginval::replay(ctx, &tags);
+        tagged::replay(ctx, &tags);
         remove(ctx, keys);
         reply.simple(c"OK");
         Ok(())

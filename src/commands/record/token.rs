@@ -10,7 +10,9 @@ pub struct TokenOf;
 impl Command for TokenOf {
     const SPEC: Spec = Spec {
         name: c"apikey.token",
-        flags: "readonly fast",
+        // It writes nothing; but a client that reads from replicas sends what writes to the primary, whose token it
+        // needs.
+        flags: "write fast",
         arity: 2,
         keys: Keys::One(Use::READS),
         summary: c"Returns a token for a fill that did not begin with a miss.",

@@ -1,46 +1,15 @@
-//! TAGCARD and TAGSCAN: how many entries carry a tag, and which.
+//! TAGSCAN: which entries carry a tag.
 //!
-//! Both look at the index of the selected database, where the list of a tag has those that it has
-//! condemned at its beginning. What is dead for another reason, and waits for reclaim, stands among the
-//! others: TAGCARD counts it, and TAGSCAN, which looks at each key, leaves it out.
+//! The list of a tag has those that it has condemned at its beginning. What is dead for another reason, and waits
+//! for reclaim, stands among the others; each key is looked at, and it is left out.
 
 use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
 use crate::state;
-use apikey_engine::tags::fingerprint::Fingerprint;
 use host::command::spec::{Arg, Command, Spec};
 use host::{Args, Ctx, Error, Name, Reply, Result, Text};
-
-pub struct TagCard;
-
-impl Command for TagCard {
-    const SPEC: Spec = Spec {
-        name: c"apikey.tagcard",
-        flags: "readonly fast",
-        arity: 2,
-        summary: c"Returns how many entries of the selected database carry a tag.",
-        tips: Some(c"request_policy:all_shards response_policy:agg_sum"),
-        fixed: &[Arg::string(c"tag")],
-        ..PLAIN
-    };
-
-    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-        let tag = readable_tag(ctx, args)?;
-        let database = ctx.database();
-        reply.count(state::with(ctx.lock(), |state| state.uncondemned(database, tag)).len());
-        Ok(())
-    }
-}
-
-/// The first argument: a tag whose name the caller may read keys of.
-fn readable_tag(ctx: &mut Ctx, args: Args) -> Result<Fingerprint> {
-    let Some(tag) = args.get(1) else { return Err(Error::SYNTAX) };
-    let name = grammar::tag(tag, "tag")?;
-    access::to_read(ctx, tag)?;
-    Ok(state::with(ctx.lock(), |state| state.fingerprints.of(name)))
-}
 
 pub struct TagScan;
 
@@ -56,7 +25,6 @@ impl Command for TagScan {
         arity: -3,
         summary: c"Returns some of the entries of the selected database that carry a tag, and the cursor for the next call; 0 begins, and is the end.",
         complexity: c"O(N) where N is the COUNT of entries to look at",
-        tips: Some(c"request_policy:special"),
         fixed: &[Arg::string(c"tag"), Arg::integer(c"cursor")],
         options: OPTIONS,
         ..PLAIN
@@ -66,7 +34,8 @@ impl Command for TagScan {
         let Some(cursor) = args.get(2) else { return Err(Error::SYNTAX) };
         let cursor = parse_cursor(cursor)?;
         let count = read_count(OPTIONS, args, 3, DEFAULT_COUNT)?;
-        let tag = readable_tag(ctx, args)?;
+        let tag = access::readable_tag(ctx, args)?;
+        let tag = state::with(ctx.lock(), |state| state.fingerprints.of(tag));
         let (lock, database) = (ctx.lock(), ctx.database());
         let (positions, next) =
             state::with(lock, |state| state.walk_step(database, tag, cursor, count));

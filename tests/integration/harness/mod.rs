@@ -13,6 +13,7 @@
 //! | `APIKEY_SERVER` | what that server is: `redis-6.2`, `redis-7.0`, `redis-8.2`, `valkey-9.1` | told from its `--version` |
 //! | `APIKEY_PYTHON` | a Python with redis-py, for the examples | `python3` |
 //! | `APIKEY_SEED` | seed of the randomised tests | fixed |
+//! | `APIKEY_CLUSTER_SECONDS` | how long readers and writers of a cluster race | 5 |
 //! | `APIKEY_FUZZ_ROUNDS` | rounds of each fuzz test | 3000 |
 //! | `APIKEY_CHAOS_KILLS` | consumers that are killed while they drain into PostgreSQL | 300 |
 //! | `APIKEY_PYTHON` | a Python with redis-py and psycopg 3, for the examples | `python3` |
@@ -24,6 +25,7 @@
 #![allow(dead_code)]
 
 pub mod client;
+pub mod cluster;
 pub mod entries;
 pub mod leases;
 pub mod postgres;
@@ -34,6 +36,7 @@ pub mod streams;
 use std::time::{Duration, Instant};
 
 pub use client::{array, bulk, error, int, map, nil, ok, simple, Client, Reply};
+pub use cluster::Cluster;
 pub use entries::*;
 pub use leases::{batches, Batch, Line, LONG};
 pub use postgres::Postgres;

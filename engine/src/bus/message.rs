@@ -1,0 +1,208 @@
+//! Messages between nodes, each within [`MAX_MESSAGE_BYTES`].
+//!
+//! ```text
+//! magic (8 bytes) | version (1 byte) | bincode 2.0.1, standard configuration, of a Message
+//! ```
+//!
+//! The magic is there since the server tells the receivers of two modules apart only where their names have nine
+//! characters. Another version has another number: who does not read it does not answer, and whoever asks says that
+//! an answer is missing.
+
+use crate::entry::tag_names::MAX_ANY_TAG_BYTES;
+use crate::usage::id::Id;
+use bincode::{BorrowDecode, Encode};
+
+/// The most bytes of a message.
+pub const MAX_MESSAGE_BYTES: usize = 256 << 10;
+
+const MAGIC: [u8; 8] = *b"\xa9apikey\n";
+const VERSION: u8 = 1;
+
+/// What one node says to another.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    Question { id: Id, question: Question<'a> },
+    Answer { id: Id, count: u64 },
+}
+
+/// What a primary is asked to do, and to answer with how many it concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question<'a> {
+    /// Kill what carries one of the tags.
+    TagInval { database: i32, tags: Vec<&'a [u8]> },
+    /// Count what carries the tag.
+    TagCard { database: i32, tag: &'a [u8] },
+}
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Of another module's.
+    Foreign,
+    /// Of another version.
+    Version(u8),
+    /// They begin like a message.
+    Broken,
+}
+
+#[derive(Encode, BorrowDecode)]
+enum Body<'a> {
+    TagInval(i32, Vec<&'a [u8]>),
+    TagCard(i32, &'a [u8]),
+    Answer(u64),
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<MAX_MESSAGE_BYTES>()
+}
+
+impl<'a> Message<'a> {
+    pub fn encode(&self) -> Vec<u8> {
+        let (id, body) = match self {
+            Self::Answer { id, count } => (id, Body::Answer(*count)),
+            Self::Question { id, question: Question::TagInval { database, tags } } => {
+                (id, Body::TagInval(*database, tags.clone()))
+            }
+            Self::Question { id, question: Question::TagCard { database, tag } } => {
+                (id, Body::TagCard(*database, tag))
+            }
+        };
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(VERSION);
+        // Encoding into memory can't fail: a question is below the limit.
+        bytes.extend(bincode::encode_to_vec((id.to_bytes(), body), config()).unwrap_or_default());
+        bytes
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote; it says nothing that a client could not.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Unread> {
+        let body = bytes.strip_prefix(&MAGIC).ok_or(Unread::Foreign)?;
+        let (&version, body) = body.split_first().ok_or(Unread::Broken)?;
+        if version != VERSION {
+            return Err(Unread::Version(version));
+        }
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(Unread::Broken);
+        }
+        let read: Result<(([u8; 16], Body), usize), _> =
+            bincode::borrow_decode_from_slice(body, config());
+        let ((id, body), _) =
+            read.ok().filter(|(_, read)| *read == body.len()).ok_or(Unread::Broken)?;
+        let id = Id::from_bytes(id).ok_or(Unread::Broken)?;
+        let is_tag = |tag: &&[u8]| (1..=MAX_ANY_TAG_BYTES).contains(&tag.len());
+        let question = match body {
+            Body::Answer(count) => return Ok(Self::Answer { id, count }),
+            Body::TagInval(database, tags) if !tags.is_empty() && tags.iter().all(is_tag) => {
+                Question::TagInval { database, tags }
+            }
+            Body::TagCard(database, tag) if is_tag(&tag) => Question::TagCard { database, tag },
+            _ => return Err(Unread::Broken),
+        };
+        Ok(Self::Question { id, question })
+    }
+}
+
+impl<'a> Question<'a> {
+    /// Questions that together kill what carries one of the tags, each small enough for a message.
+    pub fn tag_inval(database: i32, tags: &[&'a [u8]]) -> Vec<Self> {
+        /// With its length; what stands before them is small beside it.
+        const MOST: usize = MAX_MESSAGE_BYTES / (MAX_ANY_TAG_BYTES + 16);
+        tags.chunks(MOST).map(|tags| Self::TagInval { database, tags: tags.to_vec() }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id() -> Id {
+        Id::from_bytes([7; 16]).unwrap()
+    }
+
+    /// What is written, byte by byte: nodes of two builds have to understand each other.
+    #[test]
+    fn the_bytes_of_a_version_stay_what_they_are() {
+        let head = [&b"\xa9apikey\n\x01"[..], &[7; 16]].concat();
+        for (message, body) in [
+            (
+                Message::Question {
+                    id: id(),
+                    question: Question::TagInval { database: 3, tags: vec![b"a", b"bc"] },
+                },
+                &b"\x00\x06\x02\x01a\x02bc"[..],
+            ),
+            (
+                Message::Question {
+                    id: id(),
+                    question: Question::TagCard { database: 0, tag: b"a" },
+                },
+                b"\x01\x00\x01a",
+            ),
+            (Message::Answer { id: id(), count: 5 }, b"\x02\x05"),
+        ] {
+            let bytes = [&head[..], body].concat();
+            assert_eq!(message.encode(), bytes);
+            assert_eq!(Message::decode(&bytes), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_from_what_is_of_another_version() {
+        let good = Message::Answer { id: id(), count: 5 }.encode();
+        for len in 0..good.len() {
+            let why = if len < 8 { Unread::Foreign } else { Unread::Broken };
+            assert_eq!(Message::decode(&good[..len]), Err(why), "{len}");
+        }
+        assert_eq!(Message::decode(&[&good[..], b"\0"].concat()), Err(Unread::Broken));
+        let mut newer = good.clone();
+        newer[8] = 2;
+        newer.extend([0; MAX_MESSAGE_BYTES]);
+        assert_eq!(Message::decode(&newer), Err(Unread::Version(2)));
+        newer[8] = 1;
+        assert_eq!(Message::decode(&newer), Err(Unread::Broken));
+        let long = [b'x'; MAX_ANY_TAG_BYTES + 1];
+        for tags in [vec![], vec![&b""[..]], vec![b"a", &long]] {
+            let question = Question::TagInval { database: 0, tags };
+            let bytes = Message::Question { id: id(), question }.encode();
+            assert_eq!(Message::decode(&bytes), Err(Unread::Broken));
+        }
+    }
+
+    #[test]
+    fn as_many_tags_as_a_call_has_fit_into_a_few_messages() {
+        let tags: Vec<Vec<u8>> = (0..1000u16)
+            .map(|n| [&n.to_be_bytes()[..], &[b't'; MAX_ANY_TAG_BYTES - 2]].concat())
+            .collect();
+        let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
+        let questions = Question::tag_inval(1, &tags);
+        assert_eq!(questions.len(), 3);
+        let mut all = Vec::new();
+        for question in questions {
+            let bytes = Message::Question { id: id(), question: question.clone() }.encode();
+            assert!(bytes.len() <= MAX_MESSAGE_BYTES);
+            assert_eq!(
+                Message::decode(&bytes),
+                Ok(Message::Question { id: id(), question: question.clone() })
+            );
+            let Question::TagInval { database: 1, tags } = question else { panic!() };
+            all.extend(tags);
+        }
+        assert_eq!(all, tags);
+    }
+
+    proptest! {
+        #[test]
+        fn forged_bytes_are_no_more_than_an_error(
+            body in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..60, byte: u8,
+        ) {
+            let _ = Message::decode(&[&MAGIC[..], &[VERSION], &[7; 16], &body].concat());
+            let tags = vec![&b"a"[..], b"bc"];
+            let question = Question::TagInval { database: 3, tags };
+            let mut bytes = Message::Question { id: id(), question }.encode();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = Message::decode(&bytes);
+        }
+    }
+}

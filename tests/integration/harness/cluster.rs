@@ -1,0 +1,103 @@
+//! A cluster on this machine: primaries, each with as many replicas.
+
+use super::{eventually, ok, Builder, Client, Server};
+
+pub struct Cluster {
+    /// The primaries, in the order of their slots.
+    pub primaries: Vec<Server>,
+    /// Those of each primary.
+    pub replicas: Vec<Vec<Server>>,
+}
+
+/// How long a node may not be heard of, in milliseconds.
+pub const NODE_TIMEOUT_MS: u64 = 2000;
+
+impl Cluster {
+    pub fn builder() -> Builder {
+        Server::builder()
+            .config("cluster-enabled yes")
+            .config(&format!("cluster-node-timeout {NODE_TIMEOUT_MS}"))
+            .config("databases 1")
+    }
+
+    /// So many primaries, which share the slots, with so many replicas each.
+    #[track_caller]
+    pub fn start(primaries: usize, replicas: usize) -> Self {
+        Self::of(primaries, replicas, |_, builder| builder)
+    }
+
+    /// The same, of servers that are each changed by their number, primaries first.
+    #[track_caller]
+    pub fn of(
+        primaries: usize,
+        replicas: usize,
+        change: impl Fn(usize, Builder) -> Builder,
+    ) -> Self {
+        let start = |number| change(number, Self::builder()).start();
+        let cluster = Self {
+            primaries: (0..primaries).map(start).collect(),
+            replicas: (0..primaries)
+                .map(|of| (0..replicas).map(|n| start(primaries + of * replicas + n)).collect())
+                .collect(),
+        };
+        let first = &cluster.primaries[0];
+        let mut slots = 0..16384;
+        for (number, server) in cluster.primaries.iter().enumerate() {
+            let count = 16384 * (number + 1) / primaries - 16384 * number / primaries;
+            let share: Vec<String> =
+                slots.by_ref().take(count).map(|slot| slot.to_string()).collect();
+            let mut c = server.client();
+            c.must(&format!("CLUSTER ADDSLOTS {}", share.join(" ")));
+            c.must(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1));
+        }
+        for server in cluster.nodes().skip(1) {
+            server.client().must(&format!("CLUSTER MEET 127.0.0.1 {}", first.port));
+        }
+        for (server, replicas) in cluster.primaries.iter().zip(&cluster.replicas) {
+            let id = server.client().must("CLUSTER MYID").text();
+            for replica in replicas {
+                let mut c = replica.client();
+                eventually("it knows its primary", || {
+                    c.run(&format!("CLUSTER REPLICATE {id}")) == ok()
+                });
+            }
+        }
+        cluster.settled();
+        for (server, replicas) in cluster.primaries.iter().zip(&cluster.replicas) {
+            replicas.iter().for_each(|replica| replica.in_sync_with(server));
+        }
+        cluster
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &Server> {
+        self.primaries.iter().chain(self.replicas.iter().flatten())
+    }
+
+    pub fn clients(&self) -> Vec<Client> {
+        self.primaries.iter().map(Server::client).collect()
+    }
+
+    /// Waits until every node sees all the others, and has links to them.
+    #[track_caller]
+    pub fn settled(&self) {
+        let count = self.nodes().count();
+        for server in self.nodes() {
+            let mut c = server.client();
+            eventually("the cluster is up", || {
+                let info = c.must("CLUSTER INFO").text();
+                let nodes = c.must("CLUSTER NODES").text();
+                let linked = nodes.lines().filter(|line| line.contains(" connected")).count();
+                let replicas = nodes.lines().filter(|line| line.contains("slave")).count();
+                info.contains("cluster_state:ok")
+                    && linked == count
+                    && replicas == count - self.primaries.len()
+                    && !nodes.contains("fail")
+            });
+        }
+    }
+}
+
+/// The slot of a key.
+pub fn slot(c: &mut Client, key: &str) -> i64 {
+    c.must(&format!("CLUSTER KEYSLOT {key}")).int()
+}
