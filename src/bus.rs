@@ -5,12 +5,14 @@
 //! ([`apikey_engine::bus::asking`]): of a link that breaks, of a node that is paused or loads nothing else need be known
 //! here than that no answer came.
 
+use crate::keyspace::{self, Removed};
 use crate::settings;
 use crate::state;
+use crate::stream::gone;
 use crate::tagged;
 use apikey_engine::bus::asked::Asked;
 use apikey_engine::bus::asking::Asking;
-use apikey_engine::bus::message::{Message, Question, Unread};
+use apikey_engine::bus::message::{of_keys, Message, Question, Unread};
 use apikey_engine::usage::id::Id;
 use host::blocked::Waiting;
 use host::cluster::{my_id, Node, NodeId, Receiver};
@@ -92,6 +94,37 @@ pub fn ask(
     Ok(())
 }
 
+/// Tells the other primaries of keys that were invalidated here, or written by one who knows: a slot may have been
+/// theirs, or become so again, and then they take a fill by a token that they gave before. Nobody waits for it.
+pub fn tell_of_keys(ctx: &Ctx, names: &[Name]) {
+    if !ctx.is_in_cluster() || ctx.is_replayed() {
+        return;
+    }
+    let names: Vec<&[u8]> = names.iter().map(|name| name.bytes()).collect();
+    let messages: Vec<Vec<u8>> =
+        of_keys(ctx.database(), &names).iter().map(Message::encode).collect();
+    for node in ctx.other_nodes().iter().filter(|node| node.is_primary) {
+        for message in &messages {
+            // Where there is no link, it is lost.
+            let _ = ctx.send_to_node(node.id, Bus::KIND, message);
+        }
+    }
+}
+
+/// Keys were invalidated where their slots are: what this node gave tokens for is too old, and what it has taken by
+/// one meanwhile goes.
+fn told_of_keys(ctx: &mut Ctx, database: i32, names: &[&[u8]]) {
+    state::with(ctx.lock(), |state| state.raise_fence(names.iter().copied()));
+    if !may_answer(ctx) || !ctx.select(database) {
+        return;
+    }
+    let names = names.iter().map(|name| Text::new(name));
+    let removed: Vec<Text> =
+        names.filter(|name| keyspace::unlink_entry(ctx, name.name()) != Removed::Nothing).collect();
+    gone::write(ctx, &removed);
+    keyspace::tell_of_removed(ctx, removed.iter().map(Text::name));
+}
+
 fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -162,6 +195,7 @@ impl Receiver for Bus {
     fn receive(ctx: &mut Ctx, from: NodeId, message: &[u8]) {
         match Message::decode(message) {
             Ok(Message::Answer { id, count }) => answered(ctx.lock(), from, id, count),
+            Ok(Message::Keys { database, names }) => told_of_keys(ctx, database, &names),
             Ok(Message::Question { id, question }) => {
                 if let Some(count) = answer(ctx, id, &question) {
                     let answer = Message::Answer { id, count }.encode();

@@ -466,3 +466,76 @@ impl Drop for StopOthers<'_> {
         }
     }
 }
+
+/// What a migration does to a slot at its two nodes.
+fn set_slot(from: &mut Client, to: &mut Client, slot: i64, how: [&str; 2]) {
+    let id = |c: &mut Client| c.must("CLUSTER MYID").text();
+    let (source, target) = (id(from), id(to));
+    let of = |how: &str| how.replace("SOURCE", &source).replace("TARGET", &target);
+    to.must(&format!("CLUSTER SETSLOT {slot} {}", of(how[1])));
+    from.must(&format!("CLUSTER SETSLOT {slot} {}", of(how[0])));
+}
+
+/// A slot that comes back, or never left: what its first node gave a token for is too old where the other one was
+/// told that the key has changed, and what it has taken by one meanwhile is gone.
+#[test]
+fn a_node_that_a_slot_comes_back_to_takes_no_fill_of_before() {
+    let cluster = Cluster::of(2, 1, |_, builder| builder.config("cluster-node-timeout 60000"));
+    let [mut a, mut b] = [0, 1].map(|number| cluster.primaries[number].client());
+    let key = (0..).map(|n| format!("k{n}")).find(|key| owner(&mut a, key, 2) == 0).expect("a key");
+    let slot = a.must(&format!("CLUSTER KEYSLOT {key}")).int();
+    let fill = |c: &mut Client, token: &str| {
+        c.must(&format!("APIKEY.SETVAL {key} {} SECRET {SECRET} TOKEN {token}", record("k", "u")))
+    };
+    // It waits for an answer on the link that has told of the key before.
+    let told = |c: &mut Client| assert!(c.must("APIKEY.TAGCARD none") == int(0));
+    for by in ["APIKEY.INVAL", "APIKEY.SETVAL"] {
+        let change = match by {
+            "APIKEY.INVAL" => format!("APIKEY.INVAL {key}"),
+            _ => format!("APIKEY.SETVAL {key} {} SECRET {SECRET}", record("k", "u")),
+        };
+        // Cancelled: the target was asked to import, and told of the change.
+        a.must(&format!("DEL {key}"));
+        let token = a.must(&format!("APIKEY.VALIDATE {key}")).items()[1].text();
+        set_slot(&mut a, &mut b, slot, ["MIGRATING TARGET", "IMPORTING SOURCE"]);
+        assert!(a.run(&change).text().starts_with("ASK "), "{by}");
+        b.must("ASKING");
+        b.must(&change);
+        told(&mut b);
+        b.must("ASKING");
+        b.must(&format!("DEL {key}"));
+        set_slot(&mut a, &mut b, slot, ["STABLE", "STABLE"]);
+        assert_eq!(fill(&mut a, &token), nil(), "{by}, cancelled");
+        let token = a.must(&format!("APIKEY.VALIDATE {key}")).items()[1].text();
+        assert_eq!(fill(&mut a, &token), ok());
+
+        // Moved, and back again.
+        a.must(&format!("DEL {key}"));
+        let token = a.must(&format!("APIKEY.VALIDATE {key}")).items()[1].text();
+        set_slot(&mut a, &mut b, slot, ["NODE TARGET", "NODE TARGET"]);
+        b.must(&change);
+        told(&mut b);
+        b.must(&format!("DEL {key}"));
+        set_slot(&mut b, &mut a, slot, ["NODE TARGET", "NODE TARGET"]);
+        assert_eq!(fill(&mut a, &token), nil(), "{by}, moved");
+
+        // The other way round: taken before it was told.
+        let token = a.must(&format!("APIKEY.VALIDATE {key}")).items()[1].text();
+        assert_eq!(fill(&mut a, &token), ok());
+        let before = a.must("DBSIZE").int();
+        set_slot(&mut a, &mut b, slot, ["MIGRATING TARGET", "IMPORTING SOURCE"]);
+        b.must("ASKING");
+        b.must(&change);
+        told(&mut b);
+        assert_eq!(a.must("DBSIZE").int(), before - 1, "{by}");
+        b.must("ASKING");
+        b.must(&format!("DEL {key}"));
+        set_slot(&mut a, &mut b, slot, ["STABLE", "STABLE"]);
+    }
+    for (primary, replicas) in cluster.primaries.iter().zip(&cluster.replicas) {
+        replicas[0].in_sync_with(primary);
+        assert_eq!(replicas[0].digest(), primary.digest());
+        assert_nothing_was_refused(&replicas[0]);
+    }
+    assert_cluster_is_exact(&cluster);
+}

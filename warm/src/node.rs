@@ -109,6 +109,7 @@ impl Node {
         self.token = token.map_err(|error| {
             let hint = match (error.code(), error.to_string()) {
                 (Some("MOVED"), _) => ": it is a node of a cluster; say --cluster",
+                (Some("READONLY"), _) => ": it is a replica: say the primary's URL",
                 (Some("NOAUTH" | "NOPERM"), _) => {
                     ": the user needs APIKEY.TOKEN, APIKEY.SETVAL and their keys; --user, REDISCLI_AUTH"
                 }

@@ -21,8 +21,19 @@ const VERSION: u8 = 1;
 /// What one node says to another.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    Question { id: Id, question: Question<'a> },
-    Answer { id: Id, count: u64 },
+    Question {
+        id: Id,
+        question: Question<'a>,
+    },
+    Answer {
+        id: Id,
+        count: u64,
+    },
+    /// Keys were invalidated where their slots are, or a writer has stored what they hold; no answer is waited for.
+    Keys {
+        database: i32,
+        names: Vec<&'a [u8]>,
+    },
 }
 
 /// What a primary is asked to do, and to answer with how many it concerned.
@@ -50,6 +61,7 @@ enum Body<'a> {
     TagInval(i32, Vec<&'a [u8]>),
     TagCard(i32, &'a [u8]),
     Answer(u64),
+    Keys(i32, Vec<&'a [u8]>),
 }
 
 fn config() -> impl bincode::config::Config {
@@ -59,18 +71,19 @@ fn config() -> impl bincode::config::Config {
 impl<'a> Message<'a> {
     pub fn encode(&self) -> Vec<u8> {
         let (id, body) = match self {
-            Self::Answer { id, count } => (id, Body::Answer(*count)),
+            Self::Keys { database, names } => ([0; 16], Body::Keys(*database, names.clone())),
+            Self::Answer { id, count } => (id.to_bytes(), Body::Answer(*count)),
             Self::Question { id, question: Question::TagInval { database, tags } } => {
-                (id, Body::TagInval(*database, tags.clone()))
+                (id.to_bytes(), Body::TagInval(*database, tags.clone()))
             }
             Self::Question { id, question: Question::TagCard { database, tag } } => {
-                (id, Body::TagCard(*database, tag))
+                (id.to_bytes(), Body::TagCard(*database, tag))
             }
         };
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
         // Encoding into memory can't fail: a question is below the limit.
-        bytes.extend(bincode::encode_to_vec((id.to_bytes(), body), config()).unwrap_or_default());
+        bytes.extend(bincode::encode_to_vec((id, body), config()).unwrap_or_default());
         bytes
     }
 
@@ -88,6 +101,9 @@ impl<'a> Message<'a> {
             bincode::borrow_decode_from_slice(body, config());
         let ((id, body), _) =
             read.ok().filter(|(_, read)| *read == body.len()).ok_or(Unread::Broken)?;
+        if let Body::Keys(database, names) = body {
+            return Ok(Self::Keys { database, names });
+        }
         let id = Id::from_bytes(id).ok_or(Unread::Broken)?;
         let is_tag = |tag: &&[u8]| (1..=MAX_ANY_TAG_BYTES).contains(&tag.len());
         let question = match body {
@@ -100,6 +116,29 @@ impl<'a> Message<'a> {
         };
         Ok(Self::Question { id, question })
     }
+}
+
+/// Messages that say of keys that they were invalidated. A name that fits into none is left out: no cluster has it.
+pub fn of_keys<'a>(database: i32, names: &[&'a [u8]]) -> Vec<Message<'a>> {
+    /// What stands before the names, and before each.
+    const BEFORE: usize = 64;
+    let mut messages = Vec::new();
+    let (mut some, mut bytes) = (Vec::new(), BEFORE);
+    for &name in names {
+        let len = name.len() + BEFORE;
+        if bytes + len > MAX_MESSAGE_BYTES && !some.is_empty() {
+            messages.push(Message::Keys { database, names: std::mem::take(&mut some) });
+            bytes = BEFORE;
+        }
+        if bytes + len <= MAX_MESSAGE_BYTES {
+            some.push(name);
+            bytes += len;
+        }
+    }
+    if !some.is_empty() {
+        messages.push(Message::Keys { database, names: some });
+    }
+    messages
 }
 
 impl<'a> Question<'a> {
@@ -140,8 +179,13 @@ mod tests {
                 b"\x01\x00\x01a",
             ),
             (Message::Answer { id: id(), count: 5 }, b"\x02\x05"),
+            (Message::Keys { database: 1, names: vec![b"", b"k"] }, b"\x03\x02\x02\x00\x01k"),
         ] {
-            let bytes = [&head[..], body].concat();
+            let mut bytes = [&head[..], body].concat();
+            if matches!(message, Message::Keys { .. }) {
+                // It is not answered, and has no id.
+                bytes[9..25].fill(0);
+            }
             assert_eq!(message.encode(), bytes);
             assert_eq!(Message::decode(&bytes), Ok(message));
         }
@@ -189,6 +233,24 @@ mod tests {
             all.extend(tags);
         }
         assert_eq!(all, tags);
+    }
+
+    #[test]
+    fn keys_of_any_length_are_told_in_messages_that_are_not_too_long() {
+        let names: Vec<Vec<u8>> =
+            [0, 1, 200_000, 100_000, 262_000, 300_000, 5].map(|len| vec![b'k'; len]).to_vec();
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let mut all = Vec::new();
+        for message in of_keys(2, &names) {
+            let bytes = message.encode();
+            assert!(bytes.len() <= MAX_MESSAGE_BYTES, "{}", bytes.len());
+            let Ok(Message::Keys { database: 2, names }) = Message::decode(&bytes) else {
+                panic!()
+            };
+            all.extend(names.iter().map(|name| name.len()));
+        }
+        assert_eq!(all, [0, 1, 200_000, 100_000, 262_000, 5]);
+        assert!(of_keys(0, &[]).is_empty());
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! INVAL: removes entries by key.
 
+use crate::bus;
 use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::invalidation;
@@ -29,6 +30,7 @@ impl Command for Inval {
         }
         ctx.replicate_verbatim();
         invalidation::of_keys(ctx, &names);
+        bus::tell_of_keys(ctx, &names);
         let mut gone = Vec::new();
         let mut killed = 0u64;
         for name in names {

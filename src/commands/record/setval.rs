@@ -1,6 +1,7 @@
 //! SETVAL: stores a record.
 
 use super::store::{self, bad_record, Moment, Terms};
+use crate::bus;
 use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, judged, Expiry};
@@ -64,6 +65,7 @@ impl Command for SetVal {
         if !replayed && !fills_are_stored(lock) {
             if is_writer {
                 invalidation::of_keys(ctx, &[name]);
+                bus::tell_of_keys(ctx, &[name]);
             }
             reply.nil();
             return Ok(());
@@ -72,6 +74,9 @@ impl Command for SetVal {
         let comes_dead = comes_dead(ctx.lock());
         let mut key = keyspace::write(ctx, name);
         let exists = store::exists(&key)?;
+        if is_writer {
+            bus::tell_of_keys(key.ctx(), &[name]);
+        }
         if is_writer && invalidation::raise_for_write(lock, name) {
             drop(key);
             invalidation::tell_of_write(ctx, name);
