@@ -27,15 +27,18 @@ class LocalCache:
         self.channel = channel
         self.ttl = ttl
         self.lock = threading.Lock()
-        self.answers = {}  # (key, digest, scopes) -> (record, tags, when it ends)
+        self.answers = {}  # (key, digest, address, scopes) -> (record, tags, when it ends)
         self.numbers = {}  # run -> number of its latest message
         self.changes = 0  # messages and drops so far
         self.following = False  # only then may anything be remembered
         threading.Thread(target=self._follow, daemon=True).start()
 
-    def validate(self, key, digest, *scopes):
-        """The code, the record if it is VALID, and whether it came from here."""
-        question = (key, digest, scopes)
+    def validate(self, key, digest, *scopes, address=None):
+        """The code, the record if it is VALID, and whether it came from here.
+
+        `address` is the one that the key was presented from: what is good from one may not be from another.
+        """
+        question = (key, digest, address, scopes)
         with self.lock:
             record, _, end = self.answers.get(question, (None, None, 0))
             if record is not None and time.monotonic() < end:
@@ -43,6 +46,8 @@ class LocalCache:
             changes = self.changes
         asked = time.monotonic()
         call = ["APIKEY.VALIDATE", key, "DIGEST", digest]
+        if address is not None:
+            call += ["IP", address]
         for scope in scopes:
             call += ["SCOPE", scope]
         # Together, so that the tags are those of the record.

@@ -1,7 +1,8 @@
 //! Settings, each with its default and its bounds. They know no state.
 
 use apikey_engine::entry::tag_names::{MAX_CALLER_TAGS, MAX_TAG_FIELDS, MAX_TAG_FIELD_BYTES};
-use apikey_engine::record::fields::{FieldNames, KEPT_FIELDS, MAX_EXTRA_FIELDS};
+use apikey_engine::record::fields::{FieldNames, Kept, KEPT_FIELDS, MAX_EXTRA_FIELDS};
+use apikey_engine::record::restrictions::refuse_to_map;
 use apikey_engine::record::sanitise::{ExtraFields, Limits};
 use apikey_engine::record::values::NaiveTimes;
 use host::settings::{Number, Parsed, Setting, Switch};
@@ -78,7 +79,12 @@ fn field_names(text: &str) -> Result<FieldNames, String> {
     let pairs: Option<Vec<(&str, &str)>> = pairs.iter().map(|pair| pair.split_once('=')).collect();
     match pairs {
         Some(pairs) if pairs.iter().all(|(_, theirs)| !theirs.is_empty()) => {
-            FieldNames::new(pairs.into_iter())
+            let refused =
+                pairs.iter().find_map(|(own, theirs)| refuse_to_map(Kept::of(own)?, theirs));
+            match refused {
+                Some(why) => Err(why),
+                None => FieldNames::new(pairs.into_iter()),
+            }
         }
         _ => Err("must be pairs such as expires_at=expiresAt, separated by commas".into()),
     }

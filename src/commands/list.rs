@@ -103,6 +103,7 @@ const PAGE: &[Arg] = &[
 impl Command for GetList {
     const SPEC: Spec = Spec {
         name: c"apikey.getlist",
+        hides: grammar::HIDES,
         arity: -2,
         keys: Keys::One(Use::READS),
         summary: c"Returns the records of a user's API keys, or a page of them.",

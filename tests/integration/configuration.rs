@@ -285,6 +285,19 @@ fn names_of_fields_are_separated_by_spaces_or_commas_and_bounded() {
         assert_eq!(get(&mut c, name), value);
     }
     assert_eq!(set(&mut c, name, "a b"), refused(name, "must be the name of one field"));
+    let opposite = "which says the opposite: name it in apikey.inactive-fields";
+    let looks = "which looks as if it restricted the key";
+    for (pair, why) in [
+        ("is_active=blocked", format!("must not map is_active to blocked, {opposite}")),
+        ("is_active=revoked", format!("must not map is_active to revoked, {opposite}")),
+        ("name=expiresAt", format!("must not map name to expiresAt, {looks}")),
+        (
+            "id=uuid,updated_at=deleted_at",
+            format!("must not map updated_at to deleted_at, {looks}"),
+        ),
+    ] {
+        assert_eq!(set(&mut c, "field-names", pair), refused("field-names", &why), "{pair}");
+    }
     assert_eq!(set(&mut c, name, "id"), refused(name, "must not be id: a record keeps that field"));
 }
 

@@ -55,7 +55,7 @@ fn each_refusal_is_told_with_its_reason_and_its_client() {
         ("FORBIDDEN", "the record does not grant the scope: b:c", "on"),
         ("EXPIRED", "expires_at has passed", "past"),
         ("DISABLED", "is_active is false", "off"),
-        ("MISMATCH", "the secret is wrong", "on"),
+        ("MISMATCH", "the secret is wrong, or its time is over", "on"),
         ("ABSENT", "there is no such key", "nobody"),
     ];
     assert_eq!(log.items().len(), expected.len());

@@ -291,6 +291,8 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
             calls.push(format!("APIKEY.SETABSENT k TOKEN 0 {with}"));
             calls.push(format!("APIKEY.SETLIST l u [] TOKEN 0 {with}"));
             calls.push(format!("APIKEY.SETSCOPE s i u r a ALLOW TOKEN 0 {with}"));
+            calls.push(format!("APIKEY.GETLIST l {with}"));
+            calls.push(format!("APIKEY.TAGSCAN t 0 {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use BY {with}"));
             calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 {with}"));

@@ -186,12 +186,15 @@ fn a_digest_that_ends_does_so_after_warming_too() {
         let hashes = format!(r#"[null,{{"digest":"{DIGEST}","until":{until}}}]"#);
         row(number).replace(&format!("\"{DIGEST}\""), &hashes)
     };
+    let twice = row(9).replace(r#""is_active""#, &format!(r#""key_hash":"{DIGEST}","is_active""#));
     let ends = ["4102444800123", "\"2023-11-14T22:13:20Z\"", "null", "\"-infinity\"", "1700000000"];
-    let lines: Vec<String> = (0..).zip(ends).map(|(number, end)| of(number, end)).collect();
+    let mut lines: Vec<String> = (0..).zip(ends).map(|(number, end)| of(number, end)).collect();
+    lines.push(twice);
     let export = Export::of(&lines.join("\n"));
     for more in [&[][..], &["--digest-field", "key_hash"]] {
         let ran = warm(&server, &[more, &[&export.path()]].concat());
-        assert_eq!((ran.status, ran.counts()), (Some(1), [4, 0, 0, 1]), "{}", ran.err);
+        assert_eq!((ran.status, ran.counts()), (Some(1), [4, 0, 0, 2]), "{}", ran.err);
+        assert!(ran.err.contains("key_hash is given twice"), "{}", ran.err);
         assert!(ran.err.contains("until of key_hash must be in milliseconds"), "{}", ran.err);
         let codes = c.codes(["apikey:{ak_0}", "apikey:{ak_1}", "apikey:{ak_2}", "apikey:{ak_3}"]);
         assert_eq!(codes, ["VALID", "MISMATCH", "VALID", "MISMATCH"]);

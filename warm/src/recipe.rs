@@ -34,7 +34,12 @@ impl Recipe {
         match &self.digest_field {
             Some(field) => {
                 let digests = read_digests(field, row.field(field)?, NaiveTimes::Refuse);
-                let digests = digests.map_err(|bad| bad.0)?;
+                // The server's settings are not known here.
+                let hint = "; the server's own digest-field obeys it";
+                let digests = digests.map_err(|bad| match bad.0.contains("naive-times") {
+                    true => format!("{}{hint}", bad.0).into(),
+                    false => bad.0,
+                })?;
                 command.arg(&*row.json_without(field));
                 for accepted in digests {
                     command.arg("DIGEST").arg(to_hex(&accepted.digest));

@@ -23,8 +23,13 @@ impl<'a> Row<'a> {
     }
 
     pub fn field(&self, name: &str) -> Result<&'a str, String> {
-        let found = self.fields.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| *value).ok_or_else(|| format!("it has no field {name}"))
+        let mut found = self.fields.iter().filter(|(known, _)| known == name);
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => Ok(value),
+            (None, _) => Err(format!("it has no field {name}")),
+            // A join has two columns of a name: nobody knows which is meant.
+            (Some(_), Some(_)) => Err(format!("{name} is given twice")),
+        }
     }
 
     /// What a string or an integer says.
@@ -82,6 +87,14 @@ mod tests {
         );
         assert_eq!(row.json_without("none"), line);
         assert_eq!(Row::parse(br#"{"a":1}"#).expect("a row").json_without("a"), "{}");
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_none() {
+        let row = Row::parse(br#"{"h":null,"\u0068":"b","x":1}"#).expect("a row");
+        assert_eq!(row.field("h"), Err("h is given twice".into()));
+        assert!(row.text("h").is_err());
+        assert_eq!(row.field("x"), Ok("1"));
     }
 
     #[test]

@@ -5,31 +5,67 @@
 //! `key-expires-at` are one. This is the whole list; it is short on purpose, and what is missing here can be
 //! mapped all the same.
 
+use crate::record::fields::Kept;
 use crate::record::json::{plain_string, string};
 use std::borrow::Cow;
 
 /// Wherever they stand in a name.
-const STEMS: [&str; 20] = [
+const STEMS: [&str; 33] = [
     "allow",
+    "archiv",
     "banned",
     "blacklist",
     "blocked",
     "blocklist",
+    "cancel",
+    "cidr",
+    "compromis",
     "deactivat",
+    "delet",
     "denied",
     "deny",
     "disabl",
     "expir",
     "forbid",
+    "frozen",
+    "lockout",
     "notafter",
     "notbefore",
+    "notvalid",
+    "purged",
+    "removed",
     "restrict",
     "revok",
     "suspend",
+    "terminat",
+    "trash",
     "validfrom",
+    "validthru",
     "validto",
     "validuntil",
     "whitelist",
+];
+
+/// Wherever they stand in the name of a flag, that says of a key that it may not be used.
+const TAKEN_BACK: [&str; 18] = [
+    "archiv",
+    "banned",
+    "blocked",
+    "cancel",
+    "compromis",
+    "deactivat",
+    "delet",
+    "disabl",
+    "frozen",
+    "inactiv",
+    "locked",
+    "notactive",
+    "purged",
+    "removed",
+    "revok",
+    "suspend",
+    "terminat",
+    "trash",
 ];
 
 /// Whether it is one of the words that say so as a whole, but for what may stand [`BEFORE`] and [`BEHIND`] them.
@@ -38,27 +74,41 @@ fn is_one_of_words(word: &[u8]) -> bool {
         word,
         b"abilities"
             | b"active"
-            | b"archived"
-            | b"deleted"
             | b"enabled"
+            | b"end"
+            | b"ends"
             | b"exp"
             | b"inactive"
+            | b"ip"
+            | b"ipaddress"
+            | b"ipaddresses"
             | b"ipranges"
             | b"ips"
             | b"locked"
             | b"nbf"
+            | b"paused"
+            | b"permission"
             | b"permissions"
+            | b"perms"
+            | b"privileges"
+            | b"retired"
             | b"scope"
             | b"scopes"
             | b"state"
             | b"status"
             | b"ttl"
+            | b"until"
+            | b"valid"
+            | b"validtill"
+            | b"voided"
     )
 }
 
-const BEFORE: [&str; 4] = ["api", "is", "key", "token"];
-const BEHIND: [&str; 14] = [
-    "at", "by", "date", "flag", "m", "ms", "ns", "on", "seconds", "time", "ts", "unix", "us", "utc",
+const BEFORE: [&str; 10] =
+    ["account", "api", "is", "key", "lifecycle", "permitted", "source", "token", "trusted", "user"];
+const BEHIND: [&str; 15] = [
+    "at", "by", "code", "date", "flag", "m", "ms", "ns", "on", "seconds", "time", "ts", "unix",
+    "us", "utc",
 ];
 
 /// The letters that follow the first one of stems, a bit each, at the place of that.
@@ -99,6 +149,29 @@ pub fn looks_like_one(name: &str) -> bool {
     }
     let letters = letters.get(..len).unwrap_or_default();
     has_stem(letters) || is_word(letters)
+}
+
+/// Whether a flag of this name, where it is set, says that its key may not be used.
+pub fn says_taken_back(name: &str) -> bool {
+    let letters: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    TAKEN_BACK.iter().any(|stem| letters.contains(stem))
+}
+
+/// Why a table's name may not be mapped to a field: what restricts a key would be judged as something else.
+pub fn refuse_to_map(own: Kept, theirs: &str) -> Option<String> {
+    match own {
+        Kept::ExpiresAt | Kept::Scopes | Kept::AllowedIps => None,
+        Kept::IsActive if says_taken_back(theirs) => Some(format!(
+            "must not map is_active to {theirs}, which says the opposite: name it in apikey.inactive-fields"
+        )),
+        Kept::IsActive => None,
+        own if looks_like_one(theirs) => Some(format!(
+            "must not map {} to {theirs}, which looks as if it restricted the key",
+            own.name()
+        )),
+        _ => None,
+    }
 }
 
 fn has_stem(letters: &[u8]) -> bool {
@@ -222,6 +295,36 @@ mod tests {
             "locked_by",
             "ttl_seconds",
             "nbf_ts",
+            "soft_deleted",
+            "deletion_date",
+            "delete_time",
+            "removed_at",
+            "trashed_at",
+            "archive",
+            "archiveDate",
+            "valid",
+            "is_valid",
+            "account_status",
+            "status_code",
+            "cancelled_at",
+            "terminated_at",
+            "paused",
+            "compromised",
+            "valid_till",
+            "not_valid_after",
+            "end_date",
+            "ends_at",
+            "until",
+            "LockoutEnd",
+            "ip",
+            "ip_addresses",
+            "cidrs",
+            "source_ips",
+            "trusted_ips",
+            "bound_cidrs",
+            "permission",
+            "perms",
+            "privileges",
             "a_name_that_is_longer_than_what_most_tables_have_and_still_ends_in_expires_at",
         ] {
             assert!(looks_like_one(name), "{name}");
@@ -248,8 +351,46 @@ mod tests {
             "plan",
             "x",
             "ünï",
+            "last_used_ip",
+            "created_ip",
+            "zip",
+            "vendor",
+            "endpoint",
+            "validator",
+            "untilled",
+            "role",
+            "description_code",
         ] {
             assert!(!looks_like_one(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_restricts_a_key_is_mapped_to_what_judges_it_alone() {
+        let refuses = |own, theirs| refuse_to_map(own, theirs).is_some();
+        for name in [
+            "blocked",
+            "is_revoked",
+            "suspended",
+            "isBanned",
+            "disabled",
+            "inactive",
+            "not_active",
+            "lockedOut",
+        ] {
+            assert!(says_taken_back(name) && refuses(Kept::IsActive, name), "{name}");
+        }
+        for name in ["enabled", "status", "isActive", "valid", "state", "live"] {
+            assert!(!says_taken_back(name) && !refuses(Kept::IsActive, name), "{name}");
+        }
+        for own in
+            [Kept::Id, Kept::UserId, Kept::Name, Kept::KeyPrefix, Kept::CreatedAt, Kept::UpdatedAt]
+        {
+            assert!(refuses(own, "expiresAt") && refuses(own, "deleted_at"));
+            assert!(!refuses(own, "uuid") && !refuses(own, "createdAt"));
+        }
+        for own in [Kept::ExpiresAt, Kept::Scopes, Kept::AllowedIps] {
+            assert!(!refuses(own, "expiresAt") && !refuses(own, "permissions"));
         }
     }
 

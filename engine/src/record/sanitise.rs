@@ -246,6 +246,11 @@ impl<'a, 'l> Fields<'a, 'l> {
         if !is_digest && mapped.is_none() && limits.dropped_fields.iter().any(|f| *f == name) {
             return Ok(());
         }
+        if mapped.is_some() && limits.inactive_fields.contains(&name) {
+            return bad(format!(
+                "{name} must not be both in apikey.field-names and one of apikey.inactive-fields"
+            ));
+        }
         let field = mapped.or_else(|| Kept::of(&name));
         if !is_digest && field.is_none() {
             let says_inactive = limits.inactive_fields.contains(&name);
@@ -384,20 +389,32 @@ fn keeps(name: &str, extra: ExtraFields) -> bool {
 /// An error where a field that is not kept looks as if it restricted the key, or holds something that does.
 fn may_be_dropped(name: &str, value: &str) -> Result<(), BadRecord> {
     if restrictions::looks_like_one(name) {
-        return bad(format!(
-            "{name} is not kept: map it by apikey.field-names or name it in apikey.dropped-fields"
-        ));
+        let remedy = match restrictions::says_taken_back(name) {
+            true => "name it in apikey.inactive-fields",
+            false => "map it by apikey.field-names",
+        };
+        let name = quoted(name);
+        return bad(format!("{name} is not kept: {remedy} or name it in apikey.dropped-fields"));
     }
     holds_no_restriction(name, value)
+}
+
+/// A field's name as errors have it.
+fn quoted(name: &str) -> &str {
+    const MOST: usize = 128;
+    cut(name, MOST).unwrap_or(name)
 }
 
 /// An error where a value holds a field that looks as if it restricted the key.
 fn holds_no_restriction(name: &str, value: &str) -> Result<(), BadRecord> {
     match restrictions::first_in(value) {
-        Some(inner) => bad(format!(
-            "{inner} in {name} is not judged: give it as a field of the record, or name {name} in \
-             apikey.dropped-fields"
-        )),
+        Some(inner) => {
+            let (inner, name) = (quoted(&inner), quoted(name));
+            bad(format!(
+                "{inner} in {name} is not judged: give it as a field of the record, or name {name} in \
+                 apikey.dropped-fields"
+            ))
+        }
         None => Ok(()),
     }
 }
@@ -784,6 +801,16 @@ mod tests {
             assert_eq!(parts.is_active.to_string(), active);
             assert_eq!(parts.json_len, expected.len());
         }
+        let names = FieldNames::new([("is_active", "deleted")].into_iter()).unwrap();
+        let both = Limits { field_names: &names, ..limits };
+        let error =
+            "deleted must not be both in apikey.field-names and one of apikey.inactive-fields";
+        for value in ["null", "true", "false"] {
+            assert_eq!(
+                json(&format!(r#"{{"id":1,"deleted":{value}}}"#), &both).unwrap_err(),
+                error
+            );
+        }
         let alone = r#"{"id":1,"revoked_at":null}"#;
         assert_eq!(json(alone, &limits).unwrap(), r#"{"id":1,"is_active":true}"#);
     }
@@ -820,6 +847,18 @@ mod tests {
             let again = Parts::sanitise(out.as_bytes(), &Limits::STORED).unwrap();
             assert_eq!((again.expires_at, again.json()), (ms, out.into_bytes()));
         }
+        for (number, unit) in [
+            ("1700000000.5", "; it looks like seconds"),
+            ("1.7e12", ""),
+            ("1700000000123456.0", "; it looks like microseconds"),
+            ("1.5", ""),
+        ] {
+            let error =
+                format!(
+                "expires_at must be null, an RFC 3339 time, \"infinity\", or epoch milliseconds of 1990 to 9999{unit}"
+            );
+            assert_eq!(with(&format!(r#""expires_at":{number}"#), &DEFAULT).unwrap_err(), error);
+        }
         let naive = r#""expires_at":"2023-11-14 22:13:20""#;
         assert!(with(naive, &DEFAULT).unwrap_err().contains("apikey.naive-times"));
         for (number, unit) in [
@@ -846,7 +885,6 @@ mod tests {
             r#""2023-11-14 22:13:20 +1""#,
             r#""2023-11-14 22:13:20+0:30""#,
             r#""2023-11-14 22:13:20+01:60""#,
-            "1.5",
             "true",
             "[]",
             "{}",
@@ -1002,6 +1040,7 @@ mod tests {
             id in "\\PC{1,32}", user in any::<i64>(), name in any::<String>(),
             texts in proptest::collection::vec("[^!\\-]\\PC*", 0..6), created in any_json(),
         ) {
+            prop_assume!(restrictions::first_in(&created.to_string()).is_none());
             let value = serde_json::json!({
                 "id": id, "user_id": user, "name": name, "scopes": texts, "is_active": true,
                 "created_at": created, "dropped": created,

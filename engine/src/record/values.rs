@@ -139,9 +139,9 @@ pub(super) fn read_end(
     naive: NaiveTimes,
 ) -> Result<End, BadRecord> {
     let as_it_is = |at| Ok(End { at, json: None });
-    let wrong = || {
+    let wrong = |unit: &str| {
         bad(format!(
-            "{name} must be null, an RFC 3339 time, \"infinity\", or epoch milliseconds of 1990 to 9999"
+            "{name} must be null, an RFC 3339 time, \"infinity\", or epoch milliseconds of 1990 to 9999{unit}"
         ))
     };
     if value == "null" {
@@ -163,7 +163,9 @@ pub(super) fn read_end(
         return Ok(End { at: Some(number), json: is_string.then(|| number.to_string()) });
     }
     if !is_string {
-        return wrong();
+        // Of what has a fraction the unit is told as well.
+        let number = text.parse::<f64>().ok().filter(|_| text.contains('.'));
+        return wrong(number.map_or("", |number| unit(number as i64)));
     }
     if let Some(at) = infinite(&text) {
         return as_it_is(at);
@@ -171,7 +173,7 @@ pub(super) fn read_end(
     if let Ok(time) = DateTime::parse_from_rfc3339(&text) {
         return as_it_is(Some(time.timestamp_millis()));
     }
-    let Some((time, zone)) = read_time(&text) else { return wrong() };
+    let Some((time, zone)) = read_time(&text) else { return wrong("") };
     let time = match (zone, naive) {
         (Some(zone), _) => time.checked_sub_offset(zone).map(|time| time.and_utc()),
         (None, NaiveTimes::Utc) => Some(time.and_utc()),
@@ -181,7 +183,7 @@ pub(super) fn read_end(
             ))
         }
     };
-    let Some(time) = time else { return wrong() };
+    let Some(time) = time else { return wrong("") };
     let json = json_string(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
     Ok(End { at: Some(time.timestamp_millis()), json: Some(json) })
 }

@@ -53,7 +53,7 @@ pub struct Entry {
 pub fn told(verdict: Verdict) -> Option<(&'static str, &'static str)> {
     match verdict {
         Verdict::Absent => Some(("ABSENT", "there is no such key")),
-        Verdict::Mismatch => Some(("MISMATCH", "the secret is wrong")),
+        Verdict::Mismatch => Some(("MISMATCH", "the secret is wrong, or its time is over")),
         Verdict::Disabled => Some(("DISABLED", "is_active is false")),
         Verdict::Expired => Some(("EXPIRED", "expires_at has passed")),
         Verdict::ForbiddenIp => {

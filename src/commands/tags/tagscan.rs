@@ -22,6 +22,7 @@ const OPTIONS: &[Arg] = &[grammar::count(MAX_COUNT)];
 impl Command for TagScan {
     const SPEC: Spec = Spec {
         name: c"apikey.tagscan",
+        hides: grammar::HIDES,
         arity: -3,
         summary: c"Returns some of the entries of the selected database that carry a tag, and the cursor for the next call; 0 begins, and is the end.",
         complexity: c"O(N) where N is the COUNT of entries to look at",
