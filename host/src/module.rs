@@ -138,6 +138,13 @@ impl<'a> Loading<'a> {
         Ok(unsafe { defrag::register::<G>(self.ctx.raw()) }?)
     }
 
+    /// Has `hook` run at each turn of the server's cron (`hz` times a second): from the first on a timer can be set
+    /// for good. (Redis 8.2 ends where a load that has set one fails by what it was given to configure.) There is
+    /// one: the first.
+    pub fn each_cron(&mut self, hook: fn(&mut Ctx)) {
+        timer::set_each_cron(hook);
+    }
+
     /// Has `hook` run at the end of every command that writes, and of every event. There is one: the first.
     pub fn after_each(&mut self, hook: fn(&mut Ctx)) {
         after::set(hook);

@@ -10,7 +10,7 @@ use crate::guard;
 use redis_module::raw;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a timer runs.
@@ -33,6 +33,13 @@ struct Timer {
 }
 
 static TIMERS: Mutex<Vec<Timer>> = Mutex::new(Vec::new());
+
+static EACH_CRON: OnceLock<fn(&mut Ctx)> = OnceLock::new();
+
+/// Has `hook` run at each turn of the server's cron.
+pub(crate) fn set_each_cron(hook: fn(&mut Ctx)) {
+    let _ = EACH_CRON.set(hook);
+}
 
 fn timers() -> MutexGuard<'static, Vec<Timer>> {
     TIMERS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,6 +112,9 @@ unsafe extern "C" fn on_cron(
                 ctx.select(timer.database);
                 timer.id = ctx.set_timer(0, timer.body);
             }
+        }
+        if let Some(hook) = EACH_CRON.get() {
+            hook(&mut ctx);
         }
     });
 }
