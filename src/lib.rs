@@ -13,6 +13,7 @@
 //! | [`state`] | the index of each database, the fence, and counts |
 //! | [`defrag`] | what active defragmentation moves |
 //! | [`stream`] | what replicas and the AOF get: its words, how they are written and read |
+//! | [`vouch`] | whether this node may say VALID |
 //! | [`types`] | how the server saves, loads, copies and drops what keys hold |
 //! | [`keyspace`] | the one file that opens keys |
 //! | [`invalidation`] | what every invalidation does |
@@ -42,6 +43,7 @@ mod trouble;
 mod trust;
 mod types;
 mod values;
+mod vouch;
 
 use crate::bus::Bus;
 use crate::commands::health::Health;
@@ -74,6 +76,7 @@ impl Module for ApiKey {
         loading.defrag::<Indices>()?;
         loading.receive::<Bus>();
         loading.after_each(reclaim::look);
+        loading.each_cron(vouch::begin);
         loading.when_replay_fails(cannot_replay);
         log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));
         Ok(())

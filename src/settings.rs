@@ -144,6 +144,7 @@ pub static TRUST_LOADED: Switch = Switch::new(c"trust-loaded", false);
 pub static TRUST_PROMOTED: Switch = Switch::new(c"trust-promoted", true);
 pub static ENABLED: Switch = Switch::new(c"enabled", true);
 pub static WRITES_ENABLED: Switch = Switch::new(c"writes-enabled", true);
+pub static SERVE_WHEN_WRITES_REFUSED: Switch = Switch::new(c"serve-when-writes-refused", false);
 pub static EXTRA_FIELDS: Names =
     Parsed::new(c"extra-fields", Vec::new(), extra_fields, |names| names.join(","));
 pub static DIGEST_FIELD: Names =
@@ -174,7 +175,7 @@ pub static NAIVE_TIMES: Parsed<NaiveTimes> =
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 32] = [
+pub static ALL: [&'static dyn Setting; 33] = [
     &CLUSTER_TIMEOUT_MS,
     &ABSENT_TTL,
     &SCOPE_TTL,
@@ -198,6 +199,7 @@ pub static ALL: [&'static dyn Setting; 32] = [
     &TRUST_PROMOTED,
     &ENABLED,
     &WRITES_ENABLED,
+    &SERVE_WHEN_WRITES_REFUSED,
     &EXTRA_FIELDS,
     &DIGEST_FIELD,
     &FIELD_NAMES,

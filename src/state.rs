@@ -32,6 +32,7 @@ use apikey_engine::usage::batches::{Ends, Terms};
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::{Id, Ids};
 use apikey_engine::usage::lease::Leases;
+use apikey_engine::vouch::Vouch;
 use host::server::random_bytes;
 use host::{Lock, Locked, Name};
 use smallvec::SmallVec;
@@ -51,6 +52,7 @@ pub struct State {
     unsettled: Option<i32>,
     pub trust: Trust,
     pub trouble: Trouble,
+    pub vouch: Vouch,
     /// Whether something was made dead, or told to be, since [`crate::reclaim`] looked last.
     has_work_for_reclaim: bool,
     /// How far the indices are handed over for defragmentation.
@@ -161,6 +163,7 @@ impl State {
             unsettled: None,
             trust: Trust::default(),
             trouble: Trouble::default(),
+            vouch: Vouch::default(),
             has_work_for_reclaim: false,
             defrag: Default::default(),
             memory: SmallVec::new(),

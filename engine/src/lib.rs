@@ -15,6 +15,7 @@
 //! | [`invalidation`] | tokens, and when a fill is too late; the message that tells other caches |
 //! | [`database`] | what is known of one database: the index, pending counters, totals |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
+//! | [`vouch`] | whether a node may say VALID, which may have been replaced, or can't be told of an invalidation |
 //! | [`report`] | what was answered and refused; how the module fares |
 //!
 //! **What holds in all of it.**
@@ -39,3 +40,4 @@ pub mod record;
 pub mod report;
 pub mod tags;
 pub mod usage;
+pub mod vouch;

@@ -3,7 +3,8 @@
 use crate::commands::plain::PLAIN;
 use crate::settings;
 use crate::state;
-use apikey_engine::report::health::{self, Status, Writes};
+use crate::vouch;
+use apikey_engine::report::health::{self, Status};
 use apikey_engine::report::stats::{percent, LastMinute};
 use host::command::spec::{Command, Spec};
 use host::server::used_memory_ratio;
@@ -109,39 +110,14 @@ fn number(ctx: &Ctx, name: &CStr) -> Option<u64> {
     ctx.config(name)?.parse().ok()
 }
 
-/// What the server says of its writes.
-fn writes(ctx: &Ctx) -> Writes {
-    let (save_failed, aof_failed) = ctx.server_info(c"persistence", |info| {
-        let failed = |field| info.text(field) == "err";
-        (failed(c"rdb_last_bgsave_status"), failed(c"aof_last_write_status"))
-    });
-    let good_replicas = ctx.server_info(c"replication", |info| {
-        let text = info.text(c"min_slaves_good_slaves");
-        text.parse().ok()
-    });
-    let is = |name: &CStr, held: fn(&str) -> bool| ctx.config(name).is_some_and(|v| held(&v));
-    Writes {
-        is_primary: !ctx.is_replica(),
-        save_failed,
-        stops_where_save_failed: save_failed
-            && is(c"save", |points| !points.is_empty())
-            && is(c"stop-writes-on-bgsave-error", |value| value == "yes"),
-        aof_failed,
-        good_replicas,
-        // Of none in touch it is known that they are too few.
-        min_replicas: good_replicas
-            .and_then(|_: u64| number(ctx, c"min-replicas-to-write"))
-            .unwrap_or(1),
-    }
-}
-
 /// A figure by its name; `None` where there is nothing to make it of.
 type Field = (&'static CStr, Option<u64>);
 
-fn service() -> [Field; 2] {
+fn service() -> [Field; 3] {
     [
         (c"enabled", Some(settings::ENABLED.get().into())),
         (c"writes_enabled", Some(settings::WRITES_ENABLED.get().into())),
+        (c"vouches", Some(vouch::vouches(now()).into())),
     ]
 }
 
@@ -224,7 +200,8 @@ impl Figures {
         })
     }
 
-    fn judge(&self, ctx: &Ctx, memory: &Memory) -> (Status, Vec<String>) {
+    fn judge(&self, ctx: &mut Ctx, memory: &Memory) -> (Status, Vec<String>) {
+        let (writes, unproven) = vouch::look(ctx);
         health::judge(&health::Figures {
             enabled: settings::ENABLED.get(),
             last_minute: self.last_minute,
@@ -233,7 +210,9 @@ impl Figures {
             max_memory_percent: settings::MAX_MEMORY_PERCENT.get().unsigned_abs(),
             is_full: memory.is_full,
             last_eviction_ms: self.last_eviction_ms,
-            writes: writes(ctx),
+            writes,
+            unproven,
+            serves_when_refused: settings::SERVE_WHEN_WRITES_REFUSED.get(),
             eviction_policy: memory.policy.as_deref().unwrap_or_default(),
             usage_counters: self.usage_counters,
             overdue_lease: self.overdue_lease,

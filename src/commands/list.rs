@@ -12,6 +12,7 @@ use crate::stream::resolved::Resolved;
 use crate::stream::send::send;
 use crate::types::entries::Lists;
 use crate::values::entry::EntryValue;
+use crate::vouch;
 use apikey_engine::answers::list::{List, Records};
 use apikey_engine::entry::kind::Kind;
 use apikey_engine::entry::label::{Label, Owner};
@@ -122,7 +123,7 @@ impl Command for GetList {
         let (offset, limit) = (size("OFFSET"), size("LIMIT"));
         let lock = ctx.lock();
         let now = now();
-        if !settings::ENABLED.get() {
+        if !vouch::serves(now) {
             reply_miss(ctx, reply, now);
             return Ok(());
         }

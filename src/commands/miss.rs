@@ -1,7 +1,7 @@
 //! The form of every read of an entry: a code and what belongs to it, which for a miss is a token.
 
-use crate::settings;
 use crate::state;
+use crate::vouch;
 use apikey_engine::invalidation::fence::Token;
 use host::{Ctx, Reply};
 
@@ -9,10 +9,10 @@ pub fn reply_miss(ctx: &Ctx, reply: Reply, now: i64) {
     reply_code(reply, "MISS", Some(token(ctx, now).text().as_bytes()));
 }
 
-/// A token for a reader that begins now; on a replica, or while the module is not enabled, the one that
-/// every fill refuses.
+/// A token for a reader that begins now; on a replica, or while nothing is served, the one that every fill
+/// refuses.
 pub fn token(ctx: &Ctx, now: i64) -> Token {
-    if ctx.is_replica() || !settings::ENABLED.get() {
+    if ctx.is_replica() || !vouch::serves(now) {
         return Token::REFUSED;
     }
     state::with(ctx.lock(), |state| state.fence.token(now))

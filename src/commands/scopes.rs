@@ -11,6 +11,7 @@ use crate::stream::resolved::{Resolved, TRIM};
 use crate::stream::send::send;
 use crate::types::entries::Scopes;
 use crate::values::entry::EntryValue;
+use crate::vouch;
 use apikey_engine::answers::decisions::{Decision, Decisions, MAX_DECISIONS, MAX_TEXT_BYTES};
 use apikey_engine::entry::kind::Kind;
 use apikey_engine::entry::label::{Label, Owner};
@@ -190,7 +191,7 @@ impl Command for CheckScope {
         let action = bytes(action, "action", 1, MAX_TEXT_BYTES)?;
         let lock = ctx.lock();
         let now = now();
-        if !settings::ENABLED.get() {
+        if !vouch::serves(now) {
             reply_miss(ctx, reply, now);
             return Ok(());
         }

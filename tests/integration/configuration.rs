@@ -27,12 +27,13 @@ const NUMBERS: [(&str, i64, i64, i64); 18] = [
     ("min-hit-rate", 80, 0, 100),
     ("max-memory-percent", 90, 1, 100),
 ];
-const SWITCHES: [(&str, &str); 5] = [
+const SWITCHES: [(&str, &str); 6] = [
     ("check-fill-tags", "no"),
     ("trust-loaded", "no"),
     ("trust-promoted", "yes"),
     ("enabled", "yes"),
     ("writes-enabled", "yes"),
+    ("serve-when-writes-refused", "no"),
 ];
 const NAMES: [(&str, &str); 9] = [
     ("extra-fields", ""),
@@ -48,7 +49,7 @@ const NAMES: [(&str, &str); 9] = [
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 32] = [
+const OTHERS: [(&str, &str); 33] = [
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
@@ -72,6 +73,7 @@ const OTHERS: [(&str, &str); 32] = [
     ("trust-promoted", "no"),
     ("enabled", "no"),
     ("writes-enabled", "no"),
+    ("serve-when-writes-refused", "yes"),
     ("extra-fields", "plan"),
     ("digest-field", "hash"),
     ("field-names", "expires_at=expiresAt"),
@@ -392,6 +394,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("trust-promoted", "yes"),
         ("enabled", "yes"),
         ("writes-enabled", "yes"),
+        ("serve-when-writes-refused", "no"),
         ("extra-fields", ""),
         ("digest-field", ""),
         ("field-names", ""),

@@ -3,12 +3,13 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 44] = [
+const HEALTH: [&str; 45] = [
     "status",
     "reasons",
     "version",
     "enabled",
     "writes_enabled",
+    "vouches",
     "hits",
     "misses",
     "hit_rate",
@@ -62,6 +63,13 @@ fn healthy() -> (String, Vec<String>) {
     ("healthy".into(), Vec::new())
 }
 
+/// What is said where the server refuses writes: why, and what comes of it.
+fn refuses(why: &str) -> (String, Vec<String>) {
+    let misses = "every read is a miss, since what is here may be revoked \
+                  (serve-when-writes-refused is no)";
+    ("unhealthy".into(), vec![why.into(), misses.into()])
+}
+
 #[test]
 fn health_is_a_map_of_the_figures() {
     let server = Server::start();
@@ -74,6 +82,7 @@ fn health_is_a_map_of_the_figures() {
         ("version", bulk(env!("CARGO_PKG_VERSION"))),
         ("enabled", int(1)),
         ("writes_enabled", int(1)),
+        ("vouches", int(1)),
         // Of nothing there is no percentage.
         ("hit_rate_1m", nil()),
         ("maxmemory", int(0)),
@@ -81,7 +90,7 @@ fn health_is_a_map_of_the_figures() {
     ] {
         assert_eq!(health.get(name), &value, "{name}");
     }
-    for name in HEALTH.iter().filter(|name| health.get(name) != &nil()).skip(5) {
+    for name in HEALTH.iter().filter(|name| health.get(name) != &nil()).skip(6) {
         if !["index_bytes", "used_memory", "eviction_policy"].contains(name) {
             assert_eq!(health.get(name), &int(0), "{name}");
         }
@@ -155,6 +164,7 @@ fn health_and_info_count_answers_and_contents_alike() {
     for (section, name, value) in [
         ("service", "enabled", 1),
         ("service", "writes_enabled", 1),
+        ("service", "vouches", 1),
         ("answers", "hits", 9),
         ("answers", "misses", 1),
         ("answers", "hit_rate", 90),
@@ -320,7 +330,7 @@ fn writes_that_the_server_refuses_since_it_cannot_save_are_unhealthy() {
     let refused = c.run("APIKEY.USAGE.INCR use").text();
     assert!(refused.starts_with("MISCONF "), "{refused}");
     let why = "writes are refused: the last BGSAVE failed (stop-writes-on-bgsave-error)";
-    assert_eq!(status(&mut c), ("unhealthy".into(), vec![why.into()]));
+    assert_eq!(status(&mut c), refuses(why));
     for (setting, without, with) in
         [("stop-writes-on-bgsave-error", "no", "yes"), ("save", "", "3600 1000000")]
     {
@@ -344,14 +354,14 @@ fn writes_that_the_server_refuses_for_want_of_replicas_are_unhealthy() {
     let refused = c.run("APIKEY.USAGE.INCR use").text();
     assert!(refused.starts_with("NOREPLICAS "), "{refused}");
     let why = "writes are refused: min-replicas-to-write is 1, and replicas in touch are 0";
-    assert_eq!(status(&mut c), ("unhealthy".into(), vec![why.into()]));
+    assert_eq!(status(&mut c), refuses(why));
     let replica = Server::builder().config("min-replicas-to-write 3").replica_of(&server).start();
     eventually("a replica is in touch", || !c.run("APIKEY.USAGE.INCR use").is_error());
     assert_eq!(status(&mut c), healthy());
     assert_eq!(status(&mut replica.client()), healthy(), "its clients write nothing anyway");
     c.must("CONFIG SET min-replicas-to-write 2");
     let why = "writes are refused: min-replicas-to-write is 2, and replicas in touch are 1";
-    assert_eq!(status(&mut c), ("unhealthy".into(), vec![why.into()]));
+    assert_eq!(status(&mut c), refuses(why));
     c.must("CONFIG SET min-replicas-to-write 0");
     assert_eq!(status(&mut c), healthy());
 }

@@ -42,6 +42,7 @@ mod persistence;
 mod postgres;
 mod reclaim;
 mod records;
+mod refused;
 mod renamed;
 mod replication;
 mod restrictions;

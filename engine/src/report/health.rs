@@ -1,6 +1,7 @@
 //! When the module calls itself healthy, degraded or unhealthy, and why.
 
 use crate::report::stats::LastMinute;
+use crate::vouch::Writes;
 
 /// The figures that decide.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,10 @@ pub struct Figures<'a> {
     /// Milliseconds since the server has evicted a key last, if it ever has.
     pub last_eviction_ms: Option<u64>,
     pub writes: Writes,
+    /// Whether this node has been stopped, and does not know whether it was replaced.
+    pub unproven: bool,
+    /// Whether it vouches all the same.
+    pub serves_when_refused: bool,
     pub eviction_policy: &'a str,
     pub usage_counters: u64,
     /// Whether a batch of usage counts waits to be given out again.
@@ -28,20 +33,6 @@ pub struct Figures<'a> {
     pub unreplicated: u64,
     /// Why this node does not have what it was told.
     pub untold: Option<&'a str>,
-}
-
-/// Upon what the server decides whether it lets clients write.
-#[derive(Clone, Copy, Debug)]
-pub struct Writes {
-    /// A replica takes none anyway.
-    pub is_primary: bool,
-    pub save_failed: bool,
-    /// Whether it saves at all, and `stop-writes-on-bgsave-error` is set.
-    pub stops_where_save_failed: bool,
-    pub aof_failed: bool,
-    /// Replicas in touch; `None` where the server asks for none.
-    pub good_replicas: Option<u64>,
-    pub min_replicas: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,25 +86,29 @@ pub fn judge(figures: &Figures) -> (Status, Vec<String>) {
             ),
         );
     }
-    if f.writes.is_primary && f.writes.save_failed && f.writes.stops_where_save_failed {
+    let refused = f.writes.refused();
+    let is_refused = !refused.is_empty();
+    for why in refused {
+        because(Status::Unhealthy, format!("writes are refused: {why}"));
+    }
+    if f.unproven && !f.serves_when_refused {
         because(
             Status::Unhealthy,
-            "writes are refused: the last BGSAVE failed (stop-writes-on-bgsave-error)".into(),
+            "this server was stopped for a while, and too few replicas have answered since".into(),
         );
     }
-    if f.writes.is_primary && f.writes.aof_failed {
-        because(Status::Unhealthy, "writes are refused: the AOF can't be written".into());
-    }
-    if let Some(good) = f.writes.good_replicas.filter(|&good| good < f.writes.min_replicas) {
-        if f.writes.is_primary {
-            because(
-                Status::Unhealthy,
-                format!(
-                    "writes are refused: min-replicas-to-write is {}, and replicas in touch are {good}",
-                    f.writes.min_replicas
-                ),
-            );
-        }
+    if is_refused && f.serves_when_refused {
+        because(
+            Status::Unhealthy,
+            "nothing can be revoked here, and reads go on (serve-when-writes-refused is yes)"
+                .into(),
+        );
+    } else if is_refused || (f.unproven && !f.serves_when_refused) {
+        because(
+            Status::Unhealthy,
+            "every read is a miss, since what is here may be revoked (serve-when-writes-refused is no)"
+                .into(),
+        );
     }
     if let Some(rate) = f.last_minute.hit_rate() {
         if f.last_minute.lookups() >= LOOKUPS_FOR_A_RATE && rate < f.min_hit_rate {
@@ -173,6 +168,8 @@ mod tests {
             good_replicas: None,
             min_replicas: 1,
         },
+        unproven: false,
+        serves_when_refused: false,
         eviction_policy: "volatile-lru",
         usage_counters: 3,
         overdue_lease: false,
@@ -260,24 +257,42 @@ mod tests {
         let refused = |change: fn(&mut Writes)| {
             let [primary, replica] = [WELL.writes, replica].map(|mut writes| {
                 change(&mut writes);
-                said(Figures { writes, ..WELL })
+                [false, true].map(|serves_when_refused| {
+                    said(Figures { writes, serves_when_refused, ..WELL })
+                })
             });
-            assert_eq!(replica, ("healthy", String::new()));
+            assert_eq!(replica, [("healthy", String::new()), ("healthy", String::new())]);
             primary
         };
-        let why = "writes are refused: the last BGSAVE failed (stop-writes-on-bgsave-error)";
-        assert_eq!(refused(|writes| writes.save_failed = true), ("unhealthy", why.into()));
-        let goes_on = refused(|writes| {
-            (writes.save_failed, writes.stops_where_save_failed) = (true, false);
-        });
-        assert_eq!(goes_on.0, "healthy");
-        let why = "writes are refused: the AOF can't be written";
-        assert_eq!(refused(|writes| writes.aof_failed = true), ("unhealthy", why.into()));
-        let why = "writes are refused: min-replicas-to-write is 2, and replicas in touch are 1";
-        let few = refused(|writes| (writes.good_replicas, writes.min_replicas) = (Some(1), 2));
-        assert_eq!(few, ("unhealthy", why.into()));
-        let enough = refused(|writes| (writes.good_replicas, writes.min_replicas) = (Some(2), 2));
-        assert_eq!(enough.0, "healthy");
+        let misses = "every read is a miss, since what is here may be revoked \
+                      (serve-when-writes-refused is no)";
+        let goes_on = "nothing can be revoked here, and reads go on \
+                       (serve-when-writes-refused is yes)";
+        for (change, why) in [
+            (
+                (|writes| writes.save_failed = true) as fn(&mut Writes),
+                "writes are refused: the last BGSAVE failed (stop-writes-on-bgsave-error)",
+            ),
+            (|writes| writes.aof_failed = true, "writes are refused: the AOF can't be written"),
+            (
+                |writes| (writes.good_replicas, writes.min_replicas) = (Some(1), 2),
+                "writes are refused: min-replicas-to-write is 2, and replicas in touch are 1",
+            ),
+        ] {
+            let both = [misses, goes_on].map(|and| ("unhealthy", format!("{why}; {and}")));
+            assert_eq!(refused(change), both);
+        }
+        for accepted in [
+            (|writes| (writes.save_failed, writes.stops_where_save_failed) = (true, false))
+                as fn(&mut Writes),
+            |writes| (writes.good_replicas, writes.min_replicas) = (Some(2), 2),
+        ] {
+            assert_eq!(refused(accepted)[0].0, "healthy");
+        }
+        let unproven = Figures { unproven: true, ..WELL };
+        let why = "this server was stopped for a while, and too few replicas have answered since";
+        assert_eq!(said(unproven), ("unhealthy", format!("{why}; {misses}")));
+        assert_eq!(said(Figures { serves_when_refused: true, ..unproven }).0, "healthy");
         let full = Figures { writes: replica, ..full };
         assert_eq!(said(full).0, "degraded", "of memory a replica refuses nothing either");
     }

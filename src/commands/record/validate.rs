@@ -5,10 +5,10 @@ use crate::commands::miss::{reply_code, reply_miss, token};
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, digest};
 use crate::keyspace;
-use crate::settings;
 use crate::state;
 use crate::types::entries::Records;
 use crate::values::entry;
+use crate::vouch;
 use apikey_engine::record::addresses::Address;
 use apikey_engine::record::scope::MAX_SCOPE_BYTES;
 use apikey_engine::record::verdict::{ends_at, judge, Verdict};
@@ -60,7 +60,7 @@ impl Command for Validate {
 
         let lock = ctx.lock();
         let now = now();
-        if !settings::ENABLED.get() {
+        if !vouch::serves(now) {
             reply_miss(ctx, reply, now);
             return Ok(());
         }

@@ -451,6 +451,36 @@ impl Server {
         });
     }
 
+    /// Stops the process where it is: nothing of it goes on, and its connections stay.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// A process that was stopped goes on.
+    #[track_caller]
+    pub fn wake(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    #[track_caller]
+    fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.pid()).expect("a process id");
+        // SAFETY: a call without memory, to a process of ours that has not been waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    /// Bounds the files that it writes: as a disk does that is full, for 0, or is not, for none.
+    #[track_caller]
+    pub fn bound_files(&self, most: Option<u64>) {
+        let pid = i32::try_from(self.pid()).expect("a process id");
+        let max = libc::RLIM_INFINITY;
+        let bound = libc::rlimit { rlim_cur: most.unwrap_or(max), rlim_max: max };
+        // SAFETY: the limits are read during the call, and the old ones are not asked for.
+        let done = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &bound, std::ptr::null_mut()) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+
     /// Makes a replica a primary.
     #[track_caller]
     pub fn promote(&self) {
@@ -516,14 +546,17 @@ fn kill_group(server: &mut Child) {
     unsafe { kill(-group, SIGKILL) };
 }
 
-/// Lets the kernel send this signal to a process when the thread that started it is gone, however it went.
+/// Lets the kernel send this signal to a process when the thread that started it is gone, however it went, and
+/// none where it writes too large a file.
 pub fn die_with_parent(command: &mut Command, signal: i32) {
     let signal = libc::c_ulong::try_from(signal).expect("a signal");
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl is one, and touches
-    // no memory of ours.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl and signal are, and
+    // touch no memory of ours.
     unsafe {
         command.pre_exec(move || {
             libc::prctl(libc::PR_SET_PDEATHSIG, signal);
+            // A write beyond a bound is an error then, and not the end.
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             Ok(())
         });
     }
