@@ -15,10 +15,10 @@ impl Listener for Events {
     fn key(ctx: &mut Ctx, event: KeyEvent, name: Name) {
         match event {
             KeyEvent::Loaded => keyspace::arrived(ctx, name, Coming::Loaded),
-            // An entry lives only where it was stored.
-            KeyEvent::RenamedTo | KeyEvent::CopiedTo | KeyEvent::MovedTo | KeyEvent::Restored => {
-                keyspace::arrived(ctx, name, Coming::FromElsewhere);
+            KeyEvent::RenamedTo | KeyEvent::CopiedTo | KeyEvent::MovedTo => {
+                keyspace::arrived(ctx, name, Coming::FromHere);
             }
+            KeyEvent::Restored => keyspace::arrived(ctx, name, Coming::Restored),
             KeyEvent::Evicted => {
                 let database = ctx.database();
                 state::with(ctx.lock(), |state| {

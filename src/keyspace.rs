@@ -305,12 +305,14 @@ pub fn tell_of_removed<'n>(ctx: &mut Ctx, names: impl IntoIterator<Item = Name<'
     }
 }
 
-/// How a key has come by itself.
+/// How a key has come by itself. An entry that was not stored here, under this name, is dead unless it was loaded.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Coming {
     Loaded,
-    /// Renamed, copied, moved or restored: an entry that was not stored here, under this name, is dead.
-    FromElsewhere,
+    /// From another name or database of this node: renamed, copied or moved.
+    FromHere,
+    /// From anywhere: what is leased of a counter comes [apart](Leases::apart).
+    Restored,
 }
 
 /// A key has come by itself. What the index has already stays as it is.
@@ -322,23 +324,30 @@ pub fn arrived(ctx: &mut Ctx, name: Name, coming: Coming) {
     if slot.link().is_none_or(Link::is_set) {
         return;
     }
-    let name = name.bytes();
     match (slot.entry(), slot, coming) {
         (Some(any), _, Coming::Loaded) => {
             if state::comes_dead(lock) {
                 any.life.stamp_dead();
             }
-            state::load_entry(lock, database, name, any);
+            state::load_entry(lock, database, name.bytes(), any);
         }
-        (Some(any), _, Coming::FromElsewhere) => {
+        (Some(any), _, Coming::FromHere | Coming::Restored) => {
             any.life.stamp_dead();
-            state::with(lock, |state| state.add_entry(database, name, any));
+            state::with(lock, |state| state.add_entry(database, name.bytes(), any));
         }
         (None, Slot::Usage(value), Coming::Loaded) => {
-            state::load_counter(lock, database, name, value);
+            state::load_counter(lock, database, name.bytes(), value);
         }
-        (None, Slot::Usage(value), Coming::FromElsewhere) => {
-            state::with(lock, |state| state.add_counter(database, name, value));
+        (None, Slot::Usage(value), Coming::Restored) if !value.leases().is_empty() => {
+            drop(key);
+            let mut key = ctx.open_mut(name);
+            if let Ok(Some(value)) = key.get_mut(&USAGE) {
+                value.set_leases(value.leases().apart());
+                state::with(lock, |state| state.add_counter(database, name.bytes(), value));
+            }
+        }
+        (None, Slot::Usage(value), Coming::FromHere | Coming::Restored) => {
+            state::with(lock, |state| state.add_counter(database, name.bytes(), value));
         }
         _ => {}
     }

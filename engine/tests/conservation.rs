@@ -1,7 +1,8 @@
 //! Conservation: whatever happens to counters and batches, what was counted = what was settled, taken or
 //! deleted + what is leased + what is pending, and a line comes again as it was or not at all.
 //!
-//! Two databases of a few counters are driven as the server's side drives them, beside nothing but sums.
+//! Two databases of a few counters are driven as the server's side drives them, beside nothing but sums: two of
+//! one node, and then one of each of two nodes between which counters move.
 
 use apikey_engine::database::catalog::Database;
 use apikey_engine::database::items::{counter_tags_in_index, Held, PENDING};
@@ -278,5 +279,195 @@ proptest! {
             let gone = sums.taken + sums.settled + sums.deleted;
             prop_assert_eq!(sums.counted, gone + leased + pending);
         }
+    }
+}
+
+/// What happens to two nodes, of which one is `at`.
+#[derive(Clone, Debug)]
+enum Move {
+    Incr {
+        at: usize,
+        name: u8,
+    },
+    Lease {
+        at: usize,
+        most: usize,
+    },
+    /// A consumer writes one of the latest deliveries, and tells all nodes.
+    Ack {
+        back: usize,
+    },
+    Nack {
+        back: usize,
+    },
+    /// To the other node.
+    Migrate {
+        name: u8,
+    },
+    /// RESTORE in place of what was dumped.
+    Restore {
+        name: u8,
+    },
+    Wait {
+        ms: i64,
+    },
+}
+
+fn move_() -> impl Strategy<Value = Move> {
+    let (at, name) = (0usize..2, 0u8..6);
+    prop_oneof![
+        8 => (at.clone(), name.clone()).prop_map(|(at, name)| Move::Incr { at, name }),
+        6 => (at, 1usize..6).prop_map(|(at, most)| Move::Lease { at, most }),
+        4 => (0usize..6).prop_map(|back| Move::Ack { back }),
+        2 => (0usize..6).prop_map(|back| Move::Nack { back }),
+        4 => name.clone().prop_map(|name| Move::Migrate { name }),
+        1 => name.prop_map(|name| Move::Restore { name }),
+        4 => (1i64..40).prop_map(|ms| Move::Wait { ms }),
+    ]
+}
+
+/// A batch as it was given out, each line with its key and its count.
+type Delivery = (Id, Vec<(Id, u8, i64)>);
+
+struct Nodes {
+    of: Fingerprints,
+    dbs: [Db; 2],
+    ids: [Ids; 2],
+    now: i64,
+}
+
+impl Nodes {
+    /// What LEASE gives out at a node.
+    fn lease(&mut self, at: usize, most: usize) -> Vec<Delivery> {
+        let (db, deadline) = (&mut self.dbs[at], self.now + 20);
+        let mut given = Vec::new();
+        while let Some(batch) = db.database.batches().overdue(self.now) {
+            let names = db.members(batch.fingerprint(&self.of));
+            let line = |name: u8| {
+                let lease = db.keys[&name].leases.of(batch).unwrap();
+                (lease.line, name, lease.count)
+            };
+            given.push((batch, names.into_iter().map(line).collect()));
+            db.database.give_again(batch, deadline, self.now);
+        }
+        if given.is_empty() {
+            let batch = self.ids[at].draw().unwrap();
+            let terms = Terms { leased_at: self.now, deadline };
+            let names = db.members(PENDING).into_iter().take(most);
+            let mut lines = Vec::new();
+            for name in names {
+                let line = self.ids[at].draw().unwrap();
+                let count = db.change(&self.of, name, |value| {
+                    value.leases.lease(&mut value.counter, batch, line, terms)
+                });
+                lines.push((line, name, count.unwrap()));
+            }
+            given.push((batch, lines));
+        }
+        given
+    }
+
+    /// Settles a batch at all nodes; returns its lines.
+    fn ack(&mut self, batch: Id) -> Vec<Id> {
+        let mut settled = Vec::new();
+        for db in &mut self.dbs {
+            for name in db.members(batch.fingerprint(&self.of)) {
+                let lease = db.change(&self.of, name, |value| value.leases.settle(batch));
+                settled.extend(lease.map(|lease| lease.line));
+            }
+        }
+        settled
+    }
+
+    fn restore(&mut self, name: u8, to: usize) {
+        let from = usize::from(self.dbs[1].keys.contains_key(&name));
+        if let Some(mut value) = self.dbs[from].leave(&self.of, name) {
+            let before = (value.counter, value.leases.count());
+            value.leases = value.leases.apart();
+            assert_eq!((value.counter, value.leases.count()), before);
+            self.dbs[if to == from { from } else { 1 - from }].arrive(&self.of, name, value);
+        }
+    }
+}
+
+proptest! {
+    /// An acknowledgement that all nodes are told settles nothing that its consumer was not given, however the
+    /// lines of its batch have moved meanwhile; so what is written under the ids of lines is what was counted.
+    #[test]
+    fn what_consumers_have_written_is_what_was_counted_though_counters_move(
+        moves in proptest::collection::vec(move_(), 0..300)
+    ) {
+        let ids = [Ids::new([8; 10]), Ids::new([9; 10])];
+        let of = Fingerprints::new([3; 16]);
+        let mut nodes = Nodes { of, dbs: Default::default(), ids, now: 1000 };
+        let mut counted: BTreeMap<u8, i64> = BTreeMap::new();
+        let mut written: BTreeMap<Id, (u8, i64)> = BTreeMap::new();
+        let mut given: Vec<Delivery> = Vec::new();
+        let latest = |given: &Vec<Delivery>, back: usize| {
+            given.len().checked_sub(back + 1).map(|nth| given[nth].clone())
+        };
+        let mut write = |lines: &[(Id, u8, i64)]| {
+            for &(line, name, count) in lines {
+                assert_eq!(*written.entry(line).or_insert((name, count)), (name, count));
+            }
+            written.clone()
+        };
+        for step in moves {
+            match step {
+                Move::Incr { at, name } => {
+                    let is_there = |at: usize| nodes.dbs[at].keys.contains_key(&name);
+                    let at = if is_there(0) || is_there(1) { usize::from(is_there(1)) } else { at };
+                    *counted.entry(name).or_default() += 1;
+                    if !is_there(at) {
+                        nodes.dbs[at].arrive(&nodes.of, name, Value::default());
+                    }
+                    let now = nodes.now;
+                    nodes.dbs[at].change(&nodes.of, name, |value| value.counter.incr(1, now).ok());
+                }
+                Move::Lease { at, most } => given.extend(nodes.lease(at, most)),
+                Move::Ack { back } => {
+                    if let Some((batch, lines)) = latest(&given, back) {
+                        let written = write(&lines);
+                        let settled = nodes.ack(batch);
+                        prop_assert!(settled.iter().all(|line| written.contains_key(line)));
+                    }
+                }
+                Move::Nack { back } => {
+                    if let Some((batch, _)) = latest(&given, back) {
+                        nodes.dbs.iter_mut().for_each(|db| {
+                            db.database.set_deadline(batch, 0);
+                        });
+                    }
+                }
+                Move::Migrate { name } => nodes.restore(name, 2),
+                Move::Restore { name } => {
+                    nodes.restore(name, usize::from(nodes.dbs[1].keys.contains_key(&name)));
+                }
+                Move::Wait { ms } => nodes.now += ms,
+            }
+            for db in &nodes.dbs {
+                let leases = || db.keys.values().flat_map(|value| value.leases.lines());
+                let open: BTreeSet<Id> = leases().map(|lease| lease.batch).collect();
+                prop_assert_eq!(db.database.batches().len(), open.len());
+                let leased: i64 = leases().map(|lease| lease.count).sum();
+                prop_assert_eq!(db.database.totals().leased, leased.into());
+            }
+        }
+        // All that is left is handed over.
+        for _ in 0..100 {
+            nodes.now += 1000;
+            for at in 0..2 {
+                for (batch, lines) in nodes.lease(at, 100) {
+                    write(&lines);
+                    nodes.ack(batch);
+                }
+            }
+        }
+        let mut sums: BTreeMap<u8, i64> = BTreeMap::new();
+        for (name, count) in write(&[]).into_values() {
+            *sums.entry(name).or_default() += count;
+        }
+        prop_assert_eq!(sums, counted);
+        prop_assert!(nodes.dbs.iter().all(|db| db.database.batches().is_empty()));
     }
 }

@@ -4,7 +4,8 @@
 use crate::harness::server::{kind, Kind, Stop};
 use crate::harness::streams::{find, Tap};
 use crate::harness::*;
-use std::collections::BTreeSet;
+use apikey_engine::usage::id::Id;
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
 
 fn started() -> (Server, Client) {
@@ -505,8 +506,29 @@ fn an_expired_counter_that_may_not_be_deleted_yet_is_left_out() {
     assert_exact(&server);
 }
 
+#[track_caller]
+fn restore(c: &mut Client, key: &str, dump: &Reply, replace: bool) {
+    let mut args = vec![b"RESTORE".as_slice(), key.as_bytes(), b"0", dump.bytes()];
+    if replace {
+        args.push(b"REPLACE");
+    }
+    assert_eq!(c.cmd(args), ok());
+}
+
+/// Waits until nothing is leased for longer, and takes all of it again.
+#[track_caller]
+fn again(c: &mut Client) -> Vec<Batch> {
+    wait_until_overdue(c);
+    let mut all = Vec::new();
+    eventually("it comes again", || {
+        all = c.leases(&LONG.to_string());
+        !all.is_empty()
+    });
+    all
+}
+
 #[test]
-fn a_dumped_counter_comes_back_whole() {
+fn a_dumped_counter_comes_back_with_its_lines_in_batches_of_their_own() {
     let (server, mut c) = started();
     c.count("a", 5);
     let batch = c.lease();
@@ -515,53 +537,174 @@ fn a_dumped_counter_comes_back_whole() {
     let dump = c.must("DUMP a");
     c.must("DEL a");
     assert_eq!(c.ack(&batch), 0);
-    assert_eq!(c.cmd([b"RESTORE".as_slice(), b"b", b"0", dump.bytes()]), ok());
+    restore(&mut c, "b", &dump, false);
     assert_eq!(c.counts("b"), (1, 5, 6));
     assert_exact(&server);
-    let again = c.lease();
-    assert_eq!(again.ids(), batch.ids());
-    assert_eq!(again.counts(), counts([("b", 5)]));
+    // What was given back is due at once, in whichever batch.
+    let alone = c.lease();
+    assert_ne!(alone.id, batch.id);
+    assert_eq!(
+        (alone.lines[0].id.as_str(), alone.counts()),
+        (&*batch.lines[0].id, counts([("b", 5)]))
+    );
+    assert_eq!((c.nack(&batch), c.ack(&batch)), (0, 0));
     // Beside its original: the line is one, and who writes it under its id counts it once.
-    assert_eq!(c.cmd([b"RESTORE".as_slice(), b"c", b"0", dump.bytes()]), ok());
+    restore(&mut c, "c", &dump, false);
     assert_eq!(c.leases("1000").len(), 1, "the pending ones: the later deadline holds");
-    c.nack(&batch);
+    c.nack(&alone);
     let twice = c.lease();
-    assert_eq!(twice.counts(), counts([("b", 5), ("c", 5)]));
+    assert_eq!((&twice.id, twice.counts()), (&alone.id, counts([("b", 5), ("c", 5)])));
     assert_eq!(twice.lines[0].id, twice.lines[1].id);
-    assert_eq!(c.ack(&batch), 2);
+    assert_eq!(figure(&mut c, "usage_leased"), 12);
+    // What stays where it is stays in its batch.
+    for line in ["RENAME b b2", "MOVE c 1"] {
+        c.must(line);
+    }
+    assert_exact(&server);
+    assert_eq!(c.ack(&alone), 1);
+    c.select(1);
+    assert_eq!(c.ack(&alone), 1);
     assert_exact(&server);
 }
 
 #[test]
-fn migrate_takes_an_open_batch_along() {
+fn a_counter_that_is_restored_over_itself_leaves_its_batch() {
+    let (server, mut c) = started();
+    for key in ["a", "b"] {
+        c.count(key, 5);
+    }
+    let batch = c.leases("30").remove(0);
+    let dump = c.must("DUMP a");
+    for _ in 0..2 {
+        restore(&mut c, "a", &dump, true);
+        assert_eq!(c.counts("a"), (0, 5, 5));
+        assert_eq!(figure(&mut c, "open_batches"), 2);
+        assert_eq!(figure(&mut c, "usage_leased"), 10);
+        assert_exact(&server);
+    }
+    assert_eq!(c.ack(&batch), 1, "b");
+    let alone = again(&mut c);
+    assert_eq!((alone.len(), alone[0].counts()), (1, counts([("a", 5)])));
+    assert!(batch.lines.contains(&alone[0].lines[0]));
+    // Over itself once more: it is in the batch that it would be put into.
+    let dump = c.must("DUMP a");
+    restore(&mut c, "a", &dump, true);
+    assert_eq!(c.leases("1000"), [], "its deadline has come along");
+    assert_eq!(figure(&mut c, "open_batches"), 1);
+    assert_exact(&server);
+    assert_eq!((c.ack(&alone[0]), c.counts("a")), (1, (0, 0, 5)));
+    assert_exact(&server);
+}
+
+#[test]
+fn a_line_that_has_migrated_is_out_of_reach_of_its_old_batch() {
     let (server, mut c) = started();
     let other = Server::start();
+    let replica = Server::builder().with_aof(false).start();
+    replica.replicate(&other);
     let mut there = other.client();
+    // A consumer's database.
+    let mut written: BTreeMap<String, (String, i64)> = BTreeMap::new();
+    let mut write = |batch: &Batch| {
+        for line in &batch.lines {
+            let row = (line.key.clone(), line.count);
+            assert_eq!(written.entry(line.id.clone()).or_insert_with(|| row.clone()), &row);
+        }
+        written.values().map(|(_, count)| count).sum::<i64>()
+    };
     for key in ["a", "b", "stays"] {
         c.count(key, 5);
     }
-    let batch = c.lease();
+    let batch = c.leases("100").remove(0);
     c.count("a", 1);
-    c.must(&format!("MIGRATE 127.0.0.1 {} a 0 5000", other.port));
+    c.must(&format!("MIGRATE 127.0.0.1 {}  0 5000 KEYS a b", other.port));
     assert_eq!(there.counts("a"), (1, 5, 6));
     assert_exact(&server);
-    assert_exact(&other);
-    // It is leased there as it was here; and both give out what they have, under the ids of before.
-    assert_eq!(there.lease().counts(), counts([("a", 1)]));
-    assert_eq!((c.nack(&batch), there.nack(&batch)), (2, 1));
-    let (here, moved) = (c.lease(), there.lease());
-    assert_eq!((&here.id, &moved.id), (&batch.id, &batch.id));
-    let mut lines: Vec<Line> = [&here.lines[..], &moved.lines[..]].concat();
+    assert_agree(&other, &replica);
+    // The batch reaches what has stayed, and nothing there.
+    assert_eq!((there.nack(&batch), there.ack(&batch)), (0, 0));
+    assert_eq!((write(&batch), c.ack(&batch)), (15, 1));
+    assert_eq!(figure(&mut there, "open_batches"), 2);
+    assert_agree(&other, &replica);
+    let moved = again(&mut there);
+    assert_agree(&other, &replica);
+    let fresh = there.lease();
+    assert_eq!(fresh.counts(), counts([("a", 1)]));
+    let mut lines: Vec<Line> = moved.iter().flat_map(|batch| batch.lines.clone()).collect();
     lines.sort_by(|a, b| a.id.cmp(&b.id));
-    assert_eq!(lines, batch.lines);
-    // One that was given out again in between goes with the deadline that it has now.
+    let expected: Vec<Line> = batch.lines.iter().filter(|l| l.key != "stays").cloned().collect();
+    assert_eq!((moved.len(), lines), (2, expected));
+    assert_agree(&other, &replica);
+    replica.promote();
+    let mut theirs = replica.client();
+    for batch in &moved {
+        assert_eq!(write(batch), 15, "no line of them is new");
+        assert_eq!((theirs.nack(batch), theirs.lease(), theirs.ack(batch)), (1, batch.clone(), 1));
+        assert_eq!(there.ack(batch), 1);
+    }
+    assert_eq!((write(&fresh), there.ack(&fresh), theirs.ack(&fresh)), (16, 1, 1));
+    for server in [&server, &other, &replica] {
+        assert_eq!(figure(&mut server.client(), "usage_leased"), 0);
+        assert_exact(server);
+    }
+}
+
+#[test]
+fn a_line_that_comes_back_stays_in_the_batch_that_it_has_for_itself() {
+    let (server, mut c) = started();
+    let other = Server::start();
+    let mut there = other.client();
+    c.count("a", 5);
+    let batch = c.lease();
+    let migrate = |from: &mut Client, to: &Server| {
+        from.must(&format!("MIGRATE 127.0.0.1 {} a 0 5000", to.port));
+    };
     c.nack(&batch);
-    c.must(&format!("MIGRATE 127.0.0.1 {} b 0 5000", other.port));
-    there.nack(&batch);
-    assert_eq!(there.lease().counts(), counts([("a", 5), ("b", 5)]));
-    assert_eq!((there.ack(&batch), c.ack(&batch)), (2, 1));
-    assert_exact(&server);
-    assert_exact(&other);
+    migrate(&mut c, &other);
+    let alone = there.lease();
+    migrate(&mut there, &server);
+    assert_eq!(c.leases("1000"), [], "it is leased still");
+    assert_eq!((c.nack(&batch), c.ack(&batch), c.nack(&alone)), (0, 0, 1));
+    // The terms that it has now have come along, and the batch is the same everywhere.
+    migrate(&mut c, &other);
+    assert_eq!(there.lease(), alone);
+    migrate(&mut there, &server);
+    assert_eq!((c.ack(&alone), c.counts("a")), (1, (0, 0, 5)));
+    for server in [&server, &other] {
+        assert_eq!(figure(&mut server.client(), "open_batches"), 0);
+        assert_exact(server);
+    }
+}
+
+#[test]
+fn a_load_leaves_batches_as_they_are() {
+    // By the commands of an AOF, and by what a rewrite makes of them.
+    let mut server = Server::builder().with_aof(false).start();
+    let mut c = server.client();
+    for key in ["a", "b"] {
+        c.count(key, 5);
+    }
+    let batch = c.lease();
+    let dump = c.must("DUMP b");
+    restore(&mut c, "c", &dump, false);
+    c.must("DEL b");
+    for rewrites in [false, true, true] {
+        if rewrites {
+            server.rewrite_aof();
+        }
+        let digest = server.digest();
+        server.restart(Stop::Kill);
+        assert_eq!(server.digest(), digest);
+        assert_exact(&server);
+        let mut c = server.client();
+        assert_eq!(figure(&mut c, "open_batches"), 2);
+        c.must("DEBUG RELOAD");
+        assert_eq!(server.digest(), digest);
+        assert_eq!(c.nack(&batch), 1);
+        assert_eq!(c.lease().counts(), counts([("a", 5)]));
+    }
+    let mut c = server.client();
+    assert_eq!((c.ack(&batch), figure(&mut c, "usage_leased")), (1, 5));
 }
 
 #[test]
@@ -885,7 +1028,9 @@ fn a_replica_follows_every_delivery() {
     for c in [&mut c, &mut ours] {
         assert!(c.must("PTTL copied").int() > 3_000_000);
     }
-    assert_eq!(c.ack(&next), 1);
+    let line = Id::parse(next.lines[0].id.as_bytes()).expect("an id");
+    let alone = line.batch_of_line().to_hex();
+    assert_eq!((c.ack(&next), c.must(&format!("APIKEY.USAGE.ACK {alone}"))), (0, int(1)));
     assert_agree(&primary, &replica);
 }
 

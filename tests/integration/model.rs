@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::harness::*;
+use apikey_engine::usage::id::Id;
 
 const KEYS: [&str; 8] = ["k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"];
 const TAGS: [&str; 5] = ["t1", "t2", "t3", "t4", "t5"];
@@ -1131,6 +1132,15 @@ impl Model {
         let replace = is_open || self.rng.one_in(2);
         let mut args = vec![b"RESTORE".as_slice(), to.as_bytes(), b"0", dump.bytes()];
         let expected = if replace || is_there.is_none() {
+            let mut value = value;
+            if let Value::Usage { leases, .. } = &mut value {
+                for lease in leases {
+                    let line = Id::parse(lease.line.as_bytes()).expect("an id");
+                    lease.batch = line.batch_of_line().to_hex();
+                    self.batches.push(lease.batch.clone());
+                }
+            }
+            // What it takes the place of is gone before it comes.
             self.arrive(self.db, &to, value);
             ok()
         } else {

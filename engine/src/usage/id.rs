@@ -2,10 +2,12 @@
 //!
 //! A batch and a line have ids of one sequence: 80 bits that are drawn at random for each run of
 //! a node (its start, and each change of its role), then 48 that count. So no id is ever given twice,
-//! on any node. None is zero.
+//! on any node. The id of a batch that a line has [for itself](Id::batch_of_line) is made of the line's.
+//! None is zero.
 
 use crate::entry::tag_names::MAX_TAG_BYTES;
 use crate::tags::fingerprint::{Fingerprint, Fingerprints};
+use sha2::{Digest, Sha256};
 
 /// The id of a batch or of a line; written as 32 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +33,16 @@ impl Id {
 
     pub fn to_hex(self) -> String {
         const_hex::encode(self.to_bytes())
+    }
+
+    /// The batch that a line of this id has for itself: the same on every node, and one that no node draws. It
+    /// stands in RDBs and in what consumers hold, so that it never changes how it is made.
+    pub fn batch_of_line(self) -> Self {
+        let hash =
+            Sha256::new().chain_update(b"apikey:batch-of-line:").chain_update(self.to_bytes());
+        let number =
+            hash.finalize().iter().take(16).fold(0, |bits, &byte| bits << 8 | u128::from(byte));
+        Self(number.max(1))
     }
 
     /// Stands for the batch in the index. Its name is longer than a tag may be, so that none has it.
@@ -79,6 +91,16 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_has_one_batch_for_itself() {
+        let line = |text: &str| Id::parse(text.as_bytes()).unwrap();
+        let one = line("abababababababababab000000000001");
+        // By `printf apikey:batch-of-line: | cat - line | sha256sum`.
+        assert_eq!(one.batch_of_line().to_hex(), "ad2a945ef6d7345a71f20b0538647d03");
+        assert_ne!(one.batch_of_line(), line("abababababababababab000000000002").batch_of_line());
+        assert_ne!(one.batch_of_line(), one.batch_of_line().batch_of_line());
+    }
 
     #[test]
     fn ids_never_repeat_within_a_run_and_are_read_as_they_were_written() {

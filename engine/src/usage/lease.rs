@@ -1,6 +1,9 @@
 //! Leases: what a counter has handed over and nobody has settled yet.
 //!
-//! A counter holds its own lines of the batches as its [`Leases`], so that they go where it goes.
+//! A counter holds its own lines of the batches as its [`Leases`], so that they go where it goes. Within a node
+//! they stay in their batches. What comes from elsewhere (a moved slot, a backup) comes
+//! [apart](Leases::apart): who was given the batch there was not given the line by this node, or no more, and
+//! settles what it was given.
 //!
 //! **What always holds.** A counter has at most one line of a batch, at most [`MAX_LEASES`] of all, each with
 //! an id of its own and a count of at least 1.
@@ -92,6 +95,13 @@ impl Leases {
         Some(count)
     }
 
+    /// The same lines, each in a batch of its own, with the terms that it has: who has been given it is likely to
+    /// be still at work, and it is given out again when that should be over.
+    pub fn apart(&self) -> Self {
+        let alone = |line: &Lease| Lease { batch: line.line.batch_of_line(), ..*line };
+        Self { lines: self.lines.iter().map(alone).collect() }
+    }
+
     /// Takes the line of a batch away for good.
     pub fn settle(&mut self, batch: Id) -> Option<Lease> {
         let at = self.lines.iter().position(|lease| lease.batch == batch)?;
@@ -172,6 +182,25 @@ mod tests {
         }
         leases.settle(id(2));
         assert_eq!(leases.heap_bytes(), 2 * size_of::<Lease>());
+    }
+
+    #[test]
+    fn lines_that_are_set_apart_stay_what_they_are_in_batches_of_their_own() {
+        let counter = Counter::from_parts(0, 10, 1, 1).unwrap();
+        let line = |n| Lease { batch: id(n), line: id(n + 100), count: n as i64, terms: TERMS };
+        // The third stands in the batch that the first is going to have.
+        let third = Lease { batch: id(101).batch_of_line(), ..line(3) };
+        let leases = Leases::from_parts(&counter, vec![line(1), line(2), third]).unwrap();
+        let apart = leases.apart();
+        assert!(Leases::from_parts(&counter, apart.lines().to_vec()).is_some());
+        for (before, now) in leases.lines().iter().zip(apart.lines()) {
+            assert_eq!(*now, Lease { batch: before.line.batch_of_line(), ..*before });
+        }
+        assert_eq!((apart.apart(), apart.heap_bytes()), (apart.clone(), 3 * size_of::<Lease>()));
+        assert!(leases
+            .lines()
+            .iter()
+            .all(|line| apart.of(line.batch).is_none() || line.batch == third.batch));
     }
 
     #[test]
