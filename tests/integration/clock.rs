@@ -151,8 +151,9 @@ fn work_in_slices_goes_on_after_the_clock_was_set_back() {
 
 #[test]
 fn what_was_counted_by_a_clock_that_was_never_set_is_read_again() {
-    // Before 1970 it writes where it may not, and forgets commands.
-    if server::kind() == Kind::Redis70 {
+    // Before 1970 they write where they may not, at each turn of their cron that falls into some seconds of
+    // eight, and forget commands.
+    if matches!(server::kind(), Kind::Redis62 | Kind::Redis70) {
         return;
     }
     let clock = Clock::new();
