@@ -10,6 +10,7 @@ use crate::settings;
 use crate::state;
 use crate::stream::gone;
 use crate::tagged;
+use crate::vouch;
 use apikey_engine::bus::asked::Asked;
 use apikey_engine::bus::asking::Asking;
 use apikey_engine::bus::message::{of_keys, Message, Question, Unread};
@@ -17,7 +18,7 @@ use apikey_engine::usage::id::Id;
 use host::blocked::Waiting;
 use host::cluster::{my_id, Node, NodeId, Receiver};
 use host::server::avoids_replica_traffic;
-use host::{log, Ctx, Error, Level, Lock, Locked, Name, Result, Text};
+use host::{log, now, Ctx, Error, Level, Lock, Locked, Name, Result, Text};
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -184,9 +185,13 @@ fn tick(ctx: &mut Ctx) {
     tick_soon(ctx);
 }
 
-/// Whether this node may do what another asks: it would have to replicate it, and what it holds is its own.
+/// Whether this node may do what another asks: it would have to replicate it, and what it holds is its own. One that
+/// does not [vouch](crate::vouch) would refuse it to a client, and may have been replaced.
 fn may_answer(ctx: &Ctx) -> bool {
-    !ctx.is_any_replica() && !ctx.is_replayed() && !avoids_replica_traffic(ctx.lock())
+    !ctx.is_any_replica()
+        && !ctx.is_replayed()
+        && !avoids_replica_traffic(ctx.lock())
+        && vouch::vouches(now())
 }
 
 impl Receiver for Bus {

@@ -539,3 +539,20 @@ fn a_node_that_a_slot_comes_back_to_takes_no_fill_of_before() {
     }
     assert_cluster_is_exact(&cluster);
 }
+
+#[test]
+fn a_primary_that_takes_no_writes_is_not_taken_for_one_that_has_done_it() {
+    let cluster = Cluster::of(2, 0, |_, builder| builder.setting("cluster-timeout-ms", "300"));
+    fill(&cluster, 40);
+    let [mut c, mut other] = [0, 1].map(|number| cluster.primaries[number].client());
+    other.must("CONFIG SET min-replicas-to-write 1");
+    eventually("it refuses", || other.run("APIKEY.TAGINVALNODE none").is_error());
+    eventually("it answers nobody", || {
+        let told = c.run("APIKEY.TAGINVAL all");
+        told.is_error() && told.text().starts_with("PARTIAL no answer from")
+    });
+    other.must("CONFIG SET min-replicas-to-write 0");
+    eventually("it does it", || !c.run("APIKEY.TAGINVAL all").is_error());
+    assert_eq!(valid(&cluster, 40), 0);
+    assert_cluster_is_exact(&cluster);
+}
