@@ -3,7 +3,7 @@
 //! A kind of job is a static. One job of a kind is under way at a time; who asks for what is under way joins
 //! it and gets its outcome; who asks for something else waits for its turn. Between two slices the server has
 //! a pause for others. A job that was asked for by clients ends when none of them waits any more; one that
-//! was [started](Jobs::start) by the module itself goes on until it says so.
+//! was [started](Jobs::start), or [begun](Jobs::begin), by the module itself goes on until it says so.
 
 use crate::blocked::Waiting;
 use crate::context::Ctx;
@@ -56,22 +56,26 @@ pub struct Jobs<J: Job> {
     queue: Locked<RefCell<Queue<J>>>,
 }
 
-struct Queue<J> {
+struct Queue<J: Job> {
     jobs: VecDeque<Asked<J>>,
     /// Whether a timer will come.
     is_ticking: bool,
 }
 
+/// What a job's outcome is for; it gets none where the job has panicked.
+type Then<O> = Box<dyn FnOnce(&mut Ctx, Option<&O>) + Send>;
+
 /// A job, and who has asked for it.
-struct Asked<J> {
+struct Asked<J: Job> {
     /// Away while a slice of it runs.
     job: Option<J>,
     waiting: Vec<Waiting>,
     /// Whether it goes on with nobody waiting.
     is_own: bool,
+    then: Option<Then<J::Outcome>>,
 }
 
-impl<J> Asked<J> {
+impl<J: Job> Asked<J> {
     fn is_wanted(&self) -> bool {
         self.is_own || !self.waiting.is_empty()
     }
@@ -95,7 +99,8 @@ impl<J: Job> Jobs<J> {
             Some(asked) => asked.waiting.push(waiting),
             None => {
                 let waiting = vec![waiting];
-                queue.jobs.push_back(Asked { job: Some(job), waiting, is_own: false });
+                let job = Some(job);
+                queue.jobs.push_back(Asked { job, waiting, is_own: false, then: None });
             }
         }
         drop(queue);
@@ -110,10 +115,25 @@ impl<J: Job> Jobs<J> {
         let is_there =
             |asked: &Asked<J>| asked.job.as_ref().is_none_or(|other| other.is_the_same(&job));
         if !queue.jobs.iter().any(is_there) {
-            queue.jobs.push_back(Asked { job: Some(job), waiting: Vec::new(), is_own: true });
+            let (job, waiting) = (Some(job), Vec::new());
+            queue.jobs.push_back(Asked { job, waiting, is_own: true, then: None });
         }
         drop(queue);
         self.tick_after(ctx, ms);
+    }
+
+    /// Begins a job of the module's own, whatever else is under way. When it is over, `then` gets its outcome; none
+    /// where it has panicked.
+    pub fn begin(
+        &'static self,
+        ctx: &mut Ctx,
+        job: J,
+        then: impl FnOnce(&mut Ctx, Option<&J::Outcome>) + Send + 'static,
+    ) {
+        let (job, waiting, then) = (Some(job), Vec::new(), Some(Box::new(then) as Then<_>));
+        let asked = Asked { job, waiting, is_own: true, then };
+        self.queue.get(ctx.lock()).borrow_mut().jobs.push_back(asked);
+        self.tick_after(ctx, 0);
     }
 
     /// How many jobs are under way, or wait for their turn.
@@ -154,32 +174,36 @@ impl<J: Job> Jobs<J> {
             Some(Step::Later(ms)) => *ms,
             _ => PAUSE_MS,
         };
-        let mut queue = queue.borrow_mut();
-        match step {
+        let outcome = match step {
             Some(Step::More | Step::Later(_)) => {
-                if let Some(asked) = queue.jobs.front_mut() {
+                if let Some(asked) = queue.borrow_mut().jobs.front_mut() {
                     asked.job = Some(job);
                 }
+                return self.tick_after(ctx, pause);
             }
-            Some(Step::Done(outcome)) => {
-                let outcome = Arc::new(outcome);
-                for waiting in queue.finish() {
+            Some(Step::Done(outcome)) => Some(Arc::new(outcome)),
+            // It has panicked: whoever waits gets an error.
+            None => None,
+        };
+        let asked = queue.borrow_mut().jobs.pop_front();
+        if let Some(Asked { waiting, then, .. }) = asked {
+            if let Some(outcome) = &outcome {
+                for waiting in waiting {
                     let outcome = outcome.clone();
                     waiting.answer(move |reply| J::reply(&outcome, reply));
                 }
             }
-            // It has panicked: whoever waits gets an error.
-            None => drop(queue.finish()),
+            if let Some(then) = then {
+                guard::run(self.name, (), || then(ctx, outcome.as_deref()));
+            }
         }
-        let is_over = queue.jobs.is_empty();
-        drop(queue);
-        if !is_over {
+        if !self.is_empty(ctx.lock()) {
             self.tick_after(ctx, pause);
         }
     }
 }
 
-impl<J> Queue<J> {
+impl<J: Job> Queue<J> {
     /// The job whose turn it is, of those that are wanted.
     fn next(&mut self) -> Option<J> {
         for asked in &mut self.jobs {
@@ -187,10 +211,5 @@ impl<J> Queue<J> {
         }
         self.jobs.retain(Asked::is_wanted);
         self.jobs.front_mut()?.job.take()
-    }
-
-    /// Takes the job whose turn it was away; returns who waits for it.
-    fn finish(&mut self) -> Vec<Waiting> {
-        self.jobs.pop_front().map(|asked| asked.waiting).unwrap_or_default()
     }
 }
