@@ -7,11 +7,12 @@
 
 use crate::keyspace::{self, Removed};
 use crate::settings;
+use crate::settling;
 use crate::state;
 use crate::stream::gone;
 use crate::tagged;
 use crate::vouch;
-use apikey_engine::bus::asked::Asked;
+use apikey_engine::bus::asked::{Asked, Before};
 use apikey_engine::bus::asking::Asking;
 use apikey_engine::bus::message::{of_keys, Message, Question, Unread};
 use apikey_engine::usage::id::Id;
@@ -20,16 +21,28 @@ use host::cluster::{my_id, Node, NodeId, Receiver};
 use host::server::avoids_replica_traffic;
 use host::{log, now, Ctx, Error, Level, Lock, Locked, Name, Result, Text};
 use std::cell::{Cell, RefCell};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Clients that wait for answers.
 static OPEN: Locked<RefCell<Vec<Open>>> = Locked::new(RefCell::new(Vec::new()));
 
 struct Open {
+    /// The id of the first part of what is asked.
+    first: Id,
     waiting: Waiting,
     asking: Asking<NodeId>,
-    /// What this node has said itself.
-    own: u64,
+}
+
+/// Is told what this node's part of a question came to, when it is done; nothing where that can't be said.
+pub type Then = Box<dyn FnOnce(&mut Ctx, Option<usize>) + Send>;
+
+/// A part that is done as soon as it is begun.
+pub fn at_once(act: impl FnOnce(&mut Ctx) -> usize) -> impl FnOnce(&mut Ctx, Then) {
+    |ctx, then| {
+        let count = act(ctx);
+        then(ctx, Some(count));
+    }
 }
 
 /// Whether a timer will come.
@@ -44,18 +57,17 @@ static HAS_SAID: Locked<Cell<bool>> = Locked::new(Cell::new(false));
 pub struct Bus;
 
 /// Asks all primaries, and has the caller of the command wait for what they say together. `act` is this node's part,
-/// which is done if nothing stands against the rest. An error, with nothing done, where the caller can't wait.
+/// which is begun if nothing stands against the rest. An error, with nothing done, where the caller can't wait.
 pub fn ask(
     ctx: &mut Ctx,
     command: &str,
     questions: Vec<Question>,
-    act: impl FnOnce(&mut Ctx) -> usize,
+    act: impl FnOnce(&mut Ctx, Then),
 ) -> Result<()> {
     let owners = ctx.slot_owners().map_err(|_| {
         Error::err("CLUSTER can't be called (rename-command?): who owns slots is not known")
     })?;
     let waiting = ctx.block(command)?;
-    let own = act(ctx) as u64;
     let lock = ctx.lock();
     let parts: Option<Vec<(Id, Vec<u8>)>> = questions
         .into_iter()
@@ -64,7 +76,18 @@ pub fn ask(
             Some((id, Message::Question { id, question }.encode()))
         })
         .collect();
+    // Where there are none the caller gets an error; and where `act` panics, so that it comes before all else.
     let Some(parts) = parts else { return Ok(()) };
+    let Some(&(first, _)) = parts.first() else { return Ok(()) };
+    let own = Arc::new(OnceLock::new());
+    let then = own.clone();
+    act(
+        ctx,
+        Box::new(move |ctx, count| {
+            let _ = then.set(count);
+            done_here(ctx.lock(), first, count);
+        }),
+    );
 
     let others = ctx.other_nodes();
     let reached: Vec<&Node> =
@@ -79,18 +102,18 @@ pub fn ask(
             let _ = ctx.send_to_node(node.id, Bus::KIND, message);
         }
     }
-    if !lost.is_empty() {
+    if lost.is_empty() {
+        let timeout = Duration::from_millis(settings::CLUSTER_TIMEOUT_MS.get().unsigned_abs());
+        let asking = Asking::new(parts, &asked, Instant::now(), timeout);
+        OPEN.get(lock).borrow_mut().push(Open { first, waiting, asking });
+        if let Some(count) = own.get() {
+            done_here(lock, first, *count);
+        }
+        tick_soon(ctx);
+    } else {
         let why = "the cluster says that it has failed";
         let error = partial(ctx, &lost, why);
         waiting.answer(move |reply| reply.error(&error));
-    } else if asked.is_empty() {
-        waiting.answer(move |reply| reply.integer(integer(own)));
-    } else {
-        let now = Instant::now();
-        let timeout = Duration::from_millis(settings::CLUSTER_TIMEOUT_MS.get().unsigned_abs());
-        let asking = Asking::new(parts, &asked, now, now + timeout);
-        OPEN.get(lock).borrow_mut().push(Open { waiting, asking, own });
-        tick_soon(ctx);
     }
     Ok(())
 }
@@ -153,7 +176,7 @@ fn partial(ctx: &Ctx, missing: &[NodeId], why: &str) -> String {
 /// Has what is open looked at when the first of it wants that.
 fn tick_soon(ctx: &mut Ctx) {
     let lock = ctx.lock();
-    let next = OPEN.get(lock).borrow().iter().map(|open| open.asking.next_look()).min();
+    let next = OPEN.get(lock).borrow().iter().filter_map(|open| open.asking.next_look()).min();
     let Some(next) = next else { return };
     if !IS_TICKING.get(lock).replace(true) {
         let left = next.saturating_duration_since(Instant::now());
@@ -168,7 +191,7 @@ fn tick(ctx: &mut Ctx) {
     let mut all = OPEN.get(lock).take();
     all.retain(|open| !open.waiting.has_gone());
     for open in all {
-        let Open { waiting, mut asking, own } = open;
+        let Open { first, waiting, mut asking } = open;
         if asking.is_over(now) {
             let why = format!("within {} ms", settings::CLUSTER_TIMEOUT_MS.get());
             let error = partial(ctx, &asking.missing(), &why);
@@ -180,7 +203,7 @@ fn tick(ctx: &mut Ctx) {
                 let _ = ctx.send_to_node(node, Bus::KIND, message);
             }
         }
-        OPEN.get(lock).borrow_mut().push(Open { waiting, asking, own });
+        OPEN.get(lock).borrow_mut().push(Open { first, waiting, asking });
     }
     tick_soon(ctx);
 }
@@ -201,13 +224,12 @@ impl Receiver for Bus {
         match Message::decode(message) {
             Ok(Message::Answer { id, count }) => answered(ctx.lock(), from, id, count),
             Ok(Message::Keys { database, names }) => told_of_keys(ctx, database, &names),
-            Ok(Message::Question { id, question }) => {
-                if let Some(count) = answer(ctx, id, &question) {
-                    let answer = Message::Answer { id, count }.encode();
-                    // Where there is no link, it is asked again.
-                    let _ = ctx.send_to_node(from, Self::KIND, &answer);
-                }
+            Ok(Message::AtWork { id }) => {
+                let now = Instant::now();
+                let mut open = OPEN.get(ctx.lock()).borrow_mut();
+                open.iter_mut().for_each(|open| open.asking.is_at_work(from, id, now));
             }
+            Ok(Message::Question { id, question }) => answer(ctx, from, id, question),
             Err(Unread::Foreign) => {}
             Err(why) => {
                 if !HAS_SAID.get(ctx.lock()).replace(true) {
@@ -225,34 +247,84 @@ impl Receiver for Bus {
 
 fn answered(lock: Lock, by: NodeId, id: Id, count: u64) {
     let mut open = OPEN.get(lock).borrow_mut();
-    let at = open
-        .iter_mut()
-        .position(|open| open.asking.answered(by, id, count) && open.asking.is_answered());
-    if let Some(at) = at {
-        let Open { waiting, asking, own } = open.swap_remove(at);
-        let sum = integer(asking.sum().saturating_add(own));
+    let at = open.iter_mut().position(|open| open.asking.answered(by, id, count));
+    finish(&mut open, at);
+}
+
+/// This node's own part of a question is done.
+fn done_here(lock: Lock, first: Id, count: Option<usize>) {
+    let mut open = OPEN.get(lock).borrow_mut();
+    let Some(at) = open.iter().position(|open| open.first == first) else { return };
+    match (count, open.get_mut(at)) {
+        (Some(count), Some(asked)) => {
+            asked.asking.done_here(count as u64);
+            finish(&mut open, Some(at));
+        }
+        // Whoever waits gets an error.
+        _ => drop(open.swap_remove(at)),
+    }
+}
+
+/// Has one who waits be told the sum, if all have answered.
+fn finish(open: &mut Vec<Open>, at: Option<usize>) {
+    let is_answered = |at: &usize| open.get(*at).is_some_and(|open| open.asking.is_answered());
+    if let Some(at) = at.filter(is_answered) {
+        let Open { waiting, asking, .. } = open.swap_remove(at);
+        let sum = integer(asking.sum());
         waiting.answer(move |reply| reply.integer(sum));
     }
 }
 
-/// Does what another node asks for; `None` where this one can't, or not now.
-fn answer(ctx: &mut Ctx, id: Id, question: &Question) -> Option<u64> {
-    if !may_answer(ctx) {
-        return None;
+/// Does what another node asks for, and answers when it is done; not where this one can't, or not now. What is asked
+/// again is not done again.
+fn answer(ctx: &mut Ctx, by: NodeId, id: Id, question: Question) {
+    let (Question::TagInval { database, .. }
+    | Question::TagCard { database, .. }
+    | Question::Ack { database, .. }
+    | Question::Nack { database, .. }) = question;
+    if !may_answer(ctx) || !ctx.select(database) {
+        return;
     }
-    let lock = ctx.lock();
+    if let Question::TagCard { tag, .. } = question {
+        let count = tagged::count(ctx, tag) as u64;
+        return say(ctx, by, &Message::Answer { id, count });
+    }
+    let before = ASKED.get(ctx.lock()).borrow_mut().get_or_insert_default().begin(id);
+    match before {
+        Before::New => {}
+        Before::AtWork => return say(ctx, by, &Message::AtWork { id }),
+        Before::Done(None) => return,
+        Before::Done(Some(count)) => return say(ctx, by, &Message::Answer { id, count }),
+    }
+    let then = move |ctx: &mut Ctx, count: Option<usize>| {
+        // Who is no primary any more may not have done all.
+        let count = count.filter(|_| !ctx.is_any_replica()).map(|count| count as u64);
+        if let Some(asked) = ASKED.get(ctx.lock()).borrow_mut().as_mut() {
+            asked.done(id, count);
+        }
+        if let Some(count) = count {
+            say(ctx, by, &Message::Answer { id, count });
+        }
+    };
     match question {
-        Question::TagInval { database, tags } => {
-            if !ctx.select(*database) {
-                return None;
-            }
+        Question::TagInval { tags, .. } => {
             let tags: Vec<Text> = tags.iter().map(|tag| Text::new(tag)).collect();
-            let names: Vec<Name> = tags.iter().map(Text::name).collect();
-            let mut asked = ASKED.get(lock).borrow_mut();
-            Some(asked.get_or_insert_default().once(id, || tagged::kill(ctx, &names) as u64))
+            let killed = tagged::kill(ctx, &tags.iter().map(Text::name).collect::<Vec<Name>>());
+            then(ctx, Some(killed));
         }
-        Question::TagCard { database, tag } => {
-            ctx.select(*database).then(|| tagged::count(ctx, tag) as u64)
+        Question::Ack { batches, .. } => settling::settle(ctx, batches, then),
+        Question::Nack { batches, .. } => {
+            let given_back = settling::give_back(ctx, &batches);
+            if given_back > 0 {
+                settling::tell_given_back(ctx, &batches);
+            }
+            then(ctx, Some(given_back));
         }
+        Question::TagCard { .. } => {}
     }
+}
+
+/// Says something to a node. Where there is no link, it is asked again.
+fn say(ctx: &Ctx, to: NodeId, message: &Message) {
+    let _ = ctx.send_to_node(to, Bus::KIND, &message.encode());
 }

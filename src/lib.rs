@@ -19,6 +19,8 @@
 //! | [`invalidation`] | what every invalidation does |
 //! | [`reclaim`], [`check`] | jobs: dead entries are taken away; keys and index are compared |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
+//! | [`members`] | a walk over the counters that have something pending, or leased |
+//! | [`settling`] | batches are settled, and given back, on this node |
 //! | [`tagged`] | what carries a tag is killed, and counted, on this node |
 //! | [`bus`] | questions to the other primaries of a cluster, and answers to theirs |
 //! | [`grammar`] | the options that commands share |
@@ -34,8 +36,10 @@ mod events;
 mod grammar;
 mod invalidation;
 mod keyspace;
+mod members;
 mod reclaim;
 mod settings;
+mod settling;
 mod state;
 mod stream;
 mod tagged;

@@ -36,7 +36,7 @@ fn valid(cluster: &Cluster, keys: usize) -> usize {
 
 /// On every node index and keyspace say the same.
 #[track_caller]
-fn assert_cluster_is_exact(cluster: &Cluster) {
+pub fn assert_cluster_is_exact(cluster: &Cluster) {
     for node in cluster.nodes() {
         assert_eq!(node.client().must("APIKEY.CHECK").get("found"), &array([]));
     }
@@ -97,13 +97,13 @@ fn who_can_not_wait_asks_each_node_by_itself() {
 
 /// What a call says, and how long that took.
 #[track_caller]
-fn timed(c: &mut Client, call: &str) -> (Reply, Duration) {
+pub fn timed(c: &mut Client, call: &str) -> (Reply, Duration) {
     let began = Instant::now();
     (c.run(call), began.elapsed())
 }
 
 /// Sends a signal to a server.
-fn signal(server: &Server, signal: i32) {
+pub fn signal(server: &Server, signal: i32) {
     let pid = i32::try_from(server.pid()).expect("a process id");
     // SAFETY: a call without memory; the process is the server's, which has not been waited for.
     assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
@@ -200,7 +200,7 @@ fn a_node_without_the_module_is_not_taken_for_one_that_has_done_it() {
 }
 
 /// A message as one node sends it to another: magic, version, id, and what it says.
-fn message(version: u8, id: u8, body: &[u8]) -> Vec<u8> {
+pub fn message(version: u8, id: u8, body: &[u8]) -> Vec<u8> {
     [b"\xa9apikey\n", &[version][..], &[id; 16], body].concat()
 }
 
@@ -317,7 +317,7 @@ fn a_client_that_hangs_up_leaves_nothing_behind() {
 }
 
 /// The primary that owns a key's slot, as [`Cluster`] shares them.
-fn owner(c: &mut Client, key: &str, primaries: usize) -> usize {
+pub fn owner(c: &mut Client, key: &str, primaries: usize) -> usize {
     let slot = c.must(&format!("CLUSTER KEYSLOT {key}")).int() as usize;
     (0..primaries).rfind(|number| 16384 * number / primaries <= slot).expect("a primary")
 }
@@ -457,7 +457,7 @@ fn no_read_of_any_primary_returns_what_another_was_told_before() {
 }
 
 /// Says that the others can stop, also where a client panics.
-struct StopOthers<'a>(&'a AtomicBool);
+pub struct StopOthers<'a>(pub &'a AtomicBool);
 
 impl Drop for StopOthers<'_> {
     fn drop(&mut self) {

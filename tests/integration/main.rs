@@ -10,6 +10,7 @@ mod channel;
 mod checks;
 mod clock;
 mod cluster;
+mod cluster_leases;
 mod codes;
 mod configuration;
 mod databases;

@@ -1,5 +1,5 @@
-//! What a node was asked lately, and has answered: one that is asked the same again says the same again, and does
-//! nothing.
+//! What a node was asked lately, and has answered or is at work at: one that is asked the same again says the same
+//! again, and does nothing.
 
 use crate::usage::id::Id;
 use ahash::AHashMap;
@@ -9,29 +9,59 @@ use std::collections::VecDeque;
 /// repeated.
 const MOST: usize = 8192;
 
+/// What became of a question before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: it is new, and at work from now on.
+    New,
+    /// It is at work still.
+    AtWork,
+    /// It was answered so; `None` where it never will be.
+    Done(Option<u64>),
+}
+
 #[derive(Debug, Default)]
 pub struct Asked {
-    answers: AHashMap<[u8; 16], u64>,
+    /// `None` where it is at work.
+    answers: AHashMap<[u8; 16], Option<Option<u64>>>,
     /// The oldest first.
     order: VecDeque<[u8; 16]>,
 }
 
 impl Asked {
-    /// Does what a question asks for, unless it was done before; returns the answer.
-    pub fn once(&mut self, id: Id, act: impl FnOnce() -> u64) -> u64 {
+    /// A question has come. Where it is new, who does it says when it is [done](Self::done).
+    pub fn begin(&mut self, id: Id) -> Before {
         let id = id.to_bytes();
-        if let Some(&count) = self.answers.get(&id) {
-            return count;
+        match self.answers.get(&id) {
+            Some(Some(answer)) => return Before::Done(*answer),
+            Some(None) => return Before::AtWork,
+            None => {}
         }
-        let count = act();
         if self.order.len() >= MOST {
-            if let Some(oldest) = self.order.pop_front() {
-                self.answers.remove(&oldest);
-            }
+            self.forget_oldest();
         }
         self.order.push_back(id);
-        self.answers.insert(id, count);
-        count
+        self.answers.insert(id, None);
+        Before::New
+    }
+
+    /// Forgets the oldest that is not at work.
+    fn forget_oldest(&mut self) {
+        for _ in 0..self.order.len() {
+            let Some(oldest) = self.order.pop_front() else { return };
+            if self.answers.get(&oldest) != Some(&None) {
+                self.answers.remove(&oldest);
+                return;
+            }
+            self.order.push_back(oldest);
+        }
+    }
+
+    /// What a question asks for is done; `None` where it could not be, and nothing is to be answered.
+    pub fn done(&mut self, id: Id, answer: Option<u64>) {
+        if let Some(known) = self.answers.get_mut(&id.to_bytes()) {
+            *known = Some(answer);
+        }
     }
 }
 
@@ -47,14 +77,24 @@ mod tests {
             bytes[..8].copy_from_slice(&number.to_be_bytes());
             Id::from_bytes(bytes).unwrap()
         };
-        assert_eq!(asked.once(id(0), || 5), 5);
-        assert_eq!(asked.once(id(0), || panic!("again")), 5);
-        for number in 1..MOST as u64 {
-            asked.once(id(number), || 0);
+        for number in 0..MOST as u64 {
+            assert_eq!(asked.begin(id(number)), Before::New);
+            assert_eq!(asked.begin(id(number)), Before::AtWork);
+            // Every other is at work for long.
+            if number % 2 == 0 {
+                asked.done(id(number), Some(number).filter(|number| *number > 0));
+            }
         }
-        assert_eq!(asked.once(id(0), || panic!("again")), 5);
-        asked.once(id(MOST as u64), || 0);
-        assert_eq!(asked.once(id(0), || 7), 7);
+        assert_eq!(asked.begin(id(0)), Before::Done(None));
+        assert_eq!(asked.begin(id(2)), Before::Done(Some(2)));
+        for number in 0..MOST as u64 / 2 {
+            assert_eq!(asked.begin(id(MOST as u64 + number)), Before::New);
+            asked.done(id(MOST as u64 + number), Some(0));
+        }
+        // The oldest are forgotten, and what becomes of them.
+        assert_eq!(asked.begin(id(1)), Before::AtWork);
+        asked.done(id(2), Some(6));
+        assert_eq!(asked.begin(id(2)), Before::New);
         assert_eq!((asked.answers.len(), asked.order.len()), (MOST, MOST));
     }
 }

@@ -34,6 +34,10 @@ pub enum Message<'a> {
         database: i32,
         names: Vec<&'a [u8]>,
     },
+    /// What was asked is being done, and takes longer: the answer comes.
+    AtWork {
+        id: Id,
+    },
 }
 
 /// What a primary is asked to do, and to answer with how many it concerned.
@@ -43,6 +47,10 @@ pub enum Question<'a> {
     TagInval { database: i32, tags: Vec<&'a [u8]> },
     /// Count what carries the tag.
     TagCard { database: i32, tag: &'a [u8] },
+    /// Settle what the batches have.
+    Ack { database: i32, batches: Vec<Id> },
+    /// Give it back.
+    Nack { database: i32, batches: Vec<Id> },
 }
 
 /// Why bytes are no message.
@@ -61,6 +69,9 @@ enum Body<'a> {
     TagInval(i32, Vec<&'a [u8]>),
     TagCard(i32, &'a [u8]),
     Answer(u64),
+    Ack(i32, Vec<[u8; 16]>),
+    Nack(i32, Vec<[u8; 16]>),
+    AtWork,
     Keys(i32, Vec<&'a [u8]>),
 }
 
@@ -70,14 +81,23 @@ fn config() -> impl bincode::config::Config {
 
 impl<'a> Message<'a> {
     pub fn encode(&self) -> Vec<u8> {
+        let bytes_of = |ids: &[Id]| ids.iter().map(|id| id.to_bytes()).collect();
         let (id, body) = match self {
             Self::Keys { database, names } => ([0; 16], Body::Keys(*database, names.clone())),
             Self::Answer { id, count } => (id.to_bytes(), Body::Answer(*count)),
-            Self::Question { id, question: Question::TagInval { database, tags } } => {
-                (id.to_bytes(), Body::TagInval(*database, tags.clone()))
-            }
-            Self::Question { id, question: Question::TagCard { database, tag } } => {
-                (id.to_bytes(), Body::TagCard(*database, tag))
+            Self::AtWork { id } => (id.to_bytes(), Body::AtWork),
+            Self::Question { id, question } => {
+                let body = match question {
+                    Question::TagInval { database, tags } => {
+                        Body::TagInval(*database, tags.clone())
+                    }
+                    Question::TagCard { database, tag } => Body::TagCard(*database, tag),
+                    Question::Ack { database, batches } => Body::Ack(*database, bytes_of(batches)),
+                    Question::Nack { database, batches } => {
+                        Body::Nack(*database, bytes_of(batches))
+                    }
+                };
+                (id.to_bytes(), body)
             }
         };
         let mut bytes = MAGIC.to_vec();
@@ -106,8 +126,15 @@ impl<'a> Message<'a> {
         }
         let id = Id::from_bytes(id).ok_or(Unread::Broken)?;
         let is_tag = |tag: &&[u8]| (1..=MAX_ANY_TAG_BYTES).contains(&tag.len());
+        let ids_of = |ids: Vec<[u8; 16]>| {
+            let ids: Option<Vec<Id>> = ids.into_iter().map(Id::from_bytes).collect();
+            ids.filter(|ids| !ids.is_empty()).ok_or(Unread::Broken)
+        };
         let question = match body {
             Body::Answer(count) => return Ok(Self::Answer { id, count }),
+            Body::AtWork => return Ok(Self::AtWork { id }),
+            Body::Ack(database, batches) => Question::Ack { database, batches: ids_of(batches)? },
+            Body::Nack(database, batches) => Question::Nack { database, batches: ids_of(batches)? },
             Body::TagInval(database, tags) if !tags.is_empty() && tags.iter().all(is_tag) => {
                 Question::TagInval { database, tags }
             }
@@ -141,12 +168,27 @@ pub fn of_keys<'a>(database: i32, names: &[&'a [u8]]) -> Vec<Message<'a>> {
     messages
 }
 
+/// Of one message, with room for what stands before them.
+const MOST_BATCHES: usize = MAX_MESSAGE_BYTES / 16 - 64;
+
 impl<'a> Question<'a> {
     /// Questions that together kill what carries one of the tags, each small enough for a message.
     pub fn tag_inval(database: i32, tags: &[&'a [u8]]) -> Vec<Self> {
         /// With its length; what stands before them is small beside it.
         const MOST: usize = MAX_MESSAGE_BYTES / (MAX_ANY_TAG_BYTES + 16);
         tags.chunks(MOST).map(|tags| Self::TagInval { database, tags: tags.to_vec() }).collect()
+    }
+
+    /// Questions that together settle batches.
+    pub fn ack(database: i32, batches: &[Id]) -> Vec<Self> {
+        let part = |batches: &[Id]| Self::Ack { database, batches: batches.to_vec() };
+        batches.chunks(MOST_BATCHES).map(part).collect()
+    }
+
+    /// Questions that together give batches back.
+    pub fn nack(database: i32, batches: &[Id]) -> Vec<Self> {
+        let part = |batches: &[Id]| Self::Nack { database, batches: batches.to_vec() };
+        batches.chunks(MOST_BATCHES).map(part).collect()
     }
 }
 
@@ -157,6 +199,10 @@ mod tests {
 
     fn id() -> Id {
         Id::from_bytes([7; 16]).unwrap()
+    }
+
+    fn batch(byte: u8) -> Id {
+        Id::from_bytes([byte; 16]).unwrap()
     }
 
     /// What is written, byte by byte: nodes of two builds have to understand each other.
@@ -179,7 +225,25 @@ mod tests {
                 b"\x01\x00\x01a",
             ),
             (Message::Answer { id: id(), count: 5 }, b"\x02\x05"),
-            (Message::Keys { database: 1, names: vec![b"", b"k"] }, b"\x03\x02\x02\x00\x01k"),
+            (
+                Message::Question {
+                    id: id(),
+                    question: Question::Ack {
+                        database: 1,
+                        batches: vec![batch(b'a'), batch(b'b')],
+                    },
+                },
+                b"\x03\x02\x02aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbb",
+            ),
+            (
+                Message::Question {
+                    id: id(),
+                    question: Question::Nack { database: 0, batches: vec![batch(b'a')] },
+                },
+                b"\x04\x00\x01aaaaaaaaaaaaaaaa",
+            ),
+            (Message::AtWork { id: id() }, b"\x05"),
+            (Message::Keys { database: 1, names: vec![b"", b"k"] }, b"\x06\x02\x02\x00\x01k"),
         ] {
             let mut bytes = [&head[..], body].concat();
             if matches!(message, Message::Keys { .. }) {
@@ -210,6 +274,40 @@ mod tests {
             let question = Question::TagInval { database: 0, tags };
             let bytes = Message::Question { id: id(), question }.encode();
             assert_eq!(Message::decode(&bytes), Err(Unread::Broken));
+        }
+        let head = [&MAGIC[..], &[VERSION], &[7; 16]].concat();
+        let none = [&b"\x03\x00\x02"[..], &[1; 16], &[0; 16]].concat();
+        let short = [&b"\x04\x00\x02"[..], &[1; 31]].concat();
+        for body in
+            [b"\x03\x00\x00", b"\x04\x00\x00", &none[..], &short, b"\x03\x00\xfc\xff\xff\xff\x7f"]
+        {
+            assert_eq!(Message::decode(&[&head, body].concat()), Err(Unread::Broken));
+        }
+    }
+
+    #[test]
+    fn as_many_batches_as_a_call_has_fit_into_a_few_messages() {
+        let batches: Vec<Id> =
+            (1..=40_000u128).map(|n| Id::from_bytes(n.to_be_bytes()).unwrap()).collect();
+        for questions in [Question::ack(1, &batches), Question::nack(1, &batches)] {
+            assert_eq!(questions.len(), 3);
+            let mut all = Vec::new();
+            for question in questions {
+                let message = Message::Question { id: id(), question };
+                let bytes = message.encode();
+                assert!(bytes.len() <= MAX_MESSAGE_BYTES);
+                assert_eq!(Message::decode(&bytes).as_ref(), Ok(&message));
+                let Message::Question {
+                    question:
+                        Question::Ack { database: 1, batches } | Question::Nack { database: 1, batches },
+                    ..
+                } = message
+                else {
+                    panic!()
+                };
+                all.extend(batches);
+            }
+            assert_eq!(all, batches);
         }
     }
 
@@ -260,11 +358,15 @@ mod tests {
         ) {
             let _ = Message::decode(&[&MAGIC[..], &[VERSION], &[7; 16], &body].concat());
             let tags = vec![&b"a"[..], b"bc"];
-            let question = Question::TagInval { database: 3, tags };
-            let mut bytes = Message::Question { id: id(), question }.encode();
-            let at = at % bytes.len();
-            bytes[at] = byte;
-            let _ = Message::decode(&bytes);
+            let batches = vec![batch(1), batch(2)];
+            for question in
+                [Question::TagInval { database: 3, tags }, Question::Ack { database: 3, batches }]
+            {
+                let mut bytes = Message::Question { id: id(), question }.encode();
+                let at = at % bytes.len();
+                bytes[at] = byte;
+                let _ = Message::decode(&bytes);
+            }
         }
     }
 }

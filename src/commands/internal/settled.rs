@@ -1,8 +1,8 @@
 //! USAGE.SETTLED: lines of batches that were settled.
 
 use crate::commands::plain::PLAIN;
-use crate::commands::usage::settling::notify;
 use crate::keyspace;
+use crate::settling::notify;
 use crate::stream::send::must_be_replayed;
 use crate::stream::settled;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};

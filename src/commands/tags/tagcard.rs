@@ -31,6 +31,6 @@ impl Command for TagCard {
         let question = Question::TagCard { database: ctx.database(), tag };
         // A replica's entries are its primary's, which is asked as well.
         let own = |ctx: &mut Ctx| if ctx.is_any_replica() { 0 } else { tagged::count(ctx, tag) };
-        bus::ask(ctx, "apikey.tagcard", vec![question], own)
+        bus::ask(ctx, "apikey.tagcard", vec![question], bus::at_once(own))
     }
 }

@@ -32,7 +32,8 @@ impl Command for TagInval {
         }
         let bytes: Vec<&[u8]> = tags.iter().map(|tag| tag.bytes()).collect();
         let questions = Question::tag_inval(ctx.database(), &bytes);
-        bus::ask(ctx, "apikey.taginval", questions, |ctx| tagged::kill(ctx, &tags))
+        let kill = |ctx: &mut Ctx| tagged::kill(ctx, &tags);
+        bus::ask(ctx, "apikey.taginval", questions, bus::at_once(kill))
     }
 }
 

@@ -1,10 +1,10 @@
 //! USAGE.FLUSH: takes whatever is pending.
 
 use super::lease::{DEFAULT_COUNT, MAX_COUNT};
-use super::members::each_member;
 use super::take::{self, take, Take};
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
+use crate::members::each_member;
 use crate::stream::send::send;
 use apikey_engine::database::items::{PENDING, WAITING};
 use host::command::spec::{Arg, Command, Spec};

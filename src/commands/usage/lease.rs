@@ -4,10 +4,10 @@
 //! given out again with the same ids, so that a consumer that writes each line under its id as a unique
 //! key counts it once, whoever died in between.
 
-use super::members::{each_member, tag_of};
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
+use crate::members::{each_member, tag_of};
 use crate::state;
 use crate::stream::leased;
 use apikey_engine::database::items::PENDING;

@@ -4,7 +4,5 @@ pub mod flush;
 pub mod get;
 pub mod incr;
 pub mod lease;
-pub mod members;
 pub mod settle;
-pub mod settling;
 pub mod take;

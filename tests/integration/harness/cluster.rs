@@ -1,6 +1,8 @@
 //! A cluster on this machine: primaries, each with as many replicas.
 
-use super::{eventually, ok, Builder, Client, Server};
+use super::{eventually, ok, Builder, Client, Reply, Server};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 pub struct Cluster {
     /// The primaries, in the order of their slots.
@@ -95,9 +97,56 @@ impl Cluster {
             });
         }
     }
+
+    /// Gives a slot to another primary, with its keys, while others use them.
+    #[track_caller]
+    pub fn move_slot(&self, slot: i64, from: usize, to: usize) {
+        let mut clients = self.clients();
+        let ids: Vec<String> = clients.iter_mut().map(|c| c.must("CLUSTER MYID").text()).collect();
+        let port = self.primaries[to].port;
+        clients[to].must(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[from]));
+        clients[from].must(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[to]));
+        loop {
+            let keys = clients[from].must(&format!("CLUSTER GETKEYSINSLOT {slot} 3"));
+            let keys: Vec<String> = keys.items().iter().map(Reply::text).collect();
+            if keys.is_empty() {
+                break;
+            }
+            let keys = keys.join(" ");
+            clients[from].must(&format!("MIGRATE 127.0.0.1 {port}  0 5000 KEYS {keys}"));
+        }
+        let others = (0..clients.len()).filter(|other| ![from, to].contains(other));
+        for node in [to, from].into_iter().chain(others) {
+            clients[node].must(&format!("CLUSTER SETSLOT {slot} NODE {}", ids[to]));
+        }
+        // Who has not heard how new a claim is may give the next one no newer, and both would win. On a machine that is
+        // very busy they may have done so: then it is said again, as `redis-cli --cluster fix` does.
+        let began = Instant::now();
+        eventually("all primaries see the same", || {
+            let mut views = clients.iter_mut().map(|c| c.must("CLUSTER NODES").text()).map(claims);
+            let first = views.next();
+            let is_same = views.all(|view| Some(view) == first);
+            if !is_same && began.elapsed() > Duration::from_secs(3) {
+                clients[to].run("CLUSTER BUMPEPOCH");
+                for c in &mut clients {
+                    c.run(&format!("CLUSTER SETSLOT {slot} NODE {}", ids[to]));
+                }
+            }
+            is_same
+        });
+    }
 }
 
 /// The slot of a key.
 pub fn slot(c: &mut Client, key: &str) -> i64 {
     c.must(&format!("CLUSTER KEYSLOT {key}")).int()
+}
+
+/// Who claims which slots, and how new the claim is, as CLUSTER NODES says.
+fn claims(nodes: String) -> BTreeSet<String> {
+    let claim = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        format!("{} {} {}", words[0], words[6], words[8..].join(" "))
+    };
+    nodes.lines().map(claim).collect()
 }

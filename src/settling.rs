@@ -1,4 +1,6 @@
-//! ACK of more lines than one batch has: they are settled in slices, while the client waits.
+//! Batches are settled, and given back, on this node.
+//!
+//! More lines than one batch has are settled by a job, in slices, while whoever has asked waits.
 //!
 //! Each slice is replicated by itself, so that whatever ends the job (the client hangs up, this node is no
 //! primary any more, it dies) a line is settled here and there or nowhere; a batch that has lines left is open,
@@ -6,12 +8,14 @@
 //! to another database are not there, and what of a batch was given out again is settled. The job goes where
 //! SWAPDB takes its database, and ends with it.
 
-use super::members::tag_of;
 use crate::keyspace;
+use crate::members::tag_of;
 use crate::reclaim::is_held;
 use crate::state;
+use crate::stream::send::send;
 use crate::stream::settled;
 use apikey_engine::database::databases::RegionId;
+use apikey_engine::usage::batches::{Terms, MAX_LINES};
 use apikey_engine::usage::id::Id;
 use host::changes::Class;
 use host::job::{Job, Jobs, Step};
@@ -26,14 +30,74 @@ const SLICE: Duration = Duration::from_micros(500);
 /// How long the job waits while replicas are to be left alone.
 const WAIT_MS: i64 = 100;
 
-/// The command, and what keyspace notifications call it.
+/// The commands; ACK is also what keyspace notifications say.
 pub const ACK: &CStr = c"apikey.usage.ack";
+pub const NACK: &CStr = c"apikey.usage.nack";
 
 pub static SETTLINGS: Jobs<Settling> = Jobs::new("settle");
 
 /// Tells keyspace notifications that a line of a counter was settled, once it is replicated.
 pub fn notify(ctx: &mut Ctx, name: Name) {
     ctx.notify(Class::Module, ACK, name);
+}
+
+/// Whether this node has all of the batches open in the selected database.
+pub fn has_all(ctx: &Ctx, batches: &[Id]) -> bool {
+    let database = ctx.database();
+    state::with(ctx.lock(), |state| {
+        batches.iter().all(|&batch| state.terms(database, batch).is_some())
+    })
+}
+
+/// How many lines batches have in all.
+pub fn lines(ctx: &Ctx, batches: &[Id]) -> usize {
+    let database = ctx.database();
+    state::with(ctx.lock(), |state| {
+        let tags = batches.iter().map(|batch| batch.fingerprint(&state.fingerprints));
+        tags.map(|tag| state.member_count(database, tag)).sum()
+    })
+}
+
+/// Settles batches of the selected database in the stead of a command: at once where they have no more lines than one
+/// batch may have. `then` is told how many lines they were; nothing where that can't be said.
+pub fn settle(
+    ctx: &mut Ctx,
+    batches: Vec<Id>,
+    then: impl FnOnce(&mut Ctx, Option<usize>) + Send + 'static,
+) {
+    /// So many are settled long before.
+    const AT_ONCE: Duration = Duration::from_secs(600);
+    let are_few = lines(ctx, &batches) <= MAX_LINES;
+    let mut job = Settling::begin(ctx.lock(), ctx.database(), batches);
+    if are_few {
+        if let Step::Done(settled) = job.slice(ctx, Instant::now() + AT_ONCE) {
+            return then(ctx, Some(settled));
+        }
+    }
+    SETTLINGS.begin(ctx, job, |ctx, settled| then(ctx, settled.copied()));
+}
+
+/// Makes batches due at once and returns the number of their lines; 0 for one that was given back before. Its lines
+/// do not become pending again: they may have been written already, and what guards against counting them twice is
+/// that they come again under the same ids. Nobody is [told](tell_given_back) yet.
+pub fn give_back(ctx: &Ctx, batches: &[Id]) -> usize {
+    let database = ctx.database();
+    state::with(ctx.lock(), |state| {
+        let mut lines = 0;
+        for &batch in batches {
+            if let Some(Terms { deadline: 1.., .. }) = state.terms(database, batch) {
+                state.set_deadline(database, batch, 0);
+                lines += state.member_count(database, batch.fingerprint(&state.fingerprints));
+            }
+        }
+        lines
+    })
+}
+
+/// Tells replicas and the AOF of batches that were given back.
+pub fn tell_given_back(ctx: &mut Ctx, batches: &[Id]) {
+    let ids: Vec<Text> = batches.iter().map(|batch| Text::new(batch.to_hex().as_bytes())).collect();
+    send(ctx, NACK, &ids.iter().map(Text::name).collect::<Vec<Name>>(), &[]);
 }
 
 /// The job.
