@@ -168,7 +168,7 @@ fn partial(ctx: &Ctx, missing: &[NodeId], why: &str) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "PARTIAL no answer from {}{more} ({why}): the other primaries have done it; repeat it",
+        "PARTIAL no answer from {}{more} ({why}): the other primaries have been told; repeat it",
         named.join(", ")
     )
 }

@@ -120,7 +120,7 @@ fn a_primary_that_is_frozen_makes_it_partial_and_has_it_done_as_it_wakes() {
     signal(frozen, libc::SIGSTOP);
     let (told, took) = timed(&mut c, "APIKEY.TAGINVAL all");
     let expected = format!(
-        "PARTIAL no answer from 127.0.0.1:{} (within 300 ms): the other primaries have done it; repeat it",
+        "PARTIAL no answer from 127.0.0.1:{} (within 300 ms): the other primaries have been told; repeat it",
         frozen.port
     );
     assert_eq!(told, Reply::Error(expected));
@@ -174,7 +174,7 @@ fn a_primary_that_has_failed_makes_it_partial_at_once() {
     let (told, took) = timed(&mut c, "APIKEY.TAGINVAL all");
     let expected = format!(
         "PARTIAL no answer from 127.0.0.1:{port} (the cluster says that it has failed): the other primaries have \
-         done it; repeat it"
+         been told; repeat it"
     );
     assert_eq!(told, Reply::Error(expected));
     assert!(took < Duration::from_secs(10), "{took:?}");

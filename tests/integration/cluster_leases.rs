@@ -153,7 +153,7 @@ fn a_primary_that_is_frozen_keeps_nobody_from_settling_what_he_was_given_elsewhe
     // Its own it settles alone.
     assert_eq!((c.nack(&batches[0]), c.ack(&batches[0])), (lines(&batches[0]), lines(&batches[0])));
     let partial = format!(
-        "PARTIAL no answer from 127.0.0.1:{} (within 300 ms): the other primaries have done it; repeat it",
+        "PARTIAL no answer from 127.0.0.1:{} (within 300 ms): the other primaries have been told; repeat it",
         frozen.port
     );
     for batch in &batches[1..] {
