@@ -2,7 +2,7 @@
 
 use crate::settings;
 use apikey_engine::entry::tag_names::{
-    MAX_ANY_TAG_BYTES, MAX_CALLER_TAGS, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS, MAX_TAG_BYTES,
+    MAX_ANY_TAG_BYTES, MAX_CALLER_TAGS, MAX_NAMES, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS, MAX_TAG_BYTES,
 };
 use apikey_engine::invalidation::fence::Token;
 use apikey_engine::record::digest::{self, Accepted, Digest, MAX_SECRET_BYTES, NEVER};
@@ -125,10 +125,6 @@ pub fn read_count(
     let count = options.number("COUNT").unwrap_or(default);
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
-
-/// The most tags, or keys, of one call of a client. Of a call that names more, others would wait too long, and
-/// too many of their fills be refused ([`apikey_engine::invalidation::fence`]).
-const MAX_NAMES: usize = 1000;
 
 /// The names that are all of a call: so many at most, unless it is replayed.
 pub fn names<'a>(ctx: &Ctx, args: Args<'a>, of: &str) -> Result<Vec<Name<'a>>> {

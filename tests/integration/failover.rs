@@ -424,30 +424,15 @@ fn a_failover_in_the_middle_of_a_reclaim_loses_nothing() {
 
 #[test]
 fn a_failover_of_a_cluster_in_the_middle_of_a_reclaim_loses_nothing() {
-    let builder = || {
-        Server::builder()
-            .config("cluster-enabled yes")
-            .config("cluster-node-timeout 2000")
-            .config("databases 1")
-            .setting("reclaim-budget-us", "10")
-    };
-    let a = builder().start();
-    let b = builder().start();
-    let mut c = a.client();
-    let slots: Vec<String> = (0..16384).map(|slot| slot.to_string()).collect();
-    c.must(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
-    let mut theirs = b.client();
-    theirs.must(&format!("CLUSTER MEET 127.0.0.1 {}", a.port));
-    let id = c.must("CLUSTER MYID").text();
-    eventually("it knows the primary", || theirs.run(&format!("CLUSTER REPLICATE {id}")) == ok());
+    let cluster = Cluster::of(1, 1, |_, builder| builder.setting("reclaim-budget-us", "10"));
+    let (a, b) = (&cluster.primaries[0], &cluster.replicas[0][0]);
+    let (mut c, mut theirs) = (a.client(), b.client());
     let is_up = |c: &mut Client| c.must("CLUSTER INFO").text().contains("cluster_state:ok");
-    eventually("the cluster is up", || is_up(&mut c) && is_up(&mut theirs));
-    b.in_sync_with(&a);
     c.must("READONLY");
     theirs.must("READONLY");
 
     let check = |c: &mut Client| c.must("APIKEY.CHECK").get("found").clone();
-    let (mut primary, mut replica) = (&a, &b);
+    let (mut primary, mut replica) = (a, b);
     for round in 0..2 {
         eventually("the primary knows its replica", || {
             c.must("CLUSTER NODES").text().contains("slave")

@@ -1036,21 +1036,9 @@ fn a_replica_follows_every_delivery() {
 
 #[test]
 fn a_lease_of_many_slots_arrives_at_a_replica_in_a_cluster() {
-    let builder = || {
-        Server::builder()
-            .config("cluster-enabled yes")
-            .config("cluster-node-timeout 2000")
-            .config("databases 1")
-    };
-    let (primary, replica) = (builder().start(), builder().start());
-    let (mut c, mut ours) = (primary.client(), replica.client());
-    let slots: Vec<String> = (0..16384).map(|slot| slot.to_string()).collect();
-    c.must(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
-    ours.must(&format!("CLUSTER MEET 127.0.0.1 {}", primary.port));
-    let id = c.must("CLUSTER MYID").text();
-    eventually("it knows the primary", || ours.run(&format!("CLUSTER REPLICATE {id}")) == ok());
-    eventually("the cluster is up", || c.must("CLUSTER INFO").text().contains("cluster_state:ok"));
-    replica.in_sync_with(&primary);
+    let cluster = Cluster::start(1, 1);
+    let (primary, replica) = (&cluster.primaries[0], &cluster.replicas[0][0]);
+    let mut c = primary.client();
     for n in 0..20 {
         c.count(&format!("u{n}"), n + 1);
     }
@@ -1064,12 +1052,12 @@ fn a_lease_of_many_slots_arrives_at_a_replica_in_a_cluster() {
             assert_eq!(server.client().must("APIKEY.CHECK").get("found"), &array([]));
         }
     };
-    assert_same(&primary, &replica);
+    assert_same(primary, replica);
     c.nack(&batch);
     assert_eq!(c.lease(), batch);
-    assert_same(&primary, &replica);
+    assert_same(primary, replica);
     assert_eq!(c.ack(&batch), 20);
-    assert_same(&primary, &replica);
+    assert_same(primary, replica);
 }
 
 // What is told.

@@ -327,26 +327,9 @@ fn it_can_be_interrupted_and_started_again() {
 
 #[test]
 fn in_a_cluster_each_primary_gets_what_is_its_own_under_its_own_token() {
-    let builder = || {
-        Server::builder()
-            .config("cluster-enabled yes")
-            .config("cluster-node-timeout 2000")
-            .config("databases 1")
-    };
-    let nodes = [builder().start(), builder().start(), builder().start()];
-    let mut clients: Vec<Client> = nodes.iter().map(Server::client).collect();
-    let shares = [0..5000, 5000..11000, 11000..16384];
-    for (c, share) in clients.iter_mut().zip(shares) {
-        let slots: Vec<String> = share.map(|slot| slot.to_string()).collect();
-        c.must(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
-        c.must(&format!("CLUSTER MEET 127.0.0.1 {}", nodes[0].port));
-    }
-    for c in &mut clients {
-        eventually("the cluster is up", || {
-            let info = c.must("CLUSTER INFO").text();
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
-        });
-    }
+    let cluster = Cluster::start(3, 0);
+    let nodes = &cluster.primaries;
+    let mut clients = cluster.clients();
     let export = Export::rows(3000);
     let file = export.path();
     let ran =

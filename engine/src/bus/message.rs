@@ -8,7 +8,7 @@
 //! characters. Another version has another number: who does not read it does not answer, and whoever asks says that
 //! an answer is missing.
 
-use crate::entry::tag_names::MAX_ANY_TAG_BYTES;
+use crate::entry::tag_names::{MAX_ANY_TAG_BYTES, MAX_NAMES};
 use crate::usage::id::Id;
 use bincode::{BorrowDecode, Encode};
 
@@ -122,7 +122,8 @@ impl<'a> Message<'a> {
         let ((id, body), _) =
             read.ok().filter(|(_, read)| *read == body.len()).ok_or(Unread::Broken)?;
         if let Body::Keys(database, names) = body {
-            return Ok(Self::Keys { database, names });
+            let is_bounded = names.len() <= MAX_NAMES;
+            return is_bounded.then_some(Self::Keys { database, names }).ok_or(Unread::Broken);
         }
         let id = Id::from_bytes(id).ok_or(Unread::Broken)?;
         let is_tag = |tag: &&[u8]| (1..=MAX_ANY_TAG_BYTES).contains(&tag.len());
@@ -135,7 +136,9 @@ impl<'a> Message<'a> {
             Body::AtWork => return Ok(Self::AtWork { id }),
             Body::Ack(database, batches) => Question::Ack { database, batches: ids_of(batches)? },
             Body::Nack(database, batches) => Question::Nack { database, batches: ids_of(batches)? },
-            Body::TagInval(database, tags) if !tags.is_empty() && tags.iter().all(is_tag) => {
+            Body::TagInval(database, tags)
+                if (1..=MAX_NAMES).contains(&tags.len()) && tags.iter().all(is_tag) =>
+            {
                 Question::TagInval { database, tags }
             }
             Body::TagCard(database, tag) if is_tag(&tag) => Question::TagCard { database, tag },
@@ -270,7 +273,7 @@ mod tests {
         newer[8] = 1;
         assert_eq!(Message::decode(&newer), Err(Unread::Broken));
         let long = [b'x'; MAX_ANY_TAG_BYTES + 1];
-        for tags in [vec![], vec![&b""[..]], vec![b"a", &long]] {
+        for tags in [vec![], vec![&b""[..]], vec![b"a", &long], vec![b"a"; MAX_NAMES + 1]] {
             let question = Question::TagInval { database: 0, tags };
             let bytes = Message::Question { id: id(), question }.encode();
             assert_eq!(Message::decode(&bytes), Err(Unread::Broken));
@@ -349,6 +352,8 @@ mod tests {
         }
         assert_eq!(all, [0, 1, 200_000, 100_000, 262_000, 5]);
         assert!(of_keys(0, &[]).is_empty());
+        let many = Message::Keys { database: 0, names: vec![b"k"; MAX_NAMES + 1] };
+        assert_eq!(Message::decode(&many.encode()), Err(Unread::Broken));
     }
 
     proptest! {

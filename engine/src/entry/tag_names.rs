@@ -28,6 +28,10 @@ pub const MAX_LIST_FIELD_TAGS: usize = 64;
 /// The most tags that any entry may carry beside those of its ids and its kind.
 pub const MAX_OWN_TAGS: usize = MAX_CALLER_TAGS + MAX_LIST_FIELD_TAGS;
 
+/// The most tags, or keys, of one call of a client, and of one message of another node. Of more of them others would
+/// wait too long, and too many of their fills be refused ([`crate::invalidation::fence`]).
+pub const MAX_NAMES: usize = 1000;
+
 /// What an automatic tag begins with, behind the namespace.
 pub const ID: &str = "apikey:id:";
 pub const USER: &str = "apikey:user:";
