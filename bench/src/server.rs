@@ -62,6 +62,16 @@ impl Server {
         Server::start(&settings.server, &extra)
     }
 
+    /// The same as a node of a cluster.
+    pub fn in_cluster(settings: &Settings) -> Result<Server> {
+        let module = fs::canonicalize(&settings.module)
+            .with_context(|| format!("no module at {}", settings.module.display()))?;
+        let mut extra: Vec<OsString> =
+            ["--cluster-enabled", "yes", "--loadmodule"].iter().map(OsString::from).collect();
+        extra.push(module.into_os_string());
+        Server::start(&settings.server, &extra)
+    }
+
     /// A server without it, as its users have it today.
     pub fn plain(settings: &Settings) -> Result<Server> {
         Server::start(&settings.server, &[])
@@ -137,6 +147,10 @@ impl Server {
         let log = fs::read_to_string(self.log_path()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn connect(&self) -> Result<Connection> {

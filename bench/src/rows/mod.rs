@@ -2,6 +2,7 @@
 //! (`fills.rs`). A new row is a file that ends in a [`Row`], and its line in [`ROWS`].
 
 mod client;
+mod cluster;
 mod drain;
 mod fills;
 mod growth;
@@ -37,4 +38,5 @@ pub const ROWS: &[Row] = &[
     drain::ROW,
     reclaim::ROW,
     pauses::ROW,
+    cluster::ROW,
 ];
