@@ -75,13 +75,10 @@ fn is_one_of_words(word: &[u8]) -> bool {
         b"abilities"
             | b"active"
             | b"enabled"
-            | b"end"
-            | b"ends"
+            | b"enddate"
+            | b"endsat"
             | b"exp"
             | b"inactive"
-            | b"ip"
-            | b"ipaddress"
-            | b"ipaddresses"
             | b"ipranges"
             | b"ips"
             | b"locked"
@@ -316,8 +313,6 @@ mod tests {
             "ends_at",
             "until",
             "LockoutEnd",
-            "ip",
-            "ip_addresses",
             "cidrs",
             "source_ips",
             "trusted_ips",
@@ -351,6 +346,9 @@ mod tests {
             "plan",
             "x",
             "ünï",
+            "ip",
+            "ip_address",
+            "end",
             "last_used_ip",
             "created_ip",
             "zip",
