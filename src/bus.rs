@@ -17,7 +17,7 @@ use apikey_engine::bus::asking::Asking;
 use apikey_engine::bus::message::{of_keys, Message, Question, Unread};
 use apikey_engine::usage::id::Id;
 use host::blocked::Waiting;
-use host::cluster::{my_id, Node, NodeId, Receiver};
+use host::cluster::{my_id, NodeId, Receiver};
 use host::server::avoids_replica_traffic;
 use host::{log, now, Ctx, Error, Level, Lock, Locked, Name, Result, Text};
 use std::cell::{Cell, RefCell};
@@ -56,18 +56,42 @@ static HAS_SAID: Locked<Cell<bool>> = Locked::new(Cell::new(false));
 
 pub struct Bus;
 
+/// Who owns slots, how many they are, and when that was asked.
+static OWNERS: Locked<RefCell<Option<Owners>>> = Locked::new(RefCell::new(None));
+
+type Owners = (Vec<NodeId>, u64, Instant);
+
+/// All that there are.
+const SLOTS: u64 = 16_384;
+
+/// Who owns slots, and how many they are, as it was a tenth of a second ago at most: where there are many ranges it takes
+/// long to ask. All primaries that are known are asked in any case; of them this says which can't be done without.
+fn owners(ctx: &Ctx) -> Result<(Vec<NodeId>, u64)> {
+    const GOOD_FOR: Duration = Duration::from_millis(100);
+    let mut known = OWNERS.get(ctx.lock()).borrow_mut();
+    if let Some((owners, slots, _)) = known.as_ref().filter(|known| known.2.elapsed() < GOOD_FOR) {
+        return Ok((owners.clone(), *slots));
+    }
+    let (owners, slots) = ctx.slot_owners().map_err(|_| {
+        Error::err("CLUSTER can't be called (rename-command?): who owns slots is not known")
+    })?;
+    *known = Some((owners.clone(), slots, Instant::now()));
+    Ok((owners, slots))
+}
+
 /// Asks all primaries, and has the caller of the command wait for what they say together. `act` is this node's part,
 /// which is begun if nothing stands against the rest. An error, with nothing done, where the caller can't wait.
+///
+/// A primary that owns no slots is waited for as well, unless it has failed: it may be given one now, and hold what was
+/// stored in it meanwhile.
 pub fn ask(
     ctx: &mut Ctx,
     command: &str,
     questions: Vec<Question>,
     act: impl FnOnce(&mut Ctx, Then),
 ) -> Result<()> {
-    let owners = ctx.slot_owners().map_err(|_| {
-        Error::err("CLUSTER can't be called (rename-command?): who owns slots is not known")
-    })?;
-    let waiting = ctx.block(command)?;
+    let (owners, slots) = owners(ctx)?;
+    ctx.may_block(command)?;
     let lock = ctx.lock();
     let parts: Option<Vec<(Id, Vec<u8>)>> = questions
         .into_iter()
@@ -76,9 +100,39 @@ pub fn ask(
             Some((id, Message::Question { id, question }.encode()))
         })
         .collect();
-    // Where there are none the caller gets an error; and where `act` panics, so that it comes before all else.
-    let Some(parts) = parts else { return Ok(()) };
-    let Some(&(first, _)) = parts.first() else { return Ok(()) };
+    let Some(parts) = parts else { return Err(Error::INTERNAL) };
+    let Some(&(first, _)) = parts.first() else { return Err(Error::INTERNAL) };
+    let asked: Vec<NodeId> = ctx
+        .other_nodes()
+        .iter()
+        .filter(|node| node.is_primary && !node.has_failed)
+        .map(|node| node.id)
+        .collect();
+    let is_lost = |id: &NodeId| Some(*id) != my_id() && !asked.contains(id);
+    let lost: Vec<NodeId> = owners.into_iter().filter(is_lost).collect();
+    let tell_all = |ctx: &Ctx| {
+        for node in &asked {
+            for (_, message) in &parts {
+                // Where there is no link yet, it is sent again.
+                let _ = ctx.send_to_node(*node, Bus::KIND, message);
+            }
+        }
+    };
+    // The client is not held then: where the cluster is down the server would throw it out.
+    if !lost.is_empty() || slots != SLOTS {
+        act(ctx, Box::new(|_, _| {}));
+        tell_all(ctx);
+        return Err(Error(match lost.is_empty() {
+            true => "PARTIAL this node does not see an owner of each slot: the primaries that it sees have been told; \
+                     repeat it"
+                .into(),
+            false => {
+                partial(ctx, &lost, "it has failed, or its address is not known").into()
+            }
+        }));
+    }
+    // Before all else, so that the caller gets an error where `act` panics.
+    let waiting = ctx.block(command)?;
     let own = Arc::new(OnceLock::new());
     let then = own.clone();
     act(
@@ -88,33 +142,14 @@ pub fn ask(
             done_here(ctx.lock(), first, count);
         }),
     );
-
-    let others = ctx.other_nodes();
-    let reached: Vec<&Node> =
-        others.iter().filter(|node| node.is_primary && !node.has_failed).collect();
-    let is_reached = |id: &NodeId| reached.iter().any(|node| node.id == *id);
-    let (asked, lost): (Vec<NodeId>, Vec<NodeId>) =
-        owners.into_iter().filter(|id| Some(*id) != my_id()).partition(is_reached);
-    // Who owns nothing may own something again, and has to know by then; it need not answer.
-    for node in &reached {
-        for (_, message) in &parts {
-            // Where there is no link yet, it is sent again.
-            let _ = ctx.send_to_node(node.id, Bus::KIND, message);
-        }
+    tell_all(ctx);
+    let timeout = Duration::from_millis(settings::CLUSTER_TIMEOUT_MS.get().unsigned_abs());
+    let asking = Asking::new(parts, &asked, Instant::now(), timeout);
+    OPEN.get(lock).borrow_mut().push(Open { first, waiting, asking });
+    if let Some(count) = own.get() {
+        done_here(lock, first, *count);
     }
-    if lost.is_empty() {
-        let timeout = Duration::from_millis(settings::CLUSTER_TIMEOUT_MS.get().unsigned_abs());
-        let asking = Asking::new(parts, &asked, Instant::now(), timeout);
-        OPEN.get(lock).borrow_mut().push(Open { first, waiting, asking });
-        if let Some(count) = own.get() {
-            done_here(lock, first, *count);
-        }
-        tick_soon(ctx);
-    } else {
-        let why = "the cluster says that it has failed";
-        let error = partial(ctx, &lost, why);
-        waiting.answer(move |reply| reply.error(&error));
-    }
+    tick_soon(ctx);
     Ok(())
 }
 
@@ -139,10 +174,13 @@ pub fn tell_of_keys(ctx: &Ctx, names: &[Name]) {
 /// one meanwhile goes.
 fn told_of_keys(ctx: &mut Ctx, database: i32, names: &[&[u8]]) {
     state::with(ctx.lock(), |state| state.raise_fence(names.iter().copied()));
-    if !may_answer(ctx) || !ctx.select(database) {
+    if !is_primary(ctx) || !ctx.select(database) {
         return;
     }
     let names = names.iter().map(|name| Text::new(name));
+    if !may_answer(ctx) {
+        return names.for_each(|name| tagged::kill_without_a_word(ctx, name.name()));
+    }
     let removed: Vec<Text> =
         names.filter(|name| keyspace::unlink_entry(ctx, name.name()) != Removed::Nothing).collect();
     gone::write(ctx, &removed);
@@ -208,13 +246,15 @@ fn tick(ctx: &mut Ctx) {
     tick_soon(ctx);
 }
 
-/// Whether this node may do what another asks: it would have to replicate it, and what it holds is its own. One that
-/// does not [vouch](crate::vouch) would refuse it to a client, and may have been replaced.
+/// Whether what this node holds is its own, and is all there.
+fn is_primary(ctx: &Ctx) -> bool {
+    !ctx.is_any_replica() && !ctx.is_replayed()
+}
+
+/// Whether this node may do what another asks, which it would have to replicate. One that does not
+/// [vouch](crate::vouch) would refuse it to a client, and may have been replaced.
 fn may_answer(ctx: &Ctx) -> bool {
-    !ctx.is_any_replica()
-        && !ctx.is_replayed()
-        && !avoids_replica_traffic(ctx.lock())
-        && vouch::vouches(now())
+    is_primary(ctx) && !avoids_replica_traffic(ctx.lock()) && vouch::vouches(now())
 }
 
 impl Receiver for Bus {
@@ -282,12 +322,15 @@ fn answer(ctx: &mut Ctx, by: NodeId, id: Id, question: Question) {
     | Question::TagCard { database, .. }
     | Question::Ack { database, .. }
     | Question::Nack { database, .. }) = question;
-    if !may_answer(ctx) || !ctx.select(database) {
+    if !is_primary(ctx) || !vouch::vouches(now()) || !ctx.select(database) {
         return;
     }
     if let Question::TagCard { tag, .. } = question {
         let count = tagged::count(ctx, tag) as u64;
         return say(ctx, by, &Message::Answer { id, count });
+    }
+    if !may_answer(ctx) {
+        return;
     }
     let before = ASKED.get(ctx.lock()).borrow_mut().get_or_insert_default().begin(id);
     match before {

@@ -5,6 +5,7 @@ use crate::keyspace::{self, Removed};
 use crate::settings;
 use crate::state;
 use crate::stream::killed;
+use apikey_engine::entry::kind::Entry;
 use apikey_engine::tags::fingerprint::Fingerprint;
 use host::{Ctx, Lock, Name, Text};
 
@@ -48,6 +49,22 @@ pub fn kill(ctx: &mut Ctx, tags: &[Name]) -> usize {
     keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
     count_killed(lock, killed);
     killed
+}
+
+/// Kills what a key of the selected database holds, by the first of its tags, and so perhaps more. Replicas are told as it
+/// is reclaimed: for who may not replicate now.
+pub fn kill_without_a_word(ctx: &mut Ctx, name: Name) {
+    let mut first = None;
+    if let Ok(Some(any)) = keyspace::look(ctx, name).live_entry() {
+        any.entry.each_tag(&mut |tag| {
+            first.get_or_insert_with(|| tag.to_vec());
+        });
+    }
+    if let Some(tag) = first {
+        let (lock, database) = (ctx.lock(), ctx.database());
+        let print = state::with(lock, |state| state.fingerprints.of(&tag));
+        count_killed(lock, condemn(lock, database, &[print]));
+    }
 }
 
 /// How many entries of the selected database carry a tag.

@@ -37,6 +37,7 @@ required!(
     RedisModule_BlockClient,
     RedisModule_Call,
     RedisModule_CallReplyArrayElement,
+    RedisModule_CallReplyInteger,
     RedisModule_CallReplyStringPtr,
     RedisModule_CloseKey,
     RedisModule_CreateCommand,

@@ -38,13 +38,7 @@ impl Ctx<'_> {
     /// From here on the [`Waiting`] alone has the caller's reply. The command must have replied nothing, and
     /// an error that it returns afterwards is not told.
     pub fn block(&mut self, command: &str) -> Result<Waiting> {
-        if self.is_waiting() {
-            return Err(Error::err("nobody is there who could wait"));
-        }
-        if self.denies_blocking() {
-            let why = "can't run in MULTI or in a script: it waits";
-            return Err(Error::err(format_args!("{command} {why}")));
-        }
+        self.may_block(command)?;
         // SAFETY: the context is that of a command; `reply`, `hung_up` and `free` take what they are given
         // for what `answer` gives.
         unsafe {
@@ -58,6 +52,20 @@ impl Ctx<'_> {
             self.waits();
             Ok(Waiting(client))
         }
+    }
+}
+
+impl Ctx<'_> {
+    /// The error that [`block`](Self::block) would be, with nothing done.
+    pub fn may_block(&self, command: &str) -> Result<()> {
+        if self.is_waiting() {
+            return Err(Error::err("nobody is there who could wait"));
+        }
+        if self.denies_blocking() {
+            let why = "can't run in MULTI or in a script: it waits";
+            return Err(Error::err(format_args!("{command} {why}")));
+        }
+        Ok(())
     }
 }
 

@@ -137,13 +137,14 @@ impl Ctx<'_> {
         ids.into_iter().filter(|id| Some(*id) != own).filter_map(|id| self.node(id)).collect()
     }
 
-    /// The nodes that own slots, this one too if it does, as it sees them; refused where CLUSTER can't be called
-    /// (`rename-command`). Unlike [`other_nodes`](Self::other_nodes) it has those whose address nobody knows.
-    pub fn slot_owners(&self) -> Result<Vec<NodeId>, Refused> {
+    /// The nodes that own slots, this one too if it does, as it sees them, and how many slots they own; refused where
+    /// CLUSTER can't be called (`rename-command`). Unlike [`other_nodes`](Self::other_nodes) it has those whose address
+    /// nobody knows. It takes the longer the more ranges there are: milliseconds of thousands.
+    pub fn slot_owners(&self) -> Result<(Vec<NodeId>, u64), Refused> {
         /// Where CLUSTER SLOTS has the owner of a range, behind its ends; and where a node has its id.
         const OWNER: usize = 2;
         const ID: usize = 2;
-        let mut owners = Vec::new();
+        let (mut owners, mut slots) = (Vec::new(), 0);
         // SAFETY: the context is valid; "c" takes a C string. The reply, if there is one, is freed, and what is in it
         // is looked at before, as long as the server says: none of its functions minds null, or another type.
         unsafe {
@@ -167,6 +168,11 @@ impl Ctx<'_> {
                     break;
                 }
                 at += 1;
+                let end = |which| match std::ptr::NonNull::new(element(range, which)) {
+                    None => 0,
+                    Some(end) => api!(RedisModule_CallReplyInteger(end.as_ptr())),
+                };
+                slots += u64::try_from(end(1) - end(0) + 1).unwrap_or(0);
                 let id = element(element(range, OWNER), ID);
                 let mut len = 0;
                 if id.is_null() {
@@ -181,7 +187,7 @@ impl Ctx<'_> {
             }
             api!(RedisModule_FreeCallReply(reply));
         }
-        Ok(owners)
+        Ok((owners, slots))
     }
 
     /// Sends a message to a node's receiver of a kind. Refused where there is no link to it; that it arrives nobody

@@ -173,7 +173,7 @@ fn a_primary_that_has_failed_makes_it_partial_at_once() {
     });
     let (told, took) = timed(&mut c, "APIKEY.TAGINVAL all");
     let expected = format!(
-        "PARTIAL no answer from 127.0.0.1:{port} (the cluster says that it has failed): the other primaries have \
+        "PARTIAL no answer from 127.0.0.1:{port} (it has failed, or its address is not known): the other primaries have \
          been told; repeat it"
     );
     assert_eq!(told, Reply::Error(expected));
@@ -338,7 +338,7 @@ fn no_read_of_any_primary_returns_what_another_was_told_before() {
     let seed = env_number("APIKEY_SEED", 7);
     let cluster = Cluster::of(3, 0, |_, builder| {
         builder
-            .setting("cluster-timeout-ms", "150")
+            .setting("cluster-timeout-ms", "200")
             .setting("sync-reclaim", "2")
             .setting("fence-slots", "512")
             .config("cluster-node-timeout 60000")
@@ -555,4 +555,90 @@ fn a_primary_that_takes_no_writes_is_not_taken_for_one_that_has_done_it() {
     eventually("it does it", || !c.run("APIKEY.TAGINVAL all").is_error());
     assert_eq!(valid(&cluster, 40), 0);
     assert_cluster_is_exact(&cluster);
+}
+
+#[test]
+fn a_primary_that_is_given_its_first_slot_is_waited_for() {
+    let cluster = Cluster::of(3, 0, |_, builder| builder.setting("cluster-timeout-ms", "200"));
+    let newcomer = Cluster::builder().start();
+    let [mut a, mut asked] = [0, 2].map(|number| cluster.primaries[number].client());
+    let mut d = newcomer.client();
+    d.must(&format!("CLUSTER MEET 127.0.0.1 {}", cluster.primaries[0].port));
+    for c in [&mut a, &mut asked] {
+        eventually("it is one of them", || {
+            let nodes = c.must("CLUSTER NODES").text();
+            nodes.lines().filter(|line| line.contains(" connected")).count() == 4
+        });
+    }
+    eventually("it knows them", || d.must("CLUSTER INFO").text().contains("cluster_state:ok"));
+    let key = (0..).map(|n| format!("k{n}")).find(|key| owner(&mut a, key, 3) == 0).expect("a key");
+    let slot = a.must(&format!("CLUSTER KEYSLOT {key}")).int();
+    set_slot(&mut a, &mut d, slot, ["MIGRATING TARGET", "IMPORTING SOURCE"]);
+    let validate = |d: &mut Client| {
+        d.must("ASKING");
+        code_of(&d.must(&format!("APIKEY.VALIDATE {key} SECRET {SECRET}")))
+    };
+    let store = format!("APIKEY.SETVAL {key} {} SECRET {SECRET} TAGS 1 t", record("k", "u"));
+    d.must("ASKING");
+    d.must(&store);
+    assert_eq!(validate(&mut d), "VALID");
+    d.must("CLIENT PAUSE 30000 WRITE");
+    let told = asked.run("APIKEY.TAGINVAL t");
+    assert!(told.is_error() && told.text().starts_with("PARTIAL no answer from"), "{told:?}");
+    // It has nothing to say by a pause of how many there are.
+    assert_eq!(asked.must("APIKEY.TAGCARD t"), int(1));
+    d.must("CLIENT UNPAUSE");
+    assert!(matches!(asked.must("APIKEY.TAGINVAL t").int(), 0 | 1));
+    assert_eq!(validate(&mut d), "MISS");
+}
+
+/// It can't replicate that then, and so can't remove it either.
+#[test]
+fn what_a_node_that_is_paused_has_taken_is_dead_once_its_owner_is_told() {
+    let cluster = Cluster::of(2, 1, |_, builder| builder.config("cluster-node-timeout 60000"));
+    let [mut a, mut b] = [0, 1].map(|number| cluster.primaries[number].client());
+    let key = (0..).map(|n| format!("k{n}")).find(|key| owner(&mut a, key, 2) == 0).expect("a key");
+    let slot = a.must(&format!("CLUSTER KEYSLOT {key}")).int();
+    for how in ["CLIENT PAUSE 300 WRITE", "CONFIG SET min-replicas-to-write 5"] {
+        set_slot(&mut a, &mut b, slot, ["MIGRATING TARGET", "IMPORTING SOURCE"]);
+        b.must("ASKING");
+        b.must(&format!("APIKEY.SETVAL {key} {} SECRET {SECRET}", record("k", "u")));
+        set_slot(&mut a, &mut b, slot, ["STABLE", "STABLE"]);
+        let mut admin = cluster.primaries[1].client();
+        admin.must(how);
+        if how.starts_with("CONFIG") {
+            eventually("it does not vouch", || {
+                admin.must("APIKEY.HEALTH").get("vouches") == &int(0)
+            });
+        }
+        assert_eq!(a.must(&format!("APIKEY.INVAL {key}")), int(0));
+        // The link has told it by then.
+        std::thread::sleep(Duration::from_millis(100));
+        admin.must("CLIENT UNPAUSE");
+        admin.must("CONFIG SET min-replicas-to-write 0");
+        eventually("it vouches", || admin.must("APIKEY.HEALTH").get("vouches") == &int(1));
+        set_slot(&mut a, &mut b, slot, ["NODE TARGET", "NODE TARGET"]);
+        eventually("it is gone", || admin.must("DBSIZE") == int(0));
+        assert_eq!(b.code(&key), "MISS", "{how}");
+        cluster.replicas[1][0].in_sync_with(&cluster.primaries[1]);
+        assert_eq!(cluster.replicas[1][0].client().must("DBSIZE"), int(0), "{how}");
+        set_slot(&mut b, &mut a, slot, ["NODE TARGET", "NODE TARGET"]);
+    }
+    assert_cluster_is_exact(&cluster);
+}
+
+#[test]
+fn a_node_that_sees_no_whole_cluster_says_no_number() {
+    let cluster = Cluster::start(3, 0);
+    fill(&cluster, 30);
+    let mut alone = cluster.primaries[2].client();
+    alone.must("FLUSHALL");
+    alone.must("CLUSTER RESET SOFT");
+    let expected = "PARTIAL this node does not see an owner of each slot: the primaries that it sees have been told; \
+                    repeat it";
+    eventually("it says so", || alone.run("APIKEY.TAGINVAL all") == error(expected));
+    assert_eq!(alone.run("APIKEY.TAGCARD all"), error(expected));
+    // One that was never in a cluster neither.
+    let fresh = Cluster::builder().start();
+    assert_eq!(fresh.client().run("APIKEY.TAGINVAL all"), error(expected));
 }

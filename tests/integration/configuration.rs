@@ -20,7 +20,7 @@ const NUMBERS: [(&str, i64, i64, i64); 18] = [
     ("max-tags", 16, 0, 64),
     (FIXED, 65_536, 1, 16_777_216),
     ("token-ttl-ms", 30_000, 1, 86_400_000),
-    ("cluster-timeout-ms", 1000, 10, 60_000),
+    ("cluster-timeout-ms", 1000, 200, 60_000),
     ("sync-reclaim", 256, 0, 100_000),
     ("reclaim-budget-us", 500, 10, 100_000),
     ("log-max-len", 128, 0, 10_000),

@@ -93,7 +93,7 @@ fn a_replica_of_a_cluster_that_is_reset_while_clients_are_paused_lives_on() {
     admin.must("CLIENT UNPAUSE");
     assert!(replica.is_alive());
     // A primary now, which tells what it invalidates under its own run.
-    assert_eq!(r.must("APIKEY.TAGINVAL after"), int(0));
+    assert_eq!(r.must("APIKEY.TAGINVALNODE after"), int(0));
     let mut message = next(&mut listener);
     if message["flushed"] == true {
         // Some servers have made it a primary, and allow that to be told, before they empty it.

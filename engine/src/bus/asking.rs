@@ -7,7 +7,8 @@
 use crate::usage::id::Id;
 use std::time::{Duration, Instant};
 
-/// How long an answer may take before the question is sent again.
+/// How long an answer may take before the question is sent again for the first time; then each time twice as long, since
+/// what waits in a link that nobody reads is memory of this node's.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Questions that one client has asked, in as many messages as they needed.
@@ -20,6 +21,7 @@ pub struct Asking<N> {
     sum: u64,
     timeout: Duration,
     again_at: Instant,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -44,7 +46,8 @@ impl<N: Copy + PartialEq> Asking<N> {
         let ends_at = now + timeout;
         let each = |&node| (0..parts.len()).map(move |part| Open { node, part, ends_at });
         let open = nodes.iter().flat_map(each).collect();
-        Self { parts, open, is_done_here: false, sum: 0, timeout, again_at: now + PATIENCE }
+        let (again_at, patience) = (now + PATIENCE, PATIENCE);
+        Self { parts, open, is_done_here: false, sum: 0, timeout, again_at, patience }
     }
 
     /// What has still to be sent, to whom.
@@ -111,7 +114,10 @@ impl<N: Copy + PartialEq> Asking<N> {
     pub fn is_due(&mut self, now: Instant) -> bool {
         let is_due = now >= self.again_at;
         if is_due {
-            self.again_at = now + PATIENCE;
+            // Who is at work has to be asked again in time to say so.
+            let most = (self.timeout / 4).max(PATIENCE);
+            self.patience = self.patience.saturating_mul(2).min(most);
+            self.again_at = now + self.patience;
         }
         is_due
     }
@@ -151,6 +157,9 @@ mod tests {
         assert!(!asking.is_due(at(49)) && asking.is_due(at(60)) && !asking.is_due(at(61)));
         assert_eq!(asking.next_look(), Some(at(110)));
         assert!(!asking.is_over(at(119)) && asking.is_over(at(120)));
+        let mut later = Asking::new(vec![(id(1), vec![])], &['a'], now, Duration::from_secs(1));
+        let sent: Vec<u64> = (0..1000).filter(|ms| later.is_due(at(*ms))).collect();
+        assert_eq!(sent, [50, 150, 350, 600, 850]);
         // Who is at work has its time anew, for what it is at work at.
         for (by, id) in [('b', id(2)), ('a', id(1)), ('c', id(1)), ('b', id(3))] {
             asking.is_at_work(by, id, at(100));
