@@ -3,6 +3,7 @@
 
 #![deny(unsafe_code)]
 
+use host::cluster::{NodeId, Receiver};
 use host::command::spec::{Keys, Spec, Use};
 use host::defrag::{Globals, Mover};
 use host::events::{KeyEvent, Listener, ServerEvent};
@@ -106,6 +107,25 @@ command!(Wait, c"panics.wait", "readonly", 1, Keys::None, |ctx, _, _| {
 command!(Count, c"panics.count", "readonly", 1, Keys::None, |ctx, _, _| {
     COUNTS.ask(ctx, "the command", Counting { walk: Walk::new().ok_or(Error::INTERNAL)?, keys: 0 })
 });
+
+command!(Tell, c"panics.tell", "readonly", 2, Keys::None, |ctx, args, reply| {
+    let said = args.get(1).ok_or(Error::SYNTAX)?.bytes();
+    let others = ctx.other_nodes();
+    let told = others.iter().filter(|node| ctx.send_to_node(node.id, Mail::KIND, said).is_ok());
+    reply.count(told.count());
+    Ok(())
+});
+
+struct Mail;
+
+impl Receiver for Mail {
+    const KIND: u8 = 0xb3;
+
+    fn receive(_: &mut Ctx, from: NodeId, message: &[u8]) {
+        here("message");
+        log(Level::Notice, &format!("{from} says {}", String::from_utf8_lossy(message)));
+    }
+}
 
 /// Whether jobs have to wait.
 static HELD: AtomicBool = AtomicBool::new(false);
@@ -313,6 +333,8 @@ impl Module for Panics {
         loading.command::<Wait>()?;
         loading.command::<Count>()?;
         loading.command::<Hold>()?;
+        loading.command::<Tell>()?;
+        loading.receive::<Mail>();
         loading.listen::<Events>();
         loading.after(1, |_| log(Level::Notice, "the load's timer"));
         loading.info::<State>()?;

@@ -143,6 +143,25 @@ mod panics {
     }
 
     #[test]
+    fn of_a_message_of_another_node_leave_the_next_one_as_it_is() {
+        let cluster = Cluster::of(2, 0, |_, builder| {
+            let line = format!("loadmodule {}", example("panics").display());
+            builder.without_module().config(&line)
+        });
+        let [one, other] = [0, 1].map(|number| &cluster.primaries[number]);
+        let (mut theirs, mut ours) = (one.client(), other.client());
+        let id = theirs.must("CLUSTER MYID").text();
+        assert_eq!(ours.run("PANICS.ARM message"), ok());
+        assert_eq!(theirs.run("PANICS.TELL first"), int(1));
+        logs(other, "bug: cluster message panicked and was stopped");
+        assert_eq!(theirs.run("PANICS.TELL second"), int(1));
+        logs(other, &format!("{id} says second"));
+        assert_eq!(times(other, "says first"), 0);
+        assert_eq!(times(other, "panicked and was stopped"), 1);
+        assert_eq!(ours.run("PING"), simple("PONG"));
+    }
+
+    #[test]
     fn of_a_command_are_its_reply() {
         let mut p = Panicking::start(with("panics"));
         assert_eq!(p.panics("run", "command", "PANICS.RUN"), error(INTERNAL));
