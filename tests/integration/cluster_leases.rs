@@ -1,7 +1,7 @@
 //! Batches in a cluster: whichever primary is told that one is settled, or given back, the node that has it does it;
 //! and what consumers write is what was counted, though slots move meanwhile.
 
-use crate::cluster::{assert_cluster_is_exact, message, owner, signal, timed, StopOthers};
+use crate::cluster::{assert_cluster_is_exact, message, owner, signal, timed};
 use crate::harness::*;
 use apikey_engine::usage::id::Id;
 use std::collections::BTreeMap;

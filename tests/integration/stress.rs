@@ -46,17 +46,6 @@ impl World {
     }
 }
 
-/// Says that the others can stop, also where a client panics.
-struct StopOthers<'a>(&'a World);
-
-impl Drop for StopOthers<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.failed.store(true, SeqCst);
-        }
-    }
-}
-
 fn key(row: usize) -> String {
     format!("key{row}")
 }
@@ -93,7 +82,7 @@ fn no_read_returns_what_was_revoked_before_it() {
         for number in 0..CLIENTS {
             let (world, server) = (&world, &server);
             scope.spawn(move || {
-                let _stop = StopOthers(world);
+                let _stop = StopOthers(&world.failed);
                 let mut rng = Rng::new(seed.wrapping_mul(1000) + number);
                 let mut c = server.client();
                 while world.goes_on() {
@@ -108,7 +97,7 @@ fn no_read_returns_what_was_revoked_before_it() {
         }
         let (world, server) = (&world, &server);
         scope.spawn(move || {
-            let _stop = StopOthers(world);
+            let _stop = StopOthers(&world.failed);
             let mut rng = Rng::new(seed.wrapping_mul(1000) + CLIENTS);
             let mut c = server.client();
             while world.goes_on() {

@@ -33,6 +33,7 @@ pub mod rng;
 pub mod server;
 pub mod streams;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::{array, bulk, error, int, map, nil, ok, simple, Client, Reply};
@@ -63,5 +64,16 @@ pub fn env_number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")),
         Err(_) => default,
+    }
+}
+
+/// Says that the others can stop, also where a client panics.
+pub struct StopOthers<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOthers<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
     }
 }
