@@ -20,6 +20,8 @@ impl Cluster {
             .config("cluster-enabled yes")
             .config(&format!("cluster-node-timeout {NODE_TIMEOUT_MS}"))
             .config("databases 1")
+            // What is not about who does not answer is not to fail where the machine is busy.
+            .setting("cluster-timeout-ms", "5000")
     }
 
     /// So many primaries, which share the slots, with so many replicas each.
