@@ -17,6 +17,7 @@
 //! Where the index was replaced meanwhile (FLUSHDB, SWAPDB), all begins again.
 
 use crate::keyspace::{self, Slot};
+use crate::migrations;
 use crate::state;
 use crate::values::entry::AnyEntry;
 use apikey_engine::database::databases::RegionId;
@@ -351,7 +352,8 @@ impl Comparison {
             Some(region) => region.database.changes() == self.changes,
             None => true,
         });
-        if unchanged && self.seen != self.totals {
+        // SCAN leaves keys out whose slots are coming.
+        if unchanged && self.seen != self.totals && !migrations::are_coming(lock) {
             if self.differences == 0 && self.rescans < MAX_RESCANS {
                 if let Some(walk) = Walk::new() {
                     self.rescans += 1;

@@ -3,6 +3,7 @@
 
 use crate::invalidation;
 use crate::keyspace::{self, Coming};
+use crate::migrations;
 use crate::state;
 use crate::stream::version;
 use crate::trust::Trust;
@@ -70,6 +71,7 @@ impl Listener for Events {
             // What was loaded and is not trusted is dead already; replicas that go on from before may have
             // it alive, and so may this node after its next start.
             ServerEvent::LoadingEnded => {
+                migrations::look(ctx);
                 state::with(lock, |state| {
                     if state.trust.end_loading() {
                         state.owe_word();

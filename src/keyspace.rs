@@ -4,6 +4,7 @@
 //! index in its `unlinked` method ([`crate::types`]), whoever removes its key; it enters where this
 //! file stores it, and on the server's word that it has come by itself ([`arrived`]).
 
+use crate::migrations;
 use crate::state;
 use crate::types::entries::{EntryKind, LISTS, RECORDS, SCOPES};
 use crate::types::usage::USAGE;
@@ -153,6 +154,9 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         if !is_loading {
             E::life(&value).stored(now);
         }
+        if migrations::is_coming(self.lock, self.name.bytes()) {
+            E::life(&value).stamp_dead();
+        }
         // The old entry's place in the index is taken over before the server lets go of the entry, which
         // then has none to leave: a walk over a tag that both carry meets the name all the time.
         let taken = self.slot().entry().map(|old| {
@@ -194,6 +198,10 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         if !state::with(self.lock, |state| state.has_room(database)) {
             return Err(Error::err("the tag index is full"));
         }
+        let leases = match migrations::is_coming(self.lock, self.name.bytes()) {
+            true => leases.apart(),
+            false => leases,
+        };
         self.key.set(&USAGE, UsageValue::new(counter, leases))?;
         if let Slot::Usage(value) = self.slot() {
             let name = self.name.bytes();

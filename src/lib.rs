@@ -10,6 +10,7 @@
 //! | [`values`] | what keys hold |
 //! | [`trouble`] | calls by name that the server refuses |
 //! | [`trust`] | whether what this node holds is to be trusted |
+//! | [`migrations`] | slots that move as a whole, to this node and from it |
 //! | [`state`] | the index of each database, the fence, and counts |
 //! | [`defrag`] | what active defragmentation moves |
 //! | [`stream`] | what replicas and the AOF get: its words, how they are written and read |
@@ -19,6 +20,7 @@
 //! | [`invalidation`] | what every invalidation does |
 //! | [`reclaim`], [`check`] | jobs: dead entries are taken away; keys and index are compared |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
+//! | [`counters`] | what a command without keys has changed of counters, as it is told |
 //! | [`members`] | a walk over the counters that have something pending, or leased |
 //! | [`settling`] | batches are settled, and given back, on this node |
 //! | [`tagged`] | what carries a tag is killed, and counted, on this node |
@@ -31,12 +33,14 @@
 mod bus;
 mod check;
 mod commands;
+mod counters;
 mod defrag;
 mod events;
 mod grammar;
 mod invalidation;
 mod keyspace;
 mod members;
+mod migrations;
 mod reclaim;
 mod settings;
 mod settling;
@@ -54,6 +58,7 @@ use crate::commands::health::Health;
 use crate::commands::register;
 use crate::defrag::Indices;
 use crate::events::Events;
+use crate::migrations::Follower;
 use crate::types::{entries, usage};
 use host::{log, Ctx, Level, Loading, Lock, Module, Result};
 use std::ffi::{c_int, CStr};
@@ -76,6 +81,7 @@ impl Module for ApiKey {
         loading.data_type(&usage::USAGE)?;
         register::register(loading)?;
         loading.listen::<Events>();
+        loading.follow_migrations::<Follower>();
         loading.info::<Health>()?;
         loading.defrag::<Indices>()?;
         loading.receive::<Bus>();

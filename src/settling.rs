@@ -8,6 +8,7 @@
 //! to another database are not there, and what of a batch was given out again is settled. The job goes where
 //! SWAPDB takes its database, and ends with it.
 
+use crate::counters;
 use crate::keyspace;
 use crate::members::tag_of;
 use crate::reclaim::is_held;
@@ -187,7 +188,8 @@ impl Job for Settling {
             }
         }
         self.settled += gone.len();
-        settled::write(ctx, &gone);
+        let names = gone.iter().map(|(name, _)| name.name());
+        counters::tell(ctx, names, |ctx| settled::write(ctx, &gone));
         gone.iter().for_each(|(name, _)| notify(ctx, name.name()));
         if is_over {
             Step::Done(self.settled)

@@ -18,7 +18,6 @@ use redis_module::raw;
 use std::cell::RefCell;
 use std::ffi::{c_longlong, c_void, CStr};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 /// Who calls. Made once by a command that wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +48,6 @@ static KNOWN: Locked<RefCell<Option<AHashMap<u64, Address>>>> = Locked::new(RefC
 /// How many are kept, before all are forgotten.
 const MAX_KNOWN: usize = 10_000;
 
-/// Whether the server finds the running client where it is asked for the one of its id, though that is
-/// another's, and ends where the running client has no connection.
-static IS_VALKEY: OnceLock<bool> = OnceLock::new();
-
 impl Ctx<'_> {
     /// Who calls the running command.
     pub fn caller(&mut self) -> Caller {
@@ -69,10 +64,9 @@ impl Ctx<'_> {
         }
         // SAFETY: the context is valid.
         let id = unsafe { api!(RedisModule_GetClientId(self.raw())) };
-        let is_valkey = *IS_VALKEY.get_or_init(|| {
-            self.server_info(c"server", |info| !info.text(c"valkey_version").is_empty())
-        });
-        let address = match is_valkey {
+        // Valkey finds the running client where it is asked for the one of its id, though that is another's, and
+        // ends where the running client has no connection.
+        let address = match self.is_valkey() {
             true => self.listed_address(id),
             false => self.if_it_is_the_client(client, id),
         };

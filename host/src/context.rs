@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::ffi::{c_int, CStr};
 use std::marker::PhantomData;
 use std::ptr::null;
+use std::sync::OnceLock;
 
 /// What the server knows of the call that is running.
 #[derive(Debug)]
@@ -110,6 +111,14 @@ impl<'a> Ctx<'a> {
     /// Whether the server uses more than `maxmemory`.
     pub fn is_over_maxmemory(&self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM != 0
+    }
+
+    /// Whether the server is Valkey.
+    pub(crate) fn is_valkey(&self) -> bool {
+        static IS_VALKEY: OnceLock<bool> = OnceLock::new();
+        *IS_VALKEY.get_or_init(|| {
+            self.server_info(c"server", |info| !info.text(c"valkey_version").is_empty())
+        })
     }
 
     /// Whether this node is a replica.

@@ -127,6 +127,7 @@
 //! | [`job`] | work in slices |
 //! | [`events`] | what the server tells unasked |
 //! | [`cluster`] | other nodes, and messages to their modules |
+//! | [`slots`] | the slot of a key, and slots that move as a whole |
 //! | [`defrag`] | active defragmentation |
 //! | [`settings`], [`Info`] | CONFIG and INFO |
 //! | [`Lock`], [`Locked`] | what only the lock's holder reaches |
@@ -144,6 +145,7 @@ pub mod key;
 pub mod module;
 pub mod server;
 pub mod settings;
+pub mod slots;
 
 mod after;
 mod api;

@@ -16,6 +16,7 @@ use crate::key::handle::Handle;
 use crate::lock::Lock;
 use crate::log::{begin_lines_with, log, Level};
 use crate::settings::{self, Setting};
+use crate::slots::{self, Migrations};
 use crate::strings::Args;
 use crate::timer;
 use std::ffi::{c_int, CStr};
@@ -119,6 +120,19 @@ impl<'a> Loading<'a> {
         }));
     }
 
+    /// Has the module told of slots that move as a whole, once it is loaded. The server moves none where a module does
+    /// not say that it knows of it.
+    pub fn follow_migrations<M: Migrations>(&mut self) {
+        // It can't fail, so that nothing has to be taken back.
+        self.last.push(Box::new(|ctx| {
+            // SAFETY: OnLoad's context.
+            if unsafe { slots::subscribe::<M>(ctx) }.is_ok() {
+                set_options(ctx, OPTIONS | slots::OPTION);
+            }
+            Ok(())
+        }));
+    }
+
     /// Registers INFO sections: the last call says which.
     pub fn info<I: Info>(&mut self) -> Result<()> {
         // SAFETY: OnLoad's context.
@@ -181,6 +195,16 @@ pub unsafe fn on_load<M: Module>(
     })
 }
 
+/// Loads check for errors themselves (a broken RESTORE is then an error, not the end of the server), and what is opened
+/// for writing is not always written.
+const OPTIONS: u32 =
+    raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
+
+fn set_options(ctx: &Ctx, options: u32) {
+    // SAFETY: the context is OnLoad's.
+    unsafe { api!(RedisModule_SetModuleOptions(ctx.raw(), options as c_int)) };
+}
+
 fn load<M: Module>(ctx: Ctx, args: Args) -> Result<()> {
     let missing = missing_functions();
     if !missing.is_empty() {
@@ -189,13 +213,8 @@ fn load<M: Module>(ctx: Ctx, args: Args) -> Result<()> {
             missing.join(", ")
         )));
     }
-    // Loads check for errors themselves (a broken RESTORE is then an error, not the end of the server), and
-    // what is opened for writing is not always written.
-    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
-        | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
-    // SAFETY: the context is OnLoad's.
-    unsafe { api!(RedisModule_SetModuleOptions(ctx.raw(), options as c_int)) };
     let mut loading = Loading { ctx, args, category: None, last: Vec::new() };
+    set_options(&loading.ctx, OPTIONS);
     M::load(&mut loading)?;
     let Loading { mut ctx, last, .. } = loading;
     // SAFETY: the context is OnLoad's.

@@ -11,6 +11,7 @@ mod checks;
 mod clock;
 mod cluster;
 mod cluster_leases;
+mod cluster_migrations;
 mod codes;
 mod configuration;
 mod databases;

@@ -3,8 +3,10 @@
 use super::lease::{DEFAULT_COUNT, MAX_COUNT};
 use super::take::{self, take, Take};
 use crate::commands::plain::PLAIN;
+use crate::counters;
 use crate::grammar::{self, read_count};
 use crate::members::each_member;
+use crate::migrations;
 use crate::stream::send::send;
 use apikey_engine::database::items::{PENDING, WAITING};
 use host::command::spec::{Arg, Command, Spec};
@@ -30,6 +32,7 @@ impl Command for Flush {
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         let most = read_count(OPTIONS, args, 1, DEFAULT_COUNT)?;
+        migrations::must_not_come(ctx)?;
         let mut taken: Vec<(Text, i64)> = Vec::new();
         for tag in [PENDING, WAITING] {
             taken.extend(each_member(ctx, tag, most - taken.len(), |ctx, name| {
@@ -39,7 +42,8 @@ impl Command for Flush {
         let names: Vec<Name> = taken.iter().map(|(name, _)| name.name()).collect();
         if !names.is_empty() {
             // Replicas may have their pending counters in another order.
-            send(ctx, Take::SPEC.name, &names, &[]);
+            let say = |ctx: &mut Ctx| send(ctx, Take::SPEC.name, &names, &[]);
+            counters::tell(ctx, names.iter().copied(), say);
         }
         names.iter().for_each(|&name| take::notify(ctx, name));
         reply.array(taken.len() * 2);

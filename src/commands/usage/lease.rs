@@ -5,9 +5,11 @@
 //! key counts it once, whoever died in between.
 
 use crate::commands::plain::PLAIN;
+use crate::counters;
 use crate::grammar::{self, read_count};
 use crate::keyspace;
 use crate::members::{each_member, tag_of};
+use crate::migrations;
 use crate::state;
 use crate::stream::leased;
 use apikey_engine::database::items::PENDING;
@@ -60,6 +62,7 @@ impl Command for Lease {
         let Some(ms) = args.get(1) else { return Err(Error::SYNTAX) };
         let ms = integer(ms, "milliseconds", 1, MAX_LEASE_MS)?;
         let most = read_count(OPTIONS, args, 2, DEFAULT_COUNT)?;
+        migrations::must_not_come(ctx)?;
         let now = now();
         let deadline = now.saturating_add(ms);
 
@@ -163,8 +166,10 @@ fn new(ctx: &mut Ctx, terms: Terms, most: usize) -> Result<Vec<Batch>> {
     }
     let lines = || batches.iter().flat_map(|batch| batch.lines.iter().map(|line| (batch.id, line)));
     if let Some(first) = batches.first() {
-        let told = lines().map(|(batch, line)| (batch, line.key.name(), line.id));
-        leased::write(ctx, first.id, terms, told);
+        counters::tell(ctx, lines().map(|(_, line)| line.key.name()), |ctx| {
+            let told = lines().map(|(batch, line)| (batch, line.key.name(), line.id));
+            leased::write(ctx, first.id, terms, told);
+        });
     }
     for (_, line) in lines() {
         ctx.notify(Class::Module, Lease::SPEC.name, line.key.name());

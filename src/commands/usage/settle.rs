@@ -9,6 +9,7 @@
 
 use crate::bus;
 use crate::commands::plain::PLAIN;
+use crate::counters;
 use crate::keyspace;
 use crate::members::{each_member, tag_of};
 use crate::settling::{self, Settling, SETTLINGS};
@@ -66,7 +67,7 @@ impl Command for Ack {
         }
         let settled: Vec<Text> = batches.into_iter().flat_map(|batch| settle(ctx, batch)).collect();
         if !settled.is_empty() {
-            ctx.replicate_verbatim();
+            counters::tell(ctx, settled.iter().map(Text::name), |ctx| ctx.replicate_verbatim());
         }
         settled.iter().for_each(|name| settling::notify(ctx, name.name()));
         reply.count(settled.len());
