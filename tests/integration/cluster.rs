@@ -199,6 +199,43 @@ fn a_node_without_the_module_is_not_taken_for_one_that_has_done_it() {
     }
 }
 
+/// With another build's module at one node, `scripts/test --with REVISION`: it does its part, or is named.
+#[test]
+fn a_node_of_another_version_does_its_part_or_is_named() {
+    let Some(other) = std::env::var_os("APIKEY_OTHER_MODULE") else { return };
+    let cluster = Cluster::of(3, 0, |number, builder| match number {
+        // An earlier one may not know all settings.
+        2 => Server::builder()
+            .module(&other)
+            .config("cluster-enabled yes")
+            .config("cluster-node-timeout 2000")
+            .config("databases 1"),
+        _ => builder.setting("cluster-timeout-ms", "1000"),
+    });
+    let [mut ours, mut theirs] = [0, 2].map(|number| cluster.primaries[number].client());
+    let is_told = theirs.run("APIKEY.TAGINVALNODE none") == int(0);
+    fill(&cluster, 90);
+    let cached = valid(&cluster, 90);
+    assert_eq!(cached, 90);
+    for call in ["APIKEY.TAGCARD all", "APIKEY.TAGINVAL all"] {
+        let told = ours.run(call);
+        let named = format!("PARTIAL no answer from 127.0.0.1:{} ", cluster.primaries[2].port);
+        assert!(
+            if is_told { told == int(90) } else { told.text().starts_with(&named) },
+            "{told:?}"
+        );
+    }
+    let left = valid(&cluster, 90);
+    assert!(if is_told { left == 0 } else { (20..40).contains(&left) }, "{left}");
+    // What it says is read, or is none of ours.
+    assert_eq!(theirs.must("APIKEY.TAGINVAL all"), int(left as i64));
+    assert_eq!(valid(&cluster, 90), 0);
+    for node in &cluster.primaries[..2] {
+        assert!(!node.log().contains("is not read"), "{}", node.log());
+    }
+    assert_cluster_is_exact(&cluster);
+}
+
 /// A message as one node sends it to another: magic, version, id, and what it says.
 pub fn message(version: u8, id: u8, body: &[u8]) -> Vec<u8> {
     [b"\xa9apikey\n", &[version][..], &[id; 16], body].concat()
