@@ -105,6 +105,13 @@ fn what_has_come_is_dead_or_whole_and_nothing_of_it_is_used_before_its_slot_has(
     from.count("{c}w", 3);
     assert_eq!(from.must("APIKEY.USAGE.FLUSH").items().len(), 6);
     from.count("{f}w", 20);
+    // What nobody tells counter by counter.
+    from.must("EVAL return(redis.call('APIKEY.USAGE.INCR',KEYS[1])) 1 {f}x");
+    from.must("EVAL return(redis.call('APIKEY.USAGE.INCR',KEYS[1])) 1 {f}x");
+    for queued in ["MULTI", "APIKEY.USAGE.INCR {f}x BY 5", "APIKEY.USAGE.TAKE {f}x", "EXEC"] {
+        from.must(queued);
+    }
+    from.must("EVAL return(redis.call('APIKEY.USAGE.INCR',KEYS[1])) 1 {f}x");
     assert_eq!(from.must("APIKEY.TAGINVAL t"), int(6));
     from.fill("{b}3", &["t"]);
     assert_cluster_is_exact(cluster);
@@ -123,6 +130,7 @@ fn what_has_come_is_dead_or_whole_and_nothing_of_it_is_used_before_its_slot_has(
             ("{b}w", (0, 0, 1)),
             ("{f}u", (0, 0, 15)),
             ("{f}w", (20, 0, 22)),
+            ("{f}x", (1, 0, 8)),
         ] {
             assert_eq!(c.counts(key), counts, "{key}");
         }
@@ -130,8 +138,8 @@ fn what_has_come_is_dead_or_whole_and_nothing_of_it_is_used_before_its_slot_has(
     // What was leased is a batch of each line's, and comes with its id.
     assert_eq!(from.ack(&second), 0);
     let third = to.lease();
-    assert_eq!(third.counts(), [("{f}w".into(), 20)]);
-    assert_eq!(from.ack(&third), 1);
+    assert_eq!(third.counts(), [("{f}w".into(), 20), ("{f}x".into(), 1)]);
+    assert_eq!(from.ack(&third), 2);
     for line in &second.lines {
         let batch = apikey_engine::usage::id::Id::parse(line.id.as_bytes()).expect("an id");
         let batch = batch.batch_of_line().to_hex();
