@@ -20,7 +20,7 @@ pub enum Before {
     Done(Option<u64>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// `None` where it is at work.
     answers: AHashMap<[u8; 16], Option<Option<u64>>>,

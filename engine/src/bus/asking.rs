@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Questions that one client has asked, in as many messages as they needed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asking<N> {
     parts: Vec<Part>,
     open: Vec<Open<N>>,
@@ -24,14 +24,14 @@ pub struct Asking<N> {
     patience: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Part {
     id: Id,
     message: Vec<u8>,
 }
 
 /// Who has still to answer which part, and until when.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Open<N> {
     node: N,
     part: usize,

@@ -72,7 +72,7 @@ impl Token {
 }
 
 /// See the top of this file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fence {
     run: u64,
     current: Number,

@@ -56,7 +56,7 @@ impl Id {
 }
 
 /// Gives ids out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ids {
     run: u128,
     given: u64,
