@@ -35,9 +35,10 @@
 //!
 //! **What it leaves out.** MULTI and scripts, commands of several keys or tags, NX and KEEPTTL, SETSCOPE's merging,
 //! `enabled` and `writes-enabled`, usage counters, tokens that nobody gave and clocks that are set back
-//! (`src/fence.rs` has tests of its own), the databases put aside by 6.2, chains of replicas, two primaries at
-//! once, a slot's migration that is cancelled or seen half done. Expiry, eviction and DEL are one. TAGINVAL
-//! reaches all nodes of a cluster at once.
+//! (`src/fence.rs` has tests of its own), the databases put aside by 6.2, chains of replicas. Expiry, eviction and
+//! DEL are one. Two primaries at once, what they say to each other, and a slot's migration that is cancelled or seen
+//! half done have a model of their own ([`cluster`]); here a slot moves at once, TAGINVAL reaches all nodes at once, and
+//! of an INVAL only the owner is told.
 //!
 //! **By hand.** `APIKEY_MODEL_CASES=100000 cargo test --release -p apikey-engine --test model nothing` tries more
 //! runs. `cargo test -p apikey-engine --test model the_floor -- --nocapture` shows the story of what goes wrong
@@ -51,7 +52,9 @@
 //! | `steps.rs` | how often each step is generated |
 //! | `switches.rs` | what can be switched off |
 //! | `search.rs` | looks for a run that goes wrong, shortens it, tells it |
+//! | `cluster/` | the model of a cluster |
 
+mod cluster;
 mod names;
 mod node;
 mod search;

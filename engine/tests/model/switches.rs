@@ -100,7 +100,7 @@ pub enum Duty {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// A slot comes back to a node only after `token-ttl-ms`: an INVAL of meanwhile has not fenced that
-    /// node.
+    /// node, where the message that tells it so is lost.
     SlotStaysAway,
     /// A node that drops what it does not trust stays a primary until it has told: with the next slice of
     /// reclaim, or when something is stored. As a replica it tells nobody. A crash before that loses the drop
