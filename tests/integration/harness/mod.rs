@@ -12,6 +12,7 @@
 //! | `APIKEY_SERVER_BIN` | the server to start | `redis-server` from PATH |
 //! | `APIKEY_SERVER` | what that server is: `redis-6.2`, `redis-7.0`, `redis-8.2`, `valkey-9.1` | told from its `--version` |
 //! | `APIKEY_PYTHON` | a Python with redis-py, for the examples | `python3` |
+//! | `APIKEY_CLIENTS` | where the client libraries of `tests/clients` are installed | `target/clients` of the workspace |
 //! | `APIKEY_SEED` | seed of the randomised tests | fixed |
 //! | `APIKEY_CLUSTER_SECONDS` | how long readers and writers of a cluster race | 5 |
 //! | `APIKEY_FUZZ_ROUNDS` | rounds of each fuzz test | 3000 |
