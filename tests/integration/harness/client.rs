@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use redis::{Parser, Value};
@@ -190,9 +192,15 @@ pub fn packed<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Vec<u8> {
     command.get_packed_command()
 }
 
+/// What a connection is over.
+trait Stream: Read + Write + Send {}
+
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
+
 /// Reads from the socket and, when asked to, keeps every byte that came.
 struct Tee {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     kept: Option<Vec<u8>>,
 }
 
@@ -211,12 +219,26 @@ pub struct Client {
     parser: Parser,
 }
 
+/// How long a reply may take.
+const TIMEOUT: Option<Duration> = Some(Duration::from_secs(60));
+
 impl Client {
     pub fn connect(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self { input: Tee { stream, kept: None }, parser: Parser::new() })
+        stream.set_read_timeout(TIMEOUT)?;
+        Ok(Self::over(stream))
+    }
+
+    /// Connects to a socket in the file system.
+    pub fn connect_to(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(TIMEOUT)?;
+        Ok(Self::over(stream))
+    }
+
+    fn over(stream: impl Stream + 'static) -> Self {
+        Self { input: Tee { stream: Box::new(stream), kept: None }, parser: Parser::new() }
     }
 
     pub fn send<A: AsRef<[u8]>>(&mut self, args: impl IntoIterator<Item = A>) -> io::Result<()> {

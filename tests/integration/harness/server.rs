@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use tempfile::TempDir;
 use super::client::{Client, Reply};
 use super::streams::find;
 use super::{eventually, PATIENCE};
+
+/// The socket of a server that speaks TLS alone, in its directory.
+const SOCKET: &str = "socket";
 
 /// Databases of a server: few, so that a test can look at all of them.
 pub const DATABASES: usize = 4;
@@ -103,6 +107,9 @@ pub struct Builder {
     without_module: bool,
     module: Option<PathBuf>,
     environment: Vec<(String, PathBuf)>,
+    login: Option<(String, String)>,
+    tls: Option<Vec<String>>,
+    is_sentinel: bool,
 }
 
 impl Builder {
@@ -145,6 +152,25 @@ impl Builder {
             .config(&format!("aof-use-rdb-preamble {preamble}"))
     }
 
+    /// The user that the harness' own clients are, and its password.
+    pub fn login(mut self, user: &str, password: &str) -> Self {
+        self.login = Some((user.into(), password.into()));
+        self
+    }
+
+    /// Speaks TLS alone, by these lines, of which `tls-port` gets the server's port; the harness' own clients use a
+    /// socket in the server's directory.
+    pub fn tls(mut self, lines: &[String]) -> Self {
+        self.tls = Some(lines.to_vec());
+        self
+    }
+
+    /// A Sentinel instead: `config` has its lines.
+    pub fn sentinel(mut self) -> Self {
+        self.is_sentinel = true;
+        self
+    }
+
     pub fn replica_of(self, primary: &Server) -> Self {
         let line = format!("replicaof 127.0.0.1 {}", primary.port);
         self.config(&line)
@@ -184,10 +210,23 @@ impl Builder {
             format!("port {port}"),
             format!("dir {}", dir.display()),
             format!("logfile {}", dir.join("log").display()),
+        ];
+        if let Some(tls) = &self.tls {
+            lines.push(format!("unixsocket {}", dir.join(SOCKET).display()));
+            lines.extend(tls.iter().map(|line| match line.starts_with("tls-port ") {
+                true => format!("tls-port {port}"),
+                false => line.clone(),
+            }));
+        }
+        if self.is_sentinel {
+            lines.extend(self.config.iter().cloned());
+            return lines.join("\n") + "\n";
+        }
+        lines.extend([
             format!("databases {DATABASES}"),
             "save \"\"".to_string(),
             "repl-diskless-sync-delay 0".to_string(),
-        ];
+        ]);
         if kind() != Kind::Redis62 {
             lines.push("enable-debug-command yes".into());
             lines.push("enable-module-command yes".into());
@@ -285,7 +324,20 @@ impl Server {
     /// A new connection.
     #[track_caller]
     pub fn client(&self) -> Client {
-        Client::connect(self.port).expect("connect")
+        self.try_client().expect("connect")
+    }
+
+    /// A new connection, to a server that may be about to close it.
+    pub fn try_client(&self) -> io::Result<Client> {
+        let mut c = match self.builder.tls {
+            Some(_) => Client::connect_to(&self.dir().join(SOCKET))?,
+            None => Client::connect(self.port)?,
+        };
+        if let Some((user, password)) = &self.builder.login {
+            // Where it is refused, so is what comes next.
+            c.try_cmd(["AUTH", user, password])?;
+        }
+        Ok(c)
     }
 
     /// The directory that holds the RDB, the AOF, the log and the configuration file.
@@ -381,6 +433,7 @@ impl Server {
         let mut command = Command::new(binary());
         command
             .arg(self.config_path())
+            .args(self.builder.is_sentinel.then_some("--sentinel"))
             .envs(self.builder.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -411,7 +464,7 @@ impl Server {
     /// Whether commands get an answer, other than that it is loading, and from this very process:
     /// the port may have gone to another one.
     fn answers(&self) -> bool {
-        let Ok(mut c) = Client::connect(self.port) else {
+        let Ok(mut c) = self.try_client() else {
             return false;
         };
         let not_allowed = |e: &str| e.starts_with("NOAUTH") || e.starts_with("NOPERM");
