@@ -49,6 +49,7 @@ mod refused;
 mod renamed;
 mod replication;
 mod restrictions;
+mod roles;
 mod rows;
 mod scopes;
 mod secrecy;
