@@ -57,6 +57,7 @@ mod setval;
 mod stress;
 mod tag_fields;
 mod tags;
+mod tls;
 mod tokens;
 mod trust;
 mod usage;
