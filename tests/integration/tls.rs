@@ -157,7 +157,7 @@ fn a_cluster_is_told_as_a_whole_by_tls() {
     for node in &cluster.primaries {
         assert_refuses_plain(node.port, b"PING\r\n");
         // How a message of the bus begins: who spoke so would wait for the rest.
-        assert_refuses_plain(node.port + 10_000, b"RCmb\0\0\x08\x00");
+        assert_refuses_plain(node.port + 10_000, b"RCmb\0\0\x40\x00");
     }
     let first = &cluster.primaries[0];
     let say = |args: &[&str]| {

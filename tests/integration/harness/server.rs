@@ -184,7 +184,11 @@ impl Builder {
 
     /// Starts the server; a failure has its log.
     pub fn try_start(self) -> Result<Server, Failed> {
+        /// So often others may be given its ports first.
+        const MOST: usize = 50;
+        let mut tries = 0;
         loop {
+            tries += 1;
             let mut server = Server {
                 port: free_port(),
                 builder: self.clone(),
@@ -197,7 +201,7 @@ impl Builder {
             match server.spawn() {
                 Ok(()) => return Ok(server),
                 // Someone else was given the port first.
-                Err(failed) if failed.log.contains("Address already in use") => {}
+                Err(failed) if failed.log.contains("Address already in use") && tries < MOST => {}
                 Err(failed) => return Err(failed),
             }
         }
