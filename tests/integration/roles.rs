@@ -437,7 +437,7 @@ fn assert_never_crashed(server: &Server) {
 
 #[test]
 fn the_application_verifies_fills_invalidates_and_counts() {
-    for (users, server) in servers() {
+    for (users, mut server) in servers() {
         let mut c = users.client(&server, &APPLICATION);
         let mut listener = users.client(&server, &APPLICATION);
         listener.must("SUBSCRIBE apikey-invalidations");
@@ -451,8 +451,17 @@ fn the_application_verifies_fills_invalidates_and_counts() {
         c.must("UNWATCH");
         c.must("MULTI");
         c.must("DISCARD");
+        c.must("MULTI");
+        c.must("APIKEY.USAGE.INCR apikey:{k1}:usage");
+        c.must("APIKEY.USAGE.INCR apikey:{k2}:usage");
+        c.must("EXEC");
         assert_no_denial(&server);
         assert_exact(&server);
+        // The AOF is loaded whole, transactions too, though the default user is off.
+        server.restart(Stop::NoSave);
+        let mut c = users.client(&server, &APPLICATION);
+        assert_eq!(c.usage("apikey:{k1}:usage"), (4, 4));
+        assert_eq!(c.usage("apikey:{k2}:usage"), (1, 1));
     }
 }
 
