@@ -748,8 +748,9 @@ fn in_a_cluster_the_other_nodes_need_not_know_the_user() {
     }
 }
 
-/// How long a failover by Sentinels may take: where their votes are divided they try again.
-const FAILOVER: Duration = Duration::from_secs(90);
+/// How long a failover by Sentinels may take: where their votes are divided they try again, and one that the machine has
+/// kept waiting for two seconds does nothing for half a minute.
+const FAILOVER: Duration = Duration::from_secs(150);
 
 /// Three Sentinels that watch a primary, with the users of the page.
 pub fn sentinels(users: &Users, primary: u16, change: impl Fn(Builder) -> Builder) -> Vec<Server> {
@@ -760,7 +761,7 @@ pub fn sentinels(users: &Users, primary: u16, change: impl Fn(Builder) -> Builde
             .login("administrator", password(&lines, "administrator"))
             .config(&format!("sentinel monitor mymaster 127.0.0.1 {primary} 2"));
         for line in [
-            "down-after-milliseconds mymaster 1500",
+            "down-after-milliseconds mymaster 4000",
             "failover-timeout mymaster 6000",
             &format!("auth-user mymaster {}", SENTINEL.name),
             &format!("auth-pass mymaster {}", users.password(SENTINEL.name)),
