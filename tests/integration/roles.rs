@@ -791,13 +791,13 @@ pub fn know_each_other(sentinels: &[Server]) {
     }
 }
 
-/// Kills the primary, waits until the Sentinels have made its replica the primary, and, it having come back, it the
-/// replica of that.
+/// Freezes the primary, which so keeps its port, waits until the Sentinels have made its replica the primary, and, it
+/// having come back, it the replica of that.
 #[track_caller]
-pub fn fails_over(primary: &mut Server, replica: &Server) {
-    primary.stop(Stop::Kill);
+pub fn fails_over(primary: &Server, replica: &Server) {
+    primary.freeze();
     eventually_within(FAILOVER, "the replica is promoted", || says(replica, "role:master"));
-    primary.start_again();
+    primary.wake();
     eventually_within(FAILOVER, "the former primary is made a replica", || {
         says(primary, "role:slave") && says(primary, "master_link_status:up")
     });
@@ -809,7 +809,7 @@ pub fn fails_over(primary: &mut Server, replica: &Server) {
 #[test]
 fn sentinels_fail_over_as_the_users_of_the_page() {
     let users = Users::new(lists().pop().expect("a list"));
-    let mut primary = users.on(Server::builder()).start();
+    let primary = users.on(Server::builder()).start();
     let replica = users.on(Server::builder()).start();
     replica.replicate(&primary);
     let sentinels = sentinels(&users, primary.port, |builder| builder);
@@ -827,7 +827,7 @@ fn sentinels_fail_over_as_the_users_of_the_page() {
 
     users.client(&primary, &APPLICATION).fill("apikey:{k}", &[]);
     replica.in_sync_with(&primary);
-    fails_over(&mut primary, &replica);
+    fails_over(&primary, &replica);
     let Reply::Array(told) = listener.read().expect("a message") else { panic!() };
     assert!(told[2].text().starts_with(&format!("mymaster 127.0.0.1 {} ", primary.port)));
     assert_eq!(users.client(&replica, &APPLICATION).code("apikey:{k}"), "VALID");

@@ -109,7 +109,7 @@ fn clients_replicas_and_sentinels_speak_tls() {
     }
     let tls = Certificates::new();
     let users = Users::new(roles::lists().remove(0));
-    let mut primary = tls.on(users.on(Server::builder())).start();
+    let primary = tls.on(users.on(Server::builder())).start();
     let replica = tls.on(users.on(Server::builder())).start();
     assert_refuses_plain(primary.port, b"PING\r\n");
     let app =
@@ -139,7 +139,7 @@ fn clients_replicas_and_sentinels_speak_tls() {
     let sentinels = roles::sentinels(&users, primary.port, |builder| tls.on(builder));
     roles::know_each_other(&sentinels);
     assert_refuses_plain(sentinels[0].port, b"PING\r\n");
-    roles::fails_over(&mut primary, &replica);
+    roles::fails_over(&primary, &replica);
     assert_eq!(code(&replica), "VALID");
     assert_eq!(say(&replica, &["APIKEY.TAGINVAL", "apikey:user:u"]), "1");
     eventually("the replica has it", || code(&primary) == "MISS");
