@@ -4,6 +4,7 @@
 use crate::cluster::assert_cluster_is_exact;
 use crate::cluster_leases::{assert_replicas_agree, counts_are_whole_while_slots_move};
 use crate::harness::*;
+use crate::roles::{assert_no_denial, blocks, lists, Users};
 use std::time::Duration;
 
 /// Name and state of the newest migration that a node knows of, if there is any.
@@ -29,7 +30,16 @@ impl UnderWay {
     /// Behind what `before` does; `None` where the server moves no slots so.
     #[track_caller]
     fn begin(before: impl FnOnce(&mut Client)) -> Option<Self> {
-        let cluster = Cluster::start(2, 1);
+        Self::begin_on(|builder| builder, before)
+    }
+
+    /// The same, of servers that are changed.
+    #[track_caller]
+    fn begin_on(
+        change: impl Fn(Builder) -> Builder,
+        before: impl FnOnce(&mut Client),
+    ) -> Option<Self> {
+        let cluster = Cluster::of(2, 1, |_, builder| change(builder));
         let (mut from, mut to) = (cluster.primaries[0].client(), cluster.primaries[1].client());
         let can = !from.run("CLUSTER GETSLOTMIGRATIONS").is_error();
         assert_eq!(can, server::kind() == Kind::Valkey91);
@@ -180,6 +190,33 @@ fn no_count_is_lost_or_doubled_while_slots_move_as_a_whole() {
         });
         state(&mut from) == "success"
     });
+}
+
+/// It is the one of `masteruser` at the other node, and has to be allowed what is passed on.
+#[test]
+fn slots_move_by_the_user_that_replicates() {
+    let mut list = lists().remove(0);
+    let also = blocks("In a cluster")[1].join(" ");
+    for user in list.iter_mut().filter(|line| line.starts_with("user replica ")) {
+        *user += &format!(" {also}");
+    }
+    let users = Users::new(list);
+    let Some(mut under_way) = UnderWay::begin_on(
+        |builder| users.on(builder),
+        |c| {
+            c.fill("{b}1", &["t"]);
+            c.count("{f}u", 4);
+        },
+    ) else {
+        return;
+    };
+    under_way.from.count("{f}u", 1);
+    under_way.from.count("{b}u", 2);
+    under_way.end();
+    let to = &mut under_way.to;
+    assert_eq!(to.lease().counts(), [("{b}u".into(), 2), ("{f}u".into(), 5)]);
+    assert_eq!(to.code("{b}1"), "MISS");
+    under_way.cluster.nodes().for_each(assert_no_denial);
 }
 
 #[test]
