@@ -7,6 +7,7 @@ mod absent;
 mod acl;
 mod callers;
 mod channel;
+mod chaos;
 mod checks;
 mod client_libraries;
 mod clock;

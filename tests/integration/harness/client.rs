@@ -193,10 +193,24 @@ pub fn packed<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Vec<u8> {
 }
 
 /// What a connection is over.
-trait Stream: Read + Write + Send {}
+trait Stream: Read + Write + Send {
+    /// How long to wait for a reply, or until the server takes what is sent.
+    fn be_patient_for(&self, time: Duration) -> io::Result<()>;
+}
 
-impl Stream for TcpStream {}
-impl Stream for UnixStream {}
+impl Stream for TcpStream {
+    fn be_patient_for(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
+
+impl Stream for UnixStream {
+    fn be_patient_for(&self, time: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
 
 /// Reads from the socket and, when asked to, keeps every byte that came.
 struct Tee {
@@ -220,21 +234,18 @@ pub struct Client {
 }
 
 /// How long a reply may take.
-const TIMEOUT: Option<Duration> = Some(Duration::from_secs(60));
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Client {
     pub fn connect(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(TIMEOUT)?;
-        Ok(Self::over(stream))
+        Self::over(stream).patient_for(TIMEOUT)
     }
 
     /// Connects to a socket in the file system.
     pub fn connect_to(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(TIMEOUT)?;
-        Ok(Self::over(stream))
+        Self::over(UnixStream::connect(path)?).patient_for(TIMEOUT)
     }
 
     fn over(stream: impl Stream + 'static) -> Self {
@@ -301,6 +312,19 @@ impl Client {
             }
         }
         replies
+    }
+
+    /// How long to wait for a reply, or until the server takes what is sent.
+    pub fn patient_for(self, time: Duration) -> io::Result<Self> {
+        self.input.stream.be_patient_for(time)?;
+        Ok(self)
+    }
+
+    /// Sends a few lines at once and reads their replies. After an error the connection is of no use.
+    pub fn try_lines(&mut self, lines: &[&str]) -> io::Result<Vec<Reply>> {
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| packed(line.split(' '))).collect();
+        self.input.stream.write_all(&bytes)?;
+        lines.iter().map(|_| self.read()).collect()
     }
 
     /// Speaks RESP3 from here on.

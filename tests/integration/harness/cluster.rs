@@ -37,9 +37,14 @@ impl Cluster {
         replicas: usize,
         change: impl Fn(usize, Builder) -> Builder,
     ) -> Self {
-        let start = |number| change(number, Self::builder()).start();
+        Self::of_started(primaries, replicas, |number| change(number, Self::builder()).start())
+    }
+
+    /// The same, of servers that are started elsewhere.
+    #[track_caller]
+    pub fn of_started(primaries: usize, replicas: usize, start: impl Fn(usize) -> Server) -> Self {
         let cluster = Self {
-            primaries: (0..primaries).map(start).collect(),
+            primaries: (0..primaries).map(&start).collect(),
             replicas: (0..primaries)
                 .map(|of| (0..replicas).map(|n| start(primaries + of * replicas + n)).collect())
                 .collect(),
@@ -136,6 +141,55 @@ impl Cluster {
             }
             is_same
         });
+    }
+}
+
+/// A node as another sees it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub id: String,
+    pub port: u16,
+    flags: Vec<String>,
+    /// The id of its primary, if it has one.
+    pub follows: Option<String>,
+    pub is_linked: bool,
+    /// First and last of each range.
+    pub slots: Vec<(u16, u16)>,
+}
+
+impl Seen {
+    /// What CLUSTER NODES says.
+    pub fn all(nodes: &str) -> Vec<Self> {
+        let seen = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let range = |word: &&str| {
+                let (first, last) = word.split_once('-').unwrap_or((word, word));
+                Some((first.parse().ok()?, last.parse().ok()?))
+            };
+            let port = words[1].split(['@', ',']).next().and_then(|a| a.rsplit(':').next());
+            Self {
+                id: words[0].into(),
+                port: port.and_then(|port| port.parse().ok()).unwrap_or(0),
+                flags: words[2].split(',').map(str::to_string).collect(),
+                follows: (words[3] != "-").then(|| words[3].to_string()),
+                is_linked: words[7] == "connected",
+                slots: words[8..].iter().filter_map(range).collect(),
+            }
+        };
+        nodes.lines().map(seen).collect()
+    }
+
+    /// As CLUSTER NODES writes it: `master`, `fail?`, `noaddr`.
+    pub fn is(&self, flag: &str) -> bool {
+        self.flags.iter().any(|known| known == flag)
+    }
+
+    pub fn owns(&self, slot: u16) -> bool {
+        self.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+    }
+
+    pub fn slot_count(&self) -> usize {
+        self.slots.iter().map(|(first, last)| usize::from(last - first) + 1).sum()
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `APIKEY_CLIENTS` | where the client libraries of `tests/clients` are installed | `target/clients` of the workspace |
 //! | `APIKEY_SEED` | seed of the randomised tests | fixed |
 //! | `APIKEY_CLUSTER_SECONDS` | how long readers and writers of a cluster race | 5 |
+//! | `APIKEY_CHAOS_SECONDS` | how long a cluster, and Sentinel's servers, are disturbed | 6 |
 //! | `APIKEY_FUZZ_ROUNDS` | rounds of each fuzz test | 3000 |
 //! | `APIKEY_CHAOS_KILLS` | consumers that are killed while they drain into PostgreSQL | 300 |
 //! | `APIKEY_PYTHON` | a Python with redis-py and psycopg 3, for the examples | `python3` |
@@ -30,6 +31,7 @@ pub mod cluster;
 pub mod entries;
 pub mod leases;
 pub mod postgres;
+pub mod proxy;
 pub mod rng;
 pub mod server;
 pub mod streams;
@@ -42,6 +44,7 @@ pub use cluster::Cluster;
 pub use entries::*;
 pub use leases::{batches, Batch, Line, LONG};
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 pub use rng::Rng;
 pub use server::{Builder, Kind, Server};
 

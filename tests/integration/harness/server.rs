@@ -138,6 +138,12 @@ impl Builder {
         self
     }
 
+    /// A Sentinel: none of the harness' own lines is for it but where it is.
+    pub fn sentinel(mut self) -> Self {
+        self.is_sentinel = true;
+        self
+    }
+
     /// Another module than the one that is under test.
     pub fn module(mut self, path: impl AsRef<Path>) -> Self {
         self.module = Some(path.as_ref().into());
@@ -162,12 +168,6 @@ impl Builder {
     /// socket in the server's directory.
     pub fn tls(mut self, lines: &[String]) -> Self {
         self.tls = Some(lines.to_vec());
-        self
-    }
-
-    /// A Sentinel instead: `config` has its lines.
-    pub fn sentinel(mut self) -> Self {
-        self.is_sentinel = true;
         self
     }
 
