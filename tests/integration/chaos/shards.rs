@@ -434,6 +434,49 @@ impl Shards {
         println!("{tag} stays at {from}");
     }
 
+    /// Some of a shard's slots, by Valkey's CLUSTER MIGRATESLOTS; sometimes they stay after all.
+    fn slots_move_as_a_whole(&mut self) {
+        if kind() != Kind::Valkey91 {
+            return;
+        }
+        let from = self.owner(self.moving[RISKED].1);
+        let to = self.some_other(from);
+        let all: Vec<(String, u16)> = self.moving[RISKED..].to_vec();
+        let slots: Vec<(String, u16)> =
+            all.into_iter().filter(|(_, slot)| self.owner(*slot) == from).collect();
+        let ranges: Vec<String> = slots.iter().map(|(_, slot)| format!("{slot} {slot}")).collect();
+        let ((from, from_replica), (to, to_replica)) = (self.pair(from), self.pair(to));
+        self.clients.ask(from, "DEBUG SLOTMIGRATION PREVENT-PAUSE 1");
+        let line =
+            format!("CLUSTER MIGRATESLOTS SLOTSRANGE {} NODE {}", ranges.join(" "), self.ids[to]);
+        let has_begun = self.clients.ask(from, &line).is_some();
+        // Meanwhile their keys are at both.
+        self.pause(600);
+        match self.rng.below(6) {
+            0 => drop(self.clients.ask(from, "CLUSTER CANCELSLOTMIGRATIONS")),
+            1 => drop(self.clients.ask(from_replica, "CLUSTER FAILOVER")),
+            2 => drop(self.clients.ask(to_replica, "CLUSTER FAILOVER")),
+            _ => {}
+        }
+        self.clients.ask(from, "DEBUG SLOTMIGRATION PREVENT-PAUSE 0");
+        let began = Instant::now();
+        let mut state = String::new();
+        while has_begun && began.elapsed() < Duration::from_secs(15) {
+            let known = self.clients.ask(from, "CLUSTER GETSLOTMIGRATIONS");
+            let newest = known.as_ref().and_then(|known| known.items().first());
+            state = newest.map(|newest| newest.get("state").text()).unwrap_or_default();
+            if ["success", "failed", "cancelled"].contains(&state.as_str()) {
+                break;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        println!("{} slots from {from} to {to}: {state}", slots.len());
+        let has_come = slots.iter().all(|&(_, slot)| state != "success" || self.all_see(slot, to));
+        if !has_come || !self.is_in_sync(to, to_replica) {
+            self.unsure.extend(slots.into_iter().map(|(tag, _)| tag));
+        }
+    }
+
     fn a_primary_is_killed(&mut self) {
         let (primary, replica) = self.some_pair();
         self.nodes[primary].stop(Stop::Kill);
@@ -569,6 +612,7 @@ impl World for Shards {
         ("slots move there and back", Shards::slots_move),
         ("slots move in a failover", Shards::slots_move_in_a_failover),
         ("a migration is cancelled", Shards::a_migration_is_cancelled),
+        ("slots move as a whole", Shards::slots_move_as_a_whole),
         ("a primary is killed and replaced", Shards::a_primary_is_killed),
         ("a node is killed and comes back at once", Shards::a_node_is_restarted),
         ("a failover", |shards| shards.a_failover("")),
