@@ -1,6 +1,7 @@
 //! A cluster is told as a whole: what is said to any primary holds on all of them, or whoever said it is told that
 //! it does not.
 
+use crate::harness::cluster::Seen;
 use crate::harness::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::RwLock;
@@ -321,6 +322,11 @@ fn a_failover_in_the_middle_leaves_nothing_alive_that_was_told_to_go() {
                 killed => assert!((0..=60).contains(&killed.int()), "{killed:?}"),
             }
             c.info("replication", "role").as_deref() == Some("master")
+        });
+        // Before it knows, it may be told a number by the old one, who does not know either.
+        eventually("it is known", || {
+            let seen = Seen::all(&asked.must("CLUSTER NODES").text());
+            seen.iter().any(|node| node.port == new.port && node.slot_count() > 0)
         });
         eventually("all have done it", || !asked.run("APIKEY.TAGINVAL all").is_error());
         assert_eq!(valid(&cluster, 60), 0, "{way}");
