@@ -16,7 +16,7 @@ use crate::strings::{Name, Text};
 use ahash::AHashMap;
 use redis_module::raw;
 use std::cell::RefCell;
-use std::ffi::{c_longlong, c_void, CStr};
+use std::ffi::{c_void, CStr, CString};
 use std::ptr::NonNull;
 
 /// Who calls. Made once by a command that wants to know.
@@ -174,28 +174,9 @@ fn client(_: &mut Ctx, id: u64) -> Option<(Address, i32)> {
 /// The same from CLIENT LIST, which has clients with a connection alone. None where CLIENT can't be called
 /// (`rename-command`).
 fn listed(ctx: &mut Ctx, id: u64) -> Option<(Address, i32)> {
-    // SAFETY: the context is valid; "ccl" takes two C strings and a number; the reply is freed, its text copied
-    // before.
-    let line = unsafe {
-        let reply = api!(RedisModule_Call(
-            ctx.raw(),
-            c"CLIENT".as_ptr(),
-            c"ccl".as_ptr(),
-            c"LIST".as_ptr(),
-            c"ID".as_ptr(),
-            id as c_longlong,
-        ));
-        if reply.is_null() {
-            return None;
-        }
-        let mut len = 0;
-        let start = api!(RedisModule_CallReplyStringPtr(reply, &mut len));
-        let line = (!start.is_null())
-            .then(|| std::slice::from_raw_parts(start.cast::<u8>(), len).to_vec());
-        api!(RedisModule_FreeCallReply(reply));
-        String::from_utf8_lossy(&line?).into_owned()
-    };
-    parse(&line)
+    let id = CString::new(id.to_string()).ok()?;
+    let reply = ctx.call(c"CLIENT", &[c"LIST", c"ID", &id])?;
+    parse(&String::from_utf8_lossy(reply.whole().text()?))
 }
 
 /// Address and database of a line of CLIENT LIST.

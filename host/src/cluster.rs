@@ -5,7 +5,7 @@
 //! what comes may be another module's.
 
 use crate::after;
-use crate::api::{accepted, api, Refused};
+use crate::api::{accepted, Refused};
 use crate::context::Ctx;
 use crate::guard;
 use redis_module::raw;
@@ -144,48 +144,13 @@ impl Ctx<'_> {
         /// Where CLUSTER SLOTS has the owner of a range, behind its ends; and where a node has its id.
         const OWNER: usize = 2;
         const ID: usize = 2;
+        let reply = self.call(c"CLUSTER", &[c"SLOTS"]).ok_or(Refused)?;
         let (mut owners, mut slots) = (Vec::new(), 0);
-        // SAFETY: the context is valid; "c" takes a C string. The reply, if there is one, is freed, and what is in it
-        // is looked at before, as long as the server says: none of its functions minds null, or another type.
-        unsafe {
-            let element = |of, at| match std::ptr::NonNull::new(of) {
-                None => null_mut(),
-                Some(of) => api!(RedisModule_CallReplyArrayElement(of.as_ptr(), at)),
-            };
-            let reply = api!(RedisModule_Call(
-                self.raw(),
-                c"CLUSTER".as_ptr(),
-                c"c".as_ptr(),
-                c"SLOTS".as_ptr(),
-            ));
-            if reply.is_null() {
-                return Err(Refused);
-            }
-            let mut at = 0;
-            loop {
-                let range = element(reply, at);
-                if range.is_null() {
-                    break;
-                }
-                at += 1;
-                let end = |which| match std::ptr::NonNull::new(element(range, which)) {
-                    None => 0,
-                    Some(end) => api!(RedisModule_CallReplyInteger(end.as_ptr())),
-                };
-                slots += u64::try_from(end(1) - end(0) + 1).unwrap_or(0);
-                let id = element(element(range, OWNER), ID);
-                let mut len = 0;
-                if id.is_null() {
-                    continue;
-                }
-                let text = api!(RedisModule_CallReplyStringPtr(id, &mut len));
-                if text.is_null() {
-                    continue;
-                }
-                let owner = NodeId::parse(std::slice::from_raw_parts(text.cast(), len));
-                owners.extend(owner.filter(|owner| !owners.contains(owner)));
-            }
-            api!(RedisModule_FreeCallReply(reply));
+        for range in reply.whole().elements() {
+            let end = |which| range.element(which).integer();
+            slots += u64::try_from(end(1) - end(0) + 1).unwrap_or(0);
+            let owner = range.element(OWNER).element(ID).text().and_then(NodeId::parse);
+            owners.extend(owner.filter(|owner| !owners.contains(owner)));
         }
         Ok((owners, slots))
     }

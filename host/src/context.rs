@@ -9,7 +9,6 @@ use redis_module::raw;
 use std::borrow::Cow;
 use std::ffi::{c_int, CStr};
 use std::marker::PhantomData;
-use std::ptr::null;
 use std::sync::OnceLock;
 
 /// What the server knows of the call that is running.
@@ -172,36 +171,6 @@ impl<'a> Ctx<'a> {
                 (None, Some(tell)) => tell(self.raw, position as c_int),
                 (None, None) => {}
             }
-        }
-    }
-
-    /// What CONFIG GET says of a name; `None` where it has none, or can't be called (`rename-command`).
-    pub fn config(&self, name: &CStr) -> Option<String> {
-        // SAFETY: the context is valid; "cc" takes C strings. The reply, if there is one, is freed, and what is
-        // in it is looked at before, as long as the server says: none of its functions minds null, or another
-        // type.
-        unsafe {
-            let reply = api!(RedisModule_Call(
-                self.raw,
-                c"CONFIG".as_ptr(),
-                c"cc".as_ptr(),
-                c"GET".as_ptr(),
-                name.as_ptr(),
-            ));
-            if reply.is_null() {
-                return None;
-            }
-            let mut len = 0;
-            let value = api!(RedisModule_CallReplyArrayElement(reply, 1));
-            let start = match value.is_null() {
-                true => null(),
-                false => api!(RedisModule_CallReplyStringPtr(value, &mut len)),
-            };
-            let value = (!start.is_null())
-                .then(|| String::from_utf8_lossy(std::slice::from_raw_parts(start.cast(), len)))
-                .map(Cow::into_owned);
-            api!(RedisModule_FreeCallReply(reply));
-            value
         }
     }
 

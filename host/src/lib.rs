@@ -149,6 +149,7 @@ pub mod slots;
 
 mod after;
 mod api;
+mod call;
 mod context;
 mod error;
 mod guard;

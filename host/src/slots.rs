@@ -7,11 +7,11 @@
 
 use crate::after;
 use crate::api::{accepted, api, Refused};
+use crate::call::Part;
 use crate::context::Ctx;
 use crate::guard;
 use redis_module::raw;
 use std::ffi::{c_int, c_void};
-use std::ptr::{null_mut, NonNull};
 
 /// The id of a migration: 40 characters, alike on all nodes that have to do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,59 +57,25 @@ impl Ctx<'_> {
     /// The migrations that are under way; none where the server does not say.
     pub fn migrations(&self) -> Vec<Migration> {
         const ENDED: [&[u8]; 3] = [b"success", b"failed", b"cancelled"];
-        let mut migrations = Vec::new();
-        // SAFETY: the context is valid; "c" takes a C string. The reply, if there is one, is freed, and what is in it
-        // is looked at before, as long as the server says: none of its functions minds null, or another type.
-        unsafe {
-            let element = |of, at| match NonNull::new(of) {
-                None => null_mut(),
-                Some(of) => api!(RedisModule_CallReplyArrayElement(of.as_ptr(), at)),
+        let Some(reply) = self.call(c"CLUSTER", &[c"GETSLOTMIGRATIONS"]) else { return Vec::new() };
+        let migration = |one: Part| {
+            // In RESP2 a map is an array.
+            let fields: Vec<&[u8]> =
+                one.elements().map(|field| field.text().unwrap_or_default()).collect();
+            let get = |name: &[u8]| {
+                let mut pairs = fields.chunks_exact(2);
+                pairs.find(|pair| pair.first() == Some(&name)).and_then(|pair| pair.get(1).copied())
             };
-            let reply = api!(RedisModule_Call(
-                self.raw(),
-                c"CLUSTER".as_ptr(),
-                c"c".as_ptr(),
-                c"GETSLOTMIGRATIONS".as_ptr(),
-            ));
-            if reply.is_null() {
-                return migrations;
+            if ENDED.contains(&get(b"state")?) {
+                return None;
             }
-            // The call speaks RESP2, in which a map is an array.
-            let mut at = 0;
-            loop {
-                let one = element(reply, at);
-                if one.is_null() {
-                    break;
-                }
-                at += 1;
-                let mut fields = Vec::new();
-                let mut field = 0;
-                while let Some(value) = NonNull::new(element(one, field)) {
-                    let mut len = 0;
-                    let text = api!(RedisModule_CallReplyStringPtr(value.as_ptr(), &mut len));
-                    fields.push(match text.is_null() {
-                        true => &[][..],
-                        false => std::slice::from_raw_parts(text.cast::<u8>(), len),
-                    });
-                    field += 1;
-                }
-                let get = |name: &[u8]| {
-                    let mut pairs = fields.chunks_exact(2);
-                    pairs
-                        .find(|pair| pair.first() == Some(&name))
-                        .and_then(|pair| pair.get(1).copied())
-                };
-                let (Some(id), Some(state)) = (get(b"name"), get(b"state")) else { continue };
-                let (Ok(id), false) = (id.try_into(), ENDED.contains(&state)) else { continue };
-                migrations.push(Migration {
-                    id: MigrationId(id),
-                    is_import: get(b"operation") == Some(b"IMPORT"),
-                    ranges: ranges(get(b"slot_ranges").unwrap_or_default()),
-                });
-            }
-            api!(RedisModule_FreeCallReply(reply));
-        }
-        migrations
+            Some(Migration {
+                id: MigrationId(get(b"name")?.try_into().ok()?),
+                is_import: get(b"operation") == Some(b"IMPORT"),
+                ranges: ranges(get(b"slot_ranges").unwrap_or_default()),
+            })
+        };
+        reply.whole().elements().filter_map(migration).collect()
     }
 }
 
