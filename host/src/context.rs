@@ -146,6 +146,14 @@ impl<'a> Ctx<'a> {
         accepted(unsafe { api!(RedisModule_SelectDb(self.raw, database)) }).is_ok()
     }
 
+    /// Whether there is more than one database.
+    pub(crate) fn has_databases(&mut self) -> bool {
+        let here = self.database();
+        let has = self.select(1);
+        self.select(here);
+        has
+    }
+
     /// Keeps an argument out of MONITOR and SLOWLOG, where the server can (7.0).
     pub(crate) fn redact(&self, position: usize) {
         // SAFETY: reads the table; the context is valid and the server checks the position.

@@ -111,13 +111,14 @@ struct Range {
     last: c_int,
 }
 
-/// Has the module told of migrations; refused where the server has none.
+/// Has the module told of migrations; refused where the server has none, or more than one database: Valkey 9.1.2 hands
+/// what comes, with its SELECT, on to its own replicas, and takes them for being where they were.
 ///
 /// # Safety
 /// `ctx` is OnLoad's.
-pub(crate) unsafe fn subscribe<M: Migrations>(ctx: &Ctx) -> Result<(), Refused> {
+pub(crate) unsafe fn subscribe<M: Migrations>(ctx: &mut Ctx) -> Result<(), Refused> {
     // Another server may have another event of this number, and another option.
-    if !ctx.is_valkey() {
+    if !ctx.is_valkey() || ctx.has_databases() {
         return Err(Refused);
     }
     let event = raw::RedisModuleEvent { id: EVENT, dataver: 1 };

@@ -190,6 +190,27 @@ fn no_count_is_lost_or_doubled_while_slots_move_as_a_whole() {
     });
 }
 
+/// Valkey then tells the replicas of the target of later writes in the wrong database.
+#[test]
+fn no_slots_move_as_a_whole_where_there_are_databases() {
+    if server::kind() != Kind::Valkey91 {
+        return;
+    }
+    for databases in [1, 2] {
+        let cluster = Cluster::of(2, 0, |_, builder| {
+            builder.config(&format!("cluster-databases {databases}"))
+        });
+        let id = cluster.primaries[1].client().must("CLUSTER MYID").text();
+        let told = cluster.primaries[0]
+            .client()
+            .run(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE 1 1 NODE {id}"));
+        match databases {
+            1 => assert_eq!(told, ok()),
+            _ => assert!(told.text().contains("apikey does not support atomic slot"), "{told:?}"),
+        }
+    }
+}
+
 /// It is the one of `masteruser` at the other node, and has to be allowed what is passed on.
 #[test]
 fn slots_move_by_the_user_that_replicates() {

@@ -71,6 +71,7 @@ const CONSUMER: Role = Role {
 const OPERATOR: Role = Role {
     name: "operator",
     may: &[
+        "select",
         "apikey.health",
         "apikey.log",
         "apikey.check",
@@ -175,7 +176,10 @@ const OF_SENTINELS: Role = Role {
         "subscribe",
         "unsubscribe",
         "sentinel|get-master-addr-by-name",
+        "sentinel|master",
+        "sentinel|masters",
         "sentinel|replicas",
+        "sentinel|slaves",
         "sentinel|sentinels",
     ],
 };
