@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""Plays the library for the conformance runner: a JSON object a line on stdin, one a line on stdout.
+
+Times are milliseconds here, and seconds in the library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import platform
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "src"), str(Path(__file__).resolve().parent)]
+
+import verdicts  # noqa: E402
+
+from redis_apikey import L1, ApiKeys, AsyncApiKeys, Change, Refused, Result, Valid, parse, parse_dotted  # noqa: E402
+
+JSON = dict[str, Any]
+
+_output = threading.Lock()
+_asks = itertools.count(1)
+_answers: dict[int, Callable[[JSON], None]] = {}
+_clients: dict[str, ApiKeys | AsyncApiKeys] = {}
+_loop = asyncio.new_event_loop()
+
+
+class NotSupported(Exception):
+    """The module has no such thing yet."""
+
+
+class Body(Exception):
+    """What the body of a loop over batches raises, if it shall."""
+
+
+def write(message: JSON) -> None:
+    with _output:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+def value_of(answer: JSON) -> Any:
+    """What the runner's database says."""
+    if "fail" in answer:
+        raise RuntimeError(answer["fail"])
+    return json.loads(answer["json"]) if "json" in answer else answer.get("value")
+
+
+def ask_blocking(question: JSON) -> Any:
+    number, answered, answers = next(_asks), threading.Event(), []
+
+    def take(answer: JSON) -> None:
+        answers.append(answer)
+        answered.set()
+
+    _answers[number] = take
+    write({"ask": number, **question})
+    answered.wait()
+    return value_of(answers[0])
+
+
+def void(_: object) -> None: ...
+
+
+async def ask_async(question: JSON) -> Any:
+    number = next(_asks)
+    answered: asyncio.Future[JSON] = _loop.create_future()
+
+    def put(answer: JSON) -> None:
+        if not answered.done():
+            answered.set_result(answer)
+
+    _answers[number] = lambda answer: void(_loop.call_soon_threadsafe(put, answer))
+    write({"ask": number, **question})
+    return value_of(await answered)
+
+
+def decision(prefix: str, resource: str, action: str) -> JSON:
+    return {"decide": {"prefix": prefix, "resource": resource, "action": action}}
+
+
+def arguments_of(call: JSON) -> tuple[str | list[str], JSON]:
+    """Of `open`: where to, and the library's options."""
+    options = call.get("options") or {}
+    user = f"{call['username']}:{call.get('password') or ''}@" if call.get("username") else ""
+    urls = [f"redis://{user}{node}?protocol={call.get('protocol') or 2}" for node in call["nodes"]]
+    arguments: JSON = {"cluster": bool(call.get("cluster"))}
+    seconds = {
+        "timeout": "timeout",
+        "change_timeout": "change_timeout",
+        "ttl": "ttl",
+        "absent_ttl": "absent_ttl",
+    }
+    for name, own in seconds.items():
+        if options.get(name) is not None:
+            arguments[own] = options[name] / 1000
+    for name in ("when_down", "load_limit", "ns"):
+        if options.get(name) is not None:
+            arguments[name] = options[name]
+    if options.get("breaker"):
+        arguments["breaker_failures"] = options["breaker"]["failures"]
+        arguments["breaker_pause"] = options["breaker"]["ms"] / 1000
+    if options.get("pepper"):
+        arguments["pepper"] = [bytes.fromhex(pepper) for pepper in options["pepper"]]
+    if options.get("l1"):
+        l1 = options["l1"]
+        arguments["l1"] = L1(
+            l1.get("max_entries", 10_000),
+            l1.get("max_age", 5000) / 1000,
+            l1.get("follow", "tracking"),
+            l1.get("channel") or options.get("channel") or "apikey-invalidations",
+        )
+    arguments["parse"] = parse_dotted if options.get("parse") == "plain" else parse
+    if options.get("outbox"):
+        arguments["outbox"] = keep
+    return (urls if len(urls) > 1 or call.get("cluster") else urls[0]), arguments
+
+
+def keep(change: Change) -> None:
+    write({"outbox": json.loads(change.to_json())})
+
+
+def said(result: Result) -> JSON:
+    if isinstance(result, Valid):
+        return {"kind": "valid", "record": result.record, "source": result.source}
+    if isinstance(result, Refused):
+        return {"kind": "refused", "code": result.code, "scope": result.scope}
+    return {"kind": "unavailable", "cause": result.cause}
+
+
+def batch_of(batch: Any) -> JSON:
+    lines = [{"id": line.id, "key": line.key, "count": line.count} for line in batch.lines]
+    return {"id": batch.id, "lines": lines}
+
+
+def refuse_limits(call: JSON) -> None:
+    if call.get("cost") not in (None, 1) or call.get("request_id") is not None:
+        raise NotSupported("cost and request_id")
+
+
+def batches(keys: ApiKeys, call: JSON) -> list[JSON]:
+    found: list[JSON] = []
+    while True:
+        try:
+            for batch in keys.usage.batches(**batch_options(call, len(found))):
+                found.append(batch_of(batch))
+                if call.get("fail"):
+                    raise Body
+            return found
+        except Body:
+            if len(found) >= (call.get("most") or 1):
+                return found
+
+
+async def batches_async(keys: AsyncApiKeys, call: JSON) -> list[JSON]:
+    found: list[JSON] = []
+    while True:
+        try:
+            async with contextlib.aclosing(keys.usage.batches(**batch_options(call, len(found)))) as batches:
+                async for batch in batches:
+                    found.append(batch_of(batch))
+                    if call.get("fail"):
+                        raise Body
+            return found
+        except Body:
+            if len(found) >= (call.get("most") or 1):
+                return found
+
+
+def batch_options(call: JSON, found: int) -> JSON:
+    most = call.get("most")
+    return {
+        "lease_ms": call.get("lease") or 30_000,
+        "count": call.get("count") or 1000,
+        "most": None if most is None else most - found,
+    }
+
+
+def do_blocking(keys: ApiKeys, call: JSON) -> Any:
+    match call["do"]:
+        case "verify":
+            refuse_limits(call)
+            scopes, address = call.get("scopes") or [], call.get("address")
+            return said(keys.verify(call["presented"], scopes=scopes, address=address))
+        case "changed":
+            keys.changed(id=call.get("id"), prefix=call.get("prefix"), user=call.get("user"))
+        case "created":
+            keys.created(call["prefix"], call.get("user"))
+        case "user_deleted":
+            keys.user_deleted(call["user"], call.get("prefixes") or [])
+        case "list":
+            page = keys.list(
+                call["user"],
+                load=lambda user: ask_blocking({"list": user}),
+                offset=call.get("offset") or 0,
+                limit=call.get("limit"),
+            )
+            return {"items": page.items, "total": page.total}
+        case "decide":
+            return keys.decide(
+                call["prefix"], call["resource"], call["action"], load=lambda *asked: ask_blocking(decision(*asked))
+            )
+        case "count":
+            refuse_limits(call)
+            keys.usage.count(call["prefix"], call.get("by") or 1)
+        case "batches":
+            return batches(keys, call)
+        case "close":
+            keys.close()
+    return None
+
+
+async def do_async(keys: AsyncApiKeys, call: JSON) -> Any:
+    match call["do"]:
+        case "verify":
+            refuse_limits(call)
+            scopes, address = call.get("scopes") or [], call.get("address")
+            return said(await keys.verify(call["presented"], scopes=scopes, address=address))
+        case "changed":
+            await keys.changed(id=call.get("id"), prefix=call.get("prefix"), user=call.get("user"))
+        case "created":
+            await keys.created(call["prefix"], call.get("user"))
+        case "user_deleted":
+            await keys.user_deleted(call["user"], call.get("prefixes") or [])
+        case "list":
+            page = await keys.list(
+                call["user"],
+                load=lambda user: ask_async({"list": user}),
+                offset=call.get("offset") or 0,
+                limit=call.get("limit"),
+            )
+            return {"items": page.items, "total": page.total}
+        case "decide":
+            return await keys.decide(
+                call["prefix"], call["resource"], call["action"], load=lambda *asked: ask_async(decision(*asked))
+            )
+        case "count":
+            refuse_limits(call)
+            await keys.usage.count(call["prefix"], call.get("by") or 1)
+        case "batches":
+            return await batches_async(keys, call)
+        case "close":
+            await keys.aclose()
+    return None
+
+
+def describe() -> JSON:
+    return {
+        "language": "python",
+        "version": platform.python_version(),
+        "clients": ["redis-py", "redis-py-asyncio"],
+        "protocols": [2, 3],
+        "l1": True,
+    }
+
+
+def open_client(call: JSON) -> None:
+    where, arguments = arguments_of(call)
+    if call["client"] == "redis-py":
+        _clients[call["name"]] = ApiKeys(where, lambda prefix: ask_blocking({"load": prefix}), **arguments)
+    else:
+        _clients[call["name"]] = AsyncApiKeys(where, lambda prefix: ask_async({"load": prefix}), **arguments)
+
+
+def generated(call: JSON) -> JSON:
+    key = _clients[call["name"]].generate(call["key_name"])
+    return {"presented": key.presented, "prefix": key.prefix, "digest": key.digest}
+
+
+def answer(call: JSON, outcome: Callable[[], Any]) -> None:
+    try:
+        write({"id": call["id"], "ok": outcome()})
+    except Exception as error:
+        write({"id": call["id"], "error": {"class": type(error).__name__, "message": str(error)}})
+
+
+async def answer_async(call: JSON, steps: Coroutine[Any, Any, Any]) -> None:
+    try:
+        write({"id": call["id"], "ok": await steps})
+    except Exception as error:
+        write({"id": call["id"], "error": {"class": type(error).__name__, "message": str(error)}})
+
+
+def take(call: JSON) -> None:
+    if "answer" in call:
+        _answers.pop(call["answer"])(call)
+        return
+    at_once: dict[str, Callable[[], Any]] = {
+        "describe": describe,
+        "open": lambda: open_client(call),
+        "generate": lambda: generated(call),
+        "verdicts": lambda: verdicts.run(call["file"]),
+    }
+    if call["do"] in at_once:
+        answer(call, at_once[call["do"]])
+        return
+    keys = _clients.get(call["name"])
+    if keys is None:
+        write({"id": call["id"], "error": {"class": "KeyError", "message": f"no client {call['name']}"}})
+    elif isinstance(keys, AsyncApiKeys):
+        asyncio.run_coroutine_threadsafe(answer_async(call, do_async(keys, call)), _loop)
+    else:
+        threading.Thread(target=answer, args=(call, lambda: do_blocking(keys, call)), daemon=True).start()
+
+
+def main() -> None:
+    threading.Thread(target=_loop.run_forever, daemon=True).start()
+    for line in sys.stdin:
+        if line.strip():
+            take(json.loads(line))
+    # Threads may wait for answers that won't come.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

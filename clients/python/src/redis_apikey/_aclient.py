@@ -1,0 +1,373 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import redis.asyncio as redis_py
+
+from redis_apikey import _commands as raw
+from redis_apikey import _keys
+from redis_apikey._asyncio import Driver, Follower
+from redis_apikey._commands import Raw, T, Validation
+from redis_apikey._effects import Address
+from redis_apikey._protocol import Protocol
+from redis_apikey._records import Fields
+from redis_apikey._results import (
+    Batch,
+    Change,
+    Decision,
+    GeneratedKey,
+    Page,
+    Parse,
+    Result,
+    Row,
+)
+from redis_apikey._settings import L1, Observer, Settings, WhenDown
+
+Addresses: TypeAlias = "list[Address]"
+
+Redis: TypeAlias = "redis_py.Redis | redis_py.RedisCluster | str | Sequence[str]"
+"""A client of redis-py, whose connection settings are taken; a URL; or URLs of a cluster."""
+
+
+class AsyncApiKeys:
+    """`ApiKeys` for asyncio: its arguments and what they do are the same.
+
+    `load` and the other functions may return what they return, or an awaitable of it. It belongs to the event loop in
+    which it is first used.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        load: Callable[[str], Row | Awaitable[Row | None] | None] | None = None,
+        *,
+        cluster: bool = False,
+        timeout: float = 0.05,
+        change_timeout: float = 5.0,
+        breaker_failures: int = 5,
+        breaker_pause: float = 0.5,
+        when_down: WhenDown = "load",
+        load_limit: int = 32,
+        parse: Parse = _keys.parse,
+        pepper: bytes | Sequence[bytes] = (),
+        fields: Fields | None = None,
+        ns: str = "",
+        ttl: float | None = None,
+        absent_ttl: float | None = None,
+        tags: Callable[[Row], Sequence[str]] | None = None,
+        outbox: Callable[[Change], object] | None = None,
+        l1: L1 | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        settings = Settings(
+            timeout=timeout,
+            change_timeout=change_timeout,
+            breaker_failures=breaker_failures,
+            breaker_pause=breaker_pause,
+            when_down=when_down,
+            load_limit=load_limit,
+            parse=parse,
+            peppers=(pepper,) if isinstance(pepper, bytes) else tuple(pepper),
+            fields=fields or Fields(),
+            ns=ns,
+            ttl=ttl,
+            absent_ttl=absent_ttl,
+            tags=tags,
+            l1=l1,
+            observer=observer,
+        )
+        self._load = load
+        self._outbox = outbox
+        self._settings = settings
+        self._driver = Driver(redis, cluster, load_limit)
+        endpoint = self._driver.endpoint
+        self._protocol = Protocol(settings, endpoint.seeds, endpoint.cluster, Driver.new_event)
+        self._follower: Follower | None = None
+        if l1 is not None and self._protocol.l1 is not None:
+            self._follower = Follower(self._driver, self._protocol.l1, l1, ns, self._primaries_to_follow)
+        self.usage = AsyncUsage(self._protocol, self._driver)
+        self.commands = AsyncCommands(self._protocol, self._driver)
+
+    async def _primaries_to_follow(self) -> Addresses:
+        await self._driver.run(self._protocol.know_primaries())
+        return self._protocol.servers.primaries()
+
+    async def __aenter__(self) -> AsyncApiKeys:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections. The application's own client is its own."""
+        if self._follower is not None:
+            await self._follower.close()
+        await self._driver.close()
+
+    async def verify(self, presented: str, *, scopes: Sequence[str] = (), address: str | None = None) -> Result:
+        """Whether a presented key is good for all of `scopes`, from `address` (IPv4 or IPv6).
+
+        Raises BadRecord for a row that can't be judged, and ValueError for scopes (at most 64, of 1 to 1,024 bytes) and
+        addresses that are none. Whatever else goes wrong is an answer.
+        """
+        observer = self._settings.observer
+        began = time.time_ns() if observer else 0
+        result: Result | None = self._protocol.verify_from_l1(presented, scopes, address)
+        if result is None:
+            if self._load is None:
+                raise TypeError("verify needs load=")
+            if self._follower is not None:
+                self._follower.start()
+            result = await self._driver.run(self._protocol.verify(presented, scopes, address, self._load))
+        if observer:
+            observer.verified(result, began, time.time_ns())
+        return result
+
+    def generate(self, name: str) -> GeneratedKey:
+        """A new key, `<name>_<id>_<secret><checksum>`, of 192 bits; `name` is such as `ak_live`. Raises ValueError."""
+        return _keys.generate(name, self._settings.peppers)
+
+    async def changed(
+        self,
+        *,
+        id: str | int | None = None,
+        prefix: str | None = None,
+        user: str | int | None = None,
+    ) -> None:
+        """Tells that a key has changed or was revoked, after the commit; with `user` alone, that all of theirs have.
+
+        Once it has returned, the key is nowhere verified as it was before, but by an L1 of another process, which
+        hears of it a moment later. Raises ChangeNotTold where not all have answered within `change_timeout`: then it
+        may be, and has to be told again. Give all three: decisions and lists go by `prefix` and `user`.
+        """
+        prefixes = () if prefix is None else (prefix,)
+        await self._driver.run(self._protocol.change(Change("changed", id, user, prefixes), self._outbox))
+
+    async def created(self, prefix: str, user: str | int | None = None) -> None:
+        """Tells that a key was created, after the commit. Raises ChangeNotTold."""
+        await self._driver.run(self._protocol.change(Change("created", None, user, (prefix,)), self._outbox))
+
+    async def user_deleted(self, user: str | int, prefixes: Sequence[str] = ()) -> None:
+        """Tells that a user is gone, and with them all of their keys, after the commit. Raises ChangeNotTold."""
+        change = Change("user_deleted", None, user, tuple(prefixes))
+        await self._driver.run(self._protocol.change(change, self._outbox))
+
+    async def tell(self, change: Change) -> None:
+        """Tells what an outbox has kept. Raises ChangeNotTold; the outbox is not called again."""
+        await self._driver.run(self._protocol.tell(change))
+
+    async def list(
+        self,
+        user: str | int,
+        *,
+        load: Callable[[str | int], Sequence[Row] | Awaitable[Sequence[Row]]],
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Page:
+        """A page of a user's keys. `load(user)` returns the rows of all of them, in the order that pages have.
+
+        Raises what `load` raises, BadRecord, and RedisUnavailable where `when_down` does not let the database be asked.
+        """
+        return await self._driver.run(self._protocol.page(user, load, offset, limit))
+
+    async def decide(
+        self,
+        prefix: str,
+        resource: str,
+        action: str,
+        *,
+        load: Callable[[str, str, str], bool | Decision | Awaitable[bool | Decision]],
+    ) -> bool:
+        """What the application decides beside the record's own scopes; `load(prefix, resource, action)` does.
+
+        A decision goes with its key: whose that is, is read from its row where `load` does not say it. Of a key that
+        the database has not, the answer is no.
+
+        Raises what `load` raises, and RedisUnavailable where `when_down` does not let the database be asked.
+        """
+        return await self._driver.run(self._protocol.decide(prefix, resource, action, load, self._load))
+
+    async def health(self) -> dict[str, object]:
+        """`status` (healthy, degraded, unhealthy, or down: Redis did not answer) and `reasons`."""
+        return await self._driver.run(self._protocol.health())
+
+
+class AsyncUsage:
+    """Counts of uses."""
+
+    def __init__(self, protocol: Protocol, driver: Driver) -> None:
+        self._protocol = protocol
+        self._driver = driver
+
+    async def count(self, prefix: str, by: int = 1) -> int:
+        """Counts uses of a key; returns what is pending.
+
+        It is never sent twice. Raises RedisUnavailable, which says whether it may have counted (`maybe_done`), and
+        CommandRefused.
+        """
+        return await self._driver.run(self._protocol.count(prefix, by))
+
+    async def batches(
+        self, *, lease_ms: int = 30_000, count: int = 1000, most: int | None = None
+    ) -> AsyncGenerator[Batch, None]:
+        """What is pending, of all primaries, until nothing is.
+
+        Where it is not iterated to its end, `contextlib.aclosing` says when batches are given back.
+
+        A batch is acknowledged when the body of the loop has ended, and given back when it raises, breaks or returns.
+        One whose consumer dies comes again after `lease_ms` milliseconds: insert each line by its id, which never
+        repeats, and add the count of those that were new. `count` is of lines that are leased at once. After
+        `most` batches it ends.
+
+        Raises RedisUnavailable, CommandRefused.
+        """
+        done = 0
+        for primary in await self._driver.run(self._protocol.primaries()):
+            while batches := await self._driver.run(self._protocol.lease(primary, lease_ms, count)):
+                left = [batch.id for batch in batches]
+                try:
+                    for batch in batches:
+                        yield batch
+                        # Whatever comes of it, its lines are with the consumer.
+                        left.remove(batch.id)
+                        await self._driver.run(self._protocol.settle("ACK", primary, [batch.id]))
+                        done += 1
+                        if done == most:
+                            return
+                finally:
+                    if left:
+                        await self._driver.run(self._protocol.settle("NACK", primary, left))
+
+
+class AsyncCommands:
+    """The module's commands as they are. Each raises RedisUnavailable and CommandRefused.
+
+    `ttl` is in seconds; `ns` is not that of the client, and names are those of keys in Redis.
+    """
+
+    def __init__(self, protocol: Protocol, driver: Driver) -> None:
+        self._protocol = protocol
+        self._driver = driver
+
+    async def _run(self, command: Raw[T]) -> T:
+        return await self._driver.run(command.steps(self._protocol))
+
+    async def validate(
+        self, key: str, *, digest: str | None = None, address: str | None = None, scopes: Sequence[str] = ()
+    ) -> Validation:
+        """APIKEY.VALIDATE."""
+        return await self._run(raw.validate(key, digest, address, scopes))
+
+    async def setval(
+        self,
+        key: str,
+        record: str | bytes,
+        *,
+        digests: Mapping[str, int | None] | None = None,
+        token: bytes | str | None = None,
+        ttl: float | None = None,
+        tags: Sequence[str] = (),
+        ns: str | None = None,
+        only: Literal["NX", "XX"] | None = None,
+    ) -> bool:
+        """APIKEY.SETVAL; whether it was stored. `digests` in hex, each with its end in epoch milliseconds or None.
+
+        Without a token it is the word of a writer, which nobody checks.
+        """
+        return await self._run(raw.setval(key, record, digests or {}, raw.options(token, ttl, tags, ns), only))
+
+    async def setabsent(
+        self,
+        key: str,
+        token: bytes | str,
+        *,
+        ttl: float | None = None,
+        tags: Sequence[str] = (),
+        ns: str | None = None,
+    ) -> bool:
+        """APIKEY.SETABSENT; whether it was stored."""
+        return await self._run(raw.setabsent(key, raw.options(token, ttl, tags, ns)))
+
+    async def token(self, key: str) -> bytes:
+        """APIKEY.TOKEN: take it, then read the database, then fill with it."""
+        return await self._run(raw.token(key))
+
+    async def checkscope(self, key: str, resource: str, action: str) -> tuple[str, bytes | None]:
+        """APIKEY.CHECKSCOPE: ALLOW, DENY, or MISS with its token."""
+        return await self._run(raw.checkscope(key, resource, action))
+
+    async def setscope(
+        self,
+        key: str,
+        id: str | int,
+        user: str | int,
+        resource: str,
+        action: str,
+        allow: bool,
+        token: bytes | str,
+        *,
+        ttl: float | None = None,
+        tags: Sequence[str] = (),
+        ns: str | None = None,
+    ) -> bool:
+        """APIKEY.SETSCOPE; whether it was stored."""
+        common = raw.options(token, ttl, tags, ns)
+        return await self._run(raw.setscope(key, id, user, resource, action, allow, common))
+
+    async def getlist(self, key: str, *, offset: int = 0, limit: int | None = None) -> tuple[int, list[bytes]] | bytes:
+        """APIKEY.GETLIST: how many there are and those of the page, or the token of a MISS."""
+        return await self._run(raw.getlist(key, offset, limit))
+
+    async def setlist(
+        self,
+        key: str,
+        user: str | int,
+        records: str | bytes,
+        token: bytes | str,
+        *,
+        ttl: float | None = None,
+        tags: Sequence[str] = (),
+        ns: str | None = None,
+    ) -> bool:
+        """APIKEY.SETLIST, of a JSON array; whether it was stored."""
+        return await self._run(raw.setlist(key, user, records, raw.options(token, ttl, tags, ns)))
+
+    async def inval(self, *keys: str) -> int:
+        """APIKEY.INVAL, until it is done; in a cluster the keys have to be in one slot."""
+        return await self._run(raw.inval(keys))
+
+    async def taginval(self, *tags: str) -> int:
+        """APIKEY.TAGINVAL, until all primaries have done it."""
+        return await self._run(raw.taginval(tags))
+
+    async def tagcard(self, tag: str) -> int:
+        """APIKEY.TAGCARD, of all primaries."""
+        return await self._run(raw.tagcard(tag))
+
+    async def tags(self, key: str) -> list[str]:
+        """APIKEY.TAGS."""
+        return await self._run(raw.tags(key))
+
+    async def describe(self, key: str) -> dict[str, object] | None:
+        """APIKEY.DESCRIBE; None where there is no such key."""
+        return await self._run(raw.describe(key))
+
+    async def usage_incr(self, key: str, by: int = 1) -> int:
+        """APIKEY.USAGE.INCR; it is never sent twice."""
+        return await self._run(raw.usage_incr(key, by))
+
+    async def usage_get(self, key: str) -> dict[str, object]:
+        """APIKEY.USAGE.GET."""
+        return await self._run(raw.usage_get(key))
+
+    async def usage_take(self, *keys: str) -> list[int]:
+        """APIKEY.USAGE.TAKE; it is never sent twice, and forgets what it has handed over."""
+        return await self._run(raw.usage_take(keys))
+
+    async def health(self) -> dict[str, object]:
+        """APIKEY.HEALTH, of one primary."""
+        return await self._run(raw.health())

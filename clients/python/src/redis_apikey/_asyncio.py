@@ -1,0 +1,339 @@
+"""The driver for an event loop: one connection to each server, on which all calls that are under way share the way.
+
+Replies are matched to calls by their order alone, and each call's are read whether it still waits or not: a call that
+was cancelled, or whose time was up, leaves nothing behind that another could take for its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
+
+from redis_apikey._effects import Address, Call, Command, Load, NoReply, Send, Sleep, Steps, Wait
+from redis_apikey._endpoints import Endpoint, endpoint_of
+from redis_apikey._follow import (
+    CHANNEL_PING,
+    LOST_AFTER,
+    PAUSE,
+    error_reply,
+    is_push,
+    start_commands,
+    take_push,
+)
+from redis_apikey._l1 import Cache
+from redis_apikey._settings import L1
+
+log = logging.getLogger("redis_apikey")
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds that connecting may take. Nobody waits for that longer than for anything else."""
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """Commands under way, and who waits for their replies."""
+
+    commands: tuple[Command, ...]
+    reply: asyncio.Future[list[object]]
+    sent_at: float | None = None
+    replies: list[object] = field(default_factory=list)
+
+
+class _Link:
+    """One connection to one server, opened when it is needed and again when it was lost."""
+
+    def __init__(self, new_connection: Callable[[], Any]) -> None:
+        self._new_connection = new_connection
+        self._loop = asyncio.get_running_loop()
+        self._connection: Any = None
+        self._unsent: deque[_Pending] = deque()
+        self._unanswered: deque[_Pending] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._heard_at = 0.0
+
+    async def send(self, commands: tuple[Command, ...], timeout: float) -> list[object]:
+        pending = _Pending(commands, self._loop.create_future())
+        self._unsent.append(pending)
+        self._wake.set()
+        if self._task is None:
+            self._task = self._loop.create_task(self._run())
+        timer = self._loop.call_later(timeout, self._expire, pending, timeout)
+        try:
+            return await pending.reply
+        finally:
+            timer.cancel()
+
+    def _expire(self, pending: _Pending, timeout: float) -> None:
+        if pending.reply.done():
+            return
+        sent_at = pending.sent_at
+        pending.reply.set_exception(
+            NoReply(f"no reply within {timeout:.3f} s", maybe_done=sent_at is not None, timed_out=True)
+        )
+        if sent_at is not None and self._heard_at < sent_at and self._task is not None:
+            # Nothing came since: the connection may be dead, and nobody would tell.
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        cause: BaseException | None = None
+        reader: asyncio.Task[None] | None = None
+        connection = self._new_connection()
+        try:
+            await asyncio.wait_for(connection.connect(), CONNECT_TIMEOUT)
+            self._heard_at = self._loop.time()
+            reader = self._loop.create_task(self._read(connection))
+            # Who writes learns of a lost connection by the reader.
+            reader.add_done_callback(lambda _: self._wake.set())
+            while not reader.done():
+                await self._write(connection)
+                await self._wake.wait()
+            reader.result()
+        except asyncio.CancelledError:
+            cause = NoReply("the connection did not answer", maybe_done=True, timed_out=True)
+        except Exception as error:
+            cause = error
+        finally:
+            # The next call opens another one.
+            self._task = None
+            unsent, self._unsent = self._unsent, deque()
+            unanswered, self._unanswered = self._unanswered, deque()
+            for pending in unanswered:
+                self._fail(pending, cause, maybe_done=True)
+            for pending in unsent:
+                self._fail(pending, cause, maybe_done=False)
+            if reader is not None:
+                reader.cancel()
+            await connection.disconnect(nowait=True)
+
+    @staticmethod
+    def _fail(pending: _Pending, cause: BaseException | None, maybe_done: bool) -> None:
+        if not pending.reply.done():
+            text = str(cause) or type(cause).__name__
+            pending.reply.set_exception(NoReply(text, maybe_done=maybe_done, timed_out=False))
+
+    async def _write(self, connection: Any) -> None:
+        self._wake.clear()
+        while self._unsent:
+            commands: list[Command] = []
+            now = self._loop.time()
+            while self._unsent and len(commands) < 1000:
+                pending = self._unsent.popleft()
+                if pending.reply.done():
+                    continue
+                pending.sent_at = now
+                self._unanswered.append(pending)
+                commands.extend(pending.commands)
+            if commands:
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+    async def _read(self, connection: Any) -> None:
+        while True:
+            try:
+                reply: object = await connection.read_response(
+                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                )
+            except (ResponseError, BusyLoadingError, AuthenticationError) as error:
+                reply = error_reply(error)
+            self._heard_at = self._loop.time()
+            if not self._unanswered:
+                raise ConnectionError("a reply came that nobody had asked for")
+            pending = self._unanswered[0]
+            pending.replies.append(reply)
+            if len(pending.replies) == len(pending.commands):
+                self._unanswered.popleft()
+                if not pending.reply.done():
+                    pending.reply.set_result(pending.replies)
+
+    async def close(self) -> None:
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+class Driver:
+    """Carries out what the protocol asks, in the running event loop."""
+
+    def __init__(self, client: Any, cluster: bool, load_limit: int) -> None:
+        self.client = client
+        self.endpoint: Endpoint = endpoint_of(client, Connection, SSLConnection, cluster)
+        self._load_limit = load_limit
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._room = asyncio.Semaphore(load_limit)
+        self._links: dict[tuple[Address, bool], _Link] = {}
+
+    new_event = staticmethod(asyncio.Event)
+
+    async def run(self, steps: Steps[T]) -> T:
+        try:
+            effect = next(steps)
+            while True:
+                try:
+                    value = await self._perform(effect)
+                except BaseException as error:
+                    effect = steps.throw(error)
+                else:
+                    effect = steps.send(value)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    async def _perform(self, effect: Send | Load | Call | Wait | Sleep) -> object:
+        if isinstance(effect, Send):
+            return await self._link(effect.address, effect.slow).send(effect.commands, effect.timeout)
+        if isinstance(effect, Load):
+            self._enter_loop()
+            async with self._room:
+                effect.started()
+                return await _awaited(effect.call())
+        if isinstance(effect, Call):
+            return await _awaited(effect.call())
+        if isinstance(effect, Wait):
+            await effect.event.wait()  # type: ignore[attr-defined]
+            return None
+        await asyncio.sleep(effect.seconds)
+        return None
+
+    def _enter_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # What belongs to another loop, which has ended, is of no use in this one.
+            self._loop, self._links, self._room = loop, {}, asyncio.Semaphore(self._load_limit)
+
+    def _link(self, address: Address, slow: bool) -> _Link:
+        self._enter_loop()
+        link = self._links.get((address, slow))
+        if link is None:
+            link = self._links[address, slow] = _Link(lambda: self.new_connection(address))
+        return link
+
+    def new_connection(self, address: Address, **arguments: Any) -> Any:
+        # Who waits has a timer.
+        timeouts = {"socket_timeout": None, "socket_connect_timeout": CONNECT_TIMEOUT}
+        return self.endpoint.connection_class(**{**self.endpoint.arguments_for(address), **timeouts, **arguments})
+
+    async def close(self) -> None:
+        links, self._links = self._links, {}
+        for link in links.values():
+            await link.close()
+
+
+async def _awaited(value: object) -> object:
+    return await value if inspect.isawaitable(value) else value
+
+
+class Follower:
+    """A task that hears of invalidations, and tells the L1."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        cache: Cache,
+        settings: L1,
+        ns: str,
+        addresses: Callable[[], Awaitable[list[Address]]],
+    ) -> None:
+        self._driver = driver
+        self._cache = cache
+        self._settings = settings
+        self._ns = ns
+        self._addresses = addresses
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """If it does not run in this loop."""
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            self._cache.lose()
+            self._task = loop.create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._follow(await self._addresses())
+            except Exception as error:
+                log.warning("the L1 follows anew: %s", error)
+            finally:
+                self._cache.lose()
+            await asyncio.sleep(PAUSE)
+
+    async def _follow(self, addresses: list[Address]) -> None:
+        """To all of them, until one is lost or others are there."""
+        if self._settings.follow == "channel":
+            addresses = addresses[:1]
+        connections: list[Any] = []
+        listeners: list[asyncio.Task[None]] = []
+        try:
+            for address in addresses:
+                connection = self._driver.new_connection(address, protocol=3)
+                connections.append(connection)
+                await asyncio.wait_for(self._begin(connection), LOST_AFTER)
+            self._cache.follow()
+            heard = [asyncio.Event() for _ in connections]
+            listeners = [
+                asyncio.ensure_future(self._listen(connection, event))
+                for connection, event in zip(connections, heard, strict=True)
+            ]
+            watch = asyncio.ensure_future(self._watch(addresses, connections, heard))
+            listeners.append(watch)
+            done, _ = await asyncio.wait(listeners, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in listeners:
+                task.cancel()
+            for connection in connections:
+                await connection.disconnect(nowait=True)
+
+    async def _begin(self, connection: Any) -> None:
+        await connection.connect()
+
+        async def same(response: object) -> object:
+            return response
+
+        # Without it the parser calls a handler of its own.
+        connection._parser.set_invalidation_push_handler(same)
+        for command in start_commands(self._settings, self._ns):
+            await connection.send_command(*command)
+            while True:
+                response = await self._read(connection)
+                if not is_push(response) or take_push(self._cache, response):
+                    break
+
+    async def _read(self, connection: Any) -> object:
+        return await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)
+
+    async def _listen(self, connection: Any, heard: asyncio.Event) -> None:
+        while True:
+            response = await self._read(connection)
+            if is_push(response):
+                take_push(self._cache, response)
+            else:
+                heard.set()
+
+    async def _watch(self, addresses: list[Address], connections: list[Any], heard: list[asyncio.Event]) -> None:
+        """A question each second: who does not answer is lost, and messages with it."""
+        while True:
+            for connection, event in zip(connections, heard, strict=True):
+                event.clear()
+                await connection.send_command(*CHANNEL_PING, check_health=False)
+            await asyncio.wait_for(asyncio.gather(*(event.wait() for event in heard)), LOST_AFTER)
+            await asyncio.sleep(1.0)
+            if self._settings.follow == "tracking" and (await self._addresses()) != addresses:
+                return

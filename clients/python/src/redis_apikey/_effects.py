@@ -1,0 +1,93 @@
+"""What the protocol asks of its driver.
+
+The protocol (`_protocol.py`) decides; it is written as generators that yield one of these and are sent what came of it.
+A driver (`_sync.py`, `_asyncio.py`) carries them out, with threads or in an event loop, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar, cast
+
+Argument: TypeAlias = "str | bytes | int"
+Command: TypeAlias = tuple[Argument, ...]
+Address: TypeAlias = "tuple[str, int] | None"
+"""Host and port; None for where the application's own client goes."""
+
+
+class Event(Protocol):
+    """Of threading or of asyncio."""
+
+    def set(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """An error that the server replied."""
+
+    text: str
+
+    @property
+    def code(self) -> str:
+        return self.text.split(" ", 1)[0]
+
+
+class NoReply(Exception):
+    """No reply came. `maybe_done`: the commands had been sent; `timed_out`: the time was up."""
+
+    def __init__(self, cause: str, *, maybe_done: bool, timed_out: bool) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.maybe_done = maybe_done
+        self.timed_out = timed_out
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Commands for one server, whose replies come within `timeout` seconds, or NoReply is raised.
+
+    `slow`: the server may let the caller wait, so nothing that is in a hurry stands behind it on a connection.
+    """
+
+    address: Address
+    commands: tuple[Command, ...]
+    timeout: float
+    slow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A call of the application's own function; `started` is called right before, once there is room for it."""
+
+    call: Callable[[], object]
+    started: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the application's own function that needs no room."""
+
+    call: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Until an event is set."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    seconds: float
+
+
+Effect: TypeAlias = "Send | Load | Call | Wait | Sleep"
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Effect, object, T]
+
+
+def send(address: Address, commands: tuple[Command, ...], timeout: float, slow: bool) -> Steps[list[object]]:
+    """The replies, among them ErrorReply. Raises NoReply."""
+    return cast("list[object]", (yield Send(address, commands, timeout, slow)))

@@ -1,0 +1,45 @@
+"""What an L1 is told by, in RESP3: CLIENT TRACKING, or the module's channel."""
+
+from __future__ import annotations
+
+from redis_apikey._effects import Command, ErrorReply
+from redis_apikey._l1 import Cache
+from redis_apikey._settings import L1
+
+LOST_AFTER = 2.0
+"""Seconds without a reply after which a connection is taken for lost."""
+
+PAUSE = 0.1
+"""Seconds before it is tried again."""
+
+CHANNEL_PING: Command = ("PING",)
+
+
+def start_commands(settings: L1, ns: str) -> list[Command]:
+    """What a connection says before anything is kept."""
+    if settings.follow == "channel":
+        return [("SUBSCRIBE", settings.channel)]
+    return [("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"{ns}apikey:{{")]
+
+
+def is_push(response: object) -> bool:
+    """Whether it came by itself: the replies to what is asked here are no arrays."""
+    return isinstance(response, list)
+
+
+def take_push(cache: Cache, response: object) -> bool:
+    """Tells the L1; whether it was the confirmation of SUBSCRIBE."""
+    if not isinstance(response, list) or not response:
+        return False
+    kind = response[0]
+    if kind == b"invalidate":
+        cache.heed_tracking(response[1])
+    elif kind == b"message":
+        cache.heed(response[2])
+    return bool(kind == b"subscribe")
+
+
+def error_reply(error: Exception) -> ErrorReply:
+    """With its code in front, which redis-py takes away from those that it knows."""
+    code, text = getattr(error, "status_code", None), str(error)
+    return ErrorReply(f"{code} {text}" if isinstance(code, str) else text)

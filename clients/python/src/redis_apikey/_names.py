@@ -1,0 +1,44 @@
+"""The names of keys and tags."""
+
+from __future__ import annotations
+
+from redis_apikey._effects import Argument
+
+_USAGE = ":usage"
+
+
+class Names:
+    """`ns` separates tenants: it stands before every name."""
+
+    def __init__(self, ns: str = "") -> None:
+        if len(ns.encode()) > 100:
+            raise ValueError("ns must have at most 100 bytes")
+        self.ns = ns
+
+    def record(self, prefix: str) -> str:
+        return f"{self.ns}apikey:{{{prefix}}}"
+
+    def scopes(self, prefix: str) -> str:
+        return f"{self.ns}apikey:{{{prefix}}}:scopes"
+
+    def usage(self, prefix: str) -> str:
+        return f"{self.ns}apikey:{{{prefix}}}{_USAGE}"
+
+    def list(self, user: str | int) -> str:
+        return f"{self.ns}apikey:list:{{{user}}}"
+
+    def id_tag(self, id_: str | int) -> str:
+        return f"{self.ns}apikey:id:{id_}"
+
+    def user_tag(self, user: str | int) -> str:
+        return f"{self.ns}apikey:user:{user}"
+
+    def prefix_of_usage(self, key: str) -> str | None:
+        """Of a counter's name, where it has this form."""
+        beginning, end = f"{self.ns}apikey:{{", f"}}{_USAGE}"
+        if key.startswith(beginning) and key.endswith(end):
+            return key[len(beginning) : -len(end)]
+        return None
+
+    def option(self) -> tuple[Argument, ...]:
+        return ("NS", self.ns) if self.ns else ()

@@ -1,0 +1,71 @@
+"""What the two clients have in common to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from redis_apikey._keys import parse
+from redis_apikey._records import Fields
+from redis_apikey._results import Parse, Result, Row
+
+WhenDown: TypeAlias = Literal["load", "stale", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class L1:
+    """A cache of VALID answers in this process, of at most `max_entries`, each for at most `max_age` seconds.
+
+    It follows what is invalidated by `follow`: `tracking` is CLIENT TRACKING (one more connection to each primary, in
+    RESP3), `channel` the server's `apikey.invalidation-channel`, whose name `channel` has.
+    """
+
+    max_entries: int = 10_000
+    max_age: float = 5.0
+    follow: Literal["tracking", "channel"] = "tracking"
+    channel: str = "apikey-invalidations"
+
+    def __post_init__(self) -> None:
+        if self.max_entries < 1 or self.max_age <= 0:
+            raise ValueError("max_entries and max_age must be above 0")
+
+
+class Observer(Protocol):
+    """Is told of each verification: `redis_apikey.opentelemetry` has one."""
+
+    def verified(self, result: Result, began: int, ended: int) -> None:
+        """`began` and `ended` are nanoseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All times are in seconds. `ApiKeys` says what each is."""
+
+    timeout: float = 0.05
+    change_timeout: float = 5.0
+    breaker_failures: int = 5
+    breaker_pause: float = 0.5
+    when_down: WhenDown = "load"
+    load_limit: int = 32
+    parse: Parse = parse
+    peppers: tuple[bytes, ...] = ()
+    fields: Fields = field(default_factory=Fields)
+    ns: str = ""
+    ttl: float | None = None
+    absent_ttl: float | None = None
+    tags: Callable[[Row], Sequence[str]] | None = None
+    l1: L1 | None = None
+    observer: Observer | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "change_timeout", "breaker_pause"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0 seconds")
+        for name in ("breaker_failures", "load_limit"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.when_down not in ("load", "stale", "deny"):
+            raise ValueError('when_down must be "load", "stale" or "deny"')
+        if self.when_down == "stale" and self.l1 is None:
+            raise ValueError('when_down="stale" needs an l1')

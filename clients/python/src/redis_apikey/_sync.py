@@ -1,0 +1,227 @@
+"""The driver for threads: a connection for each call under way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from redis.connection import Connection, SSLConnection
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from redis_apikey._effects import Address, Call, Command, Load, NoReply, Send, Sleep, Steps, Wait
+from redis_apikey._endpoints import Endpoint, endpoint_of
+from redis_apikey._follow import (
+    CHANNEL_PING,
+    LOST_AFTER,
+    PAUSE,
+    error_reply,
+    is_push,
+    start_commands,
+    take_push,
+)
+from redis_apikey._l1 import Cache
+from redis_apikey._settings import L1
+
+log = logging.getLogger("redis_apikey")
+
+T = TypeVar("T")
+
+
+class Driver:
+    """Carries out what the protocol asks, in the caller's thread."""
+
+    def __init__(self, client: Any, cluster: bool, load_limit: int) -> None:
+        self.client = client
+        self.endpoint: Endpoint = endpoint_of(client, Connection, SSLConnection, cluster)
+        self._room = threading.BoundedSemaphore(load_limit)
+        self._idle: dict[Address, list[Any]] = {}
+        self._pid = os.getpid()
+
+    new_event = staticmethod(threading.Event)
+
+    def run(self, steps: Steps[T]) -> T:
+        try:
+            effect = next(steps)
+            while True:
+                try:
+                    value = self._perform(effect)
+                except BaseException as error:
+                    effect = steps.throw(error)
+                else:
+                    effect = steps.send(value)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    def _perform(self, effect: Send | Load | Call | Wait | Sleep) -> object:
+        if isinstance(effect, Send):
+            return self._send(effect.address, effect.commands, effect.timeout)
+        if isinstance(effect, Load):
+            with self._room:
+                effect.started()
+                return effect.call()
+        if isinstance(effect, Call):
+            return effect.call()
+        if isinstance(effect, Wait):
+            effect.event.wait()  # type: ignore[attr-defined]
+            return None
+        time.sleep(effect.seconds)
+        return None
+
+    def _send(self, address: Address, commands: Sequence[Command], timeout: float) -> list[object]:
+        deadline = time.monotonic() + timeout
+        connection = self._connection(address)
+        sent = False
+        try:
+            if not connection.is_connected:
+                connection.socket_timeout = connection.socket_connect_timeout = max(timeout, 0.001)
+                connection.connect()
+            packed = connection.pack_commands(commands)
+            sent = True
+            connection.send_packed_command(packed, check_health=False)
+            replies: list[object] = []
+            for _ in commands:
+                left = max(deadline - time.monotonic(), 0.001)
+                try:
+                    replies.append(connection.read_response(disable_decoding=True, timeout=left))
+                except ResponseError as error:
+                    replies.append(error_reply(error))
+        except BusyLoadingError as error:
+            connection.disconnect()
+            return [error_reply(error)] * len(commands)
+        except RedisTimeout as error:
+            connection.disconnect()
+            raise NoReply(f"no reply within {timeout:.3f} s", maybe_done=sent, timed_out=True) from error
+        except (RedisError, OSError) as error:
+            connection.disconnect()
+            raise NoReply(
+                str(error) or type(error).__name__, maybe_done=sent, timed_out=time.monotonic() >= deadline
+            ) from error
+        except BaseException:
+            # Its reply may come yet, and is nobody else's.
+            connection.disconnect()
+            raise
+        self._idle.setdefault(address, []).append(connection)
+        return replies
+
+    def _connection(self, address: Address) -> Any:
+        if self._pid != os.getpid():
+            # Of the process that forked this one.
+            self._idle, self._pid = {}, os.getpid()
+        idle = self._idle.get(address)
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:
+                break
+            try:
+                # What can be read of an idle connection is its end.
+                if connection.is_connected and not connection.can_read(0):
+                    return connection
+            except (RedisError, OSError):
+                pass
+            connection.disconnect()
+        return self.new_connection(address)
+
+    def new_connection(self, address: Address, **arguments: Any) -> Any:
+        return self.endpoint.connection_class(**{**self.endpoint.arguments_for(address), **arguments})
+
+    def close(self) -> None:
+        idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.disconnect()
+
+
+class Follower:
+    """A thread that hears of invalidations, and tells the L1."""
+
+    def __init__(
+        self, driver: Driver, cache: Cache, settings: L1, ns: str, addresses: Callable[[], list[Address]]
+    ) -> None:
+        self._driver = driver
+        self._cache = cache
+        self._settings = settings
+        self._ns = ns
+        self._addresses = addresses
+        self._closed = threading.Event()
+        self._pid: int | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """If it does not run in this process."""
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._cache.lose()
+                threading.Thread(target=self._run, name="redis-apikey-l1", daemon=True).start()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._follow(self._addresses())
+            except Exception as error:
+                log.warning("the L1 follows anew: %s", error)
+            finally:
+                self._cache.lose()
+            self._closed.wait(PAUSE)
+
+    def _follow(self, addresses: list[Address]) -> None:
+        """To all of them, until one is lost or others are there."""
+        if self._settings.follow == "channel":
+            addresses = addresses[:1]
+        connections = []
+        try:
+            for address in addresses:
+                connection = self._driver.new_connection(
+                    address, protocol=3, socket_timeout=LOST_AFTER, socket_connect_timeout=LOST_AFTER
+                )
+                connections.append(connection)
+                connection.connect()
+                # Without it the parser calls a handler of its own.
+                connection._parser.set_invalidation_push_handler(lambda response: response)
+                for command in start_commands(self._settings, self._ns):
+                    connection.send_command(*command)
+                    self._settle(connection)
+            self._cache.follow()
+            self._listen(addresses, connections)
+        finally:
+            for connection in connections:
+                connection.disconnect()
+
+    def _settle(self, connection: Any) -> None:
+        """Reads a reply; pushes that come before it are heeded."""
+        while True:
+            response = connection.read_response(
+                disable_decoding=True, push_request=True, timeout=LOST_AFTER, disconnect_on_error=False
+            )
+            if not is_push(response):
+                return
+            if take_push(self._cache, response):
+                return
+
+    def _listen(self, addresses: list[Address], connections: list[Any]) -> None:
+        while not self._closed.is_set():
+            for connection in connections:
+                # A question for each round: who does not answer is lost, and messages with it.
+                connection.send_command(*CHANNEL_PING, check_health=False)
+                self._settle(connection)
+            until = time.monotonic() + 1.0
+            while time.monotonic() < until and not self._closed.is_set():
+                for connection in connections:
+                    while connection.can_read(0.01 / len(connections)):
+                        take_push(
+                            self._cache,
+                            connection.read_response(disable_decoding=True, push_request=True, timeout=LOST_AFTER),
+                        )
+            if self._settings.follow == "tracking" and self._addresses() != addresses:
+                return
