@@ -101,7 +101,14 @@ class Cluster:
     """Three primaries."""
 
     def __init__(self) -> None:
-        self.nodes = [Server("cluster-enabled yes", "cluster-node-timeout 5000") for _ in range(3)]
+        self.nodes = [
+            Server(
+                "cluster-enabled yes",
+                "cluster-node-timeout 5000",
+                settings=["invalidation-channel", "apikey-invalidations"],
+            )
+            for _ in range(3)
+        ]
         clients = [node.client() for node in self.nodes]
         for number, client in enumerate(clients):
             first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1

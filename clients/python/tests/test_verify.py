@@ -208,13 +208,20 @@ def test_decisions_and_lists(new: Callable[..., Any], server: Server, db: Databa
         keys.list(7, load=lambda _: (_ for _ in ()).throw(OSError("away")))
 
 
+def consume(batches: Any, seen: list[Any]) -> None:
+    for batch in batches:
+        seen.append(batch)
+        raise OSError("the body")
+
+
 def test_usage_is_handed_over_until_it_is_acknowledged(new: Callable[..., Any], server: Server) -> None:
     keys = new(server.url)
     assert keys.usage.count("ak_test_1") == 1
     assert keys.usage.count("ak_test_1", 41) == 42
+    given_back = []
     with pytest.raises(OSError, match="the body"):
-        for batch in keys.usage.batches():
-            raise OSError("the body")
+        consume(keys.usage.batches(), given_back)
+    (batch,) = given_back
     found = list(keys.usage.batches())
     (line,) = found[0].lines
     assert (len(found), line.prefix, line.count, line.id != batch.id) == (1, "ak_test_1", 42, True)

@@ -39,6 +39,9 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 2.0
 """Seconds that connecting may take. Nobody waits for that longer than for anything else."""
 
+IDLE = 0.01
+"""Seconds without a reply after which a connection may have been closed without anybody noticing."""
+
 
 @dataclass(slots=True, eq=False)
 class _Pending:
@@ -97,6 +100,12 @@ class _Link:
             # Who writes learns of a lost connection by the reader.
             reader.add_done_callback(lambda _: self._wake.set())
             while not reader.done():
+                if self._unsent and not self._unanswered and self._loop.time() > self._heard_at + IDLE:
+                    # It may have been closed meanwhile: the loop has to look before anything is sent.
+                    for _ in range(3):
+                        await asyncio.sleep(0)
+                    if reader.done():
+                        break
                 await self._write(connection)
                 await self._wake.wait()
             reader.result()

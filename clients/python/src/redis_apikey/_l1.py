@@ -217,10 +217,10 @@ class Cache:
         with self._lock:
             missed = self._numbers.get(run) != number - 1
             if missed or told.get("flushed"):
-                numbers = self._numbers
+                numbers = {**self._numbers, run: number}
                 self._clear()
                 self._stale.clear()
-                self._numbers = {**numbers, run: number}
+                self._numbers = numbers
                 return
             self._numbers[run] = number
             self._drop(keys, tags)

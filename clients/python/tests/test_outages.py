@@ -1,0 +1,225 @@
+"""What is answered while Redis is away, slow, or says that it can't."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import redis_apikey
+from database import Database
+from redis_apikey import L1, Change, ChangeNotTold, RedisUnavailable, Refused, Unavailable, Valid
+from servers import Server, eventually
+
+NOWHERE = "redis://127.0.0.1:1"
+
+
+class Fake:
+    """A server that answers each command with the same bytes, and counts them; None: not at all."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self.answer = answer
+        self.commands: list[bytes] = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}?protocol=2"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        while data := connection.recv(65536):
+            for command in data.split(b"*")[1:]:
+                self.commands.append(command.split(b"\r\n")[2] if b"\r\n" in command else command)
+                if self.answer is not None:
+                    connection.sendall(self.answer)
+                    if not self.answer.endswith(b"\r\n"):
+                        # Cut in the middle.
+                        connection.close()
+                        return
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[Callable[[bytes | None], Fake]]:
+    fakes: list[Fake] = []
+
+    def make(answer: bytes | None) -> Fake:
+        fakes.append(Fake(answer))
+        return fakes[-1]
+
+    yield make
+    for one in fakes:
+        one.close()
+
+
+@pytest.fixture
+def db() -> Database:
+    return Database()
+
+
+def test_the_database_answers_while_redis_refuses(new: Callable[..., Any], db: Database) -> None:
+    keys, key, other = new(NOWHERE, db.load), db.add(), db.add(is_active=False)
+    assert keys.verify(key.presented, scopes=["orders:x"]).source == "database"
+    assert keys.verify(key.presented, scopes=["x"]) == Refused("FORBIDDEN", "x")
+    assert keys.verify(other.presented) == Refused("DISABLED")
+    assert keys.decide(key.prefix, "a", "b", load=lambda *_: True) is True
+    assert keys.list(42, load=lambda _: list(db.rows.values())).total == 2
+    assert keys.health()["status"] == "down"
+
+
+def test_nobody_answers_where_that_is_asked_for(new: Callable[..., Any], db: Database) -> None:
+    keys, key = new(NOWHERE, db.load, when_down="deny"), db.add()
+    assert isinstance(keys.verify(key.presented), Unavailable)
+    with pytest.raises(RedisUnavailable):
+        keys.decide(key.prefix, "a", "b", load=lambda *_: True)
+    with pytest.raises(RedisUnavailable):
+        keys.list(42, load=lambda _: [])
+    assert db.reads == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+        b"-MISCONF Redis is configured to save RDB snapshots\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"-MOVED 1 127.0.0.1:1\r\n",
+        b"-NOPERM no\r\n",
+        b"*2\r\n$4\r\nMI",
+        b"*2\r\n$5\r\nVALID\r\n$10\r\n{",
+    ],
+)
+def test_what_is_no_answer_is_never_valid(
+    new: Callable[..., Any], fake: Callable[[bytes | None], Fake], db: Database, answer: bytes
+) -> None:
+    server, key, other = fake(answer), db.add(), db.add(is_active=False)
+    keys = new(server.url, db.load, change_timeout=0.2)
+    assert keys.verify(key.presented).source == "database"
+    assert keys.verify(other.presented) == Refused("DISABLED")
+    with pytest.raises(ChangeNotTold):
+        keys.changed(id=1, prefix=key.prefix)
+    with pytest.raises((redis_apikey.CommandRefused, RedisUnavailable)):
+        keys.usage.count(key.prefix)
+    # Counting is never repeated, whatever came.
+    assert sum(b"INCR" in command for command in server.commands) <= 1
+
+
+def test_a_frozen_server_is_left_alone_for_a_while(
+    new: Callable[..., Any], own: Callable[..., Server], db: Database
+) -> None:
+    server, key = own(), db.add()
+    keys = new(server.url, db.load, timeout=0.2, breaker_failures=3, breaker_pause=0.5)
+    eventually(lambda: keys.verify(key.presented).source == "cache")
+    server.freeze()
+    for _ in range(3):
+        began = time.monotonic()
+        assert keys.verify(key.presented).source == "database"
+        assert time.monotonic() - began < 0.2 + 1.0
+    reads, began = db.reads, time.monotonic()
+    for _ in range(20):
+        assert keys.verify(key.presented).source == "database"
+    # 20 timeouts would be 4 s.
+    assert time.monotonic() - began < 2.0
+    assert db.reads == reads + 20
+    # Revoked while Redis is away: not told, and not answered from what was cached.
+    name = db.revoke(key)
+    assert keys.verify(key.presented) == Refused("DISABLED")
+    server.thaw()
+    keys.changed(id=name, prefix=key.prefix)
+    eventually(lambda: keys.verify(key.presented) == Refused("DISABLED"))
+    reads = db.reads
+    eventually(lambda: keys.verify(key.presented) == Refused("DISABLED") and db.reads == reads)
+
+
+def test_replies_that_came_late_are_nobody_elses(
+    new: Callable[..., Any], own: Callable[..., Server], db: Database
+) -> None:
+    server, key, other = own(), db.add(), db.add(is_active=False)
+    keys = new(server.url, db.load, timeout=0.1, breaker_failures=1000)
+    for one in (key, other):
+        for _ in range(3):
+            keys.verify(one.presented)
+    for _ in range(5):
+        server.freeze()
+        keys.verify(key.presented)
+        server.thaw()
+        for _ in range(3):
+            assert keys.verify(other.presented) == Refused("DISABLED")
+            assert isinstance(keys.verify(key.presented), Valid)
+
+
+def test_a_server_that_was_started_again_is_asked_at_once(
+    new: Callable[..., Any], own: Callable[..., Server], db: Database
+) -> None:
+    server, key = own(), db.add()
+    keys = new(server.url, db.load)
+    assert keys.verify(key.presented).source == "database"
+    server.kill()
+    server.start()
+    assert keys.usage.count(key.prefix) == 1
+    assert keys.verify(key.presented).source == "database"
+    assert keys.verify(key.presented).source == "cache"
+
+
+def test_a_change_that_cant_be_told_raises_and_is_kept(
+    new: Callable[..., Any], own: Callable[..., Server], db: Database
+) -> None:
+    server, key, kept = own(), db.add(), []
+    keys = new(server.url, db.load, outbox=kept.append, change_timeout=0.3)
+    assert isinstance(keys.verify(key.presented), Valid)
+    server.freeze()
+    with pytest.raises(ChangeNotTold) as raised:
+        keys.changed(id=db.revoke(key), prefix=key.prefix, user=42)
+    assert raised.value.kept
+    assert [raised.value.change] == kept
+    server.thaw()
+    keys.tell(Change.from_json(kept[0].to_json()))
+    assert keys.verify(key.presented) == Refused("DISABLED")
+    assert len(kept) == 1
+
+
+def test_counting_is_sent_once(new: Callable[..., Any], fake: Callable[[bytes | None], Fake]) -> None:
+    server = fake(None)
+    keys = new(server.url, timeout=0.1)
+    with pytest.raises(RedisUnavailable) as raised:
+        keys.usage.count("ak_1")
+    assert raised.value.maybe_done
+    time.sleep(0.3)
+    assert len(server.commands) == 1
+    with pytest.raises(RedisUnavailable) as raised:
+        new(NOWHERE).usage.count("ak_1")
+    assert not raised.value.maybe_done
+
+
+def test_a_stale_answer_where_that_is_asked_for(
+    new: Callable[..., Any], own: Callable[..., Server], db: Database
+) -> None:
+    server, key, other = own(), db.add(), db.add()
+    keys = new(server.url, db.load, when_down="stale", l1=L1(max_age=600.0), breaker_failures=1)
+    keys.verify(key.presented)
+    eventually(lambda: keys.verify(key.presented).source == "l1")
+    reads = db.reads
+    server.kill()
+    eventually(lambda: keys.verify(key.presented).stale)
+    assert keys.verify(key.presented).source == "l1"
+    assert isinstance(keys.verify(key.presented, scopes=["users:read"]), Unavailable)
+    assert isinstance(keys.verify(other.presented), Unavailable)
+    assert db.reads == reads
+    db.revoke(key)
+    server.start()
+    eventually(lambda: keys.verify(key.presented) == Refused("DISABLED"))
