@@ -191,7 +191,7 @@ def do_blocking(keys: ApiKeys, call: JSON) -> Any:
             scopes, address = call.get("scopes") or [], call.get("address")
             return said(keys.verify(call["presented"], scopes=scopes, address=address))
         case "changed":
-            keys.changed(id=call.get("id"), prefix=call.get("prefix"), user=call.get("user"))
+            keys.changed(id=call.get("key_id"), prefix=call.get("prefix"), user=call.get("user"))
         case "created":
             keys.created(call["prefix"], call.get("user"))
         case "user_deleted":
@@ -225,7 +225,7 @@ async def do_async(keys: AsyncApiKeys, call: JSON) -> Any:
             scopes, address = call.get("scopes") or [], call.get("address")
             return said(await keys.verify(call["presented"], scopes=scopes, address=address))
         case "changed":
-            await keys.changed(id=call.get("id"), prefix=call.get("prefix"), user=call.get("user"))
+            await keys.changed(id=call.get("key_id"), prefix=call.get("prefix"), user=call.get("user"))
         case "created":
             await keys.created(call["prefix"], call.get("user"))
         case "user_deleted":

@@ -12,6 +12,7 @@ from redis_apikey._keys import parse, parse_dotted
 from redis_apikey._records import Fields
 from redis_apikey._results import (
     Batch,
+    CacheStatus,
     Change,
     Decision,
     GeneratedKey,
@@ -34,6 +35,7 @@ __all__ = [
     "AsyncApiKeys",
     "BadRecord",
     "Batch",
+    "CacheStatus",
     "Change",
     "ChangeNotTold",
     "CommandRefused",

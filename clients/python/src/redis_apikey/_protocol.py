@@ -50,6 +50,7 @@ from redis_apikey._records import Judged, read_row, until_to_send
 from redis_apikey._replies import as_map, good, px, tags_option, text
 from redis_apikey._results import (
     Batch,
+    CacheStatus,
     Change,
     Decision,
     Line,
@@ -180,7 +181,7 @@ class Protocol:
             seeds, cluster, lambda: Breaker(settings.breaker_failures, settings.breaker_pause, clock)
         )
         self.l1 = Cache(settings.l1, settings.when_down == "stale", clock) if settings.l1 else None
-        self.reads = 0
+        self._warned: set[str] = set()
         self._clock = clock
         self._wall = wall
         self._count = itertools.count(1)
@@ -386,15 +387,16 @@ class Protocol:
             except LoadFailed as failed:
                 return Unavailable(f"load raised {failed.__cause__!r}")
             verdict = judge(row, digests, requests, from_address, int(self._wall() * 1000))
+            status: CacheStatus = "BYPASS" if token is None else "MISS"
             if verdict.code == "VALID" and row is not None:
-                return Valid(row.json, "database")
-            return Refused(verdict.code, verdict.scope)
+                return Valid(row.json, "database", status)
+            return Refused(verdict.code, verdict.scope, status)
 
     def _without_redis(self, asked: Question, error: Exception) -> Result:
         if self.settings.when_down == "stale" and self.l1 is not None:
             record = self.l1.get_stale(asked)
             if record is not None:
-                return Valid(record, "l1", stale=True)
+                return Valid(record, "l1", "STALE")
         return Unavailable(str(error))
 
     def _validate(
@@ -424,7 +426,7 @@ class Protocol:
             if code == "MISMATCH" and number + 1 < len(digests):
                 continue
             scope_reply = reply[1] if len(reply) > 1 else None
-            return Refused(code, text(scope_reply) if code == "FORBIDDEN" else None)
+            return Refused(code, text(scope_reply) if code == "FORBIDDEN" else None, "HIT")
         raise AssertionError("there is a digest")
 
     def _ask_l1(self, key: str, command: Command, asked: Question) -> Steps[list[object]]:
@@ -473,8 +475,14 @@ class Protocol:
             except CommandRefused as error:
                 if error.code == "BADRECORD":
                     raise BadRecord(str(error)) from None
-                log.warning("a fill was refused: %s", error)
+                self._warn(error)
         return judged
+
+    def _warn(self, error: CommandRefused) -> None:
+        """Of each code once: while memory is full, each fill gets one."""
+        level = logging.DEBUG if error.code in self._warned else logging.WARNING
+        self._warned.add(error.code)
+        log.log(level, "a fill was refused: %s", error)
 
     def _load(self, flights: Flights[V], flight: Flight[V], call: Callable[[], object]) -> Steps[object]:
         try:
@@ -637,7 +645,7 @@ class Protocol:
         except RedisUnavailable as error:
             log.debug("a fill got no reply: %s", error)
         except CommandRefused as error:
-            log.warning("a fill was refused: %s", error)
+            self._warn(error)
 
     def decide(
         self,

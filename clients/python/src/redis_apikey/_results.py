@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
 Record: TypeAlias = dict[str, object]
 """A record as the module keeps it: `id`, `user_id`, `scopes` .. and never a digest."""
 
 Source: TypeAlias = Literal["l1", "cache", "database"]
+
+
+CacheStatus: TypeAlias = Literal["HIT", "MISS", "BYPASS", "STALE"]
+"""What `X-Cache-Status` says: a cache answered; it did not know; it was not asked or did not answer; it was there
+before."""
 
 
 class Valid:
@@ -21,19 +26,23 @@ class Valid:
     """
 
     __match_args__ = ("record", "source")
-    __slots__ = ("_json", "_record", "source", "stale")
+    __slots__ = ("_json", "_record", "cache_status", "source")
 
-    def __init__(self, record: Record | bytes, source: Source, *, stale: bool = False) -> None:
-        self._json = record if isinstance(record, bytes) else None
-        self._record = None if isinstance(record, bytes) else record
+    def __init__(self, json: bytes, source: Source, cache_status: CacheStatus = "HIT") -> None:
+        self._json = json
+        self._record: Record | None = None
         self.source: Source = source
-        self.stale = stale
+        self.cache_status: CacheStatus = cache_status
+
+    @property
+    def stale(self) -> bool:
+        return self.cache_status == "STALE"
 
     @property
     def record(self) -> Record:
         """The record. It is the caller's own: nobody else sees what is done to it."""
         if self._record is None:
-            self._record = cast(Record, json.loads(self._json or b"{}"))
+            self._record = cast(Record, json.loads(self._json))
         return self._record
 
     def __repr__(self) -> str:
@@ -51,6 +60,7 @@ class Refused:
 
     code: str
     scope: str | None = None
+    cache_status: CacheStatus = field(default="BYPASS", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class Unavailable:
     """Nobody could say: neither Redis nor, where `when_down` lets it be asked, the database."""
 
     cause: str
+    cache_status: CacheStatus = field(default="BYPASS", compare=False, repr=False)
 
 
 Result: TypeAlias = Valid | Refused | Unavailable

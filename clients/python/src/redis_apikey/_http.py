@@ -1,0 +1,50 @@
+"""What a result is in HTTP. For frameworks, which differ in how they say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from redis_apikey._results import Refused, Result, Valid
+
+CACHE_STATUS = "X-Cache-Status"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The status, what is told to the client, and headers."""
+
+    status: int
+    detail: str
+    headers: Mapping[str, str]
+
+
+NO_KEY = Refusal(401, "an API key is required", {"WWW-Authenticate": "Bearer"})
+CANT_JUDGE = Refusal(503, "API keys can't be verified now", {"Retry-After": "1", CACHE_STATUS: "BYPASS"})
+
+
+def key_in(authorization: str | None, x_api_key: str | None) -> str | None:
+    """The key that a request presents: `Authorization: Bearer ..`, or `X-API-Key`."""
+    scheme, _, credentials = (authorization or "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    return x_api_key or None
+
+
+def refusal_of(result: Result) -> Refusal | None:
+    """None for a key that is good. Who has not the secret is told nothing of the key."""
+    if isinstance(result, Valid):
+        return None
+    if isinstance(result, Refused):
+        status = {CACHE_STATUS: result.cache_status}
+        if result.code == "FORBIDDEN":
+            return Refusal(403, f"the API key does not have the scope {result.scope}", status)
+        if result.code == "FORBIDDEN_IP":
+            return Refusal(403, "the API key may not be used from here", status)
+        return Refusal(401, "the API key is not valid", {"WWW-Authenticate": "Bearer", **status})
+    return CANT_JUDGE
+
+
+def health_status(health: Mapping[str, object]) -> int:
+    """Of `/health/cache`: 503 where the cache is of no use, though keys are verified all the same."""
+    return 200 if health["status"] in ("healthy", "degraded") else 503

@@ -1,0 +1,73 @@
+"""FastAPI: a dependency that verifies the key of a request, and a route for `/health/cache`.
+
+    require = RequireKey(keys)
+
+    @app.get("/orders")
+    async def orders(key: Annotated[Valid, Depends(require("orders:read"))]): ...
+
+A key is taken from `Authorization: Bearer ..` or `X-API-Key`. Without one, or with one that is not good, a request gets
+401; 403 where the key lacks a scope or may not be used from its address; 503 where nobody can say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+
+from redis_apikey._aclient import AsyncApiKeys
+from redis_apikey._errors import BadRecord
+from redis_apikey._http import CACHE_STATUS, CANT_JUDGE, NO_KEY, Refusal, health_status, key_in, refusal_of
+from redis_apikey._results import Valid
+
+log = logging.getLogger("redis_apikey")
+
+
+def address_of_peer(request: Request) -> str | None:
+    """The address that the connection comes from; behind a proxy that is the proxy's."""
+    return request.client.host if request.client else None
+
+
+class RequireKey:
+    """Makes dependencies. `address` says where a request comes from, for keys with `allowed_ips`."""
+
+    def __init__(self, keys: AsyncApiKeys, *, address: Callable[[Request], str | None] = address_of_peer) -> None:
+        self._keys = keys
+        self._address = address
+
+    def __call__(self, *scopes: str) -> Callable[[Request, Response], Awaitable[Valid]]:
+        """A dependency that wants all of these scopes; it gives the route the Valid."""
+
+        async def verified(request: Request, response: Response) -> Valid:
+            presented = key_in(request.headers.get("authorization"), request.headers.get("x-api-key"))
+            if presented is None:
+                raise _refused(NO_KEY)
+            try:
+                result = await self._keys.verify(presented, scopes=scopes, address=self._address(request))
+            except BadRecord:
+                log.exception("the row of a key can't be judged")
+                raise _refused(CANT_JUDGE) from None
+            response.headers[CACHE_STATUS] = result.cache_status
+            if isinstance(result, Valid):
+                return result
+            raise _refused(refusal_of(result) or CANT_JUDGE)
+
+        return verified
+
+
+def _refused(refusal: Refusal) -> HTTPException:
+    return HTTPException(refusal.status, refusal.detail, dict(refusal.headers))
+
+
+def health_router(keys: AsyncApiKeys, path: str = "/health/cache") -> APIRouter:
+    """A route that says how the cache fares."""
+    router = APIRouter()
+
+    @router.get(path)
+    async def health_cache() -> JSONResponse:
+        health = await keys.health()
+        return JSONResponse(health, health_status(health))
+
+    return router

@@ -1,0 +1,132 @@
+"""The frameworks: a real application of each, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+
+from database import Database
+from redis_apikey import ApiKeys, AsyncApiKeys, Valid
+from servers import Server, eventually, free_port
+
+Ask = Callable[..., "tuple[int, Any, Any]"]
+
+
+def asking(port: int) -> Ask:
+    def ask(path: str, key: str | None = None, header: str = "Authorization") -> tuple[int, Any, Any]:
+        headers = {} if key is None else {header: f"Bearer {key}" if header == "Authorization" else key}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return response.status, json.load(response), response.headers
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error), error.headers
+
+    return ask
+
+
+@pytest.fixture
+def fastapi(own: Callable[..., Server]) -> Iterator[tuple[Ask, Server, Database]]:
+    pytest.importorskip("fastapi")
+    uvicorn = pytest.importorskip("uvicorn")
+    from typing import Annotated
+
+    import fastapi
+
+    from redis_apikey.fastapi import RequireKey, health_router
+
+    server, db = own(), Database()
+    keys = AsyncApiKeys(server.url, db.load, timeout=2.0, breaker_pause=0.1)
+    require = RequireKey(keys)
+    app = fastapi.FastAPI()
+    app.include_router(health_router(keys))
+
+    async def orders(key: Any) -> Any:
+        return {"id": key.record["id"]}
+
+    orders.__annotations__["key"] = Annotated[Valid, fastapi.Depends(require("orders:read"))]
+    app.get("/orders")(orders)
+    port = free_port()
+    web = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=web.run)
+    thread.start()
+    eventually(lambda: web.started)
+    yield asking(port), server, db
+    web.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def django(own: Callable[..., Server]) -> Iterator[tuple[Ask, Server, Database]]:
+    pytest.importorskip("django")
+    from django.conf import settings
+
+    server, db = own(), Database()
+    with ApiKeys(server.url, db.load, timeout=2.0, breaker_pause=0.1) as keys:
+        if not settings.configured:
+            settings.configure(
+                ALLOWED_HOSTS=["*"],
+                ROOT_URLCONF="django_urls",
+                MIDDLEWARE=["redis_apikey.django.ApiKeyMiddleware"],
+                SECRET_KEY="of a test",
+            )
+        settings.REDIS_APIKEY = keys
+        from django.core.wsgi import get_wsgi_application
+
+        class Quiet(WSGIRequestHandler):
+            def log_message(self, *_: Any) -> None: ...
+
+        web = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Quiet)
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield asking(web.server_port), server, db
+        web.shutdown()
+        thread.join()
+        web.server_close()
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "django"])
+def test_an_application_over_http(framework: str, request: pytest.FixtureRequest) -> None:
+    ask, server, db = request.getfixturevalue(framework)
+    key, weak = db.add(), db.add(scopes=[])
+    here, far = db.add(allowed_ips=["127.0.0.1"]), db.add(allowed_ips=["10.0.0.0/8"])
+
+    status, body, headers = ask("/orders")
+    assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert "required" in body["detail"]
+    assert ask("/orders", "no-key")[0] == 401
+
+    for expected in ("MISS", "HIT"):
+        status, body, headers = ask("/orders", key.presented)
+        assert (status, body, headers["X-Cache-Status"]) == (200, {"id": "k-1"}, expected)
+    assert ask("/orders", key.presented, header="X-API-Key")[0] == 200
+    assert ask("/orders", here.presented)[0] == 200
+    status, body, headers = ask("/orders", weak.presented)
+    assert (status, headers["X-Cache-Status"]) == (403, "MISS")
+    assert "orders:read" in body["detail"]
+    assert ask("/orders", far.presented)[0] == 403
+    assert ask("/health/cache")[1]["status"] in ("healthy", "degraded")
+
+    server.kill()
+    status, _, headers = ask("/orders", key.presented)
+    assert (status, headers["X-Cache-Status"]) == (200, "BYPASS")
+    status, body, _ = ask("/health/cache")
+    assert (status, body["status"]) == (503, "down")
+    db.rows[key.prefix] = None  # type: ignore[assignment]
+    assert ask("/orders", key.presented)[0] == 401
+    db.rows = {}
+
+    def fail(_: str) -> None:
+        raise OSError("away")
+
+    other = db.add()
+    db.rows = None  # type: ignore[assignment]
+    status, _, headers = ask("/orders", other.presented)
+    assert (status, headers["Retry-After"]) == (503, "1")
