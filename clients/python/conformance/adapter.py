@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "src"), str(Path(__file__).resolve().parent)]
 
@@ -90,7 +91,9 @@ def decision(prefix: str, resource: str, action: str) -> JSON:
 def arguments_of(call: JSON) -> tuple[str | list[str], JSON]:
     """Of `open`: where to, and the library's options."""
     options = call.get("options") or {}
-    user = f"{call['username']}:{call.get('password') or ''}@" if call.get("username") else ""
+    user = ""
+    if call.get("username"):
+        user = f"{quote(call['username'], safe='')}:{quote(call.get('password') or '', safe='')}@"
     urls = [f"redis://{user}{node}?protocol={call.get('protocol') or 2}" for node in call["nodes"]]
     arguments: JSON = {"cluster": bool(call.get("cluster"))}
     seconds = {

@@ -92,8 +92,9 @@ class _Link:
     async def _run(self) -> None:
         cause: BaseException | None = None
         reader: asyncio.Task[None] | None = None
-        connection = self._new_connection()
+        connection: Any = None
         try:
+            connection = self._new_connection()
             await asyncio.wait_for(connection.connect(), CONNECT_TIMEOUT)
             self._heard_at = self._loop.time()
             reader = self._loop.create_task(self._read(connection))
@@ -124,7 +125,8 @@ class _Link:
                 self._fail(pending, cause, maybe_done=False)
             if reader is not None:
                 reader.cancel()
-            await connection.disconnect(nowait=True)
+            if connection is not None:
+                await connection.disconnect(nowait=True)
 
     @staticmethod
     def _fail(pending: _Pending, cause: BaseException | None, maybe_done: bool) -> None:
