@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -88,3 +90,66 @@ def test_an_l1_follows_all_primaries(new: Callable[..., Any], cluster: Cluster, 
     for key in made:
         writer.changed(id=db.revoke(key))
         eventually(lambda key=key: keys.verify(key.presented) == Refused("DISABLED"))
+
+
+def test_two_that_send_on_to_each_other_are_asked_until_one_takes_over(new: Callable[..., Any]) -> None:
+    one, other = Hop(), Hop()
+    one.to, other.to = other.port, one.port
+    threading.Timer(0.7, lambda: setattr(other, "to", 0)).start()
+    keys = new([f"redis://127.0.0.1:{one.port}?protocol=2"], cluster=True, change_timeout=20.0)
+    keys.changed(prefix="ak_test_1")
+    assert other.done
+    one.close()
+    other.close()
+
+
+def test_a_frozen_node_costs_the_others_nothing(new: Callable[..., Any], cluster: Cluster, db: Database) -> None:
+    keys = new([node.url for node in cluster.nodes], db.load, timeout=0.5, breaker_failures=1, breaker_pause=60.0)
+    made = [db.add() for _ in range(30)]
+    for key in made:
+        keys.verify(key.presented)
+    sources = {key.prefix: keys.verify(key.presented).source for key in made}
+    assert set(sources.values()) == {"cache"}
+    frozen = cluster.nodes[1]
+    frozen.freeze()
+    try:
+        for _ in range(2):
+            sources = {key.prefix: keys.verify(key.presented).source for key in made}
+        served = sum(source == "cache" for source in sources.values())
+        # About two thirds of the slots are those of the other two.
+        assert 10 <= served < 30
+    finally:
+        frozen.thaw()
+    eventually(lambda: all(node.client().ping() for node in cluster.nodes))
+
+
+class Hop:
+    """A node of a cluster that sends on whatever it is asked for, while `to` is a port."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.to = 0
+        self.done = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        while data := connection.recv(65536):
+            if b"CLUSTER" in data:
+                connection.sendall(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % self.port)
+            elif self.to:
+                connection.sendall(b"-MOVED 1 127.0.0.1:%d\r\n" % self.to)
+            else:
+                self.done += 1
+                connection.sendall(b":1\r\n")
+
+    def close(self) -> None:
+        self._listener.close()

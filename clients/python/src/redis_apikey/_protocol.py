@@ -71,7 +71,9 @@ log = logging.getLogger("redis_apikey")
 
 V = TypeVar("V")
 
-PASSING = frozenset(("PARTIAL", "READONLY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED"))
+PASSING = frozenset(
+    ("ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "PARTIAL", "READONLY", "TRYAGAIN", "UNBLOCKED")
+)
 """Errors after which a change, a lease or an acknowledgement is said again."""
 
 SLOW_ATTEMPT = 2.0
@@ -210,17 +212,22 @@ class Protocol:
         deadline = self._clock() + (self.settings.timeout if timeout is None else timeout)
         packed = tuple(commands)
         failures = redirections = 0
-        asking: Address | Literal["no"] = "no"
+        to: Address
+        redirected: Address = None
+        sent = packed
         while True:
-            to = (yield from self._route(key, deadline)) if at == "owner" else at
-            sent = packed
-            if asking != "no":
-                to, sent, asking = asking, (("ASKING",), *packed), "no"
+            if redirected is not None:
+                to, redirected = redirected, None
+            else:
+                to, sent = (yield from self._route(key, deadline)) if at == "owner" else at, packed
             breaker = self.servers.breaker(to)
             if spare and not breaker.allows():
                 raise RedisUnavailable("redis did not answer lately and is not asked for a while")
+            left = deadline - self._clock()
+            if left <= 0:
+                raise RedisUnavailable("no time is left to ask redis")
             try:
-                replies = yield from send(to, sent, max(deadline - self._clock(), 0.0), slow)
+                replies = yield from send(to, sent, left, slow)
             except NoReply as error:
                 breaker.failed()
                 self.servers.in_doubt = self.servers.cluster
@@ -237,11 +244,17 @@ class Protocol:
             redirections += 1
             if redirections > REDIRECTIONS or self._clock() >= deadline:
                 return replies
-            if refusal.code == "MOVED":
-                _, slot, where = refusal.text.split(" ")[:3]
-                self.servers.move(int(slot), address_in(where, to))
-            elif refusal.code == "ASK":
-                asking = address_in(refusal.text.split(" ")[2], to)
+            if refusal.code in ("MOVED", "ASK"):
+                slot, where = refusal.text.split(" ")[1:3]
+                redirected = address_in(where, to)
+                if refusal.code == "MOVED":
+                    self.servers.move(int(slot), redirected)
+                    sent = packed
+                else:
+                    sent = (("ASKING",), *packed)
+                if redirections > 1:
+                    # While one takes over from the other, each may send on to the other.
+                    yield Sleep(0.005 * redirections)
             elif refusal.code == "TRYAGAIN":
                 yield Sleep(0.005)
             else:
@@ -273,7 +286,8 @@ class Protocol:
             if not breaker.allows():
                 continue
             try:
-                replies = yield from send(address, (("CLUSTER", "SLOTS"),), left, False)
+                # Who does not answer leaves time for others, and for what is to be asked.
+                replies = yield from send(address, (("CLUSTER", "SLOTS"),), left / 3, False)
             except NoReply as error:
                 breaker.failed()
                 cause = error.cause

@@ -19,7 +19,7 @@ class Breaker:
         self._most = failures
         self._pause = pause
         self._clock = clock
-        self._failures = 0
+        self.failures = 0
         self._closed_at: float | None = None
 
     def allows(self) -> bool:
@@ -37,12 +37,12 @@ class Breaker:
         return self._closed_at is not None
 
     def failed(self) -> None:
-        self._failures += 1
-        if self._failures >= self._most:
+        self.failures += 1
+        if self.failures >= self._most:
             self._closed_at = self._clock() + self._pause
 
     def succeeded(self) -> None:
-        self._failures = 0
+        self.failures = 0
         self._closed_at = None
 
 
@@ -58,6 +58,7 @@ class Servers:
         self._breakers: dict[Address, Breaker] = {}
         self._owners: list[Address] = []
         self._turn = 0
+        self._moved_to: Address = None
 
     def breaker(self, address: Address) -> Breaker:
         found = self._breakers.get(address)
@@ -88,12 +89,15 @@ class Servers:
 
     def whom_to_ask(self) -> list[Address]:
         """Who may know the owners of slots, those first that answer."""
-        known = list(dict.fromkeys([*self.primaries(), *self.seeds]))
-        return sorted(known, key=lambda address: self.breaker(address).is_open)
+        # First whom a slot has moved to: others may not have heard of it.
+        first = [] if self._moved_to is None else [self._moved_to]
+        known = list(dict.fromkeys([*first, *self.primaries(), *self.seeds]))
+        return sorted(known, key=lambda address: self.breaker(address).failures)
 
     def move(self, slot: int, address: Address) -> None:
         """As a server said."""
         self.in_doubt = True
+        self._moved_to = address
         if self._owners and 0 <= slot < SLOTS:
             self._owners[slot] = address
 
