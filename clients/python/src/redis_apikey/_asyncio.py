@@ -78,8 +78,12 @@ class _Link:
         finally:
             timer.cancel()
 
-    def _expire(self, pending: _Pending, timeout: float) -> None:
+    def _expire(self, pending: _Pending, timeout: float, turns: int = 3) -> None:
         if pending.reply.done():
+            return
+        if turns:
+            # Where the loop was held up, the reply may be here, and has only to be read.
+            self._loop.call_soon(self._expire, pending, timeout, turns - 1)
             return
         sent_at = pending.sent_at
         pending.reply.set_exception(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import selectors
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -210,18 +211,22 @@ class Follower:
                 return
 
     def _listen(self, addresses: list[Address], connections: list[Any]) -> None:
-        while not self._closed.is_set():
+        with selectors.DefaultSelector() as selector:
             for connection in connections:
-                # A question for each round: who does not answer is lost, and messages with it.
-                connection.send_command(*CHANNEL_PING, check_health=False)
-                self._settle(connection)
-            until = time.monotonic() + 1.0
-            while time.monotonic() < until and not self._closed.is_set():
+                selector.register(connection._get_socket(), selectors.EVENT_READ)
+            while not self._closed.is_set():
                 for connection in connections:
-                    while connection.can_read(0.01 / len(connections)):
-                        take_push(
-                            self._cache,
-                            connection.read_response(disable_decoding=True, push_request=True, timeout=LOST_AFTER),
-                        )
-            if self._settings.follow == "tracking" and self._addresses() != addresses:
-                return
+                    # A question for each round: who does not answer is lost, and messages with it.
+                    connection.send_command(*CHANNEL_PING, check_health=False)
+                    self._settle(connection)
+                until = time.monotonic() + 1.0
+                while (left := until - time.monotonic()) > 0 and not self._closed.is_set():
+                    for connection in connections:
+                        while connection.can_read(0):
+                            response = connection.read_response(
+                                disable_decoding=True, push_request=True, timeout=LOST_AFTER
+                            )
+                            take_push(self._cache, response)
+                    selector.select(left)
+                if self._settings.follow == "tracking" and self._addresses() != addresses:
+                    return
