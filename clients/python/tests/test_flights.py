@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from database import Database
 from redis_apikey import ApiKeys, AsyncApiKeys, Refused, Unavailable, Valid
+from redis_apikey._effects import Steps
+from redis_apikey._protocol import LANDED, Flight, Flights
 from servers import Server, eventually
 
 
@@ -69,6 +74,33 @@ def test_a_load_that_began_before_a_change_is_not_shared_behind_it(server: Serve
         go_on.set()
         assert isinstance(first.result(), Valid)
         assert second.result() == Refused("DISABLED")
+
+
+def test_who_missed_before_a_load_has_landed_takes_its_row_behind_that() -> None:
+    """A reader that is held up between its miss and the load of another, which began after it did."""
+    flights: Flights[str] = Flights(itertools.count(10), threading.Event)
+    loads = []
+
+    def load(flight: Flight[str]) -> Steps[str]:
+        flights.start(flight)
+        loads.append(flight)
+        yield from ()
+        return f"row {len(loads)}"
+
+    def run(began: int) -> str:
+        with pytest.raises(StopIteration) as stopped:
+            next(flights.run("key", began, True, load))
+        return str(stopped.value.value)
+
+    assert run(began=1) == "row 1"
+    assert run(began=2) == "row 1"
+    # The row was read before this one began.
+    assert run(began=10) == "row 2"
+    assert run(began=9) == "row 2"
+    for number in range(2 * LANDED):
+        with pytest.raises(StopIteration):
+            next(flights.run(str(number), 1, True, load))
+    assert len(flights._landed) == LANDED
 
 
 def test_a_load_that_was_cancelled_leaves_nobody_waiting(server: Server) -> None:

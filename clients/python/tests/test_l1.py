@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from database import Database
-from redis_apikey import L1, Refused, Valid
+from redis_apikey import L1, ApiKeys, Refused, Valid
 from redis_apikey._l1 import Cache, question
 from servers import Server, eventually
 
@@ -181,3 +183,33 @@ def test_an_answer_ends_with_its_record(new: Callable[..., Any], server: Server)
     eventually(lambda: keys.verify(key.presented).source == "l1", within=1.2)
     time.sleep(1.6)
     assert keys.verify(key.presented) == Refused("EXPIRED")
+
+
+def test_a_child_that_was_forked_hears_for_itself(server: Server) -> None:
+    db = Database()
+    key, cold = db.add(), db.add()
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load(prefix: str) -> Any:
+        if prefix == cold.prefix and os.getpid() == parent:
+            loading.set()
+            go_on.wait()
+        return db.load(prefix)
+
+    parent = os.getpid()
+    with ApiKeys(server.url, load, timeout=10.0, l1=L1(max_age=600.0), load_limit=1) as keys:
+        eventually(lambda: keys.verify(key.presented).source == "l1")
+        thread = threading.Thread(target=keys.verify, args=(cold.presented,))
+        thread.start()
+        loading.wait()
+        child = os.fork()
+        if child == 0:
+            # What the parent has kept, its connections and its loads under way are not the child's.
+            first = keys.verify(key.presented).source
+            second = keys.verify(cold.presented).source
+            eventually(lambda: keys.verify(key.presented).source == "l1")
+            os._exit(0 if (first, second) == ("cache", "database") else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        go_on.set()
+        thread.join()
+        assert keys.verify(key.presented).source == "l1"

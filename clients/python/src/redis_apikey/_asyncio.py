@@ -238,6 +238,10 @@ class Driver:
         timeouts = {"socket_timeout": None, "socket_connect_timeout": CONNECT_TIMEOUT}
         return self.endpoint.connection_class(**{**self.endpoint.arguments_for(address), **timeouts, **arguments})
 
+    def forked(self) -> None:
+        """In a child that was forked: connections are the parent's."""
+        self._loop, self._links = None, {}
+
     async def close(self) -> None:
         links, self._links = self._links, {}
         for link in links.values():

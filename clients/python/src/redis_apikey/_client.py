@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import redis as redis_py
 
 from redis_apikey import _commands as raw
-from redis_apikey import _keys
+from redis_apikey import _forks, _keys
 from redis_apikey._commands import Raw, T, Validation
 from redis_apikey._effects import Address
 from redis_apikey._protocol import Protocol
@@ -106,6 +106,7 @@ class ApiKeys:
         self._driver = Driver(redis, cluster, load_limit)
         endpoint = self._driver.endpoint
         self._protocol = Protocol(settings, endpoint.seeds, endpoint.cluster, Driver.new_event)
+        _forks.watch(self._protocol, self._driver)
         self._follower: Follower | None = None
         if l1 is not None and self._protocol.l1 is not None:
             self._follower = Follower(self._driver, self._protocol.l1, l1, ns, self._primaries_to_follow)

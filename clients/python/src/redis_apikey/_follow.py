@@ -40,6 +40,9 @@ def take_push(cache: Cache, response: object) -> bool:
 
 
 def error_reply(error: Exception) -> ErrorReply:
-    """With its code in front, which redis-py takes away from those that it knows."""
-    code, text = getattr(error, "status_code", None), str(error)
+    """With its code in front, which redis-py takes away from those that it knows.
+
+    Of a command that the server does not know it echoes the arguments: those are left out.
+    """
+    code, text = getattr(error, "status_code", None), str(error).split(", with args beginning with:")[0]
     return ErrorReply(f"{code} {text}" if isinstance(code, str) else text)

@@ -200,9 +200,13 @@ class Cache:
             self._following = False
             self._clear()
 
-    @property
-    def is_following(self) -> bool:
-        return self._following
+    def forked(self) -> None:
+        """In a child that was forked: nobody hears of anything, and the lock may be another's for ever."""
+        self._lock = threading.Lock()
+        self._following = False
+        self._asking = {}
+        self._entries, self._stale, self._by_name = {}, {}, {}
+        self._generation += 1
 
     def heed(self, message: bytes) -> None:
         """A message of the channel. What is none of the module's clears all."""

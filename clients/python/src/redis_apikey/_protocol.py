@@ -81,6 +81,7 @@ SLOW_ATTEMPT = 2.0
 
 REDIRECTIONS = 5
 COMMANDS_AT_ONCE = 200
+LANDED = 256
 
 
 class LoadFailed(Exception):
@@ -110,6 +111,8 @@ class Flights(Generic[V]):
         self._new_event = new_event
         self._lock = threading.Lock()
         self._flights: dict[str, Flight[V]] = {}
+        self._landed: dict[str, Flight[V]] = {}
+        """The latest, for who missed before they landed and comes to ask behind that."""
 
     def run(self, name: str, began: int, may_ask_again: bool, load: Callable[[Flight[V]], Steps[V]]) -> Steps[V]:
         """What `load` returns, or what that of another returned which started after `began`.
@@ -118,6 +121,9 @@ class Flights(Generic[V]):
         """
         while True:
             with self._lock:
+                landed = self._landed.get(name)
+                if landed is not None and landed.started is not None and landed.started > began:
+                    return cast(V, landed.value)
                 flight = self._flights.get(name)
                 leads = flight is None
                 if flight is None:
@@ -136,6 +142,11 @@ class Flights(Generic[V]):
         try:
             flight.value = yield from load(flight)
             flight.ended = True
+            with self._lock:
+                self._landed.pop(name, None)
+                self._landed[name] = flight
+                if len(self._landed) > LANDED:
+                    del self._landed[next(iter(self._landed))]
             return flight.value
         except Exception as error:
             flight.error = error
@@ -148,6 +159,11 @@ class Flights(Generic[V]):
 
     def start(self, flight: Flight[V]) -> None:
         flight.started = next(self._count)
+
+    def forked(self) -> None:
+        """In a child that was forked: who led a flight is not there."""
+        self._lock = threading.Lock()
+        self._flights, self._landed = {}, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +206,13 @@ class Protocol:
         self._rows: Flights[Judged | None] = Flights(self._count, new_event)
         self._lists: Flights[list[bytes]] = Flights(self._count, new_event)
         self._decisions: Flights[bool] = Flights(self._count, new_event)
+
+    def forked(self) -> None:
+        """In a child that was forked, before anything else."""
+        for flights in (self._rows, self._lists, self._decisions):
+            flights.forked()
+        if self.l1 is not None:
+            self.l1.forked()
 
     # ---------------------------------------------------------------- asking
 

@@ -39,9 +39,9 @@ class Driver:
     def __init__(self, client: Any, cluster: bool, load_limit: int) -> None:
         self.client = client
         self.endpoint: Endpoint = endpoint_of(client, Connection, SSLConnection, cluster)
+        self._load_limit = load_limit
         self._room = threading.BoundedSemaphore(load_limit)
         self._idle: dict[Address, list[Any]] = {}
-        self._pid = os.getpid()
 
     new_event = staticmethod(threading.Event)
 
@@ -110,9 +110,6 @@ class Driver:
         return replies
 
     def _connection(self, address: Address) -> Any:
-        if self._pid != os.getpid():
-            # Of the process that forked this one.
-            self._idle, self._pid = {}, os.getpid()
         idle = self._idle.get(address)
         while idle:
             try:
@@ -130,6 +127,11 @@ class Driver:
 
     def new_connection(self, address: Address, **arguments: Any) -> Any:
         return self.endpoint.connection_class(**{**self.endpoint.arguments_for(address), **arguments})
+
+    def forked(self) -> None:
+        """In a child that was forked: connections are the parent's, and so are the loads under way."""
+        self._idle = {}
+        self._room = threading.BoundedSemaphore(self._load_limit)
 
     def close(self) -> None:
         idle, self._idle = self._idle, {}
