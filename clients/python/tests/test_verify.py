@@ -188,7 +188,12 @@ def test_decisions_and_lists(new: Callable[..., Any], server: Server, db: Databa
     assert keys.decide(key.prefix, "users", "read", load=decide) is True
     assert len(asked) == 3
 
-    db.add()
+    nobodys = db.add(user_id=None)
+    for _ in range(2):
+        assert keys.decide(nobodys.prefix, "users", "read", load=decide) is True
+    assert len(asked) == 4
+    assert keys.decide("ak_test_none", "users", "read", load=decide) is False
+
     loads = []
 
     def load(user: object) -> Any:

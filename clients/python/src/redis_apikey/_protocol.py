@@ -83,6 +83,9 @@ REDIRECTIONS = 5
 COMMANDS_AT_ONCE = 200
 LANDED = 256
 
+NOBODY = "nobody"
+"""Whose a decision is where its key is nobody's: the command wants a user. To share it costs a miss at most."""
+
 
 class LoadFailed(Exception):
     """The application's function raised; its error is the cause."""
@@ -749,7 +752,7 @@ class Protocol:
             "APIKEY.SETSCOPE",
             key,
             str(id_),
-            "" if user is None else str(user),
+            NOBODY if user is None else str(user),
             resource,
             action,
             "ALLOW" if decision.allowed else "DENY",
