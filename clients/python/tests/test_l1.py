@@ -153,6 +153,23 @@ def test_its_own_changes_are_seen_at_once(new: Callable[..., Any], server: Serve
         assert keys.verify(key.presented) == Refused("DISABLED")
 
 
+def test_nothing_is_kept_where_the_channel_is_not_the_servers(
+    new: Callable[..., Any], own: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    server, db = own(), Database()
+    key = db.add()
+    keys = new(server.url, db.load, l1=L1(max_age=600.0, follow="channel"))
+
+    def said() -> bool:
+        assert isinstance(keys.verify(key.presented), Valid)
+        return "is apikey.invalidation-channel" in caplog.text
+
+    eventually(said)
+    assert keys.verify(key.presented).source == "cache"
+    server.client().execute_command("CONFIG", "SET", "apikey.invalidation-channel", "apikey-invalidations")
+    eventually(lambda: keys.verify(key.presented).source == "l1")
+
+
 def test_it_forgets_all_when_it_was_not_there(new: Callable[..., Any], own: Callable[..., Server]) -> None:
     server, db = own(), Database()
     key = db.add()

@@ -24,7 +24,9 @@ from redis_apikey._follow import (
     CHANNEL_PING,
     LOST_AFTER,
     PAUSE,
+    NothingHeard,
     error_reply,
+    is_probe,
     is_push,
     start_commands,
     take_push,
@@ -262,12 +264,15 @@ class Follower:
         settings: L1,
         ns: str,
         addresses: Callable[[], Awaitable[list[Address]]],
+        probe: Callable[[], Awaitable[None]],
     ) -> None:
         self._driver = driver
         self._cache = cache
         self._settings = settings
         self._ns = ns
         self._addresses = addresses
+        self._probe = probe
+        self._said = ""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -287,7 +292,9 @@ class Follower:
             try:
                 await self._follow(await self._addresses())
             except Exception as error:
-                log.warning("the L1 follows anew: %s", error)
+                level = logging.DEBUG if str(error) == self._said else logging.WARNING
+                self._said = str(error)
+                log.log(level, "the L1 follows anew: %s", error)
             finally:
                 self._cache.lose()
             await asyncio.sleep(PAUSE)
@@ -303,6 +310,11 @@ class Follower:
                 connection = self._driver.new_connection(address, protocol=3)
                 connections.append(connection)
                 await asyncio.wait_for(self._begin(connection), LOST_AFTER)
+                if self._settings.follow == "channel":
+                    try:
+                        await asyncio.wait_for(self._hear_probe(connection), LOST_AFTER)
+                    except asyncio.TimeoutError:
+                        raise NothingHeard(self._settings.channel) from None
             self._cache.follow()
             heard = [asyncio.Event() for _ in connections]
             listeners = [
@@ -334,6 +346,14 @@ class Follower:
                 response = await self._read(connection)
                 if not is_push(response) or take_push(self._cache, response):
                     break
+
+    async def _hear_probe(self, connection: Any) -> None:
+        await self._probe()
+        while True:
+            response = await self._read(connection)
+            take_push(self._cache, response)
+            if is_probe(response, self._ns):
+                return
 
     async def _read(self, connection: Any) -> object:
         return await connection.read_response(disable_decoding=True, push_request=True, timeout=math.inf)

@@ -109,9 +109,12 @@ class ApiKeys:
         _forks.watch(self._protocol, self._driver)
         self._follower: Follower | None = None
         if l1 is not None and self._protocol.l1 is not None:
-            self._follower = Follower(self._driver, self._protocol.l1, l1, ns, self._primaries_to_follow)
+            self._follower = Follower(self._driver, self._protocol.l1, l1, ns, self._primaries_to_follow, self._probe)
         self.usage = Usage(self._protocol, self._driver)
         self.commands = Commands(self._protocol, self._driver)
+
+    def _probe(self) -> None:
+        self._driver.run(self._protocol.probe())
 
     def _primaries_to_follow(self) -> Addresses:
         self._driver.run(self._protocol.know_primaries())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from redis_apikey._effects import Command, ErrorReply
 from redis_apikey._l1 import Cache
 from redis_apikey._settings import L1
@@ -20,6 +22,24 @@ def start_commands(settings: L1, ns: str) -> list[Command]:
     if settings.follow == "channel":
         return [("SUBSCRIBE", settings.channel)]
     return [("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"{ns}apikey:{{")]
+
+
+def probe_key(ns: str) -> str:
+    """What is invalidated to hear whether messages come: a channel that nobody publishes to can be followed too."""
+    return f"{ns}apikey:{{redis-apikey-l1}}"
+
+
+def is_probe(response: object, ns: str) -> bool:
+    """Whether it is the message of that."""
+    is_message = isinstance(response, list) and len(response) == 3 and response[0] == b"message"
+    return is_message and probe_key(ns).encode() in cast("list[bytes]", response)[2]
+
+
+class NothingHeard(Exception):
+    """The channel is not the server's."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(f"no message comes: is apikey.invalidation-channel {channel}?")
 
 
 def is_push(response: object) -> bool:

@@ -44,6 +44,7 @@ from redis_apikey._errors import (
     CommandRefused,
     RedisUnavailable,
 )
+from redis_apikey._follow import probe_key
 from redis_apikey._l1 import Cache, Question, question
 from redis_apikey._names import Names
 from redis_apikey._records import Judged, read_row, until_to_send
@@ -339,6 +340,14 @@ class Protocol:
         """Where none are known yet, or some are in doubt."""
         if self.servers.in_doubt:
             yield from self._read_owners(self._clock() + self.settings.timeout)
+
+    def probe(self) -> Steps[None]:
+        """Invalidates what is not there, so that who follows the channel hears of it."""
+        key = probe_key(self.names.ns)
+        try:
+            yield from self.one(key, ("APIKEY.INVAL", key), repeat=True)
+        except CommandRefused as error:
+            raise RedisUnavailable(f"the channel can't be tried: {error}") from None
 
     def insist(
         self,

@@ -20,7 +20,9 @@ from redis_apikey._follow import (
     CHANNEL_PING,
     LOST_AFTER,
     PAUSE,
+    NothingHeard,
     error_reply,
+    is_probe,
     is_push,
     start_commands,
     take_push,
@@ -144,13 +146,21 @@ class Follower:
     """A thread that hears of invalidations, and tells the L1."""
 
     def __init__(
-        self, driver: Driver, cache: Cache, settings: L1, ns: str, addresses: Callable[[], list[Address]]
+        self,
+        driver: Driver,
+        cache: Cache,
+        settings: L1,
+        ns: str,
+        addresses: Callable[[], list[Address]],
+        probe: Callable[[], None],
     ) -> None:
         self._driver = driver
         self._cache = cache
         self._settings = settings
         self._ns = ns
         self._addresses = addresses
+        self._probe = probe
+        self._said = ""
         self._closed = threading.Event()
         self._pid: int | None = None
         self._lock = threading.Lock()
@@ -173,7 +183,9 @@ class Follower:
             try:
                 self._follow(self._addresses())
             except Exception as error:
-                log.warning("the L1 follows anew: %s", error)
+                level = logging.DEBUG if str(error) == self._said else logging.WARNING
+                self._said = str(error)
+                log.log(level, "the L1 follows anew: %s", error)
             finally:
                 self._cache.lose()
             self._closed.wait(PAUSE)
@@ -195,6 +207,8 @@ class Follower:
                 for command in start_commands(self._settings, self._ns):
                     connection.send_command(*command)
                     self._settle(connection)
+                if self._settings.follow == "channel":
+                    self._hear_probe(connection)
             self._cache.follow()
             self._listen(addresses, connections)
         finally:
@@ -211,6 +225,17 @@ class Follower:
                 return
             if take_push(self._cache, response):
                 return
+
+    def _hear_probe(self, connection: Any) -> None:
+        self._probe()
+        until = time.monotonic() + LOST_AFTER
+        while (left := until - time.monotonic()) > 0:
+            if connection.can_read(left):
+                response = connection.read_response(disable_decoding=True, push_request=True, timeout=LOST_AFTER)
+                take_push(self._cache, response)
+                if is_probe(response, self._ns):
+                    return
+        raise NothingHeard(self._settings.channel)
 
     def _listen(self, addresses: list[Address], connections: list[Any]) -> None:
         with selectors.DefaultSelector() as selector:
