@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ class Fake:
         self.answer = answer
         self.commands: list[bytes] = []
         self.connections = 0
+        self.pause = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}?protocol=2"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -42,7 +44,12 @@ class Fake:
         while data := connection.recv(65536):
             for command in data.split(b"*")[1:]:
                 self.commands.append(command.split(b"\r\n")[2] if b"\r\n" in command else command)
-                if self.answer is not None:
+                if self.answer is not None and self.pause:
+                    for byte in self.answer:
+                        time.sleep(self.pause)
+                        with contextlib.suppress(OSError):
+                            connection.sendall(bytes([byte]))
+                elif self.answer is not None:
                     connection.sendall(self.answer)
                     if not self.answer.endswith(b"\r\n"):
                         # Cut in the middle.
@@ -191,6 +198,19 @@ def test_a_change_that_cant_be_told_raises_and_is_kept(
     keys.tell(Change.from_json(kept[0].to_json()))
     assert keys.verify(key.presented) == Refused("DISABLED")
     assert len(kept) == 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_reply_that_comes_byte_by_byte_costs_no_more_than_the_deadline(
+    new: Callable[..., Any], fake: Callable[[bytes | None], Fake], db: Database, protocol: int
+) -> None:
+    server, key = fake(b"*3\r\n$5\r\nVALID\r\n$2\r\n{}\r\n:-1\r\n"), db.add()
+    server.pause = 0.05
+    keys = new(server.url.replace("=2", f"={protocol}"), db.load, timeout=0.2)
+    began = time.monotonic()
+    assert keys.verify(key.presented).source == "database"
+    # Byte by byte it takes 1.5 s, and each byte comes in time.
+    assert 0.2 <= time.monotonic() - began < 1.2
 
 
 def test_counting_is_sent_once(new: Callable[..., Any], fake: Callable[[bytes | None], Fake]) -> None:

@@ -35,12 +35,65 @@ log = logging.getLogger("redis_apikey")
 T = TypeVar("T")
 
 
+class _Socket:
+    """A socket whose reads all end by one deadline, however many there are: a reply may come byte by byte."""
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+        self.deadline: float | None = None
+
+    def _limit(self) -> None:
+        if self.deadline is None:
+            return
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._plain.settimeout(left)
+
+    def recv(self, *arguments: Any) -> Any:
+        self._limit()
+        return self._plain.recv(*arguments)
+
+    def recv_into(self, *arguments: Any) -> Any:
+        self._limit()
+        return self._plain.recv_into(*arguments)
+
+    def sendall(self, *arguments: Any) -> Any:
+        self._limit()
+        return self._plain.sendall(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+
+def _bounded(connection_class: Any) -> Any:
+    """The same connections, all of whose waiting ends by `deadline`: connecting, the handshake and replies."""
+
+    class Bounded(connection_class):  # type: ignore[misc]
+        deadline: float | None = None
+
+        def wait_until(self, deadline: float | None) -> None:
+            self.deadline = deadline
+            if self._sock is not None:
+                self._sock.deadline = deadline
+
+        def _connect(self) -> _Socket:
+            if self.deadline is not None:
+                self.socket_connect_timeout = max(self.deadline - time.monotonic(), 0.001)
+            sock = _Socket(super()._connect())
+            sock.deadline = self.deadline
+            return sock
+
+    return Bounded
+
+
 class Driver:
     """Carries out what the protocol asks, in the caller's thread."""
 
     def __init__(self, client: Any, cluster: bool, load_limit: int) -> None:
         self.client = client
         self.endpoint: Endpoint = endpoint_of(client, Connection, SSLConnection, cluster)
+        self._bounded = _bounded(self.endpoint.connection_class)
         self._load_limit = load_limit
         self._room = threading.BoundedSemaphore(load_limit)
         self._idle: dict[Address, list[Any]] = {}
@@ -80,17 +133,16 @@ class Driver:
         connection = self._connection(address)
         sent = False
         try:
+            connection.wait_until(deadline)
             if not connection.is_connected:
-                connection.socket_timeout = connection.socket_connect_timeout = max(timeout, 0.001)
                 connection.connect()
             packed = connection.pack_commands(commands)
             sent = True
             connection.send_packed_command(packed, check_health=False)
             replies: list[object] = []
             for _ in commands:
-                left = max(deadline - time.monotonic(), 0.001)
                 try:
-                    replies.append(connection.read_response(disable_decoding=True, timeout=left))
+                    replies.append(connection.read_response(disable_decoding=True))
                 except ResponseError as error:
                     replies.append(error_reply(error))
         except BusyLoadingError as error:
@@ -108,6 +160,7 @@ class Driver:
             # Its reply may come yet, and is nobody else's.
             connection.disconnect()
             raise
+        connection.wait_until(None)
         self._idle.setdefault(address, []).append(connection)
         return replies
 
@@ -125,7 +178,7 @@ class Driver:
             except (RedisError, OSError):
                 pass
             connection.disconnect()
-        return self.new_connection(address)
+        return self._bounded(**self.endpoint.arguments_for(address))
 
     def new_connection(self, address: Address, **arguments: Any) -> Any:
         return self.endpoint.connection_class(**{**self.endpoint.arguments_for(address), **arguments})
