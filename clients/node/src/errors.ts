@@ -1,0 +1,66 @@
+/** The errors of this library: each class is one thing that can be wrong. */
+
+/** Whatever this library throws of itself. */
+export class ApiKeysError extends Error {
+    constructor(message: string, options?: ErrorOptions) {
+        super(message, options);
+        this.name = new.target.name;
+    }
+}
+
+/**
+ * A row that nobody may judge: a field is missing or wrong, or one looks like a restriction that is not known. The key is
+ * not answered for; mend the row, or map its field. Also what the module replies as BADRECORD.
+ */
+export class BadRecord extends ApiKeysError {}
+
+/** Redis did not answer in time, could not be reached, or the connection was lost. */
+export class Unanswered extends ApiKeysError {
+    /** Whether the command may have been done nevertheless. */
+    readonly maybeDone: boolean;
+
+    constructor(message: string, maybeDone: boolean, options?: ErrorOptions) {
+        super(message, options);
+        this.maybeDone = maybeDone;
+    }
+}
+
+/** Redis answered with an error. */
+export class Refusal extends ApiKeysError {
+    /** The word that the error begins with: `ERR`, `WRONGTYPE`, `PARTIAL`, `LOADING`, `MOVED` .. */
+    readonly code: string;
+
+    constructor(message: string, options?: ErrorOptions) {
+        super(message, options);
+        this.code = message.split(" ", 1)[0] ?? "";
+    }
+}
+
+/** Neither Redis nor the database could say. */
+export class Unavailable extends ApiKeysError {}
+
+/** What was changed in the database and has to be told to Redis. */
+export type Change =
+    | { readonly kind: "changed"; readonly id?: Id; readonly prefix?: string; readonly user?: Id }
+    | { readonly kind: "created"; readonly prefix: string; readonly user?: Id }
+    | { readonly kind: "userDeleted"; readonly user: Id; readonly prefixes: readonly string[] };
+
+/** An id of a key or a user. */
+export type Id = string | number | bigint;
+
+/**
+ * A change that was not told to all who have to hear of it: **what was revoked may still be valid.** Say it again
+ * ({@link ApiKeys.tell}) until it returns. `cause` is what the last attempt met.
+ */
+export class NotTold extends ApiKeysError {
+    /** The change, as the outbox was given it. */
+    readonly change: Change;
+    /** Whether the outbox has it. */
+    readonly kept: boolean;
+
+    constructor(change: Change, kept: boolean, options: ErrorOptions) {
+        super(`a change was not told to Redis${kept ? " and is in the outbox" : ""}: what it revokes may still be valid`, options);
+        this.change = change;
+        this.kept = kept;
+    }
+}
