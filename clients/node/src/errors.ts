@@ -36,8 +36,8 @@ export class Refusal extends ApiKeysError {
     }
 }
 
-/** Neither Redis nor the database could say. */
-export class Unavailable extends ApiKeysError {}
+/** Neither Redis nor the database could say; `cause` is what was met. */
+export class UnavailableError extends ApiKeysError {}
 
 /** What was changed in the database and has to be told to Redis. */
 export type Change =
@@ -59,7 +59,10 @@ export class NotTold extends ApiKeysError {
     readonly kept: boolean;
 
     constructor(change: Change, kept: boolean, options: ErrorOptions) {
-        super(`a change was not told to Redis${kept ? " and is in the outbox" : ""}: what it revokes may still be valid`, options);
+        super(
+            `a change was not told to Redis${kept ? " and is in the outbox" : ""}: what it revokes may still be valid`,
+            options,
+        );
         this.change = change;
         this.kept = kept;
     }

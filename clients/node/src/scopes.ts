@@ -71,7 +71,7 @@ function text(scope: string, wrong: () => BadRecord): string {
  *
  * @throws {RangeError} for more than 64 scopes, an empty one, and one of more than 1,024 bytes.
  */
-export function checkRequests(requests: readonly string[]): void {
+export function checkScopes(requests: readonly string[]): void {
     if (requests.length > MAX_REQUESTS) {
         throw new RangeError(`scopes must be at most ${MAX_REQUESTS}`);
     }
@@ -94,17 +94,14 @@ export function grant(scopes: readonly Scope[], request: string): boolean {
         }
         const covered = asked !== undefined && covers(scope.resource, asked.resource);
         return scope.actions.some(
-            (action) =>
-                `${scope.resource}:${action}` === request || (covered && covers(action, asked.action)),
+            (action) => `${scope.resource}:${action}` === request || (covered && covers(action, asked.action)),
         );
     });
 }
 
 function textGrants(scope: string, asked: { resource: string; action: string }): boolean {
     const colon = scope.indexOf(":");
-    return (
-        colon >= 0 && covers(scope.slice(0, colon), asked.resource) && covers(scope.slice(colon + 1), asked.action)
-    );
+    return colon >= 0 && covers(scope.slice(0, colon), asked.resource) && covers(scope.slice(colon + 1), asked.action);
 }
 
 /** Whether a part of a scope grants that of a request. */

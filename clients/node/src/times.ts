@@ -53,8 +53,7 @@ function inRange(name: string, ms: number): number {
     throw new BadRecord(`${name} must be in milliseconds, of 1990 to 9999; null is never`);
 }
 
-const TIME =
-    /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2})(?::?(\d{2}))?)?$/;
+const TIME = /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2})(?::?(\d{2}))?)?$/;
 
 function readTime(name: string, text: string): number | undefined {
     const parts = TIME.exec(text);

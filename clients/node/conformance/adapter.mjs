@@ -1,0 +1,252 @@
+// The conformance suite's way to this library: one JSON object a line in, one a line out. `clients/conformance` says what
+// they are. Times are milliseconds.
+
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { Cluster, Redis } from "ioredis";
+import { createClient, createCluster } from "redis";
+import { ApiKeys, checkAddress, checkScopes, judge, RowReader, stringify } from "../dist/esm/index.js";
+
+const version = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
+const opened = new Map();
+const asked = new Map();
+let asks = 0;
+
+function write(message) {
+    process.stdout.write(
+        `${JSON.stringify(message, (_, value) => (typeof value === "bigint" ? Number(value) : value))}\n`,
+    );
+}
+
+/** Writes a line whose record has its integers as they are. */
+function writeWith(message, record) {
+    const mark = "@record@";
+    const text = JSON.stringify(message).replace(`"${mark}"`, () => record);
+    process.stdout.write(`${text}\n`);
+}
+
+/** Asks the runner what the database says. */
+function ask(question) {
+    asks += 1;
+    const number = asks;
+    return new Promise((resolve, reject) => {
+        asked.set(number, { resolve, reject });
+        write({ ask: number, ...question });
+    });
+}
+
+function answered({ answer, value, json, fail }) {
+    const waiting = asked.get(answer);
+    asked.delete(answer);
+    if (fail !== undefined) {
+        waiting?.reject(new Error(fail));
+    } else {
+        waiting?.resolve(json ?? value);
+    }
+}
+
+async function clientOf({ client, protocol, nodes, cluster, username, password }) {
+    const addresses = nodes.map((node) => {
+        const at = node.lastIndexOf(":");
+        return { host: node.slice(0, at), port: Number(node.slice(at + 1)) };
+    });
+    const who = { ...(username && { username }), ...(password && { password }) };
+    const silent = (made) => made.on("error", (error) => console.error(String(error)));
+    if (client === "ioredis") {
+        const options = { ...who, protocol, lazyConnect: true };
+        return silent(
+            cluster
+                ? new Cluster(addresses, { lazyConnect: true, redisOptions: options })
+                : new Redis({ ...addresses[0], ...options }),
+        );
+    }
+    if (cluster) {
+        const rootNodes = addresses.map((socket) => ({ socket }));
+        const made = silent(createCluster({ rootNodes, defaults: who, RESP: protocol }));
+        await made.connect();
+        return made;
+    }
+    return silent(createClient({ ...who, RESP: protocol, socket: addresses[0] }));
+}
+
+const plain = (presented) => {
+    const dot = presented.indexOf(".");
+    return dot > 0 ? { prefix: presented.slice(0, dot), secret: presented.slice(dot + 1) } : undefined;
+};
+
+function optionsOf({ options = {}, ...top }) {
+    const given = { ...top, ...options };
+    const all = {
+        load: (prefix) => ask({ load: prefix }),
+        parse: given.parse === "plain" ? plain : undefined,
+        timeoutMs: given.timeout,
+        breaker: given.breaker,
+        whenDown: given.when_down,
+        loadLimit: given.load_limit,
+        pepper: given.pepper?.map((hex) => Buffer.from(hex, "hex")),
+        ns: given.ns,
+        ttlMs: given.ttl,
+        absentTtlMs: given.absent_ttl,
+        outbox: given.outbox ? (change) => write({ outbox: change }) : undefined,
+        onError: (error) => console.error(String(error)),
+    };
+    if (given.l1) {
+        const { max_entries: maxEntries, max_age: maxAgeMs, follow, channel = given.channel } = given.l1;
+        all.l1 = { maxEntries, maxAgeMs, follow: follow === "channel" ? { channel } : "tracking" };
+    }
+    return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined && value !== null));
+}
+
+function verdicts(file) {
+    const { cases } = JSON.parse(readFileSync(file, "utf8"));
+    const reader = new RowReader();
+    const wrong = [];
+    for (const [
+        number,
+        { row, record, digests, presented_digest, scopes, address, now, expected },
+    ] of cases.entries()) {
+        const question = { digests: [Buffer.from(presented_digest, "hex")], scopes, address: address ?? undefined };
+        const stored = digests.map(({ hex, until }) => ({ digest: Buffer.from(hex, "hex"), until }));
+        const ways = [() => (row === null ? null : reader.read(row))];
+        if (record !== null) {
+            ways.push(() => ({ ...reader.read(record), digests: stored }));
+        }
+        for (const read of ways) {
+            let got;
+            try {
+                checkScopes(scopes);
+                checkAddress(question.address);
+                const { code, scope, endsAt } = judge(read(), question, now);
+                got = { code, scope, ends_at: endsAt };
+            } catch (error) {
+                got = { error: true, why: String(error) };
+            }
+            const isSame = expected.error
+                ? got.error === true
+                : got.code === expected.code &&
+                  got.scope === expected.scope &&
+                  got.ends_at === (expected.ends_at ?? null);
+            if (!isSame) {
+                wrong.push({ case: number, expected, got });
+            }
+        }
+    }
+    return { cases: cases.length, wrong: wrong.slice(0, 20) };
+}
+
+const calls = {
+    describe: async () => ({
+        language: "typescript",
+        version,
+        clients: ["ioredis", "node-redis"],
+        protocols: [2, 3],
+        l1: L1,
+    }),
+    open: async (call) => {
+        opened.set(call.name, { client: await clientOf(call), keys: undefined });
+        const one = opened.get(call.name);
+        one.keys = new ApiKeys(one.client, optionsOf(call));
+        return null;
+    },
+    created: async ({ prefix, user }, keys) => await keys.created(prefix, user ?? undefined),
+    changed: async ({ id, prefix, user }, keys) => {
+        const what = Object.entries({ id, prefix, user }).filter(([, value]) => value !== undefined && value !== null);
+        await keys.changed(Object.fromEntries(what));
+        return null;
+    },
+    user_deleted: async ({ user, prefixes }, keys) => await keys.userDeleted(user, prefixes),
+    list: async ({ user, offset, limit }, keys) => {
+        const load = (of) => ask({ list: of });
+        const page = { load, ...(offset != null && { offset }), ...(limit != null && { limit }) };
+        return keys.list(user, page);
+    },
+    decide: async ({ prefix, resource, action }, keys) =>
+        keys.decide(prefix, resource, action, { load: (decide) => ask({ decide }) }),
+    generate: async ({ key_name }, keys) => {
+        const { presented, prefix, digest } = keys.generate(key_name);
+        return { presented, prefix, digest };
+    },
+    count: async ({ prefix, by }, keys) => await keys.count(prefix, by ?? 1),
+    batches: async ({ lease, count, fail, most }, keys) => {
+        const got = [];
+        const take = async () => {
+            for await (const batch of keys.usage.batches({ leaseMs: lease, ...(count != null && { count }) })) {
+                got.push({ id: batch.id, lines: batch.lines.map(({ id, key, count: n }) => ({ id, key, count: n })) });
+                if (fail) {
+                    throw new FailedBody();
+                }
+                if (most != null && got.length >= most) {
+                    await batch.ack();
+                    break;
+                }
+            }
+        };
+        for (;;) {
+            try {
+                await take();
+                return got;
+            } catch (error) {
+                if (!(error instanceof FailedBody)) {
+                    throw error;
+                }
+                if (most == null || got.length >= most) {
+                    return got;
+                }
+            }
+        }
+    },
+    verdicts: async ({ file }) => verdicts(file),
+    close: async ({ name }, keys) => {
+        keys.close();
+        const { client } = opened.get(name);
+        opened.delete(name);
+        if ("isCluster" in client) {
+            client.disconnect();
+        } else if (client.isOpen) {
+            client.destroy();
+        }
+        return null;
+    },
+};
+
+class FailedBody extends Error {}
+
+const L1 = false;
+
+/** A result, with the record in it as the library wrote it. */
+async function verify({ id, presented, scopes, address }, keys) {
+    const options = { scopes: scopes ?? [], ...(address != null && { address }) };
+    const result = await keys.verify(presented, options);
+    if (result.kind === "valid") {
+        const { source } = result;
+        writeWith({ id, ok: { kind: "valid", record: "@record@", source } }, stringify(result.record));
+    } else if (result.kind === "refused") {
+        write({ id, ok: { kind: "refused", code: result.code, scope: result.scope } });
+    } else {
+        write({ id, ok: { kind: "unavailable", cause: result.cause.message } });
+    }
+}
+
+async function serve(call) {
+    try {
+        const keys = opened.get(call.name)?.keys;
+        if (call.do === "verify") {
+            await verify(call, keys);
+            return;
+        }
+        const ok = await calls[call.do](call, keys);
+        process.stdout.write(`${stringify({ id: call.id, ok: ok ?? null })}\n`);
+    } catch (error) {
+        write({ id: call.id, error: { class: error.constructor.name, message: String(error.message) } });
+    }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+    const message = JSON.parse(line);
+    if (message.answer !== undefined) {
+        answered(message);
+    } else {
+        serve(message);
+    }
+}
+process.exit(0);

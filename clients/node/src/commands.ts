@@ -1,0 +1,368 @@
+/** The module's commands as typed methods, for who wants the protocol. `docs/commands.md` has what each does. */
+
+import type { Id } from "./errors.js";
+import type { Reply } from "./session.js";
+
+/** An integer: a `bigint` beyond 2^53. */
+export type Integer = number | bigint;
+
+/** How a command is sent: whether it may be written twice, and whether it may wait at the server. */
+export type Send = (
+    key: string | undefined,
+    command: readonly string[],
+    how: { readonly isRepeatable: boolean; readonly mayWait: boolean },
+) => Promise<Reply>;
+
+/** What VALIDATE replies. */
+export interface Validation {
+    /** MISS, ABSENT, MISMATCH, DISABLED, EXPIRED, FORBIDDEN_IP, FORBIDDEN, UNVERIFIED, VALID. */
+    readonly code: string;
+    /** Of VALID and UNVERIFIED: the record's JSON. */
+    readonly record: string | null;
+    /** Of MISS and UNVERIFIED: for the fill. */
+    readonly token: string | null;
+    /** Of FORBIDDEN: the first scope that is not granted. */
+    readonly scope: string | null;
+    /** Milliseconds after which VALID or UNVERIFIED may be no longer true though nobody changed anything; -1: never. */
+    readonly leftMs: number;
+}
+
+/** When an entry ends; one of them. */
+export interface Lifetime {
+    /** Milliseconds from now. */
+    readonly ttlMs?: number;
+    /** Epoch milliseconds. */
+    readonly untilMs?: number;
+}
+
+/** What every fill may say. */
+export interface Fill extends Lifetime {
+    /** Own tags beside the automatic ones. */
+    readonly tags?: readonly string[];
+    /** In front of the automatic tags. */
+    readonly ns?: string;
+}
+
+/** A digest as SETVAL takes it. */
+export interface StoredDigest {
+    /** 64 hex digits. */
+    readonly hex: string;
+    /** Epoch milliseconds from which on it is not accepted. */
+    readonly untilMs?: number;
+}
+
+/** A line of a batch: counts of one counter. */
+export interface UsageLine {
+    /** 32 hex digits, never given again: what guards a database against adding it twice. */
+    readonly id: string;
+    /** The counter's key. */
+    readonly key: string;
+    readonly count: Integer;
+    /** Epoch milliseconds of the last use. */
+    readonly lastUsedAtMs: number;
+}
+
+/** Counts that were handed over, until they are acknowledged. */
+export interface UsageBatch {
+    readonly id: string;
+    readonly lines: readonly UsageLine[];
+}
+
+const READ = { isRepeatable: true, mayWait: false };
+const CHANGE = { isRepeatable: true, mayWait: true };
+const ONCE = { isRepeatable: false, mayWait: false };
+const ONCE_MAY_WAIT = { isRepeatable: false, mayWait: true };
+
+/** Each method throws {@link Refusal} for an error reply and {@link Unanswered} where there is none in time. */
+export class Commands {
+    readonly #send: Send;
+
+    constructor(send: Send) {
+        this.#send = send;
+    }
+
+    /** APIKEY.VALIDATE. `digest` is 64 hex digits. */
+    async validate(
+        key: string,
+        options: { readonly digest?: string; readonly ip?: string; readonly scopes?: readonly string[] } = {},
+    ): Promise<Validation> {
+        return readValidation(
+            await this.#send(key, validateCommand(key, options.digest, options.ip, options.scopes ?? []), READ),
+        );
+    }
+
+    /** APIKEY.SETVAL. With a token it is a reader's fill; without one the word of a writer. False: nothing was stored. */
+    async setval(
+        key: string,
+        record: string,
+        options: Fill & {
+            readonly digests?: readonly StoredDigest[];
+            readonly token?: string;
+            readonly only?: "NX" | "XX";
+        } = {},
+    ): Promise<boolean> {
+        const digests = (options.digests ?? []).flatMap(({ hex, untilMs }) => [
+            "DIGEST",
+            hex,
+            ...(untilMs === undefined ? [] : ["UNTIL", String(untilMs)]),
+        ]);
+        const token = options.token === undefined ? [] : ["TOKEN", options.token];
+        const only = options.only === undefined ? [] : [options.only];
+        const command = ["APIKEY.SETVAL", key, record, ...digests, ...token, ...fill(options), ...only];
+        return (await this.#send(key, command, READ)) === "OK";
+    }
+
+    /** APIKEY.SETABSENT. False: nothing was stored. */
+    async setabsent(key: string, token: string, options: Fill = {}): Promise<boolean> {
+        return (await this.#send(key, ["APIKEY.SETABSENT", key, "TOKEN", token, ...fill(options)], READ)) === "OK";
+    }
+
+    /** APIKEY.MSETVAL: how many were stored. In a cluster all keys have to be in one slot. */
+    async msetval(
+        records: readonly (readonly [key: string, record: string])[],
+        token: string,
+        options: Fill & { readonly onlyNew?: boolean } = {},
+    ): Promise<number> {
+        const nx = options.onlyNew ? ["NX"] : [];
+        const command = [
+            "APIKEY.MSETVAL",
+            String(records.length),
+            ...records.flat(),
+            "TOKEN",
+            token,
+            ...fill(options),
+            ...nx,
+        ];
+        return Number(await this.#send(records[0]?.[0], command, READ));
+    }
+
+    /** APIKEY.SETSCOPE. False: nothing was stored. */
+    async setscope(
+        key: string,
+        decision: {
+            readonly id: Id;
+            readonly userId: Id;
+            readonly resource: string;
+            readonly action: string;
+            readonly isAllowed: boolean;
+            readonly token: string;
+        },
+        options: Fill = {},
+    ): Promise<boolean> {
+        const { id, userId, resource, action, isAllowed, token } = decision;
+        const said = isAllowed ? "ALLOW" : "DENY";
+        const command = ["APIKEY.SETSCOPE", key, String(id), String(userId), resource, action, said, "TOKEN", token];
+        return (await this.#send(key, [...command, ...fill(options)], READ)) === "OK";
+    }
+
+    /** APIKEY.CHECKSCOPE: what was decided, or a token for the fill. */
+    async checkscope(
+        key: string,
+        resource: string,
+        action: string,
+    ): Promise<{ readonly isAllowed: boolean } | { readonly token: string }> {
+        const [code, token] = list(await this.#send(key, ["APIKEY.CHECKSCOPE", key, resource, action], READ));
+        return code === "MISS" ? { token: String(token) } : { isAllowed: code === "ALLOW" };
+    }
+
+    /** APIKEY.SETLIST; `records` is a JSON array. False: nothing was stored. */
+    async setlist(key: string, userId: Id, records: string, token: string, options: Fill = {}): Promise<boolean> {
+        const command = ["APIKEY.SETLIST", key, String(userId), records, "TOKEN", token, ...fill(options)];
+        return (await this.#send(key, command, READ)) === "OK";
+    }
+
+    /** APIKEY.GETLIST: a page as JSON texts and how many records the whole list has, or a token for the fill. */
+    async getlist(
+        key: string,
+        page: { readonly offset?: number; readonly limit?: number } = {},
+    ): Promise<{ readonly total: number; readonly records: readonly string[] } | { readonly token: string }> {
+        const command = ["APIKEY.GETLIST", key];
+        if (page.offset !== undefined) {
+            command.push("OFFSET", String(page.offset));
+        }
+        if (page.limit !== undefined) {
+            command.push("LIMIT", String(page.limit));
+        }
+        const [code, found] = list(await this.#send(key, command, READ));
+        if (code === "MISS") {
+            return { token: String(found) };
+        }
+        const [total, records] = list(found);
+        return { total: Number(total), records: list(records).map(String) };
+    }
+
+    /** APIKEY.TAGINVAL: how many entries it killed at most, in a cluster on all primaries. */
+    async taginval(...tags: readonly string[]): Promise<Integer> {
+        return integer(await this.#send(undefined, ["APIKEY.TAGINVAL", ...tags], CHANGE));
+    }
+
+    /** APIKEY.INVAL: how many live entries it killed. In a cluster all keys have to be in one slot. */
+    async inval(...keys: readonly string[]): Promise<number> {
+        return Number(await this.#send(keys[0], ["APIKEY.INVAL", ...keys], CHANGE));
+    }
+
+    /** APIKEY.TOKEN: take it, then read the database, then fill with it. */
+    async token(key: string): Promise<string> {
+        return String(await this.#send(key, ["APIKEY.TOKEN", key], READ));
+    }
+
+    /** APIKEY.TAGS. */
+    async tags(key: string): Promise<string[]> {
+        return list(await this.#send(key, ["APIKEY.TAGS", key], READ)).map(String);
+    }
+
+    /** APIKEY.TAGCARD. */
+    async tagcard(tag: string): Promise<Integer> {
+        return integer(await this.#send(undefined, ["APIKEY.TAGCARD", tag], CHANGE));
+    }
+
+    /** APIKEY.DESCRIBE: its fields by their names, integers as their digits; `null` where there is no such key. */
+    async describe(key: string): Promise<ReadonlyMap<string, Reply> | null> {
+        const reply = await this.#send(key, ["APIKEY.DESCRIBE", key], READ);
+        return reply === null ? null : map(reply);
+    }
+
+    /** APIKEY.USAGE.INCR: the count that is pending. Sent once: where it is not answered it may have counted. */
+    async usageIncr(key: string, by: Integer = 1): Promise<Integer> {
+        return integer(await this.#send(key, ["APIKEY.USAGE.INCR", key, "BY", String(by)], ONCE));
+    }
+
+    /** APIKEY.USAGE.GET. Times in epoch milliseconds. */
+    async usageGet(key: string): Promise<{
+        readonly pending: Integer;
+        readonly leased: Integer;
+        readonly total: Integer;
+        readonly firstUsedAtMs: number | null;
+        readonly lastUsedAtMs: number | null;
+    }> {
+        const fields = map(await this.#send(key, ["APIKEY.USAGE.GET", key], READ));
+        const time = (name: string): number | null => {
+            const value = fields.get(name) ?? null;
+            return value === null ? null : Number(value);
+        };
+        return {
+            pending: integer(fields.get("pending") ?? "0"),
+            leased: integer(fields.get("leased") ?? "0"),
+            total: integer(fields.get("total") ?? "0"),
+            firstUsedAtMs: time("first_used_at"),
+            lastUsedAtMs: time("last_used_at"),
+        };
+    }
+
+    /** APIKEY.USAGE.TAKE: what was pending, which nobody else knows now. Sent once. */
+    async usageTake(...keys: readonly string[]): Promise<Integer[]> {
+        return list(await this.#send(keys[0], ["APIKEY.USAGE.TAKE", ...keys], ONCE)).map(integer);
+    }
+
+    /** APIKEY.USAGE.ACK: how many lines were settled. */
+    async usageAck(...batches: readonly string[]): Promise<number> {
+        return Number(await this.#send(undefined, ["APIKEY.USAGE.ACK", ...batches], CHANGE));
+    }
+
+    /** APIKEY.USAGE.NACK: how many lines were given back. */
+    async usageNack(...batches: readonly string[]): Promise<number> {
+        return Number(await this.#send(undefined, ["APIKEY.USAGE.NACK", ...batches], CHANGE));
+    }
+
+    /** APIKEY.HEALTH, of a cluster that of one node: its fields by their names, integers as their digits. */
+    async health(): Promise<ReadonlyMap<string, Reply>> {
+        return map(await this.#send(undefined, ["APIKEY.HEALTH"], READ));
+    }
+
+    /** Any other command, as it is; sent once. `key`, where it has one, says to which node of a cluster. */
+    async call(key: string | undefined, ...command: readonly string[]): Promise<Reply> {
+        return this.#send(key, command, ONCE_MAY_WAIT);
+    }
+}
+
+/** The arguments of VALIDATE. */
+export function validateCommand(
+    key: string,
+    digest: string | undefined,
+    ip: string | undefined,
+    scopes: readonly string[],
+): string[] {
+    const command = ["APIKEY.VALIDATE", key];
+    if (digest !== undefined) {
+        command.push("DIGEST", digest);
+    }
+    if (ip !== undefined) {
+        command.push("IP", ip);
+    }
+    for (const scope of scopes) {
+        command.push("SCOPE", scope);
+    }
+    return command;
+}
+
+/** Reads what VALIDATE replied. */
+export function readValidation(reply: Reply): Validation {
+    const [code, second, third, fourth] = list(reply);
+    const said = String(code);
+    const text = typeof second === "string" ? second : null;
+    const isUnverified = said === "UNVERIFIED";
+    const token = said === "MISS" ? text : isUnverified ? String(third) : null;
+    return {
+        code: said,
+        record: said === "VALID" || isUnverified ? text : null,
+        token,
+        scope: said === "FORBIDDEN" ? text : null,
+        leftMs: Number((isUnverified ? fourth : third) ?? -1),
+    };
+}
+
+/** Reads what LEASE replied. */
+export function readBatches(reply: Reply): UsageBatch[] {
+    return list(reply).map((batch) => {
+        const [id, lines] = list(batch);
+        return {
+            id: String(id),
+            lines: list(lines).map((line) => {
+                const [lineId, key, count, lastUsedAt] = list(line);
+                return {
+                    id: String(lineId),
+                    key: String(key),
+                    count: integer(count),
+                    lastUsedAtMs: Number(lastUsedAt),
+                };
+            }),
+        };
+    });
+}
+
+function list(reply: Reply | undefined): readonly Reply[] {
+    if (!Array.isArray(reply)) {
+        throw new TypeError("the reply is no array: is this the redis-apikey module?");
+    }
+    return reply as readonly Reply[];
+}
+
+function map(reply: Reply): ReadonlyMap<string, Reply> {
+    const flat = list(reply);
+    const fields = new Map<string, Reply>();
+    for (let at = 0; at < flat.length; at += 2) {
+        fields.set(String(flat[at]), flat[at + 1] ?? null);
+    }
+    return fields;
+}
+
+function integer(reply: Reply | undefined): Integer {
+    const number = Number(reply);
+    return Number.isSafeInteger(number) ? number : BigInt(String(reply));
+}
+
+function fill(options: Fill): string[] {
+    const words: string[] = [];
+    if (options.ttlMs !== undefined) {
+        words.push("PX", String(options.ttlMs));
+    } else if (options.untilMs !== undefined) {
+        words.push("PXAT", String(options.untilMs));
+    }
+    if (options.tags !== undefined && options.tags.length > 0) {
+        words.push("TAGS", String(options.tags.length), ...options.tags);
+    }
+    if (options.ns !== undefined) {
+        words.push("NS", options.ns);
+    }
+    return words;
+}

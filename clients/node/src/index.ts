@@ -1,0 +1,44 @@
+export type { BreakerOptions } from "./breaker.js";
+export type {
+    Commands,
+    Fill,
+    Integer,
+    Lifetime,
+    StoredDigest,
+    UsageBatch as LeasedBatch,
+    UsageLine as LeasedLine,
+    Validation,
+} from "./commands.js";
+export { digestOf } from "./digest.js";
+export type { RedisClient } from "./driver.js";
+export {
+    ApiKeysError,
+    BadRecord,
+    type Change,
+    type Id,
+    NotTold,
+    Refusal,
+    Unanswered,
+    UnavailableError,
+} from "./errors.js";
+export { type GeneratedKey, generateKey, type PresentedKey, parseKey } from "./format.js";
+export type { IoredisClient } from "./ioredis.js";
+export { type Json, type JsonObject, parse, stringify } from "./json.js";
+export {
+    ApiKeys,
+    type ApiKeysOptions,
+    type Load,
+    type Page,
+    type Refused,
+    type Result,
+    type Unavailable,
+    type Valid,
+    type VerifyOptions,
+    type WhenDown,
+} from "./keys.js";
+export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
+export { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
+export { checkScopes } from "./scopes.js";
+export type { Address, Driver, Following, Reply, Session } from "./session.js";
+export type { Usage, UsageBatch, UsageLine } from "./usage.js";
+export { checkAddress, judge, type Question, type RefusedCode, type Verdict } from "./verdict.js";

@@ -1,0 +1,624 @@
+/** {@link ApiKeys}: verifying keys, and telling the cache what changed. */
+
+import { hash } from "node:crypto";
+import { Breaker, type BreakerOptions } from "./breaker.js";
+import {
+    Commands,
+    type Integer,
+    readValidation,
+    type StoredDigest,
+    type Validation,
+    validateCommand,
+} from "./commands.js";
+import { digestOf } from "./digest.js";
+import { driverOf, type RedisClient } from "./driver.js";
+import { BadRecord, type Change, type Id, NotTold, Refusal, Unanswered, UnavailableError } from "./errors.js";
+import { type GeneratedKey, generateKey, type PresentedKey, parseKey } from "./format.js";
+import { parse } from "./json.js";
+import { Loads } from "./loads.js";
+import { pause, Router, type Sending } from "./router.js";
+import { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
+import { checkScopes } from "./scopes.js";
+import type { Address, Reply } from "./session.js";
+import { Usage } from "./usage.js";
+import { checkAddress, judge, type Question, type RefusedCode } from "./verdict.js";
+
+/** Says what the database has of a key: the row as it stands, committed, from the primary; `null` where there is none. */
+export type Load = (prefix: string) => Promise<Row | null | undefined>;
+
+/** What verifications get while Redis does not answer. */
+export type WhenDown =
+    /** The database answers. */
+    | "load"
+    /** What this process still has of before answers, up to its age; else {@link Unavailable}. */
+    | "stale"
+    /** {@link Unavailable}. */
+    | "deny";
+
+/** How {@link ApiKeys} works. Times are milliseconds. */
+export interface ApiKeysOptions {
+    readonly load: Load;
+    /** Takes a presented key apart; `undefined` for what is none. Where it is not said, the format of {@link ApiKeys.generate}. */
+    readonly parse?: (presented: string) => PresentedKey | undefined;
+    /**
+     * With it digests are HMAC-SHA-256 of the secret. While it is rotated a list, the new one first: keys of all of them
+     * are good, those of the first in one round trip.
+     */
+    readonly pepper?: string | Uint8Array | readonly (string | Uint8Array)[];
+    /** How the table's columns differ from a record's fields. */
+    readonly row?: RowOptions;
+    /** The most that Redis may take for an answer. 50 where it is not said. */
+    readonly timeoutMs?: number;
+    /** The most that telling a change may take, attempts that failed included. 3,000 where it is not said. */
+    readonly changeTimeoutMs?: number;
+    readonly breaker?: BreakerOptions;
+    /** `"load"` where it is not said. */
+    readonly whenDown?: WhenDown;
+    /** How many loads run at once, whether Redis answers or not. 32 where it is not said. */
+    readonly loadLimit?: number;
+    /** How long a record is cached. As the server has it (`apikey.validation-ttl`) where it is not said. */
+    readonly ttlMs?: number;
+    /** How long it is cached that there is no such key. As the server has it (`apikey.absent-ttl`) where it is not said. */
+    readonly absentTtlMs?: number;
+    /** In front of the automatic tags: separates tenants. */
+    readonly ns?: string;
+    /** In front of the names of all keys in Redis, for ACL patterns such as `~acme:*`. */
+    readonly keyPrefix?: string;
+    /** Keeps a change that could not be told, so that it is told later by {@link ApiKeys.tell}. */
+    readonly outbox?: (change: Change) => void | Promise<void>;
+    /** Is told of what went wrong and was answered all the same: a Redis that is down, a fill that was refused. */
+    readonly onError?: (error: Error) => void;
+    /** Where a node of a cluster is, for who reaches it by another address than it has. */
+    readonly mapAddress?: (address: Address) => Address;
+}
+
+/** The key is good. */
+export interface Valid {
+    readonly kind: "valid";
+    readonly record: KeyRecord;
+    /** Who said so. */
+    readonly source: "cache" | "database";
+    /** Milliseconds after which it may be no longer true though nobody changed anything; `null`: it does not end by itself. */
+    readonly endsInMs: number | null;
+}
+
+/** The key is not good, or not for this. */
+export interface Refused {
+    readonly kind: "refused";
+    readonly code: RefusedCode;
+    /** Of FORBIDDEN: the first scope that is not granted. */
+    readonly scope: string | null;
+    /** Who said so; `null`: nobody was asked. */
+    readonly source: "cache" | "database" | null;
+}
+
+/** Neither Redis nor the database could say. Not the key's fault: answer 503. */
+export interface Unavailable {
+    readonly kind: "unavailable";
+    readonly cause: Error;
+}
+
+/** What {@link ApiKeys.verify} says. */
+export type Result = Valid | Refused | Unavailable;
+
+/** What a key is asked for. */
+export interface VerifyOptions {
+    /** All of them have to be granted; at most 64. */
+    readonly scopes?: readonly string[];
+    /** The address that the key was presented from, IPv4 or IPv6. */
+    readonly address?: string;
+}
+
+/** A page of a user's keys. */
+export interface Page {
+    readonly items: readonly KeyRecord[];
+    /** Of the whole list. */
+    readonly total: number;
+}
+
+/** Error replies of a server that can't answer for now, whatever it is asked. */
+const DOWN = new Set(["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS"]);
+
+/** Error replies that no repetition mends. */
+const LASTING = new Set(["ERR", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE", "BADRECORD"]);
+
+/** Milliseconds that one attempt to tell a change may take: more than `apikey.cluster-timeout-ms`. */
+const ATTEMPT_MS = 1500;
+
+/** The soonest end that SETVAL takes. */
+const EARLIEST = 631_152_000_000;
+
+/**
+ * Verifies API keys through the redis-apikey module. Make one for a process, and keep it.
+ *
+ * It opens connections of its own, as the client that it is given would: two to each server that is asked. What is sent
+ * over them is written once.
+ */
+export class ApiKeys {
+    /** The module's commands as typed methods. */
+    readonly commands: Commands;
+    /** Counts of uses, handed over in batches. */
+    readonly usage: Usage;
+
+    readonly #options: ApiKeysOptions;
+    readonly #router: Router;
+    readonly #breaker: Breaker;
+    readonly #reader: RowReader;
+    readonly #parse: (presented: string) => PresentedKey | undefined;
+    /** `undefined` in it: plain SHA-256. */
+    readonly #peppers: readonly (string | Uint8Array | undefined)[];
+    readonly #rows: Loads<ReadRow | null>;
+    readonly #lists: Loads<readonly ReadRow[]>;
+    readonly #decisions: Loads<boolean>;
+    readonly #read: Sending;
+    readonly #change: Sending;
+
+    /**
+     * @param client a client of ioredis or node-redis, of a server or a cluster, as a pattern: it is used for nothing else.
+     */
+    constructor(client: RedisClient, options: ApiKeysOptions) {
+        this.#options = options;
+        this.#router = new Router(driverOf(client), options.mapAddress ?? ((address): Address => address));
+        this.#breaker = new Breaker(options.breaker);
+        this.#reader = new RowReader(options.row);
+        this.#parse = options.parse ?? parseKey;
+        const { pepper } = options;
+        this.#peppers = Array.isArray(pepper)
+            ? (pepper as readonly (string | Uint8Array)[])
+            : [pepper as string | Uint8Array | undefined];
+        if (this.#peppers.length === 0) {
+            throw new TypeError("pepper must not be an empty list");
+        }
+        this.#rows = new Loads(options.loadLimit ?? 32);
+        // What these ask of the database has to find room among the rows.
+        this.#lists = new Loads(Number.POSITIVE_INFINITY);
+        this.#decisions = new Loads(Number.POSITIVE_INFINITY);
+        this.#read = { lane: "reads", ms: options.timeoutMs ?? 50, isRepeatable: true };
+        this.#change = { lane: "changes", ms: options.changeTimeoutMs ?? 3000, isRepeatable: true };
+        this.commands = new Commands((key, command, { isRepeatable, mayWait }) =>
+            this.#router.send({ ...(mayWait ? this.#change : this.#read), isRepeatable }, key, command),
+        );
+        this.usage = new Usage(this.#router, this.#change, (prefix) => this.#key(prefix, ":usage"));
+    }
+
+    /**
+     * Says whether a presented key may do something.
+     *
+     * @throws {BadRecord} where the row of the key can't be judged: mend the row.
+     * @throws {RangeError} where a scope or the address is none.
+     */
+    async verify(presented: string, options: VerifyOptions = {}): Promise<Result> {
+        const { scopes = [], address } = options;
+        checkScopes(scopes);
+        checkAddress(address);
+        const key = this.#parse(presented);
+        if (key === undefined) {
+            return { kind: "refused", code: "MALFORMED", scope: null, source: null };
+        }
+        const digests = this.#peppers.map((pepper) =>
+            pepper === undefined ? hash("sha256", key.secret, "hex") : digestOf(key.secret, pepper).toString("hex"),
+        );
+        try {
+            return await this.#verify(key.prefix, digests, scopes, address);
+        } catch (thrown) {
+            if (thrown instanceof BadRecord) {
+                throw thrown;
+            }
+            return { kind: "unavailable", cause: asError(thrown) };
+        }
+    }
+
+    /** Makes a key; `name` says what for: `ak_live`. Store its `prefix` and `digest`, show `presented` once. */
+    generate(name: string): GeneratedKey {
+        return generateKey(name, this.#peppers[0]);
+    }
+
+    /**
+     * Tells that a key was changed or revoked, **after the commit**. When it returns, no key that the change revoked is
+     * valid any more, wherever it is asked for. With `user` alone: that all keys of the user were changed.
+     *
+     * @throws {NotTold} where not all who have to hear of it have answered: say it again.
+     */
+    async changed(what: { readonly id?: Id; readonly prefix?: string; readonly user?: Id }): Promise<void> {
+        if (what.id === undefined && what.prefix === undefined && what.user === undefined) {
+            throw new TypeError("changed wants an id, a prefix or a user");
+        }
+        await this.#tellOrKeep({ kind: "changed", ...what });
+    }
+
+    /**
+     * Tells that a key was created, after the commit: that it was not there is no longer known.
+     *
+     * @throws {NotTold} as {@link changed} does.
+     */
+    async created(prefix: string, user?: Id): Promise<void> {
+        await this.#tellOrKeep({ kind: "created", prefix, ...(user === undefined ? {} : { user }) });
+    }
+
+    /**
+     * Tells that a user was deleted, after the commit; `prefixes` are those of the user's keys, if they are known.
+     *
+     * @throws {NotTold} as {@link changed} does.
+     */
+    async userDeleted(user: Id, prefixes: readonly string[] = []): Promise<void> {
+        await this.#tellOrKeep({ kind: "userDeleted", user, prefixes });
+    }
+
+    /**
+     * Tells a change again that was kept by the outbox. The outbox is not called.
+     *
+     * @throws {NotTold} as {@link changed} does.
+     */
+    async tell(change: Change): Promise<void> {
+        try {
+            await this.#tell(change);
+        } catch (cause) {
+            throw new NotTold(change, false, { cause });
+        }
+    }
+
+    /**
+     * A page of a user's keys.
+     *
+     * @throws {BadRecord} where a row can't be judged, {@link UnavailableError} where neither Redis nor the database could say.
+     */
+    async list(
+        user: Id,
+        options: {
+            /** All rows of the user, in the order of the list. */
+            readonly load: (user: Id) => Promise<readonly Row[]>;
+            readonly offset?: number;
+            readonly limit?: number;
+        },
+    ): Promise<Page> {
+        const { load, offset = 0, limit } = options;
+        const key = this.#listKey(user);
+        for (;;) {
+            const since = this.#lists.moment();
+            const page = { offset, ...(limit === undefined ? {} : { limit }) };
+            const found = await this.#ask(() => this.commands.getlist(key, page));
+            if (found !== undefined && "records" in found) {
+                return { items: found.records.map((json) => parse(json) as unknown as KeyRecord), total: found.total };
+            }
+            const shared = await this.#lists.share(key, since, async () => {
+                const rows = (await this.#fromDatabase(() => this.#rows.bounded(() => load(user)))).map((row) =>
+                    this.#reader.read(row),
+                );
+                if (found !== undefined) {
+                    const records = `[${rows.map(({ json }) => json).join(",")}]`;
+                    await this.#fill(found.token, (token) =>
+                        this.commands.setlist(key, user, records, token, this.#ns()),
+                    );
+                }
+                return rows;
+            });
+            if (shared !== undefined) {
+                const items = shared.value.map(({ record }) => record);
+                return {
+                    items: items.slice(offset, limit === undefined ? undefined : offset + limit),
+                    total: items.length,
+                };
+            }
+        }
+    }
+
+    /**
+     * What the application decides of a key beside its scopes, cached with the key: it goes when the key is changed.
+     *
+     * @returns whether the key may do `action` to `resource`; no, where the database has no such key.
+     * @throws {UnavailableError} where neither Redis nor the application could say.
+     */
+    async decide(
+        prefix: string,
+        resource: string,
+        action: string,
+        options: {
+            /** Decides. It is asked on a miss, after everything that it could be told of has been told. */
+            readonly load: (request: {
+                readonly prefix: string;
+                readonly resource: string;
+                readonly action: string;
+            }) => Promise<boolean>;
+            /** What the decision is made of beside the key: `policy:7`, for TAGINVAL. */
+            readonly tags?: readonly string[];
+        },
+    ): Promise<boolean> {
+        const key = this.#key(prefix, ":scopes");
+        for (;;) {
+            const since = this.#decisions.moment();
+            const found = await this.#ask(() => this.commands.checkscope(key, resource, action));
+            if (found !== undefined && "isAllowed" in found) {
+                return found.isAllowed;
+            }
+            const name = JSON.stringify([prefix, resource, action]);
+            const shared = await this.#decisions.share(name, since, async () => {
+                const row = await this.#row(prefix);
+                if (row === null) {
+                    return false;
+                }
+                const request = { prefix, resource, action };
+                const isAllowed = await this.#fromDatabase(() => this.#rows.bounded(() => options.load(request)));
+                const { id, user_id: userId } = row.record;
+                // A decision carries the tags of its key and its user; of a key that is nobody's none is kept.
+                if (found !== undefined && userId !== undefined && userId !== null) {
+                    const decision = { id, userId, resource, action, isAllowed, token: found.token };
+                    const tags = options.tags === undefined ? {} : { tags: options.tags };
+                    await this.#fill(found.token, () =>
+                        this.commands.setscope(key, decision, { ...this.#ns(), ...tags }),
+                    );
+                }
+                return isAllowed;
+            });
+            if (shared !== undefined) {
+                return shared.value;
+            }
+        }
+    }
+
+    /**
+     * Counts uses of a key. Sent once, and never again: where it throws, it may have counted.
+     *
+     * @throws {Unanswered} where Redis did not answer, {@link Refusal} where it refused.
+     */
+    async count(prefix: string, by: Integer = 1): Promise<void> {
+        await this.commands.usageIncr(this.#key(prefix, ":usage"), by);
+    }
+
+    /** Ends all connections. What is under way fails. */
+    close(): void {
+        this.#router.end();
+    }
+
+    /** The name of a key's record, or of what belongs to it. */
+    #key(prefix: string, what = ""): string {
+        return `${this.#options.keyPrefix ?? ""}apikey:{${prefix}}${what}`;
+    }
+
+    #listKey(user: Id): string {
+        return `${this.#options.keyPrefix ?? ""}apikey:list:{${user}}`;
+    }
+
+    #tag(kind: "id" | "user", id: Id): string {
+        return `${this.#options.ns ?? ""}apikey:${kind}:${id}`;
+    }
+
+    #ns(): { ns?: string } {
+        return this.#options.ns === undefined ? {} : { ns: this.#options.ns };
+    }
+
+    async #verify(
+        prefix: string,
+        digests: readonly string[],
+        scopes: readonly string[],
+        address: string | undefined,
+    ): Promise<Result> {
+        const key = this.#key(prefix);
+        for (;;) {
+            // What is loaded for this call has to be read after this, and after the token.
+            const since = this.#rows.moment();
+            const said = await this.#ask(() => this.#validate(key, digests, scopes, address));
+            if (said !== undefined && said.token === null) {
+                return fromCache(said);
+            }
+            const shared = await this.#rows.share(prefix, since, () =>
+                this.#loadAndFill(prefix, key, said?.token ?? null),
+            );
+            if (shared !== undefined) {
+                const question = { digests: digests.map((hex) => Buffer.from(hex, "hex")), scopes, address };
+                return fromDatabase(shared.value, question);
+            }
+        }
+    }
+
+    /** VALIDATE, with the digest of each pepper until one is not wrong. */
+    async #validate(
+        key: string,
+        digests: readonly string[],
+        scopes: readonly string[],
+        address: string | undefined,
+    ): Promise<Validation> {
+        let said: Validation | undefined;
+        for (const digest of digests) {
+            const command = validateCommand(key, digest, address, scopes);
+            said = readValidation(await this.#router.send(this.#read, key, command));
+            if (said.code !== "MISMATCH") {
+                break;
+            }
+        }
+        if (said === undefined) {
+            throw new TypeError("there is no digest");
+        }
+        return said;
+    }
+
+    /** Reads the row, and stores it where there is a token, which was had before. */
+    async #loadAndFill(prefix: string, key: string, token: string | null): Promise<ReadRow | null> {
+        const row = await this.#loadRow(prefix);
+        if (token !== null) {
+            const { ttlMs, absentTtlMs } = this.#options;
+            const ttl = row === null ? absentTtlMs : ttlMs;
+            const options = { ...this.#ns(), ...(ttl === undefined ? {} : { ttlMs: ttl }) };
+            await this.#fill(token, () =>
+                row === null
+                    ? this.commands.setabsent(key, token, options)
+                    : this.commands.setval(key, row.json, { ...options, token, digests: storedDigests(row) }),
+            );
+        }
+        return row;
+    }
+
+    /** A row as it is from now on. */
+    async #row(prefix: string): Promise<ReadRow | null> {
+        for (;;) {
+            const since = this.#rows.moment();
+            const shared = await this.#rows.share(prefix, since, () => this.#loadRow(prefix));
+            if (shared !== undefined) {
+                return shared.value;
+            }
+        }
+    }
+
+    async #loadRow(prefix: string): Promise<ReadRow | null> {
+        const row = await this.#fromDatabase(() => this.#options.load(prefix));
+        return row === null || row === undefined ? null : this.#reader.read(row);
+    }
+
+    async #fromDatabase<T>(load: () => Promise<T>): Promise<T> {
+        try {
+            return await load();
+        } catch (cause) {
+            throw new UnavailableError(`the database could not say: ${asError(cause).message}`, { cause });
+        }
+    }
+
+    /**
+     * Stores under a token. Whether it is stored is not the caller's matter, who answers from what was read; but a row that
+     * the module refuses as a record is one that nobody may answer from.
+     */
+    async #fill(token: string, store: (token: string) => Promise<boolean>): Promise<void> {
+        // Of a node that can't vouch for what it has.
+        if (token === "0") {
+            return;
+        }
+        try {
+            await store(token);
+        } catch (thrown) {
+            if (thrown instanceof Refusal && thrown.code === "BADRECORD") {
+                throw new BadRecord(thrown.message.slice("BADRECORD ".length), { cause: thrown });
+            }
+            this.#report(asError(thrown));
+        }
+    }
+
+    /** Asks Redis; `undefined`: it does not answer, and the database is to be asked. */
+    async #ask<T>(ask: () => Promise<T>): Promise<T | undefined> {
+        let met: Error;
+        if (this.#breaker.mayAsk()) {
+            try {
+                const said = await ask();
+                this.#breaker.answered();
+                return said;
+            } catch (thrown) {
+                met = asError(thrown);
+                if (!(thrown instanceof Refusal) || DOWN.has(thrown.code)) {
+                    this.#breaker.failed();
+                } else {
+                    this.#breaker.answered();
+                }
+                this.#report(met);
+            }
+        } else {
+            met = new Unanswered("Redis has not answered lately, and is not asked", false);
+        }
+        const { whenDown = "load" } = this.#options;
+        if (whenDown !== "load") {
+            throw new UnavailableError(`Redis could not say: ${met.message}`, { cause: met });
+        }
+        return undefined;
+    }
+
+    #report(error: Error): void {
+        this.#options.onError?.(error);
+    }
+
+    async #tellOrKeep(change: Change): Promise<void> {
+        try {
+            await this.#tell(change);
+        } catch (cause) {
+            const { outbox } = this.#options;
+            await outbox?.(change);
+            throw new NotTold(change, outbox !== undefined, { cause });
+        }
+    }
+
+    async #tell(change: Change): Promise<void> {
+        const names = (prefix: string): string[] => [this.#key(prefix), this.#key(prefix, ":scopes")];
+        const keys: string[][] = [];
+        const tags: string[] = [];
+        if (change.kind === "userDeleted") {
+            tags.push(this.#tag("user", change.user));
+            keys.push(...change.prefixes.map(names));
+        } else {
+            const id = change.kind === "changed" ? change.id : undefined;
+            if (id !== undefined) {
+                tags.push(this.#tag("id", id));
+            }
+            if (change.prefix !== undefined) {
+                keys.push(names(change.prefix));
+            } else if (id === undefined && change.user !== undefined) {
+                tags.push(this.#tag("user", change.user));
+            }
+        }
+        if (change.user !== undefined) {
+            keys.push([this.#listKey(change.user)]);
+        }
+        const calls = keys.map((some) => this.#insist(some[0], ["APIKEY.INVAL", ...some]));
+        if (tags.length > 0) {
+            calls.push(this.#insist(undefined, ["APIKEY.TAGINVAL", ...tags]));
+        }
+        await Promise.all(calls);
+    }
+
+    /** Sends an invalidation until it is answered by a number. To repeat it does no harm. */
+    async #insist(key: string | undefined, command: readonly string[]): Promise<void> {
+        const until = performance.now() + this.#change.ms;
+        for (;;) {
+            const left = until - performance.now();
+            try {
+                const ms = Math.max(Math.min(left, ATTEMPT_MS), 1);
+                const reply: Reply = await this.#router.send({ ...this.#change, ms }, key, command);
+                if (typeof reply !== "string" || !/^\d+$/.test(reply)) {
+                    throw new TypeError(`${command[0]} was answered by no number`);
+                }
+                return;
+            } catch (thrown) {
+                const isLasting =
+                    thrown instanceof TypeError || (thrown instanceof Refusal && LASTING.has(thrown.code));
+                const wait = 10 + Math.random() * 40;
+                if (isLasting || until - performance.now() <= wait) {
+                    throw thrown;
+                }
+                await pause(wait);
+            }
+        }
+    }
+}
+
+function fromCache(said: Validation): Result {
+    if (said.code === "VALID" && said.record !== null) {
+        const endsInMs = said.leftMs < 0 ? null : said.leftMs;
+        return { kind: "valid", record: parse(said.record) as unknown as KeyRecord, source: "cache", endsInMs };
+    }
+    if (!CODES.has(said.code)) {
+        throw new UnavailableError(`VALIDATE replied ${said.code}, which this version does not know`);
+    }
+    return { kind: "refused", code: said.code as RefusedCode, scope: said.scope, source: "cache" };
+}
+
+const CODES = new Set(["ABSENT", "MISMATCH", "DISABLED", "EXPIRED", "FORBIDDEN_IP", "FORBIDDEN"]);
+
+function fromDatabase(row: ReadRow | null, question: Question): Result {
+    const now = Date.now();
+    const { code, scope, endsAt } = judge(row, question, now);
+    if (code === "VALID" && row !== null) {
+        return {
+            kind: "valid",
+            record: row.record,
+            source: "database",
+            endsInMs: endsAt === null ? null : endsAt - now,
+        };
+    }
+    // Only a row is VALID.
+    return { kind: "refused", code: code as RefusedCode, scope, source: "database" };
+}
+
+function storedDigests(row: ReadRow): StoredDigest[] {
+    return row.digests.map(({ digest, until }) => ({
+        hex: digest.toString("hex"),
+        ...(until === null ? {} : { untilMs: Math.max(until, EARLIEST) }),
+    }));
+}
+
+function asError(thrown: unknown): Error {
+    return thrown instanceof Error ? thrown : new Error(String(thrown));
+}

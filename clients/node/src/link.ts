@@ -1,0 +1,152 @@
+/** A connection to one node that is opened when it is wanted, and again when it was lost; each call has a hard timeout. */
+
+import { Refusal, Unanswered } from "./errors.js";
+import { asOwnError, type Reply, type Session } from "./session.js";
+
+/** Milliseconds that opening a connection may take; who waits for it gives up when its own time is over. */
+export const CONNECT_MS = 1000;
+
+/** Milliseconds for which nobody tries again after a connection was refused. */
+const REFUSED_MS = 20;
+
+/** Milliseconds after which a connection that has answered nothing, and by which a call has timed out, is given up. */
+const SILENT_MS = 300;
+
+export class Link {
+    readonly #open: () => Promise<Session>;
+    #session: Session | undefined;
+    #opening: Promise<Session> | undefined;
+    #refused: { readonly error: Error; readonly at: number } | undefined;
+    /** When the oldest call was sent since which nothing was heard. */
+    #silentSince: number | undefined;
+    #hasEnded = false;
+
+    constructor(open: () => Promise<Session>) {
+        this.#open = open;
+    }
+
+    /**
+     * Sends commands one behind the other and waits at most `ms` for the reply of the last.
+     *
+     * @throws {Refusal} for an error as the last reply.
+     * @throws {Unanswered} where there is none in time.
+     */
+    async send(ms: number, command: readonly string[], ...before: readonly (readonly string[])[]): Promise<Reply> {
+        let left = ms;
+        let session = this.#session;
+        if (session === undefined) {
+            const asked = performance.now();
+            session = await this.#connected(ms);
+            left = ms - (performance.now() - asked);
+        }
+        return this.#call(session, left, command, before);
+    }
+
+    /** Gives the connection up: the next call opens another. */
+    reset(): void {
+        this.#session?.end();
+        this.#session = undefined;
+        this.#silentSince = undefined;
+    }
+
+    /** For good. */
+    end(): void {
+        this.#hasEnded = true;
+        this.reset();
+    }
+
+    #call(
+        session: Session,
+        ms: number,
+        command: readonly string[],
+        before: readonly (readonly string[])[],
+    ): Promise<Reply> {
+        return new Promise((resolve, reject) => {
+            this.#silentSince ??= performance.now();
+            const timer = setTimeout(() => {
+                // Replies that have come while the process was busy are looked at first.
+                setImmediate(() => {
+                    reject(new Unanswered(`no answer within ${Math.round(ms)} ms`, true));
+                    this.#suspect(session);
+                });
+            }, ms);
+            const heard = (): void => {
+                clearTimeout(timer);
+                this.#silentSince = undefined;
+            };
+            for (const earlier of before) {
+                session.send(earlier).catch(() => {});
+            }
+            session.send(command).then(
+                (reply) => {
+                    heard();
+                    resolve(reply);
+                },
+                (thrown: unknown) => {
+                    const error = asOwnError(thrown);
+                    if (error instanceof Refusal) {
+                        heard();
+                    } else {
+                        clearTimeout(timer);
+                        this.#drop(session);
+                    }
+                    reject(error);
+                },
+            );
+        });
+    }
+
+    /** A connection may be dead and nobody have said so. */
+    #suspect(session: Session): void {
+        const since = this.#silentSince;
+        if (this.#session === session && since !== undefined && performance.now() - since > SILENT_MS) {
+            this.reset();
+        }
+    }
+
+    #drop(session: Session): void {
+        if (this.#session === session) {
+            this.reset();
+        }
+    }
+
+    async #connected(ms: number): Promise<Session> {
+        if (this.#hasEnded) {
+            throw new Unanswered("the connections were closed", false);
+        }
+        if (this.#refused !== undefined && performance.now() - this.#refused.at < REFUSED_MS) {
+            throw new Unanswered(this.#refused.error.message, false, { cause: this.#refused.error });
+        }
+        this.#opening ??= this.#connect().finally(() => {
+            this.#opening = undefined;
+        });
+        let timer: NodeJS.Timeout | undefined;
+        const late = new Promise<never>((_, reject) => {
+            timer = setTimeout(() => reject(new Unanswered(`no connection within ${Math.round(ms)} ms`, false)), ms);
+        });
+        try {
+            return await Promise.race([this.#opening, late]);
+        } finally {
+            clearTimeout(timer);
+        }
+    }
+
+    async #connect(): Promise<Session> {
+        try {
+            const session = await this.#open();
+            if (this.#hasEnded) {
+                session.end();
+                throw new Unanswered("the connections were closed", false);
+            }
+            this.#session = session;
+            this.#silentSince = undefined;
+            session.ended.then(() => this.#drop(session));
+            return session;
+        } catch (thrown) {
+            const { message } = asOwnError(thrown);
+            const error = new Unanswered(message, false, { cause: thrown });
+            this.#refused = { error, at: performance.now() };
+            throw error;
+        }
+    }
+}

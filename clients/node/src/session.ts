@@ -1,0 +1,100 @@
+/**
+ * What this library wants of a Redis client: connections of its own, over which a command is written once and never again.
+ * {@link driverOf} makes it of a client of ioredis or node-redis; who has another client implements {@link Driver}.
+ */
+
+import { Refusal, Unanswered } from "./errors.js";
+
+/** A reply: integers as their digits, maps as flat arrays, an error within an array as a {@link Refusal}. */
+export type Reply = string | null | Refusal | readonly Reply[];
+
+/** Where a node is. */
+export interface Address {
+    readonly host: string;
+    readonly port: number;
+}
+
+/** One connection, for as long as it lasts: it does not connect again, keeps nothing for later and repeats nothing. */
+export interface Session {
+    /**
+     * Writes a command and waits for its reply.
+     *
+     * @throws {Refusal} for a reply that is an error.
+     * @throws {Unanswered} where the connection ends before the reply.
+     */
+    send(command: readonly string[]): Promise<Reply>;
+    /** Settles when the connection has ended. */
+    readonly ended: Promise<void>;
+    end(): void;
+}
+
+/** What a connection follows, and who is told. */
+export type Following =
+    /** Messages of a channel. */
+    | { readonly kind: "channel"; readonly channel: string; readonly heed: (message: string) => void }
+    /** Keys with a prefix that changed (CLIENT TRACKING with BCAST); `null`: all of them. */
+    | {
+          readonly kind: "tracking";
+          readonly prefix: string;
+          readonly heed: (keys: readonly string[] | null) => void;
+      };
+
+/** Opens connections. */
+export interface Driver {
+    /** Nodes of a cluster to begin with; `undefined`: there is one server. */
+    seeds(): Promise<readonly Address[] | undefined>;
+    /** Opens a connection to a node, or to the server. `ms` is the most that it may take. */
+    connect(address: Address | undefined, ms: number): Promise<Session>;
+    /** Opens a connection that follows changes. It has begun to when this returns. */
+    follow(address: Address | undefined, ms: number, following: Following): Promise<Session>;
+}
+
+/** Error replies begin with a word in capitals; what a client throws of itself does not. */
+const REFUSAL = /^[A-Z][A-Z0-9]*(?: |$)/;
+
+/** What a client threw, as this library has it. */
+export function asOwnError(thrown: unknown): Refusal | Unanswered {
+    if (thrown instanceof Refusal || thrown instanceof Unanswered) {
+        return thrown;
+    }
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    if (REFUSAL.test(message)) {
+        return new Refusal(message);
+    }
+    return new Unanswered(`the connection ended: ${message}`, true, { cause: thrown });
+}
+
+/** What a client returned, as this library has it. */
+export function asReply(value: unknown): Reply {
+    if (typeof value === "string" || value === null || value === undefined) {
+        return value ?? null;
+    }
+    if (Array.isArray(value)) {
+        return value.map(asReply);
+    }
+    if (value instanceof Error) {
+        return new Refusal(value.message);
+    }
+    return Buffer.isBuffer(value) ? value.toString() : String(value);
+}
+
+/** A promise, bounded: it fails after `ms`, and `late` gets what comes nevertheless. */
+export async function within<T>(promise: Promise<T>, ms: number, what: string, late?: (value: T) => void): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    let isOver = false;
+    const over = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => {
+            isOver = true;
+            reject(new Unanswered(`${what} took more than ${ms} ms`, true));
+        }, ms);
+    });
+    promise.then(
+        (value) => isOver && late?.(value),
+        () => {},
+    );
+    try {
+        return await Promise.race([promise, over]);
+    } finally {
+        clearTimeout(timer);
+    }
+}
