@@ -80,6 +80,7 @@ function optionsOf({ options = {}, ...top }) {
         load: (prefix) => ask({ load: prefix }),
         parse: given.parse === "plain" ? plain : undefined,
         timeoutMs: given.timeout,
+        changeTimeoutMs: given.change_timeout,
         breaker: given.breaker,
         whenDown: given.when_down,
         loadLimit: given.load_limit,
@@ -148,13 +149,14 @@ const calls = {
         one.keys = new ApiKeys(one.client, optionsOf(call));
         return null;
     },
-    created: async ({ prefix, user }, keys) => await keys.created(prefix, user ?? undefined),
-    changed: async ({ id, prefix, user }, keys) => {
+    created: async ({ prefix, user }, keys) => keys.created(prefix, user ?? undefined),
+    // `id` is the message's own number.
+    changed: async ({ key_id: id, prefix, user }, keys) => {
         const what = Object.entries({ id, prefix, user }).filter(([, value]) => value !== undefined && value !== null);
         await keys.changed(Object.fromEntries(what));
         return null;
     },
-    user_deleted: async ({ user, prefixes }, keys) => await keys.userDeleted(user, prefixes),
+    user_deleted: async ({ user, prefixes }, keys) => keys.userDeleted(user, prefixes),
     list: async ({ user, offset, limit }, keys) => {
         const load = (of) => ask({ list: of });
         const page = { load, ...(offset != null && { offset }), ...(limit != null && { limit }) };
@@ -166,7 +168,7 @@ const calls = {
         const { presented, prefix, digest } = keys.generate(key_name);
         return { presented, prefix, digest };
     },
-    count: async ({ prefix, by }, keys) => await keys.count(prefix, by ?? 1),
+    count: async ({ prefix, by }, keys) => keys.count(prefix, by ?? 1),
     batches: async ({ lease, count, fail, most }, keys) => {
         const got = [];
         const take = async () => {
@@ -211,7 +213,7 @@ const calls = {
 
 class FailedBody extends Error {}
 
-const L1 = false;
+const L1 = true;
 
 /** A result, with the record in it as the library wrote it. */
 async function verify({ id, presented, scopes, address }, keys) {

@@ -36,6 +36,7 @@ export {
     type VerifyOptions,
     type WhenDown,
 } from "./keys.js";
+export type { L1Options } from "./l1.js";
 export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
 export { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 export { checkScopes } from "./scopes.js";

@@ -14,7 +14,8 @@ import { digestOf } from "./digest.js";
 import { driverOf, type RedisClient } from "./driver.js";
 import { BadRecord, type Change, type Id, NotTold, Refusal, Unanswered, UnavailableError } from "./errors.js";
 import { type GeneratedKey, generateKey, type PresentedKey, parseKey } from "./format.js";
-import { parse } from "./json.js";
+import { type Json, parse } from "./json.js";
+import { type Kept, L1, type L1Options } from "./l1.js";
 import { Loads } from "./loads.js";
 import { pause, Router, type Sending } from "./router.js";
 import { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
@@ -54,6 +55,8 @@ export interface ApiKeysOptions {
     readonly breaker?: BreakerOptions;
     /** `"load"` where it is not said. */
     readonly whenDown?: WhenDown;
+    /** A cache in this process as well. None where it is not said. */
+    readonly l1?: L1Options;
     /** How many loads run at once, whether Redis answers or not. 32 where it is not said. */
     readonly loadLimit?: number;
     /** How long a record is cached. As the server has it (`apikey.validation-ttl`) where it is not said. */
@@ -76,8 +79,10 @@ export interface ApiKeysOptions {
 export interface Valid {
     readonly kind: "valid";
     readonly record: KeyRecord;
-    /** Who said so. */
-    readonly source: "cache" | "database";
+    /** Who said so: what this process kept, Redis, or the database. */
+    readonly source: "l1" | "cache" | "database";
+    /** Redis did not answer, and this is of before ({@link ApiKeysOptions.whenDown}). */
+    readonly isStale: boolean;
     /** Milliseconds after which it may be no longer true though nobody changed anything; `null`: it does not end by itself. */
     readonly endsInMs: number | null;
 }
@@ -147,6 +152,7 @@ export class ApiKeys {
     readonly #parse: (presented: string) => PresentedKey | undefined;
     /** `undefined` in it: plain SHA-256. */
     readonly #peppers: readonly (string | Uint8Array | undefined)[];
+    readonly #l1: L1 | undefined;
     readonly #rows: Loads<ReadRow | null>;
     readonly #lists: Loads<readonly ReadRow[]>;
     readonly #decisions: Loads<boolean>;
@@ -158,7 +164,10 @@ export class ApiKeys {
      */
     constructor(client: RedisClient, options: ApiKeysOptions) {
         this.#options = options;
-        this.#router = new Router(driverOf(client), options.mapAddress ?? ((address): Address => address));
+        const driver = driverOf(client);
+        const { keyPrefix = "", whenDown } = options;
+        this.#router = new Router(driver, options.mapAddress ?? ((address): Address => address));
+        this.#l1 = options.l1 && new L1(options.l1, driver, this.#router, keyPrefix, whenDown === "stale");
         this.#breaker = new Breaker(options.breaker);
         this.#reader = new RowReader(options.row);
         this.#parse = options.parse ?? parseKey;
@@ -366,6 +375,7 @@ export class ApiKeys {
 
     /** Ends all connections. What is under way fails. */
     close(): void {
+        this.#l1?.end();
         this.#router.end();
     }
 
@@ -393,34 +403,54 @@ export class ApiKeys {
         address: string | undefined,
     ): Promise<Result> {
         const key = this.#key(prefix);
+        const question = this.#l1 && questionOf(key, digests, scopes, address);
+        const kept = question === undefined ? undefined : this.#l1?.get(question);
+        if (kept !== undefined) {
+            return fromL1(kept, false);
+        }
         for (;;) {
             // What is loaded for this call has to be read after this, and after the token.
             const since = this.#rows.moment();
-            const said = await this.#ask(() => this.#validate(key, digests, scopes, address));
+            let said: Validation | undefined;
+            try {
+                said = await this.#ask(() => this.#validate(key, digests, scopes, address, question));
+            } catch (thrown) {
+                const stale =
+                    this.#options.whenDown === "stale" && question !== undefined
+                        ? this.#l1?.getStale(question)
+                        : undefined;
+                if (stale === undefined) {
+                    throw thrown;
+                }
+                return fromL1(stale, true);
+            }
             if (said !== undefined && said.token === null) {
                 return fromCache(said);
             }
-            const shared = await this.#rows.share(prefix, since, () =>
-                this.#loadAndFill(prefix, key, said?.token ?? null),
-            );
+            const token = said?.token ?? null;
+            const shared = await this.#rows.share(prefix, since, () => this.#loadAndFill(prefix, key, token));
             if (shared !== undefined) {
-                const question = { digests: digests.map((hex) => Buffer.from(hex, "hex")), scopes, address };
-                return fromDatabase(shared.value, question);
+                const presented = digests.map((hex) => Buffer.from(hex, "hex"));
+                return fromDatabase(shared.value, { digests: presented, scopes, address });
             }
         }
     }
 
-    /** VALIDATE, with the digest of each pepper until one is not wrong. */
+    /** VALIDATE, with the digest of each pepper until one is not wrong. `question` is what it is kept under. */
     async #validate(
         key: string,
         digests: readonly string[],
         scopes: readonly string[],
         address: string | undefined,
+        question: string | undefined,
     ): Promise<Validation> {
         let said: Validation | undefined;
         for (const digest of digests) {
             const command = validateCommand(key, digest, address, scopes);
-            said = readValidation(await this.#router.send(this.#read, key, command));
+            said =
+                question !== undefined && this.#l1 !== undefined
+                    ? await this.#validateAndKeep(this.#l1, key, command, question)
+                    : readValidation(await this.#router.send(this.#read, key, command));
             if (said.code !== "MISMATCH") {
                 break;
             }
@@ -429,6 +459,58 @@ export class ApiKeys {
             throw new TypeError("there is no digest");
         }
         return said;
+    }
+
+    async #validateAndKeep(l1: L1, key: string, command: readonly string[], question: string): Promise<Validation> {
+        const underway = l1.begin(key);
+        const asked = performance.now();
+        try {
+            const { said, tags } = l1.wantsTags
+                ? await this.#validateWithTags(key, command)
+                : { said: readValidation(await this.#router.send(this.#read, key, command)), tags: [] };
+            if (said.code === "VALID" && said.record !== null && tags !== undefined) {
+                const record = frozen(parse(said.record)) as unknown as KeyRecord;
+                const left = said.leftMs < 0 ? l1.maxAgeMs : Math.min(said.leftMs, l1.maxAgeMs);
+                const own = [key, this.#tag("id", record.id)];
+                if (record.user_id !== undefined && record.user_id !== null) {
+                    own.push(this.#tag("user", record.user_id));
+                }
+                const names = [...new Set([...own, ...tags])];
+                l1.keep(underway, question, { record, endsAt: asked + left, names }).catch(() => l1.forget(underway));
+            } else {
+                l1.forget(underway);
+            }
+            return said;
+        } catch (thrown) {
+            l1.forget(underway);
+            throw thrown;
+        }
+    }
+
+    /** Both in one transaction, so that the tags are those of the record; `undefined` where the server has none now. */
+    async #validateWithTags(
+        key: string,
+        command: readonly string[],
+    ): Promise<{ said: Validation; tags: readonly string[] | undefined }> {
+        const { ms } = this.#read;
+        const asked = performance.now();
+        try {
+            const node = await this.#router.nodeOf(key, ms);
+            const link = node.lanes.reads;
+            const reply = await link.send(ms, ["EXEC"], ["MULTI"], command, ["APIKEY.TAGS", key]);
+            const [said, tags] = reply as readonly Reply[];
+            if (said !== undefined && !(said instanceof Refusal) && Array.isArray(tags)) {
+                return { said: readValidation(said), tags: tags.map(String) };
+            }
+        } catch (thrown) {
+            // Redirected; or before Redis 8, while memory is full.
+            if (!(thrown instanceof Refusal)) {
+                throw thrown;
+            }
+        }
+        const left = Math.max(ms - (performance.now() - asked), 1);
+        const alone = await this.#router.send({ ...this.#read, ms: left }, key, command);
+        return { said: readValidation(alone), tags: undefined };
     }
 
     /** Reads the row, and stores it where there is a token, which was had before. */
@@ -502,6 +584,7 @@ export class ApiKeys {
                 met = asError(thrown);
                 if (!(thrown instanceof Refusal) || DOWN.has(thrown.code)) {
                     this.#breaker.failed();
+                    this.#l1?.doubt();
                 } else {
                     this.#breaker.answered();
                 }
@@ -532,19 +615,19 @@ export class ApiKeys {
     }
 
     async #tell(change: Change): Promise<void> {
-        const names = (prefix: string): string[] => [this.#key(prefix), this.#key(prefix, ":scopes")];
+        const namesOf = (prefix: string): string[] => [this.#key(prefix), this.#key(prefix, ":scopes")];
         const keys: string[][] = [];
         const tags: string[] = [];
         if (change.kind === "userDeleted") {
             tags.push(this.#tag("user", change.user));
-            keys.push(...change.prefixes.map(names));
+            keys.push(...change.prefixes.map(namesOf));
         } else {
             const id = change.kind === "changed" ? change.id : undefined;
             if (id !== undefined) {
                 tags.push(this.#tag("id", id));
             }
             if (change.prefix !== undefined) {
-                keys.push(names(change.prefix));
+                keys.push(namesOf(change.prefix));
             } else if (id === undefined && change.user !== undefined) {
                 tags.push(this.#tag("user", change.user));
             }
@@ -552,11 +635,18 @@ export class ApiKeys {
         if (change.user !== undefined) {
             keys.push([this.#listKey(change.user)]);
         }
+        // Here at once, and again when all have answered: in between an answer of before may have been kept.
+        const names = [...keys.flat(), ...tags];
+        this.#l1?.changed(names);
         const calls = keys.map((some) => this.#insist(some[0], ["APIKEY.INVAL", ...some]));
         if (tags.length > 0) {
             calls.push(this.#insist(undefined, ["APIKEY.TAGINVAL", ...tags]));
         }
-        await Promise.all(calls);
+        try {
+            await Promise.all(calls);
+        } finally {
+            this.#l1?.changed(names);
+        }
     }
 
     /** Sends an invalidation until it is answered by a number. To repeat it does no harm. */
@@ -584,10 +674,41 @@ export class ApiKeys {
     }
 }
 
+function fromL1(kept: Kept, isStale: boolean): Valid {
+    const endsInMs = Math.max(kept.endsAt - performance.now(), 0);
+    return { kind: "valid", record: kept.record, source: "l1", isStale, endsInMs };
+}
+
+/** All that an answer is to. */
+function questionOf(
+    key: string,
+    digests: readonly string[],
+    scopes: readonly string[],
+    address: string | undefined,
+): string {
+    const asked = scopes.length === 0 && address === undefined ? "" : JSON.stringify([address ?? null, ...scopes]);
+    return `${digests[0]} ${key} ${asked}`;
+}
+
+/** A record that many are given is changed by none. */
+function frozen(value: Json): Json {
+    if (value !== null && typeof value === "object") {
+        Object.values(value).forEach(frozen);
+        Object.freeze(value);
+    }
+    return value;
+}
+
 function fromCache(said: Validation): Result {
     if (said.code === "VALID" && said.record !== null) {
         const endsInMs = said.leftMs < 0 ? null : said.leftMs;
-        return { kind: "valid", record: parse(said.record) as unknown as KeyRecord, source: "cache", endsInMs };
+        return {
+            kind: "valid",
+            record: parse(said.record) as unknown as KeyRecord,
+            source: "cache",
+            isStale: false,
+            endsInMs,
+        };
     }
     if (!CODES.has(said.code)) {
         throw new UnavailableError(`VALIDATE replied ${said.code}, which this version does not know`);
@@ -605,6 +726,7 @@ function fromDatabase(row: ReadRow | null, question: Question): Result {
             kind: "valid",
             record: row.record,
             source: "database",
+            isStale: false,
             endsInMs: endsAt === null ? null : endsAt - now,
         };
     }

@@ -73,11 +73,16 @@ export class NodeRedisDriver implements Driver {
         }
         const session = await this.#open(client, ms);
         try {
-            const begun: Promise<unknown> =
-                following.kind === "channel"
-                    ? client.subscribe(following.channel, following.heed)
-                    : session.send(["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", following.prefix]);
-            await within(begun, ms, "following changes");
+            const begun = async (): Promise<void> => {
+                if (following.kind === "channel") {
+                    await client.subscribe(following.channel, following.heed);
+                    return;
+                }
+                // The client has begun to track what is read, which has to end before prefixes are tracked.
+                await session.send(["CLIENT", "TRACKING", "OFF"]);
+                await session.send(["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", following.prefix]);
+            };
+            await within(begun(), ms, "following changes");
             return session;
         } catch (thrown) {
             session.end();
