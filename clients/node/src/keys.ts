@@ -78,6 +78,8 @@ export interface ApiKeysOptions {
 /** The key is good. */
 export interface Valid {
     readonly kind: "valid";
+    /** The public part of what was presented. */
+    readonly prefix: string;
     readonly record: KeyRecord;
     /** Who said so: what this process kept, Redis, or the database. */
     readonly source: "l1" | "cache" | "database";
@@ -406,7 +408,7 @@ export class ApiKeys {
         const question = this.#l1 && questionOf(key, digests, scopes, address);
         const kept = question === undefined ? undefined : this.#l1?.get(question);
         if (kept !== undefined) {
-            return fromL1(kept, false);
+            return fromL1(prefix, kept, false);
         }
         for (;;) {
             // What is loaded for this call has to be read after this, and after the token.
@@ -422,16 +424,16 @@ export class ApiKeys {
                 if (stale === undefined) {
                     throw thrown;
                 }
-                return fromL1(stale, true);
+                return fromL1(prefix, stale, true);
             }
             if (said !== undefined && said.token === null) {
-                return fromCache(said);
+                return fromCache(prefix, said);
             }
             const token = said?.token ?? null;
             const shared = await this.#rows.share(prefix, since, () => this.#loadAndFill(prefix, key, token));
             if (shared !== undefined) {
                 const presented = digests.map((hex) => Buffer.from(hex, "hex"));
-                return fromDatabase(shared.value, { digests: presented, scopes, address });
+                return fromDatabase(prefix, shared.value, { digests: presented, scopes, address });
             }
         }
     }
@@ -674,9 +676,9 @@ export class ApiKeys {
     }
 }
 
-function fromL1(kept: Kept, isStale: boolean): Valid {
+function fromL1(prefix: string, kept: Kept, isStale: boolean): Valid {
     const endsInMs = Math.max(kept.endsAt - performance.now(), 0);
-    return { kind: "valid", record: kept.record, source: "l1", isStale, endsInMs };
+    return { kind: "valid", prefix, record: kept.record, source: "l1", isStale, endsInMs };
 }
 
 /** All that an answer is to. */
@@ -699,11 +701,12 @@ function frozen(value: Json): Json {
     return value;
 }
 
-function fromCache(said: Validation): Result {
+function fromCache(prefix: string, said: Validation): Result {
     if (said.code === "VALID" && said.record !== null) {
         const endsInMs = said.leftMs < 0 ? null : said.leftMs;
         return {
             kind: "valid",
+            prefix,
             record: parse(said.record) as unknown as KeyRecord,
             source: "cache",
             isStale: false,
@@ -718,12 +721,13 @@ function fromCache(said: Validation): Result {
 
 const CODES = new Set(["ABSENT", "MISMATCH", "DISABLED", "EXPIRED", "FORBIDDEN_IP", "FORBIDDEN"]);
 
-function fromDatabase(row: ReadRow | null, question: Question): Result {
+function fromDatabase(prefix: string, row: ReadRow | null, question: Question): Result {
     const now = Date.now();
     const { code, scope, endsAt } = judge(row, question, now);
     if (code === "VALID" && row !== null) {
         return {
             kind: "valid",
+            prefix,
             record: row.record,
             source: "database",
             isStale: false,

@@ -1,0 +1,56 @@
+/**
+ * Middleware for Express 4 and 5.
+ *
+ *     app.use("/orders", apiKey({ keys, scopes: ["orders:read"] }), (request, response) => {
+ *         response.json({ user: response.locals.apiKey.user_id });
+ *     });
+ *     app.get("/health/cache", cacheHealth(keys));
+ */
+
+import { type HttpRequest, cacheHealth as health, type MiddlewareOptions, verifyRequest } from "./http.js";
+import type { ApiKeys } from "./keys.js";
+
+export type { MiddlewareOptions } from "./http.js";
+
+/** What is used of Express' response. */
+export interface ExpressResponse {
+    readonly locals: Record<string, unknown>;
+    status(code: number): ExpressResponse;
+    set(fields: Record<string, string>): ExpressResponse;
+    json(body: unknown): ExpressResponse;
+}
+
+type Next = (error?: unknown) => void;
+
+/**
+ * Lets requests with a valid key by, with its record in `response.locals.apiKey`; answers others with 401, 403 or 503. Sets
+ * `X-Cache-Status` (HIT, MISS, BYPASS, STALE).
+ */
+export function apiKey<Request extends HttpRequest = HttpRequest>(
+    options: MiddlewareOptions<Request>,
+): (request: NoInfer<Request>, response: ExpressResponse, next: Next) => Promise<void> {
+    return async (request, response, next) => {
+        try {
+            const { result, cacheStatus, answer } = await verifyRequest(request, options);
+            response.set({ "x-cache-status": cacheStatus, ...answer?.headers });
+            if (answer !== undefined) {
+                response.status(answer.status).json(answer.body);
+                return;
+            }
+            if (result.kind === "valid") {
+                response.locals.apiKey = result.record;
+                next();
+            }
+        } catch (error) {
+            next(error);
+        }
+    };
+}
+
+/** Says how the cache fares: 200, or 503 where it is unhealthy or not reached. The user needs `+apikey.health`. */
+export function cacheHealth(keys: ApiKeys): (request: unknown, response: ExpressResponse) => Promise<void> {
+    return async (_, response) => {
+        const { status, body } = await health(keys);
+        response.status(status).json(body);
+    };
+}

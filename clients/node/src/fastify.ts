@@ -1,0 +1,80 @@
+/**
+ * A plugin for Fastify 4 and 5.
+ *
+ *     await app.register(apiKeys, { keys, healthPath: "/health/cache" });
+ *     app.get("/orders", { preHandler: apiKey({ keys, scopes: ["orders:read"] }) }, (request) => ({
+ *         user: request.apiKey?.user_id,
+ *     }));
+ */
+
+import { cacheHealth, type HttpRequest, type MiddlewareOptions, verifyRequest } from "./http.js";
+import type { ApiKeys } from "./keys.js";
+import type { KeyRecord } from "./row.js";
+
+export type { MiddlewareOptions } from "./http.js";
+
+/** What is used of Fastify's reply. */
+export interface FastifyReply {
+    code(status: number): FastifyReply;
+    headers(fields: Record<string, string>): FastifyReply;
+    send(body: unknown): FastifyReply;
+}
+
+/** What is used of an instance of Fastify. */
+export interface FastifyInstance {
+    decorateRequest(...args: never[]): unknown;
+    get(...args: never[]): unknown;
+}
+
+/** The same, as it is called. */
+interface Instance {
+    decorateRequest(name: string, value: null): unknown;
+    get(path: string, handler: (request: unknown, reply: FastifyReply) => Promise<unknown>): unknown;
+}
+
+/** A request that {@link apiKey} has let by. */
+export interface WithApiKey {
+    /** The record of the key; `null` where none was asked for. */
+    apiKey: KeyRecord | null;
+}
+
+/** Adds `request.apiKey`, and a route that says how the cache fares, where its path is given. */
+async function plugin(
+    app: FastifyInstance,
+    options: { readonly keys: ApiKeys; readonly healthPath?: string },
+): Promise<void> {
+    const instance = app as unknown as Instance;
+    instance.decorateRequest("apiKey", null);
+    if (options.healthPath !== undefined) {
+        instance.get(options.healthPath, async (_, reply) => {
+            const { status, body } = await cacheHealth(options.keys);
+            return reply.code(status).send(body);
+        });
+    }
+}
+
+/** For `app.register`. What it adds is there for the whole application. */
+export const apiKeys = Object.assign(plugin, {
+    [Symbol.for("skip-override")]: true,
+    [Symbol.for("fastify.display-name")]: "redis-apikey",
+});
+
+/**
+ * A `preHandler`: lets requests with a valid key by, with its record in `request.apiKey`; answers others with 401, 403 or
+ * 503. Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE).
+ */
+export function apiKey<Request extends HttpRequest = HttpRequest>(
+    options: MiddlewareOptions<Request>,
+): (request: NoInfer<Request>, reply: FastifyReply) => Promise<FastifyReply | undefined> {
+    return async (request, reply) => {
+        const { result, cacheStatus, answer } = await verifyRequest(request, options);
+        reply.headers({ "x-cache-status": cacheStatus, ...answer?.headers });
+        if (answer !== undefined) {
+            return reply.code(answer.status).send(answer.body);
+        }
+        if (result.kind === "valid") {
+            (request as unknown as WithApiKey).apiKey = result.record;
+        }
+        return undefined;
+    };
+}

@@ -1,0 +1,118 @@
+/** What the modules for web frameworks have in common: how a result is said over HTTP. */
+
+import { BadRecord } from "./errors.js";
+import type { ApiKeys, Result, VerifyOptions } from "./keys.js";
+
+/** What a middleware wants to know; `Request` is the framework's. */
+export interface MiddlewareOptions<Request> {
+    readonly keys: ApiKeys;
+    /** All of them have to be granted; by a function, for what depends on the request. */
+    readonly scopes?: readonly string[] | ((request: Request) => readonly string[]);
+    /** The presented key; where it is not said, that of `Authorization: Bearer ..`, else of `X-API-Key`. */
+    readonly keyOf?: (request: Request) => string | undefined;
+    /**
+     * The address that the key is presented from. Where it is not said, the framework's `ip`, which is the proxy's unless
+     * the framework trusts that.
+     */
+    readonly addressOf?: (request: Request) => string | undefined;
+    /** Whether a use is counted behind each valid answer; nobody waits for it. False where it is not said. */
+    readonly countUses?: boolean;
+}
+
+/** What a framework's request has that is looked at. */
+export interface HttpRequest {
+    readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+    readonly ip?: string | undefined;
+}
+
+/** An answer that ends the request. */
+export interface Answer {
+    readonly status: 401 | 403 | 503;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: { readonly error: { readonly code: string; readonly scope?: string } };
+}
+
+/** How a request goes on: with the record, or with an answer. Headers are for both. */
+export type Outcome = { readonly result: Result; readonly cacheStatus: string; readonly answer?: Answer };
+
+/** Verifies the key of a request. */
+export async function verifyRequest<Request extends HttpRequest>(
+    request: Request,
+    options: MiddlewareOptions<Request>,
+): Promise<Outcome> {
+    const presented = (options.keyOf ?? keyOf)(request);
+    const address = options.addressOf === undefined ? request.ip : options.addressOf(request);
+    const scopes = typeof options.scopes === "function" ? options.scopes(request) : options.scopes;
+    const asked: VerifyOptions = {
+        ...(scopes === undefined ? {} : { scopes }),
+        ...(address === undefined ? {} : { address }),
+    };
+    const result: Result =
+        presented === undefined
+            ? { kind: "refused", code: "MALFORMED", scope: null, source: null }
+            : await verify(options.keys, presented, asked);
+    const cacheStatus = cacheStatusOf(result);
+    if (result.kind === "valid") {
+        if (options.countUses) {
+            options.keys.count(result.prefix).catch(() => {});
+        }
+        return { result, cacheStatus };
+    }
+    return { result, cacheStatus, answer: answerOf(result, presented !== undefined) };
+}
+
+/** A row that can't be judged is not the client's fault. */
+async function verify(keys: ApiKeys, presented: string, options: VerifyOptions): Promise<Result> {
+    try {
+        return await keys.verify(presented, options);
+    } catch (thrown) {
+        if (thrown instanceof BadRecord) {
+            return { kind: "unavailable", cause: thrown };
+        }
+        throw thrown;
+    }
+}
+
+function keyOf({ headers }: HttpRequest): string | undefined {
+    const authorization = headers.authorization;
+    const bearer = typeof authorization === "string" ? /^Bearer +(\S+) *$/i.exec(authorization) : null;
+    const key = headers["x-api-key"];
+    return bearer?.[1] ?? (typeof key === "string" ? key : undefined);
+}
+
+/** HIT: from a cache; MISS: from the database; STALE: from before an outage; BYPASS: nobody was asked, or could say. */
+function cacheStatusOf(result: Result): string {
+    if (result.kind === "valid" && result.isStale) {
+        return "STALE";
+    }
+    const source = result.kind === "unavailable" ? null : result.source;
+    return source === null ? "BYPASS" : source === "database" ? "MISS" : "HIT";
+}
+
+function answerOf(result: Exclude<Result, { kind: "valid" }>, isPresented: boolean): Answer {
+    if (result.kind === "unavailable") {
+        return { status: 503, headers: { "retry-after": "1" }, body: { error: { code: "UNAVAILABLE" } } };
+    }
+    if (result.code === "FORBIDDEN" || result.code === "FORBIDDEN_IP") {
+        const scope = result.scope === null ? {} : { scope: result.scope };
+        return { status: 403, headers: {}, body: { error: { code: result.code, ...scope } } };
+    }
+    // Whoever has the secret may know that the key is disabled or has expired; of the others nobody is told which it is.
+    const code = !isPresented ? "MISSING" : ["DISABLED", "EXPIRED"].includes(result.code) ? result.code : "INVALID";
+    const reason = isPresented ? ' error="invalid_token"' : "";
+    return { status: 401, headers: { "www-authenticate": `Bearer${reason}` }, body: { error: { code } } };
+}
+
+/** What `/health/cache` says: 200 while Redis answers and is not unhealthy, else 503. */
+export async function cacheHealth(keys: ApiKeys): Promise<{ status: 200 | 503; body: Record<string, unknown> }> {
+    try {
+        const health = await keys.commands.health();
+        const status = String(health.get("status"));
+        return { status: status === "unhealthy" ? 503 : 200, body: { status, reasons: health.get("reasons") ?? [] } };
+    } catch (thrown) {
+        return {
+            status: 503,
+            body: { status: "unreachable", reasons: [thrown instanceof Error ? thrown.name : "error"] },
+        };
+    }
+}

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { after, before, describe, it } from "node:test";
+import express from "express";
+import fastify from "fastify";
+import { Redis } from "ioredis";
+import { cacheHealth, apiKey as expressKey } from "../dist/esm/express.js";
+import { apiKeys, apiKey as fastifyKey } from "../dist/esm/fastify.js";
+import { ApiKeys } from "../dist/esm/index.js";
+import { eventually, Server } from "./servers.mjs";
+
+const applications = {
+    express: async (options) => {
+        const app = express();
+        app.get("/orders", expressKey(options), (_, response) =>
+            response.json({ user: response.locals.apiKey.user_id }),
+        );
+        app.get("/health/cache", cacheHealth(options.keys));
+        const server = app.listen(0, "127.0.0.1");
+        await once(server, "listening");
+        return { port: server.address().port, end: () => server.close() };
+    },
+    fastify: async (options) => {
+        const app = fastify();
+        await app.register(apiKeys, { keys: options.keys, healthPath: "/health/cache" });
+        app.get("/orders", { preHandler: fastifyKey(options) }, async (request) => ({ user: request.apiKey.user_id }));
+        await app.listen({ port: 0, host: "127.0.0.1" });
+        return { port: app.server.address().port, end: () => app.close() };
+    },
+};
+
+for (const [name, start] of Object.entries(applications)) {
+    describe(`an application of ${name}`, () => {
+        const rows = new Map();
+        let server;
+        let keys;
+        let app;
+        let databaseIsAway = false;
+
+        before(async () => {
+            server = await Server.start();
+            const load = async (prefix) => {
+                if (databaseIsAway) {
+                    throw new Error("the database is away");
+                }
+                return rows.get(prefix) ?? null;
+            };
+            const client = new Redis({ port: server.port, lazyConnect: true });
+            keys = new ApiKeys(client, { load, timeoutMs: 5000, changeTimeoutMs: 1000 });
+            app = await start({ keys, scopes: ["orders:read"], countUses: true });
+        });
+
+        after(async () => {
+            app?.end();
+            keys?.close();
+            await server?.stop();
+        });
+
+        const issue = (fields) => {
+            const key = keys.generate("ak_test");
+            const row = { id: key.prefix, key_prefix: key.prefix, user_id: 42, scopes: ["orders:*"], is_active: true };
+            rows.set(key.prefix, { ...row, key_hash: key.digest, ...fields });
+            return key;
+        };
+
+        const get = async (headers, path = "/orders") => {
+            const response = await fetch(`http://127.0.0.1:${app.port}${path}`, { headers });
+            return { status: response.status, headers: response.headers, body: await response.json() };
+        };
+
+        it("lets a valid key by, and counts it", async () => {
+            const key = issue();
+            for (const [headers, status] of [
+                [{ authorization: `Bearer ${key.presented}` }, "MISS"],
+                [{ "x-api-key": key.presented }, "HIT"],
+            ]) {
+                const response = await get(headers);
+                assert.deepEqual([response.status, response.body], [200, { user: 42 }]);
+                assert.equal(response.headers.get("x-cache-status"), status);
+            }
+            const counter = `apikey:{${key.prefix}}:usage`;
+            await eventually(async () => (await keys.commands.usageGet(counter)).pending === 2, "two uses");
+        });
+
+        it("says 401 and 403, and who holds a guess not what is wrong with it", async () => {
+            const key = issue();
+            const other = issue({ key_hash: "ab".repeat(32) });
+            for (const [presented, status, code] of [
+                [undefined, 401, "MISSING"],
+                ["guess", 401, "INVALID"],
+                [other.presented, 401, "INVALID"],
+                [keys.generate("ak_test").presented, 401, "INVALID"],
+                [issue({ is_active: false }).presented, 401, "DISABLED"],
+                [issue({ expires_at: Date.now() - 1 }).presented, 401, "EXPIRED"],
+                [issue({ allowed_ips: ["10.0.0.0/8"] }).presented, 403, "FORBIDDEN_IP"],
+                [issue({ scopes: [] }).presented, 403, "FORBIDDEN"],
+                [issue({ allowed_ips: ["127.0.0.1"] }).presented, 200, undefined],
+                [key.presented, 200, undefined],
+            ]) {
+                const response = await get(presented === undefined ? {} : { "x-api-key": presented });
+                assert.deepEqual([response.status, response.body.error?.code], [status, code]);
+                assert.equal(response.headers.has("www-authenticate"), status === 401);
+            }
+        });
+
+        it("says how the cache fares, and 503 where nobody could say", async () => {
+            assert.equal((await get({}, "/health/cache")).status, 200);
+            databaseIsAway = true;
+            const response = await get({ "x-api-key": issue().presented });
+            databaseIsAway = false;
+            assert.deepEqual([response.status, response.body.error.code], [503, "UNAVAILABLE"]);
+            assert.equal(response.headers.get("retry-after"), "1");
+            // A row that can't be judged is nothing that the client could mend.
+            assert.equal((await get({ "x-api-key": issue({ status: "x" }).presented })).status, 503);
+            await server.kill();
+            assert.equal((await get({}, "/health/cache")).status, 503);
+        });
+    });
+}

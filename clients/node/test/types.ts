@@ -1,0 +1,51 @@
+// Compiled and never run: what an application writes has the types that its client and its framework have.
+
+import express from "express";
+import fastify from "fastify";
+import { Cluster, Redis } from "ioredis";
+import { createClient, createCluster } from "redis";
+import { ApiKeys, type KeyRecord, type Result } from "redis-apikey";
+import { cacheHealth, apiKey as expressKey } from "redis-apikey/express";
+import { apiKeys, apiKey as fastifyKey, type WithApiKey } from "redis-apikey/fastify";
+
+declare module "fastify" {
+    interface FastifyRequest extends WithApiKey {}
+}
+
+const load = async (prefix: string) => ({ id: prefix, is_active: true, expires_at: new Date(), user_id: 1n });
+const clients = [
+    new ApiKeys(new Redis(), { load }),
+    new ApiKeys(new Cluster([]), { load }),
+    new ApiKeys(createClient(), { load }),
+    new ApiKeys(createClient({ RESP: 3 }), { load: async () => null }),
+    new ApiKeys(createCluster({ rootNodes: [] }), { load: async () => "{}" }),
+];
+
+const [keys] = clients;
+
+export function said(result: Result): KeyRecord | string {
+    switch (result.kind) {
+        case "valid":
+            return result.record;
+        case "refused":
+            return `${result.code} ${result.scope ?? ""}`;
+        case "unavailable":
+            return result.cause.message;
+    }
+}
+
+export async function start(): Promise<void> {
+    if (keys === undefined) {
+        return;
+    }
+    const app = express();
+    app.use("/orders", expressKey({ keys, scopes: (request: express.Request) => [`orders:${request.method}`] }));
+    app.get("/health/cache", cacheHealth(keys));
+    const other = fastify();
+    await other.register(apiKeys, { keys, healthPath: "/health/cache" });
+    other.get("/", { preHandler: fastifyKey({ keys }) }, (request) => ({ user: request.apiKey?.user_id }));
+    for await (const batch of keys.usage.batches({ leaseMs: 30_000 })) {
+        const counts: (number | bigint)[] = batch.lines.map(({ count }) => count);
+        console.log(counts);
+    }
+}
