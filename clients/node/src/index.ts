@@ -41,5 +41,6 @@ export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
 export { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 export { checkScopes } from "./scopes.js";
 export type { Address, Driver, Following, Reply, Session } from "./session.js";
+export type { Counter, Meter, Span, TelemetryOptions, Tracer } from "./telemetry.js";
 export type { Usage, UsageBatch, UsageLine } from "./usage.js";
 export { checkAddress, judge, type Question, type RefusedCode, type Verdict } from "./verdict.js";

@@ -29,6 +29,8 @@ interface Redis {
     subscribe(channel: string): Promise<unknown>;
     on(event: string, listener: (...args: unknown[]) => void): unknown;
     readonly options: { readonly host?: string; readonly port?: number };
+    /** The socket. */
+    readonly stream?: { cork?(): void; uncork?(): void };
 }
 
 /** What is used of a cluster. */
@@ -147,15 +149,25 @@ export class IoredisDriver implements Driver {
                 },
             );
         }
+        let isCorked = false;
+        // ioredis writes each command by itself; those of one turn go out together.
+        const cork = (): void => {
+            const { stream } = redis;
+            isCorked = true;
+            stream?.cork?.();
+            process.nextTick(() => {
+                isCorked = false;
+                stream?.uncork?.();
+            });
+        };
         return {
             ended,
             end: () => redis.disconnect(),
-            send: async ([command = "", ...args]): Promise<Reply> => {
-                try {
-                    return asReply(await redis.call(command, args));
-                } catch (thrown) {
-                    throw asOwnError(thrown);
+            send: ([command = "", ...args]): Promise<Reply> => {
+                if (!isCorked) {
+                    cork();
                 }
+                return redis.call(command, args).then(asReply, fail);
             },
         };
     }
@@ -172,6 +184,10 @@ export class IoredisDriver implements Driver {
         }
         return client.nodes();
     }
+}
+
+function fail(thrown: unknown): never {
+    throw asOwnError(thrown);
 }
 
 function cluster(client: IoredisClient): Cluster {

@@ -21,6 +21,7 @@ import { pause, Router, type Sending } from "./router.js";
 import { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 import { checkScopes } from "./scopes.js";
 import type { Address, Reply } from "./session.js";
+import { Telemetry, type TelemetryOptions } from "./telemetry.js";
 import { Usage } from "./usage.js";
 import { checkAddress, judge, type Question, type RefusedCode } from "./verdict.js";
 
@@ -71,6 +72,8 @@ export interface ApiKeysOptions {
     readonly outbox?: (change: Change) => void | Promise<void>;
     /** Is told of what went wrong and was answered all the same: a Redis that is down, a fill that was refused. */
     readonly onError?: (error: Error) => void;
+    /** Spans and counters. */
+    readonly telemetry?: TelemetryOptions;
     /** Where a node of a cluster is, for who reaches it by another address than it has. */
     readonly mapAddress?: (address: Address) => Address;
 }
@@ -155,6 +158,7 @@ export class ApiKeys {
     /** `undefined` in it: plain SHA-256. */
     readonly #peppers: readonly (string | Uint8Array | undefined)[];
     readonly #l1: L1 | undefined;
+    readonly #telemetry: Telemetry | undefined;
     readonly #rows: Loads<ReadRow | null>;
     readonly #lists: Loads<readonly ReadRow[]>;
     readonly #decisions: Loads<boolean>;
@@ -170,6 +174,7 @@ export class ApiKeys {
         const { keyPrefix = "", whenDown } = options;
         this.#router = new Router(driver, options.mapAddress ?? ((address): Address => address));
         this.#l1 = options.l1 && new L1(options.l1, driver, this.#router, keyPrefix, whenDown === "stale");
+        this.#telemetry = options.telemetry && new Telemetry(options.telemetry);
         this.#breaker = new Breaker(options.breaker);
         this.#reader = new RowReader(options.row);
         this.#parse = options.parse ?? parseKey;
@@ -198,25 +203,9 @@ export class ApiKeys {
      * @throws {BadRecord} where the row of the key can't be judged: mend the row.
      * @throws {RangeError} where a scope or the address is none.
      */
-    async verify(presented: string, options: VerifyOptions = {}): Promise<Result> {
-        const { scopes = [], address } = options;
-        checkScopes(scopes);
-        checkAddress(address);
-        const key = this.#parse(presented);
-        if (key === undefined) {
-            return { kind: "refused", code: "MALFORMED", scope: null, source: null };
-        }
-        const digests = this.#peppers.map((pepper) =>
-            pepper === undefined ? hash("sha256", key.secret, "hex") : digestOf(key.secret, pepper).toString("hex"),
-        );
-        try {
-            return await this.#verify(key.prefix, digests, scopes, address);
-        } catch (thrown) {
-            if (thrown instanceof BadRecord) {
-                throw thrown;
-            }
-            return { kind: "unavailable", cause: asError(thrown) };
-        }
+    verify(presented: string, options: VerifyOptions = {}): Promise<Result> {
+        const verify = (): Promise<Result> => this.#verify(presented, options);
+        return this.#telemetry === undefined ? verify() : this.#telemetry.verify(verify);
     }
 
     /** Makes a key; `name` says what for: `ak_live`. Store its `prefix` and `digest`, show `presented` once. */
@@ -398,33 +387,56 @@ export class ApiKeys {
         return this.#options.ns === undefined ? {} : { ns: this.#options.ns };
     }
 
-    async #verify(
+    async #verify(presented: string, { scopes = [], address }: VerifyOptions): Promise<Result> {
+        const question = this.#l1 && questionOf(presented, scopes, address);
+        if (this.#l1 !== undefined && question !== undefined) {
+            // What is kept was checked when it was asked for.
+            const now = performance.now();
+            const kept = this.#l1.get(question, now);
+            if (kept !== undefined) {
+                return fromL1(kept, false, now);
+            }
+        }
+        checkScopes(scopes);
+        checkAddress(address);
+        const key = this.#parse(presented);
+        if (key === undefined) {
+            return { kind: "refused", code: "MALFORMED", scope: null, source: null };
+        }
+        const digests = this.#peppers.map((pepper) =>
+            pepper === undefined ? hash("sha256", key.secret, "hex") : digestOf(key.secret, pepper).toString("hex"),
+        );
+        try {
+            return await this.#askBoth(key.prefix, digests, scopes, address, question);
+        } catch (thrown) {
+            if (thrown instanceof BadRecord) {
+                throw thrown;
+            }
+            return { kind: "unavailable", cause: asError(thrown) };
+        }
+    }
+
+    /** Asks Redis, and the database where Redis has nothing. */
+    async #askBoth(
         prefix: string,
         digests: readonly string[],
         scopes: readonly string[],
         address: string | undefined,
+        question: string | undefined,
     ): Promise<Result> {
         const key = this.#key(prefix);
-        const question = this.#l1 && questionOf(key, digests, scopes, address);
-        const kept = question === undefined ? undefined : this.#l1?.get(question);
-        if (kept !== undefined) {
-            return fromL1(prefix, kept, false);
-        }
         for (;;) {
             // What is loaded for this call has to be read after this, and after the token.
             const since = this.#rows.moment();
             let said: Validation | undefined;
             try {
-                said = await this.#ask(() => this.#validate(key, digests, scopes, address, question));
+                said = await this.#ask(() => this.#validate(prefix, digests, scopes, address, question));
             } catch (thrown) {
-                const stale =
-                    this.#options.whenDown === "stale" && question !== undefined
-                        ? this.#l1?.getStale(question)
-                        : undefined;
+                const stale = this.#getStale(question);
                 if (stale === undefined) {
                     throw thrown;
                 }
-                return fromL1(prefix, stale, true);
+                return stale;
             }
             if (said !== undefined && said.token === null) {
                 return fromCache(prefix, said);
@@ -438,20 +450,31 @@ export class ApiKeys {
         }
     }
 
+    /** What is kept of before, where that is wanted while Redis does not answer. */
+    #getStale(question: string | undefined): Valid | undefined {
+        if (this.#options.whenDown !== "stale" || question === undefined) {
+            return undefined;
+        }
+        const now = performance.now();
+        const kept = this.#l1?.getStale(question, now);
+        return kept && fromL1(kept, true, now);
+    }
+
     /** VALIDATE, with the digest of each pepper until one is not wrong. `question` is what it is kept under. */
     async #validate(
-        key: string,
+        prefix: string,
         digests: readonly string[],
         scopes: readonly string[],
         address: string | undefined,
         question: string | undefined,
     ): Promise<Validation> {
+        const key = this.#key(prefix);
         let said: Validation | undefined;
         for (const digest of digests) {
             const command = validateCommand(key, digest, address, scopes);
             said =
                 question !== undefined && this.#l1 !== undefined
-                    ? await this.#validateAndKeep(this.#l1, key, command, question)
+                    ? await this.#validateAndKeep(this.#l1, prefix, command, question)
                     : readValidation(await this.#router.send(this.#read, key, command));
             if (said.code !== "MISMATCH") {
                 break;
@@ -463,7 +486,8 @@ export class ApiKeys {
         return said;
     }
 
-    async #validateAndKeep(l1: L1, key: string, command: readonly string[], question: string): Promise<Validation> {
+    async #validateAndKeep(l1: L1, prefix: string, command: readonly string[], question: string): Promise<Validation> {
+        const key = this.#key(prefix);
         const underway = l1.begin(key);
         const asked = performance.now();
         try {
@@ -478,7 +502,9 @@ export class ApiKeys {
                     own.push(this.#tag("user", record.user_id));
                 }
                 const names = [...new Set([...own, ...tags])];
-                l1.keep(underway, question, { record, endsAt: asked + left, names }).catch(() => l1.forget(underway));
+                l1.keep(underway, question, { prefix, record, endsAt: asked + left, names }).catch(() =>
+                    l1.forget(underway),
+                );
             } else {
                 l1.forget(underway);
             }
@@ -604,6 +630,7 @@ export class ApiKeys {
 
     #report(error: Error): void {
         this.#options.onError?.(error);
+        this.#telemetry?.error(error);
     }
 
     async #tellOrKeep(change: Change): Promise<void> {
@@ -676,20 +703,17 @@ export class ApiKeys {
     }
 }
 
-function fromL1(prefix: string, kept: Kept, isStale: boolean): Valid {
-    const endsInMs = Math.max(kept.endsAt - performance.now(), 0);
-    return { kind: "valid", prefix, record: kept.record, source: "l1", isStale, endsInMs };
+function fromL1({ prefix, record, endsAt }: Kept, isStale: boolean, now: number): Valid {
+    return { kind: "valid", prefix, record, source: "l1", isStale, endsInMs: endsAt - now };
 }
 
-/** All that an answer is to. */
-function questionOf(
-    key: string,
-    digests: readonly string[],
-    scopes: readonly string[],
-    address: string | undefined,
-): string {
-    const asked = scopes.length === 0 && address === undefined ? "" : JSON.stringify([address ?? null, ...scopes]);
-    return `${digests[0]} ${key} ${asked}`;
+/** All that an answer is to, with a digest of what was presented: that itself is kept nowhere. */
+function questionOf(presented: string, scopes: readonly string[], address: string | undefined): string {
+    const digest = hash("sha256", presented, "base64");
+    if (address === undefined && scopes.length <= 1) {
+        return scopes.length === 0 ? digest : `${digest}:${scopes[0]}`;
+    }
+    return `${digest}[${JSON.stringify([address ?? null, ...scopes])}`;
 }
 
 /** A record that many are given is changed by none. */

@@ -24,6 +24,7 @@ export interface L1Options {
 
 /** An answer that is kept. */
 export interface Kept {
+    readonly prefix: string;
     readonly record: KeyRecord;
     /** By this process' clock (`performance.now`), when it ends. */
     readonly endsAt: number;
@@ -67,9 +68,9 @@ export class L1 {
     }
 
     /** What is kept for a question, if it holds. */
-    get(question: string): Kept | undefined {
+    get(question: string, now: number): Kept | undefined {
         const kept = this.#kept.get(question);
-        if (kept === undefined || performance.now() < kept.endsAt) {
+        if (kept === undefined || now < kept.endsAt) {
             return kept;
         }
         this.#remove(question, kept);
@@ -77,9 +78,9 @@ export class L1 {
     }
 
     /** What was kept as the connection was lost. */
-    getStale(question: string): Kept | undefined {
-        const kept = this.get(question) ?? this.#stale.get(question);
-        return kept !== undefined && performance.now() < kept.endsAt ? kept : undefined;
+    getStale(question: string, now: number): Kept | undefined {
+        const kept = this.get(question, now) ?? this.#stale.get(question);
+        return kept !== undefined && now < kept.endsAt ? kept : undefined;
     }
 
     /** Before Redis is asked; {@link keep} or {@link forget} end it. */

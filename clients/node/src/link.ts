@@ -12,6 +12,9 @@ const REFUSED_MS = 20;
 /** Milliseconds after which a connection that has answered nothing, and by which a call has timed out, is given up. */
 const SILENT_MS = 300;
 
+/** The same for one that does answer, but nothing in time: whatever it answers, it is not what was asked. */
+const LATE_MS = 2000;
+
 export class Link {
     readonly #open: () => Promise<Session>;
     #session: Session | undefined;
@@ -19,6 +22,8 @@ export class Link {
     #refused: { readonly error: Error; readonly at: number } | undefined;
     /** When the oldest call was sent since which nothing was heard. */
     #silentSince: number | undefined;
+    /** When the oldest call was sent since which nothing was heard in time. */
+    #lateSince: number | undefined;
     #hasEnded = false;
 
     constructor(open: () => Promise<Session>) {
@@ -31,15 +36,14 @@ export class Link {
      * @throws {Refusal} for an error as the last reply.
      * @throws {Unanswered} where there is none in time.
      */
-    async send(ms: number, command: readonly string[], ...before: readonly (readonly string[])[]): Promise<Reply> {
-        let left = ms;
-        let session = this.#session;
-        if (session === undefined) {
-            const asked = performance.now();
-            session = await this.#connected(ms);
-            left = ms - (performance.now() - asked);
+    send(ms: number, command: readonly string[], ...before: readonly (readonly string[])[]): Promise<Reply> {
+        if (this.#session !== undefined) {
+            return this.#call(this.#session, ms, command, before);
         }
-        return this.#call(session, left, command, before);
+        const asked = performance.now();
+        return this.#connected(ms).then((session) =>
+            this.#call(session, Math.max(ms - (performance.now() - asked), 1), command, before),
+        );
     }
 
     /** Gives the connection up: the next call opens another. */
@@ -47,6 +51,7 @@ export class Link {
         this.#session?.end();
         this.#session = undefined;
         this.#silentSince = undefined;
+        this.#lateSince = undefined;
     }
 
     /** For good. */
@@ -62,10 +67,14 @@ export class Link {
         before: readonly (readonly string[])[],
     ): Promise<Reply> {
         return new Promise((resolve, reject) => {
-            this.#silentSince ??= performance.now();
+            const now = performance.now();
+            this.#silentSince ??= now;
+            this.#lateSince ??= now;
+            let isLate = false;
             const timer = setTimeout(() => {
                 // Replies that have come while the process was busy are looked at first.
                 setImmediate(() => {
+                    isLate = true;
                     reject(new Unanswered(`no answer within ${Math.round(ms)} ms`, true));
                     this.#suspect(session);
                 });
@@ -73,6 +82,9 @@ export class Link {
             const heard = (): void => {
                 clearTimeout(timer);
                 this.#silentSince = undefined;
+                if (!isLate) {
+                    this.#lateSince = undefined;
+                }
             };
             for (const earlier of before) {
                 session.send(earlier).catch(() => {});
@@ -98,8 +110,10 @@ export class Link {
 
     /** A connection may be dead and nobody have said so. */
     #suspect(session: Session): void {
-        const since = this.#silentSince;
-        if (this.#session === session && since !== undefined && performance.now() - since > SILENT_MS) {
+        const now = performance.now();
+        const isSilent = now - (this.#silentSince ?? now) > SILENT_MS;
+        const isLate = now - (this.#lateSince ?? now) > LATE_MS;
+        if (this.#session === session && (isSilent || isLate)) {
             this.reset();
         }
     }

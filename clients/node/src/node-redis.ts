@@ -145,13 +145,11 @@ export class NodeRedisDriver implements Driver {
         return {
             ended,
             end,
-            send: async (command): Promise<Reply> => {
-                try {
-                    return asReply(await client.sendCommand(command));
-                } catch (thrown) {
-                    throw asOwnError(thrown);
-                }
-            },
+            send: (command): Promise<Reply> => client.sendCommand(command).then(asReply, fail),
         };
     }
+}
+
+function fail(thrown: unknown): never {
+    throw asOwnError(thrown);
 }

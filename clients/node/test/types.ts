@@ -1,5 +1,6 @@
 // Compiled and never run: what an application writes has the types that its client and its framework have.
 
+import { metrics, trace } from "@opentelemetry/api";
 import express from "express";
 import fastify from "fastify";
 import { Cluster, Redis } from "ioredis";
@@ -15,7 +16,10 @@ declare module "fastify" {
 const load = async (prefix: string) => ({ id: prefix, is_active: true, expires_at: new Date(), user_id: 1n });
 const clients = [
     new ApiKeys(new Redis(), { load }),
-    new ApiKeys(new Cluster([]), { load }),
+    new ApiKeys(new Cluster([]), {
+        load,
+        telemetry: { tracer: trace.getTracer("redis-apikey"), meter: metrics.getMeter("redis-apikey") },
+    }),
     new ApiKeys(createClient(), { load }),
     new ApiKeys(createClient({ RESP: 3 }), { load: async () => null }),
     new ApiKeys(createCluster({ rootNodes: [] }), { load: async () => "{}" }),

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { ApiKeys } from "../dist/esm/index.js";
+import { slotOf } from "../dist/esm/slots.js";
+import { clientFor, eventually, startCluster } from "./servers.mjs";
+
+describe("a cluster", () => {
+    let nodes;
+
+    before(async () => {
+        nodes = await startCluster();
+    });
+
+    after(async () => {
+        await Promise.all((nodes ?? []).map((node) => node.stop()));
+    });
+
+    it("has the slots that the library takes keys to be in", async () => {
+        for (const key of ["", "a", "{a}", "{}a", "x{a}y{b}", "apikey:{ak_live_ü}:usage", "{a", "}{a}"]) {
+            assert.equal(slotOf(key), await nodes[0].admin.call("CLUSTER", ["KEYSLOT", key]), key);
+        }
+    });
+
+    for (const kind of ["ioredis", "node-redis"]) {
+        it(`is verified, told and drained as one server is, with ${kind}`, async () => {
+            const { client, end } = await clientFor(kind, 3, [nodes[1].port], true);
+            const rows = new Map();
+            const load = async (prefix) => rows.get(prefix) ?? null;
+            const keys = new ApiKeys(client, { load, timeoutMs: 5000, changeTimeoutMs: 20_000 });
+            try {
+                const issued = Array.from({ length: 20 }, (_, number) => {
+                    const key = keys.generate("ak_test");
+                    rows.set(key.prefix, { id: number, user_id: 7, is_active: true, key_hash: key.digest });
+                    return key;
+                });
+                const all = () => Promise.all(issued.map(({ presented }) => keys.verify(presented)));
+                const said = async (source) =>
+                    (await all()).every((one) => one.kind === "valid" && one.source === source);
+                assert.ok(await said("database"));
+                assert.ok(await said("cache"));
+                await Promise.all(issued.map(({ prefix }) => keys.count(prefix, 3)));
+                const counted = new Map();
+                for await (const { lines } of keys.usage.batches({ leaseMs: 60_000, count: 4 })) {
+                    for (const { prefix, count } of lines) {
+                        counted.set(prefix, count);
+                    }
+                }
+                assert.deepEqual(
+                    issued.map(({ prefix }) => counted.get(prefix)),
+                    issued.map(() => 3),
+                );
+                // Slots move: what was the owner says who is.
+                const slot = slotOf(`apikey:{${issued[0].prefix}}`);
+                const owner = Math.min(Math.floor(slot / Math.ceil(16384 / 3)), 2);
+                const other = (owner + 1) % 3;
+                const id = await nodes[other].admin.call("CLUSTER", ["MYID"]);
+                for (const node of [nodes[other], ...nodes]) {
+                    await node.admin.call("CLUSTER", ["SETSLOT", String(slot), "NODE", id]).catch(() => {});
+                }
+                assert.equal((await keys.verify(issued[0].presented)).kind, "valid");
+                rows.clear();
+                await keys.changed({ user: 7 });
+                for (const { code } of await all()) {
+                    assert.equal(code, "ABSENT");
+                }
+                await eventually(async () => (await keys.commands.tagcard("apikey:user:7")) === 0, "an empty tag");
+                const back = await nodes[owner].admin.call("CLUSTER", ["MYID"]);
+                for (const node of [nodes[owner], ...nodes]) {
+                    await node.admin.call("CLUSTER", ["SETSLOT", String(slot), "NODE", back]).catch(() => {});
+                }
+            } finally {
+                keys.close();
+                end();
+            }
+        });
+    }
+});

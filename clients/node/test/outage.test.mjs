@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { createServer, connect as dial } from "node:net";
+import { describe, it } from "node:test";
+import { ApiKeys, Unanswered } from "../dist/esm/index.js";
+import { clientFor, eventually, Server } from "./servers.mjs";
+
+/** A proxy. `hang`: connections of before and those that are made then say nothing any more. `cutOnce`: the next reply is lost with its connection. */
+async function startProxy(port) {
+    const sockets = new Set();
+    const proxy = { received: "", hangs: false, cutsNext: false };
+    const server = createServer((inbound) => {
+        const outbound = dial(port, "127.0.0.1");
+        inbound.hangs = proxy.hangs;
+        sockets.add(inbound);
+        for (const socket of [inbound, outbound]) {
+            socket.on("error", () => {});
+            socket.on("close", () => {
+                sockets.delete(inbound);
+                inbound.destroy();
+                outbound.destroy();
+            });
+        }
+        inbound.on("data", (data) => {
+            proxy.received += data.toString();
+            outbound.write(data);
+        });
+        outbound.on("data", (data) => {
+            if (proxy.cutsNext) {
+                proxy.cutsNext = false;
+                inbound.destroy();
+            } else if (!inbound.hangs) {
+                inbound.write(data);
+            }
+        });
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    proxy.port = server.address().port;
+    proxy.hang = () => {
+        proxy.hangs = true;
+        for (const socket of sockets) {
+            socket.hangs = true;
+        }
+    };
+    proxy.count = (command) => proxy.received.split(command).length - 1;
+    proxy.end = () => {
+        server.close();
+        for (const socket of sockets) {
+            socket.destroy();
+        }
+    };
+    return proxy;
+}
+
+for (const kind of ["ioredis", "node-redis"]) {
+    describe(`while Redis does not answer, with ${kind}`, () => {
+        /** Runs with a server, a library behind a proxy, and a key that is cached as valid and is revoked in the database. */
+        const play = async (options, run) => {
+            const server = await Server.start();
+            const proxy = await startProxy(server.port);
+            const { client, end } = await clientFor(kind, 2, [proxy.port]);
+            let revoked = false;
+            const loads = [];
+            let row;
+            const load = async (prefix) => {
+                loads.push(prefix);
+                return { ...row, is_active: !revoked };
+            };
+            const keys = new ApiKeys(client, { load, timeoutMs: 5000, changeTimeoutMs: 20_000, ...options });
+            const key = keys.generate("ak_test");
+            row = { id: "k", key_hash: key.digest };
+            const verify = () => keys.verify(key.presented);
+            const revoke = () => {
+                revoked = true;
+            };
+            try {
+                await eventually(async () => (await verify()).source === "cache", "the cache");
+                loads.length = 0;
+                await run({ server, proxy, keys, key, verify, revoke, loads });
+            } finally {
+                keys.close();
+                end();
+                proxy.end();
+                await server.stop();
+            }
+        };
+
+        const quick = { timeoutMs: 150, breaker: { failures: 2, ms: 100 } };
+
+        it("the database answers, the breaker spares the wait, and all is as before when Redis is back", async () => {
+            await play(quick, async ({ server, verify, revoke, keys, loads }) => {
+                server.freeze();
+                revoke();
+                for (let number = 0; number < 2; number += 1) {
+                    const { code, source } = await verify();
+                    assert.deepEqual([code, source], ["DISABLED", "database"]);
+                }
+                const started = performance.now();
+                for (let number = 0; number < 20; number += 1) {
+                    await verify();
+                }
+                const took = performance.now() - started;
+                assert.ok(took < 15 * quick.timeoutMs, `20 verifications took ${took} ms`);
+                assert.ok(loads.length >= 22);
+                server.thaw();
+                // What was cached before is as it was: the change was not told yet.
+                await eventually(async () => (await verify()).source === "cache", "the cache");
+                await keys.changed({ id: "k" });
+                assert.equal((await verify()).code, "DISABLED");
+            });
+        });
+
+        it("what can't be known is denied, where that is wanted", async () => {
+            await play({ ...quick, whenDown: "deny" }, async ({ server, verify }) => {
+                await server.kill();
+                for (let number = 0; number < 4; number += 1) {
+                    assert.equal((await verify()).kind, "unavailable");
+                }
+                await server.run();
+                await eventually(async () => (await verify()).kind === "valid", "its return");
+            });
+        });
+
+        it("a connection that hangs is given up for another", async () => {
+            await play(quick, async ({ proxy, verify, revoke }) => {
+                proxy.hang();
+                revoke();
+                await eventually(async () => (await verify()).source === "database", "the database");
+                proxy.hangs = false;
+                await eventually(async () => (await verify()).source === "cache", "the cache");
+            });
+        });
+
+        it("a read whose reply is lost is repeated, a count is not", async () => {
+            await play({}, async ({ proxy, verify, keys, key }) => {
+                const asked = proxy.count("APIKEY.VALIDATE");
+                proxy.cutsNext = true;
+                assert.equal((await verify()).source, "cache");
+                assert.equal(proxy.count("APIKEY.VALIDATE"), asked + 2);
+                proxy.cutsNext = true;
+                await assert.rejects(keys.count(key.prefix), (error) => error instanceof Unanswered && error.maybeDone);
+                await keys.count(key.prefix);
+                assert.equal(proxy.count("APIKEY.USAGE.INCR"), 2);
+                assert.equal((await keys.commands.usageGet(`apikey:{${key.prefix}}:usage`)).total, 2);
+            });
+        });
+    });
+}
