@@ -469,21 +469,15 @@ export class ApiKeys {
         question: string | undefined,
     ): Promise<Validation> {
         const key = this.#key(prefix);
-        let said: Validation | undefined;
-        for (const digest of digests) {
-            const command = validateCommand(key, digest, address, scopes);
-            said =
-                question !== undefined && this.#l1 !== undefined
-                    ? await this.#validateAndKeep(this.#l1, prefix, command, question)
-                    : readValidation(await this.#router.send(this.#read, key, command));
-            if (said.code !== "MISMATCH") {
-                break;
-            }
-        }
-        if (said === undefined) {
-            throw new TypeError("there is no digest");
-        }
-        return said;
+        const [digest, ...others] = digests;
+        const command = validateCommand(key, digest, address, scopes);
+        const said =
+            question !== undefined && this.#l1 !== undefined
+                ? await this.#validateAndKeep(this.#l1, prefix, command, question)
+                : readValidation(await this.#router.send(this.#read, key, command));
+        return said.code === "MISMATCH" && others.length > 0
+            ? this.#validate(prefix, others, scopes, address, question)
+            : said;
     }
 
     async #validateAndKeep(l1: L1, prefix: string, command: readonly string[], question: string): Promise<Validation> {
