@@ -1,7 +1,8 @@
 /** What the modules for web frameworks have in common: how a result is said over HTTP. */
 
 import { BadRecord } from "./errors.js";
-import type { ApiKeys, Result, VerifyOptions } from "./keys.js";
+import type { ApiKeys, VerifyOptions } from "./keys.js";
+import type { Result } from "./results.js";
 
 /** What a middleware wants to know; `Request` is the framework's. */
 export interface MiddlewareOptions<Request> {

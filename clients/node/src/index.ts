@@ -29,15 +29,12 @@ export {
     type ApiKeysOptions,
     type Load,
     type Page,
-    type Refused,
-    type Result,
-    type Unavailable,
-    type Valid,
     type VerifyOptions,
     type WhenDown,
 } from "./keys.js";
 export type { L1Options } from "./l1.js";
 export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
+export type { Refused, Result, Unavailable, Valid } from "./results.js";
 export { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 export { checkScopes } from "./scopes.js";
 export type { Address, Driver, Following, Reply, Session } from "./session.js";

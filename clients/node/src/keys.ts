@@ -2,6 +2,7 @@
 
 import { hash } from "node:crypto";
 import { Breaker, type BreakerOptions } from "./breaker.js";
+import { Changes } from "./changes.js";
 import {
     Commands,
     type Integer,
@@ -12,18 +13,20 @@ import {
 } from "./commands.js";
 import { digestOf } from "./digest.js";
 import { driverOf, type RedisClient } from "./driver.js";
-import { BadRecord, type Change, type Id, NotTold, Refusal, Unanswered, UnavailableError } from "./errors.js";
+import { BadRecord, type Change, type Id, Refusal, Unanswered, UnavailableError } from "./errors.js";
 import { type GeneratedKey, generateKey, type PresentedKey, parseKey } from "./format.js";
-import { type Json, parse } from "./json.js";
-import { type Kept, L1, type L1Options } from "./l1.js";
+import { parse } from "./json.js";
+import { frozen, L1, type L1Options, questionOf } from "./l1.js";
 import { Loads } from "./loads.js";
-import { pause, Router, type Sending } from "./router.js";
+import { Names } from "./names.js";
+import { fromCache, fromDatabase, fromL1, type Result, type Valid } from "./results.js";
+import { Router, type Sending } from "./router.js";
 import { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 import { checkScopes } from "./scopes.js";
 import type { Address, Reply } from "./session.js";
 import { Telemetry, type TelemetryOptions } from "./telemetry.js";
 import { Usage } from "./usage.js";
-import { checkAddress, judge, type Question, type RefusedCode } from "./verdict.js";
+import { checkAddress } from "./verdict.js";
 
 /** Says what the database has of a key: the row as it stands, committed, from the primary; `null` where there is none. */
 export type Load = (prefix: string) => Promise<Row | null | undefined>;
@@ -78,39 +81,6 @@ export interface ApiKeysOptions {
     readonly mapAddress?: (address: Address) => Address;
 }
 
-/** The key is good. */
-export interface Valid {
-    readonly kind: "valid";
-    /** The public part of what was presented. */
-    readonly prefix: string;
-    readonly record: KeyRecord;
-    /** Who said so: what this process kept, Redis, or the database. */
-    readonly source: "l1" | "cache" | "database";
-    /** Redis did not answer, and this is of before ({@link ApiKeysOptions.whenDown}). */
-    readonly isStale: boolean;
-    /** Milliseconds after which it may be no longer true though nobody changed anything; `null`: it does not end by itself. */
-    readonly endsInMs: number | null;
-}
-
-/** The key is not good, or not for this. */
-export interface Refused {
-    readonly kind: "refused";
-    readonly code: RefusedCode;
-    /** Of FORBIDDEN: the first scope that is not granted. */
-    readonly scope: string | null;
-    /** Who said so; `null`: nobody was asked. */
-    readonly source: "cache" | "database" | null;
-}
-
-/** Neither Redis nor the database could say. Not the key's fault: answer 503. */
-export interface Unavailable {
-    readonly kind: "unavailable";
-    readonly cause: Error;
-}
-
-/** What {@link ApiKeys.verify} says. */
-export type Result = Valid | Refused | Unavailable;
-
 /** What a key is asked for. */
 export interface VerifyOptions {
     /** All of them have to be granted; at most 64. */
@@ -129,12 +99,6 @@ export interface Page {
 /** Error replies of a server that can't answer for now, whatever it is asked. */
 const DOWN = new Set(["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS"]);
 
-/** Error replies that no repetition mends. */
-const LASTING = new Set(["ERR", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE", "BADRECORD"]);
-
-/** Milliseconds that one attempt to tell a change may take: more than `apikey.cluster-timeout-ms`. */
-const ATTEMPT_MS = 1500;
-
 /** The soonest end that SETVAL takes. */
 const EARLIEST = 631_152_000_000;
 
@@ -151,7 +115,9 @@ export class ApiKeys {
     readonly usage: Usage;
 
     readonly #options: ApiKeysOptions;
+    readonly #names: Names;
     readonly #router: Router;
+    readonly #changes: Changes;
     readonly #breaker: Breaker;
     readonly #reader: RowReader;
     readonly #parse: (presented: string) => PresentedKey | undefined;
@@ -172,6 +138,7 @@ export class ApiKeys {
         this.#options = options;
         const driver = driverOf(client);
         const { keyPrefix = "", whenDown } = options;
+        this.#names = new Names(keyPrefix, options.ns);
         this.#router = new Router(driver, options.mapAddress ?? ((address): Address => address));
         this.#l1 = options.l1 && new L1(options.l1, driver, this.#router, keyPrefix, whenDown === "stale");
         this.#telemetry = options.telemetry && new Telemetry(options.telemetry);
@@ -194,7 +161,8 @@ export class ApiKeys {
         this.commands = new Commands((key, command, { isRepeatable, mayWait }) =>
             this.#router.send({ ...(mayWait ? this.#change : this.#read), isRepeatable }, key, command),
         );
-        this.usage = new Usage(this.#router, this.#change, (prefix) => this.#key(prefix, ":usage"));
+        this.usage = new Usage(this.#router, this.#change, this.#names);
+        this.#changes = new Changes(this.#router, this.#change, this.#names, this.#l1, options.outbox);
     }
 
     /**
@@ -223,7 +191,7 @@ export class ApiKeys {
         if (what.id === undefined && what.prefix === undefined && what.user === undefined) {
             throw new TypeError("changed wants an id, a prefix or a user");
         }
-        await this.#tellOrKeep({ kind: "changed", ...what });
+        await this.#changes.tellOrKeep({ kind: "changed", ...what });
     }
 
     /**
@@ -232,7 +200,7 @@ export class ApiKeys {
      * @throws {NotTold} as {@link changed} does.
      */
     async created(prefix: string, user?: Id): Promise<void> {
-        await this.#tellOrKeep({ kind: "created", prefix, ...(user === undefined ? {} : { user }) });
+        await this.#changes.tellOrKeep({ kind: "created", prefix, ...(user === undefined ? {} : { user }) });
     }
 
     /**
@@ -241,7 +209,7 @@ export class ApiKeys {
      * @throws {NotTold} as {@link changed} does.
      */
     async userDeleted(user: Id, prefixes: readonly string[] = []): Promise<void> {
-        await this.#tellOrKeep({ kind: "userDeleted", user, prefixes });
+        await this.#changes.tellOrKeep({ kind: "userDeleted", user, prefixes });
     }
 
     /**
@@ -250,11 +218,7 @@ export class ApiKeys {
      * @throws {NotTold} as {@link changed} does.
      */
     async tell(change: Change): Promise<void> {
-        try {
-            await this.#tell(change);
-        } catch (cause) {
-            throw new NotTold(change, false, { cause });
-        }
+        await this.#changes.tell(change);
     }
 
     /**
@@ -272,7 +236,7 @@ export class ApiKeys {
         },
     ): Promise<Page> {
         const { load, offset = 0, limit } = options;
-        const key = this.#listKey(user);
+        const key = this.#names.list(user);
         for (;;) {
             const since = this.#lists.moment();
             const page = { offset, ...(limit === undefined ? {} : { limit }) };
@@ -287,7 +251,7 @@ export class ApiKeys {
                 if (found !== undefined) {
                     const records = `[${rows.map(({ json }) => json).join(",")}]`;
                     await this.#fill(found.token, (token) =>
-                        this.commands.setlist(key, user, records, token, this.#ns()),
+                        this.commands.setlist(key, user, records, token, this.#names.ns()),
                     );
                 }
                 return rows;
@@ -323,7 +287,7 @@ export class ApiKeys {
             readonly tags?: readonly string[];
         },
     ): Promise<boolean> {
-        const key = this.#key(prefix, ":scopes");
+        const key = this.#names.decisions(prefix);
         for (;;) {
             const since = this.#decisions.moment();
             const found = await this.#ask(() => this.commands.checkscope(key, resource, action));
@@ -344,7 +308,7 @@ export class ApiKeys {
                     const decision = { id, userId, resource, action, isAllowed, token: found.token };
                     const tags = options.tags === undefined ? {} : { tags: options.tags };
                     await this.#fill(found.token, () =>
-                        this.commands.setscope(key, decision, { ...this.#ns(), ...tags }),
+                        this.commands.setscope(key, decision, { ...this.#names.ns(), ...tags }),
                     );
                 }
                 return isAllowed;
@@ -361,30 +325,13 @@ export class ApiKeys {
      * @throws {Unanswered} where Redis did not answer, {@link Refusal} where it refused.
      */
     async count(prefix: string, by: Integer = 1): Promise<void> {
-        await this.commands.usageIncr(this.#key(prefix, ":usage"), by);
+        await this.commands.usageIncr(this.#names.counter(prefix), by);
     }
 
     /** Ends all connections. What is under way fails. */
     close(): void {
         this.#l1?.end();
         this.#router.end();
-    }
-
-    /** The name of a key's record, or of what belongs to it. */
-    #key(prefix: string, what = ""): string {
-        return `${this.#options.keyPrefix ?? ""}apikey:{${prefix}}${what}`;
-    }
-
-    #listKey(user: Id): string {
-        return `${this.#options.keyPrefix ?? ""}apikey:list:{${user}}`;
-    }
-
-    #tag(kind: "id" | "user", id: Id): string {
-        return `${this.#options.ns ?? ""}apikey:${kind}:${id}`;
-    }
-
-    #ns(): { ns?: string } {
-        return this.#options.ns === undefined ? {} : { ns: this.#options.ns };
     }
 
     async #verify(presented: string, { scopes = [], address }: VerifyOptions): Promise<Result> {
@@ -424,7 +371,7 @@ export class ApiKeys {
         address: string | undefined,
         question: string | undefined,
     ): Promise<Result> {
-        const key = this.#key(prefix);
+        const key = this.#names.record(prefix);
         for (;;) {
             // What is loaded for this call has to be read after this, and after the token.
             const since = this.#rows.moment();
@@ -468,7 +415,7 @@ export class ApiKeys {
         address: string | undefined,
         question: string | undefined,
     ): Promise<Validation> {
-        const key = this.#key(prefix);
+        const key = this.#names.record(prefix);
         const [digest, ...others] = digests;
         const command = validateCommand(key, digest, address, scopes);
         const said =
@@ -481,7 +428,7 @@ export class ApiKeys {
     }
 
     async #validateAndKeep(l1: L1, prefix: string, command: readonly string[], question: string): Promise<Validation> {
-        const key = this.#key(prefix);
+        const key = this.#names.record(prefix);
         const underway = l1.begin(key);
         const asked = performance.now();
         try {
@@ -491,9 +438,9 @@ export class ApiKeys {
             if (said.code === "VALID" && said.record !== null && tags !== undefined) {
                 const record = frozen(parse(said.record)) as unknown as KeyRecord;
                 const left = said.leftMs < 0 ? l1.maxAgeMs : Math.min(said.leftMs, l1.maxAgeMs);
-                const own = [key, this.#tag("id", record.id)];
+                const own = [key, this.#names.tag("id", record.id)];
                 if (record.user_id !== undefined && record.user_id !== null) {
-                    own.push(this.#tag("user", record.user_id));
+                    own.push(this.#names.tag("user", record.user_id));
                 }
                 const names = [...new Set([...own, ...tags])];
                 l1.keep(underway, question, { prefix, record, endsAt: asked + left, names }).catch(() =>
@@ -541,7 +488,7 @@ export class ApiKeys {
         if (token !== null) {
             const { ttlMs, absentTtlMs } = this.#options;
             const ttl = row === null ? absentTtlMs : ttlMs;
-            const options = { ...this.#ns(), ...(ttl === undefined ? {} : { ttlMs: ttl }) };
+            const options = { ...this.#names.ns(), ...(ttl === undefined ? {} : { ttlMs: ttl }) };
             await this.#fill(token, () =>
                 row === null
                     ? this.commands.setabsent(key, token, options)
@@ -626,134 +573,6 @@ export class ApiKeys {
         this.#options.onError?.(error);
         this.#telemetry?.error(error);
     }
-
-    async #tellOrKeep(change: Change): Promise<void> {
-        try {
-            await this.#tell(change);
-        } catch (cause) {
-            const { outbox } = this.#options;
-            await outbox?.(change);
-            throw new NotTold(change, outbox !== undefined, { cause });
-        }
-    }
-
-    async #tell(change: Change): Promise<void> {
-        const namesOf = (prefix: string): string[] => [this.#key(prefix), this.#key(prefix, ":scopes")];
-        const keys: string[][] = [];
-        const tags: string[] = [];
-        if (change.kind === "userDeleted") {
-            tags.push(this.#tag("user", change.user));
-            keys.push(...change.prefixes.map(namesOf));
-        } else {
-            const id = change.kind === "changed" ? change.id : undefined;
-            if (id !== undefined) {
-                tags.push(this.#tag("id", id));
-            }
-            if (change.prefix !== undefined) {
-                keys.push(namesOf(change.prefix));
-            } else if (id === undefined && change.user !== undefined) {
-                tags.push(this.#tag("user", change.user));
-            }
-        }
-        if (change.user !== undefined) {
-            keys.push([this.#listKey(change.user)]);
-        }
-        // Here at once, and again when all have answered: in between an answer of before may have been kept.
-        const names = [...keys.flat(), ...tags];
-        this.#l1?.changed(names);
-        const calls = keys.map((some) => this.#insist(some[0], ["APIKEY.INVAL", ...some]));
-        if (tags.length > 0) {
-            calls.push(this.#insist(undefined, ["APIKEY.TAGINVAL", ...tags]));
-        }
-        try {
-            await Promise.all(calls);
-        } finally {
-            this.#l1?.changed(names);
-        }
-    }
-
-    /** Sends an invalidation until it is answered by a number. To repeat it does no harm. */
-    async #insist(key: string | undefined, command: readonly string[]): Promise<void> {
-        const until = performance.now() + this.#change.ms;
-        for (;;) {
-            const left = until - performance.now();
-            try {
-                const ms = Math.max(Math.min(left, ATTEMPT_MS), 1);
-                const reply: Reply = await this.#router.send({ ...this.#change, ms }, key, command);
-                if (typeof reply !== "string" || !/^\d+$/.test(reply)) {
-                    throw new TypeError(`${command[0]} was answered by no number`);
-                }
-                return;
-            } catch (thrown) {
-                const isLasting =
-                    thrown instanceof TypeError || (thrown instanceof Refusal && LASTING.has(thrown.code));
-                const wait = 10 + Math.random() * 40;
-                if (isLasting || until - performance.now() <= wait) {
-                    throw thrown;
-                }
-                await pause(wait);
-            }
-        }
-    }
-}
-
-function fromL1({ prefix, record, endsAt }: Kept, isStale: boolean, now: number): Valid {
-    return { kind: "valid", prefix, record, source: "l1", isStale, endsInMs: endsAt - now };
-}
-
-/** All that an answer is to, with a digest of what was presented: that itself is kept nowhere. */
-function questionOf(presented: string, scopes: readonly string[], address: string | undefined): string {
-    const digest = hash("sha256", presented, "base64");
-    if (address === undefined && scopes.length <= 1) {
-        return scopes.length === 0 ? digest : `${digest}:${scopes[0]}`;
-    }
-    return `${digest}[${JSON.stringify([address ?? null, ...scopes])}`;
-}
-
-/** A record that many are given is changed by none. */
-function frozen(value: Json): Json {
-    if (value !== null && typeof value === "object") {
-        Object.values(value).forEach(frozen);
-        Object.freeze(value);
-    }
-    return value;
-}
-
-function fromCache(prefix: string, said: Validation): Result {
-    if (said.code === "VALID" && said.record !== null) {
-        const endsInMs = said.leftMs < 0 ? null : said.leftMs;
-        return {
-            kind: "valid",
-            prefix,
-            record: parse(said.record) as unknown as KeyRecord,
-            source: "cache",
-            isStale: false,
-            endsInMs,
-        };
-    }
-    if (!CODES.has(said.code)) {
-        throw new UnavailableError(`VALIDATE replied ${said.code}, which this version does not know`);
-    }
-    return { kind: "refused", code: said.code as RefusedCode, scope: said.scope, source: "cache" };
-}
-
-const CODES = new Set(["ABSENT", "MISMATCH", "DISABLED", "EXPIRED", "FORBIDDEN_IP", "FORBIDDEN"]);
-
-function fromDatabase(prefix: string, row: ReadRow | null, question: Question): Result {
-    const now = Date.now();
-    const { code, scope, endsAt } = judge(row, question, now);
-    if (code === "VALID" && row !== null) {
-        return {
-            kind: "valid",
-            prefix,
-            record: row.record,
-            source: "database",
-            isStale: false,
-            endsInMs: endsAt === null ? null : endsAt - now,
-        };
-    }
-    // Only a row is VALID.
-    return { kind: "refused", code: code as RefusedCode, scope, source: "database" };
 }
 
 function storedDigests(row: ReadRow): StoredDigest[] {

@@ -4,7 +4,9 @@
  * its key or one of its tags is said to have changed; all of it goes where a message may have been missed.
  */
 
+import { hash } from "node:crypto";
 import { Follower } from "./follower.js";
+import type { Json } from "./json.js";
 import type { Router } from "./router.js";
 import type { KeyRecord } from "./row.js";
 import type { Driver } from "./session.js";
@@ -179,4 +181,22 @@ export class L1 {
             }
         }
     }
+}
+
+/** All that an answer is to, with a digest of what was presented: that itself is kept nowhere. */
+export function questionOf(presented: string, scopes: readonly string[], address: string | undefined): string {
+    const digest = hash("sha256", presented, "base64");
+    if (address === undefined && scopes.length <= 1) {
+        return scopes.length === 0 ? digest : `${digest}:${scopes[0]}`;
+    }
+    return `${digest}[${JSON.stringify([address ?? null, ...scopes])}`;
+}
+
+/** A record that many are given is changed by none. */
+export function frozen(value: Json): Json {
+    if (value !== null && typeof value === "object") {
+        Object.values(value).forEach(frozen);
+        Object.freeze(value);
+    }
+    return value;
 }

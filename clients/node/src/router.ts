@@ -52,7 +52,7 @@ const PAUSE_MS = 10;
 const MOST_REDIRECTIONS = 8;
 
 /** Milliseconds that one node may take to say who has which slots. */
-const SLOTS_MS = 500;
+const SLOTS_MS = 1500;
 
 export class Router {
     readonly #driver: Driver;

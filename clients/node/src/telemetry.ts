@@ -3,7 +3,7 @@
  * them is in the types here. No key, prefix or secret is ever in them.
  */
 
-import type { Result } from "./keys.js";
+import type { Result } from "./results.js";
 
 /** `trace.getTracer("redis-apikey")`. */
 export interface Tracer {

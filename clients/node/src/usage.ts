@@ -2,6 +2,7 @@
 
 import { type UsageBatch as Leased, type UsageLine as LeasedLine, readBatches } from "./commands.js";
 import { Refusal, Unanswered } from "./errors.js";
+import type { Names } from "./names.js";
 import { type Node, pause, type Router, type Sending } from "./router.js";
 import type { Reply } from "./session.js";
 
@@ -22,13 +23,13 @@ export interface UsageBatch {
 export class Usage {
     readonly #router: Router;
     readonly #change: Sending;
-    readonly #key: (prefix: string) => string;
+    readonly #names: Names;
 
     /** @internal */
-    constructor(router: Router, change: Sending, key: (prefix: string) => string) {
+    constructor(router: Router, change: Sending, names: Names) {
         this.#router = router;
         this.#change = change;
-        this.#key = key;
+        this.#names = names;
     }
 
     /**
@@ -74,7 +75,7 @@ export class Usage {
             for (const { id, lines } of leased) {
                 yield {
                     id,
-                    lines: lines.map((line) => ({ ...line, prefix: this.#prefix(line.key) })),
+                    lines: lines.map((line) => ({ ...line, prefix: this.#names.prefixOfCounter(line.key) })),
                     ack: () => ack(id),
                 };
                 await ack(id);
@@ -117,12 +118,5 @@ export class Usage {
                 await pause(wait);
             }
         }
-    }
-
-    #prefix(key: string): string | null {
-        const mark = "\u0000";
-        const [front = "", back = ""] = this.#key(mark).split(mark);
-        const isOurs = key.startsWith(front) && key.endsWith(back) && key.length > front.length + back.length;
-        return isOurs ? key.slice(front.length, key.length - back.length) : null;
     }
 }

@@ -1,0 +1,124 @@
+/** Tells Redis what was changed in the database, until all who have to hear of it have answered. */
+
+import { type Change, NotTold, Refusal } from "./errors.js";
+import type { L1 } from "./l1.js";
+import type { Names } from "./names.js";
+import { pause, type Router, type Sending } from "./router.js";
+
+/** Error replies that no repetition mends. */
+const LASTING = new Set(["ERR", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE", "BADRECORD"]);
+
+/** Milliseconds that one attempt may take: more than `apikey.cluster-timeout-ms`. */
+const ATTEMPT_MS = 1500;
+
+export class Changes {
+    readonly #router: Router;
+    readonly #sending: Sending;
+    readonly #names: Names;
+    readonly #l1: L1 | undefined;
+    readonly #outbox: ((change: Change) => void | Promise<void>) | undefined;
+
+    constructor(
+        router: Router,
+        sending: Sending,
+        names: Names,
+        l1: L1 | undefined,
+        outbox: ((change: Change) => void | Promise<void>) | undefined,
+    ) {
+        this.#router = router;
+        this.#sending = sending;
+        this.#names = names;
+        this.#l1 = l1;
+        this.#outbox = outbox;
+    }
+
+    /**
+     * Tells a change; if that can't be, and there is an outbox, it is kept there.
+     *
+     * @throws {NotTold} where it was not told, whether it was kept or not.
+     */
+    async tellOrKeep(change: Change): Promise<void> {
+        try {
+            await this.#tell(change);
+        } catch (cause) {
+            let isKept = false;
+            try {
+                await this.#outbox?.(change);
+                isKept = this.#outbox !== undefined;
+            } catch (notKept) {
+                throw new NotTold(change, false, { cause: new AggregateError([cause, notKept], "nor was it kept") });
+            }
+            throw new NotTold(change, isKept, { cause });
+        }
+    }
+
+    /** @throws {NotTold} where it was not told. */
+    async tell(change: Change): Promise<void> {
+        try {
+            await this.#tell(change);
+        } catch (cause) {
+            throw new NotTold(change, false, { cause });
+        }
+    }
+
+    async #tell(change: Change): Promise<void> {
+        const { keys, tags } = this.#affected(change);
+        // Here at once, and again when all have answered: in between an answer of before may have been kept.
+        const names = [...keys.flat(), ...tags];
+        this.#l1?.changed(names);
+        const calls = keys.map((some) => this.#insist(some[0], ["APIKEY.INVAL", ...some]));
+        if (tags.length > 0) {
+            calls.push(this.#insist(undefined, ["APIKEY.TAGINVAL", ...tags]));
+        }
+        const told = await Promise.allSettled(calls);
+        this.#l1?.changed(names);
+        const failed = told.find((one) => one.status === "rejected");
+        if (failed !== undefined) {
+            throw failed.reason;
+        }
+    }
+
+    /** The keys that are invalidated, those of one slot together, and the tags. */
+    #affected(change: Change): { keys: string[][]; tags: string[] } {
+        const of = (prefix: string): string[] => [this.#names.record(prefix), this.#names.decisions(prefix)];
+        const { user } = change;
+        const list = user === undefined ? [] : [[this.#names.list(user)]];
+        if (change.kind === "userDeleted") {
+            return { keys: [...change.prefixes.map(of), ...list], tags: [this.#names.tag("user", change.user)] };
+        }
+        const keys = [...(change.prefix === undefined ? [] : [of(change.prefix)]), ...list];
+        if (change.kind === "created") {
+            return { keys, tags: [] };
+        }
+        if (change.id !== undefined) {
+            return { keys, tags: [this.#names.tag("id", change.id)] };
+        }
+        // Who names a user alone means all of theirs.
+        const isAllOfUser = change.prefix === undefined && user !== undefined;
+        return { keys, tags: isAllOfUser ? [this.#names.tag("user", user)] : [] };
+    }
+
+    /** Sends an invalidation until it is answered by a number. To repeat it does no harm. */
+    async #insist(key: string | undefined, command: readonly string[]): Promise<void> {
+        const until = performance.now() + this.#sending.ms;
+        for (;;) {
+            const left = until - performance.now();
+            try {
+                const ms = Math.max(Math.min(left, ATTEMPT_MS), 1);
+                const reply = await this.#router.send({ ...this.#sending, ms }, key, command);
+                if (typeof reply !== "string" || !/^\d+$/.test(reply)) {
+                    throw new TypeError(`${command[0]} was answered by no number`);
+                }
+                return;
+            } catch (thrown) {
+                const isLasting =
+                    thrown instanceof TypeError || (thrown instanceof Refusal && LASTING.has(thrown.code));
+                const wait = 10 + Math.random() * 40;
+                if (isLasting || until - performance.now() <= wait) {
+                    throw thrown;
+                }
+                await pause(wait);
+            }
+        }
+    }
+}
