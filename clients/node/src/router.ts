@@ -158,6 +158,10 @@ export class Router {
                 asked = undefined;
                 if (thrown instanceof Refusal) {
                     const redirection = isCluster ? redirectionOf(thrown, node?.address) : undefined;
+                    if (redirection !== undefined && turn > 1) {
+                        // Right after a failover two nodes may each take the other for the owner.
+                        await pause(PAUSE_MS);
+                    }
                     if (redirection?.isLasting) {
                         this.#owners[redirection.slot] = this.#at(redirection.to);
                         this.#readTopology().catch(() => {});
