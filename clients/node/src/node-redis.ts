@@ -32,8 +32,8 @@ interface Client {
     duplicate(overrides: Record<string, unknown>): Client;
     connect(): Promise<unknown>;
     destroy(): void;
-    sendCommand(command: readonly string[]): Promise<unknown>;
-    subscribe(channel: string, listener: (message: string) => void): Promise<void>;
+    sendCommand(command: readonly string[], options: object): Promise<unknown>;
+    subscribe(channel: string, listener: (message: unknown) => void, wantsBuffers?: boolean): Promise<void>;
     on(event: string, listener: (...args: unknown[]) => void): unknown;
 }
 
@@ -45,6 +45,9 @@ interface Cluster {
 
 /** The types of RESP (the bytes that they begin with) that come as something else than node-redis has them: integers and doubles as their digits, maps as flat arrays. */
 const TYPES = { 58: String, 40: String, 44: String, 37: Array };
+
+/** How each command is sent: how long it may take is decided elsewhere. */
+const COMMAND = { timeout: undefined, typeMapping: TYPES };
 
 export class NodeRedisDriver implements Driver {
     readonly #client: NodeRedisClient | NodeRedisCluster;
@@ -66,21 +69,20 @@ export class NodeRedisDriver implements Driver {
     }
 
     async follow(address: Address | undefined, ms: number, following: Following): Promise<Session> {
+        // In RESP2 what CLIENT TRACKING tells comes as a message, redirected to the connection itself, in every version.
         const isTracking = following.kind === "tracking";
-        const client = await this.#own(address, ms, isTracking ? { RESP: 3, emitInvalidate: true } : {});
-        if (following.kind === "tracking") {
-            client.on("invalidate", (key) => following.heed(key === null ? null : [String(key)]));
-        }
+        const client = await this.#own(address, ms, isTracking ? { RESP: 2, maintNotifications: "disabled" } : {});
         const session = await this.#open(client, ms);
         try {
             const begun = async (): Promise<void> => {
                 if (following.kind === "channel") {
-                    await client.subscribe(following.channel, following.heed);
+                    await client.subscribe(following.channel, (message) => following.heed(String(message)));
                     return;
                 }
-                // The client has begun to track what is read, which has to end before prefixes are tracked.
-                await session.send(["CLIENT", "TRACKING", "OFF"]);
-                await session.send(["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", following.prefix]);
+                const id = String(await session.send(["CLIENT", "ID"]));
+                await session.send(["CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX", following.prefix]);
+                const heed = (keys: unknown): void => following.heed(Array.isArray(keys) ? keys.map(String) : null);
+                await client.subscribe("__redis__:invalidate", heed, true);
             };
             await within(begun(), ms, "following changes");
             return session;
@@ -102,7 +104,7 @@ export class NodeRedisDriver implements Driver {
             keyPrefix: undefined,
             readonly: false,
             pingInterval: undefined,
-            commandOptions: { timeout: undefined, typeMapping: TYPES },
+            commandOptions: COMMAND,
             ...more,
         });
     }
@@ -124,7 +126,11 @@ export class NodeRedisDriver implements Driver {
         const end = (): void => {
             if (!hasEnded) {
                 hasEnded = true;
-                client.destroy();
+                try {
+                    client.destroy();
+                } catch {
+                    // Some versions say so where there is nothing left to end.
+                }
             }
         };
         const ended = new Promise<void>((resolve) => {
@@ -145,7 +151,7 @@ export class NodeRedisDriver implements Driver {
         return {
             ended,
             end,
-            send: (command): Promise<Reply> => client.sendCommand(command).then(asReply, fail),
+            send: (command): Promise<Reply> => client.sendCommand(command, COMMAND).then(asReply, fail),
         };
     }
 }

@@ -6,7 +6,7 @@ import { clientFor, eventually, pause, Server, startCluster } from "./servers.mj
 // How an L1 follows depends on the client, and hardly on the protocol.
 const PROCESSES = [
     ["ioredis", 3],
-    ["node-redis", 2],
+    ["node-redis", 3],
 ];
 const CHANNEL = "apikey-invalidations";
 
