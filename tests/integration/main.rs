@@ -10,6 +10,7 @@ mod channel;
 mod chaos;
 mod checks;
 mod client_libraries;
+mod clients;
 mod clock;
 mod cluster;
 mod cluster_leases;

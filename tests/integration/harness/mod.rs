@@ -6,7 +6,7 @@
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `APIKEY_MODULE` | the module to load | `target/debug/libapikey.so` of the workspace |
-//! | `APIKEY_HOST_EXAMPLES` | where the examples of `host/` are, built | `target/debug/examples` of the workspace |
+//! | `APIKEY_HOST_EXAMPLES` | where the examples of `host/` and `engine/` are, built | `target/debug/examples` of the workspace |
 //! | `APIKEY_OTHER_MODULE` | a module of another revision, for tests of two versions (`scripts/test --with`) | those tests do nothing |
 //! | `APIKEY_WARM` | the program of `scripts/warm` | `apikey-warm` beside the module |
 //! | `APIKEY_SERVER_BIN` | the server to start | `redis-server` from PATH |
