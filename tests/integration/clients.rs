@@ -1,8 +1,21 @@
-//! Client libraries: what they have in common (clients/conformance), and whether they do it.
+//! Client libraries: what they have in common (clients/conformance), and whether they do it. Of which libraries,
+//! `APIKEY_ADAPTERS` says; without it these tests do nothing, but for the cases of verdicts, which the server is given.
 
+mod adapter;
+mod proxy;
+mod race;
+mod scenario;
 mod verdicts;
 
+use adapter::{programs, Adapter, Database};
+use scenario::{Scenario, Servers, Stage, Way};
+use serde_json::{json, Value};
+use std::collections::BTreeMap;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use verdicts::Verdicts;
 
 /// Where examples of the workspace's crates are, built.
 fn examples() -> PathBuf {
@@ -10,4 +23,119 @@ fn examples() -> PathBuf {
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debug/examples"),
         PathBuf::from,
     )
+}
+
+/// A library, its database, and two processes of it.
+struct Library {
+    database: Arc<Database>,
+    adapters: Vec<Adapter>,
+    /// What it says of itself.
+    described: Value,
+}
+
+impl Library {
+    fn start(program: &str) -> Self {
+        let database = Arc::default();
+        let adapters: Vec<Adapter> = (0..2).map(|_| Adapter::start(program, &database)).collect();
+        let described = adapters[0].must(&json!({"do": "describe"}));
+        Self { database, adapters, described }
+    }
+
+    /// Each client that it has, with each protocol.
+    fn ways(&self) -> Vec<Way> {
+        let list = |name: &str| self.described[name].as_array().cloned().unwrap_or_default();
+        let protocols = list("protocols");
+        let ways = list("clients").into_iter().flat_map(|client| {
+            let client = client.as_str().expect("a name").to_string();
+            let own = self.described["protocols_of"][&client].as_array().cloned();
+            let protocols = own.unwrap_or(protocols.clone());
+            protocols.into_iter().map(move |protocol| Way {
+                client: client.clone(),
+                protocol: protocol.as_i64().expect("a number"),
+            })
+        });
+        ways.collect()
+    }
+}
+
+/// Plays the scenarios that are for these servers, in some of the ways of each library.
+fn play(
+    servers: &mut dyn FnMut() -> Rc<Servers>,
+    is_for: &dyn Fn(&Scenario) -> bool,
+    ways: &dyn Fn(&Library) -> Vec<Way>,
+) {
+    let only = std::env::var("APIKEY_SCENARIO").unwrap_or_default();
+    let all = Scenario::all();
+    assert!(!all.is_empty());
+    let mut failed = vec![];
+    for program in programs() {
+        let mut library = Library::start(&program);
+        for way in ways(&library) {
+            let servers = servers();
+            let has_l1 = library.described["l1"] == true;
+            let chosen = all.iter().filter(|scenario| {
+                scenario.name().contains(&only)
+                    && is_for(scenario)
+                    && (has_l1 || !scenario.needs("l1"))
+                    && (way.protocol == 3 || !scenario.needs("RESP3"))
+            });
+            for scenario in chosen {
+                let (adapters, database) = (&library.adapters, &library.database);
+                let stage = Stage { servers: &servers, adapters, database, way: &way };
+                // All that fail are told, each by its panic.
+                if catch_unwind(AssertUnwindSafe(|| stage.play(scenario))).is_err() {
+                    failed.push(format!("{program} {way:?} {}", scenario.name()));
+                    library = Library::start(&program);
+                }
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Starts them when they are asked for, once.
+fn the_same(start: fn() -> Servers) -> impl FnMut() -> Rc<Servers> {
+    let mut started = None;
+    move || started.get_or_insert_with(|| Rc::new(start())).clone()
+}
+
+#[test]
+fn libraries_play_the_scenarios_on_one_server() {
+    let is_for = |scenario: &Scenario| !scenario.needs("a cluster") && !scenario.needs("replicas");
+    play(&mut the_same(Servers::one), &is_for, &Library::ways);
+}
+
+#[test]
+fn libraries_play_the_scenarios_on_a_cluster() {
+    let is_for = |scenario: &Scenario| !scenario.needs("one server") && !scenario.needs("replicas");
+    play(&mut the_same(Servers::cluster), &is_for, &Library::ways);
+}
+
+#[test]
+fn libraries_play_the_scenarios_of_failovers() {
+    let is_for = |scenario: &Scenario| scenario.needs("replicas");
+    // Which protocol is spoken matters less, and a node can't be elected twice within seconds.
+    let ways = |library: &Library| {
+        let mut of_clients = BTreeMap::new();
+        for way in library.ways() {
+            of_clients.insert(way.client.clone(), way);
+        }
+        of_clients.into_values().collect()
+    };
+    play(&mut || Rc::new(Servers::cluster_with_replicas()), &is_for, &ways);
+}
+
+#[test]
+fn libraries_judge_as_the_server_does() {
+    let programs = programs();
+    if programs.is_empty() {
+        return;
+    }
+    let verdicts = Verdicts::write();
+    for program in programs {
+        let adapter = Adapter::start(&program, &Arc::default());
+        let judged = adapter.must(&json!({"do": "verdicts", "file": verdicts.path}));
+        assert_eq!(judged["wrong"], json!([]), "{program}");
+        assert!(judged["cases"].as_u64() > Some(7000), "{program}: {judged}");
+    }
 }

@@ -13,6 +13,9 @@
 //! | `APIKEY_SERVER` | what that server is: `redis-6.2`, `redis-7.0`, `redis-8.2`, `valkey-9.1` | told from its `--version` |
 //! | `APIKEY_PYTHON` | a Python with redis-py, for the examples | `python3` |
 //! | `APIKEY_CLIENTS` | where the client libraries of `tests/clients` are installed | `target/clients` of the workspace |
+//! | `APIKEY_ADAPTERS` | programs by which client libraries are told what to do, one on each line, its words separated by tabs | those tests do nothing |
+//! | `APIKEY_SCENARIO` | of the scenarios for client libraries those whose name has this | all |
+//! | `APIKEY_STEPS` | whether each step of a scenario is told | no |
 //! | `APIKEY_SEED` | seed of the randomised tests | fixed |
 //! | `APIKEY_CLUSTER_SECONDS` | how long readers and writers of a cluster race | 5 |
 //! | `APIKEY_CHAOS_SECONDS` | how long a cluster, and Sentinel's servers, are disturbed | 6 |
