@@ -147,3 +147,44 @@ need_postgres() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || apt_install postgresql
 }
 need_redis_cli() { command -v redis-cli >/dev/null || apt_install redis-tools; }
+
+# npm by the Node.js of the client libraries.
+npm_of_clients() {
+    local node npm
+    node=$(readlink -f "$APIKEY_CLIENTS/node")
+    npm=$(dirname "$node")/../lib/node_modules/npm/bin/npm-cli.js
+    if [ -e "$npm" ]; then
+        PATH=$(dirname "$node"):$PATH "$node" "$npm" "$@"
+    else
+        PATH=$(dirname "$node"):$PATH npm "$@"
+    fi
+}
+
+# The library for Node.js, with what it is built of, built.
+need_node_library() {
+    local from=$top/clients/node
+    if ! cmp -s "$from/package.json" "$from/node_modules/.installed"; then
+        say "installing what clients/node names"
+        (cd "$from" && npm_of_clients install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error) >&2 \
+            || die "could not install what clients/node/package.json names"
+        cp "$from/package.json" "$from/node_modules/.installed"
+    fi
+    [ -z "$(find "$from/src" "$from"/*.json "$from/scripts" -newer "$from/dist/esm/index.js" 2>&1)" ] \
+        || (cd "$from" && npm_of_clients run --silent build) >&2 || die "could not build clients/node"
+}
+
+# The adapters of the client libraries, in the form of APIKEY_ADAPTERS, with what they need.
+need_client_adapters() {
+    local adapter
+    export APIKEY_ADAPTERS=
+    need_client_libraries
+    for adapter in "$top"/clients/*/conformance/adapter.*; do
+        case $adapter in
+            *.py) APIKEY_ADAPTERS+=$APIKEY_CLIENTS/venv/bin/python$'\t'$adapter$'\n' ;;
+            *.mjs)
+                need_node_library
+                APIKEY_ADAPTERS+=$APIKEY_CLIENTS/node$'\t'$adapter$'\n'
+                ;;
+        esac
+    done
+}
