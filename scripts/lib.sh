@@ -111,7 +111,8 @@ need_python_psycopg() {
 need_client_libraries() {
     export APIKEY_CLIENTS=$target/clients
     local from=$top/tests/clients python=python3 wanted npm=()
-    wanted=$(cat "$from/requirements.txt" "$from/package.json")
+    local ours=$top/clients/python/requirements.txt
+    wanted=$(cat "$from/requirements.txt" "$ours" "$from/package.json")
     [ "$(cat "$APIKEY_CLIENTS/installed" 2>/dev/null)" != "$wanted" ] || return 0
     say "installing client libraries into $APIKEY_CLIENTS"
     if ! python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
@@ -121,8 +122,8 @@ need_client_libraries() {
     rm -rf "$APIKEY_CLIENTS"
     "$python" -m venv "$APIKEY_CLIENTS/venv" >&2 || die "could not make a Python environment"
     python=$APIKEY_CLIENTS/venv/bin/python
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$from/requirements.txt" >&2 \
-        || die "could not install what $from/requirements.txt names"
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$from/requirements.txt" -r "$ours" >&2 \
+        || die "could not install what $from/requirements.txt and $ours name"
     # The libraries want Node.js 20; Debian 12 has 18, and an npm of some hundred packages.
     if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then
         ln -s "$(node -p process.execPath)" "$APIKEY_CLIENTS/node"
@@ -172,6 +173,9 @@ need_node_library() {
     [ -z "$(find "$from/src" "$from"/*.json "$from/scripts" -newer "$from/dist/esm/index.js" 2>&1)" ] \
         || (cd "$from" && npm_of_clients run --silent build) >&2 || die "could not build clients/node"
 }
+
+python_of_clients() { (cd "$top/clients/python" && PYTHONPATH=src "$APIKEY_CLIENTS/venv/bin/python" "$@"); }
+npm_in_clients_node() { (cd "$top/clients/node" && npm_of_clients "$@"); }
 
 # The adapters of the client libraries, in the form of APIKEY_ADAPTERS, with what they need.
 need_client_adapters() {

@@ -11,8 +11,11 @@ let directory;
 
 before(() => {
     directory = mkdtempSync(join(tmpdir(), "apikey-pack-"));
+    // By the npm that runs this, which need not be in the path.
+    const { npm_execpath: run } = process.env;
+    const [program, before] = run === undefined ? ["npm", []] : [process.execPath, [run]];
     const npm = (...args) =>
-        execFileSync("npm", args, { cwd: directory, stdio: ["ignore", "pipe", "ignore"] }).toString();
+        execFileSync(program, [...before, ...args], { cwd: directory, stdio: ["ignore", "pipe", "ignore"] }).toString();
     const [packed] = JSON.parse(npm("pack", root, "--json", "--ignore-scripts"));
     writeFileSync(join(directory, "package.json"), '{"private":true}');
     npm("install", `./${packed.filename}`, "--offline", "--legacy-peer-deps", "--no-audit", "--no-fund");

@@ -17,7 +17,7 @@ import redis
 
 TOP = Path(__file__).resolve().parents[3]
 MODULE = os.environ.get("APIKEY_MODULE", str(TOP / "target/debug/libapikey.so"))
-SERVER = os.environ.get("APIKEY_SERVER") or shutil.which("redis-server") or "redis-server"
+SERVER = os.environ.get("APIKEY_SERVER_BIN") or shutil.which("redis-server") or "redis-server"
 
 
 def free_port() -> int:
