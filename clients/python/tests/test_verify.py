@@ -57,6 +57,20 @@ def test_what_has_not_the_form_of_a_key_costs_nothing(new: Callable[..., Any], d
     assert db.reads == 0
 
 
+def test_what_is_no_text_has_not_the_form_of_a_key(new: Callable[..., Any], db: Database) -> None:
+    for options in ({}, {"l1": redis_apikey.L1()}):
+        keys = new("redis://127.0.0.1:1", db.load, **options)
+        for presented in [None, b"ak_test_1", 7]:
+            assert keys.verify(presented) == Refused("MALFORMED")
+
+
+def test_scopes_may_be_an_iterator(new: Callable[..., Any], server: Server, db: Database) -> None:
+    key = db.add(scopes=[])
+    for options in ({}, {"l1": redis_apikey.L1()}):
+        keys = new(server.url, db.load, **options)
+        assert keys.verify(key.presented, scopes=iter(["users:read"])) == Refused("FORBIDDEN", "users:read")
+
+
 def test_a_revoked_key_is_refused_once_changed_has_returned(
     new: Callable[..., Any], server: Server, db: Database
 ) -> None:

@@ -120,6 +120,9 @@ class AsyncApiKeys:
         """
         observer = self._settings.observer
         began = time.time_ns() if observer else 0
+        if not isinstance(scopes, str):
+            # They are read twice, and an iterator has them once.
+            scopes = tuple(scopes)
         result: Result | None = self._protocol.verify_from_l1(presented, scopes, address)
         if result is None:
             if self._load is None:

@@ -392,7 +392,7 @@ class Protocol:
     def verify_from_l1(self, presented: str, scopes: Sequence[str], address: str | None) -> Valid | None:
         """The short way, in which nobody is asked."""
         l1 = self.l1
-        if l1 is None or isinstance(scopes, str):
+        if l1 is None or isinstance(scopes, str) or not isinstance(presented, str):
             return None
         record = l1.get(question(presented, tuple(scopes), address))
         return None if record is None else Valid(record, "l1")
@@ -407,7 +407,7 @@ class Protocol:
         """Raises BadRecord, and ValueError for scopes and addresses that are none."""
         requests = check_requests(scopes)
         from_address = None if address is None else read_address(address)
-        taken = self.settings.parse(presented)
+        taken = self.settings.parse(presented) if isinstance(presented, str) else None
         if taken is None or not keys.is_presentable(*taken):
             return Refused("MALFORMED")
         prefix, secret = taken
