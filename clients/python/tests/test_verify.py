@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -69,6 +70,29 @@ def test_scopes_may_be_an_iterator(new: Callable[..., Any], server: Server, db: 
     for options in ({}, {"l1": redis_apikey.L1()}):
         keys = new(server.url, db.load, **options)
         assert keys.verify(key.presented, scopes=iter(["users:read"])) == Refused("FORBIDDEN", "users:read")
+
+
+def test_what_cant_be_sent_is_an_error_of_its_caller(new: Callable[..., Any], server: Server, db: Database) -> None:
+    keys, key = new(server.url, db.load, breaker_failures=1, breaker_pause=60.0), db.add()
+    for wrong in (
+        lambda: keys.decide(key.prefix, "r\ud800", "a", load=lambda *_: True),
+        lambda: keys.decide(key.prefix, None, "a", load=lambda *_: True),
+        lambda: keys.commands.taginval(None),
+    ):
+        with pytest.raises(ValueError, match="can't be sent"):
+            wrong()
+    assert keys.verify(key.presented).cache_status == "MISS"
+
+
+def test_what_cant_be_sent_is_of_no_account_to_others(server: Server) -> None:
+    async def run() -> list[Any]:
+        async with redis_apikey.AsyncApiKeys(server.url, timeout=2.0) as keys:
+            counts = [keys.usage.count("ak_test_1") for _ in range(3)]
+            return await asyncio.gather(*counts, keys.commands.taginval("r\ud800"), return_exceptions=True)
+
+    *counts, error = asyncio.run(run())
+    assert sorted(counts) == [1, 2, 3]
+    assert isinstance(error, ValueError)
 
 
 def test_a_revoked_key_is_refused_once_changed_has_returned(

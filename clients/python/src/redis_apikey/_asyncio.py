@@ -19,7 +19,7 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
 from redis_apikey._effects import Address, Call, Command, Load, NoReply, Send, Sleep, Steps, Wait
-from redis_apikey._endpoints import Endpoint, endpoint_of
+from redis_apikey._endpoints import Endpoint, endpoint_of, pack
 from redis_apikey._follow import (
     CHANNEL_PING,
     LOST_AFTER,
@@ -49,7 +49,8 @@ IDLE = 0.01
 class _Pending:
     """Commands under way, and who waits for their replies."""
 
-    commands: tuple[Command, ...]
+    packed: list[bytes]
+    expected: int
     reply: asyncio.Future[list[object]]
     sent_at: float | None = None
     replies: list[object] = field(default_factory=list)
@@ -61,7 +62,7 @@ class _Link:
     def __init__(self, new_connection: Callable[[], Any]) -> None:
         self._new_connection = new_connection
         self._loop = asyncio.get_running_loop()
-        self._connection: Any = None
+        self._packer = new_connection()
         self._unsent: deque[_Pending] = deque()
         self._unanswered: deque[_Pending] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +70,8 @@ class _Link:
         self._heard_at = 0.0
 
     async def send(self, commands: tuple[Command, ...], timeout: float) -> list[object]:
-        pending = _Pending(commands, self._loop.create_future())
+        # Here, so that what can't be sent is an error of this call alone.
+        pending = _Pending(pack(self._packer, commands), len(commands), self._loop.create_future())
         self._unsent.append(pending)
         self._wake.set()
         if self._task is None:
@@ -143,17 +145,17 @@ class _Link:
     async def _write(self, connection: Any) -> None:
         self._wake.clear()
         while self._unsent:
-            commands: list[Command] = []
+            packed: list[bytes] = []
             now = self._loop.time()
-            while self._unsent and len(commands) < 1000:
+            while self._unsent and len(packed) < 1000:
                 pending = self._unsent.popleft()
                 if pending.reply.done():
                     continue
                 pending.sent_at = now
                 self._unanswered.append(pending)
-                commands.extend(pending.commands)
-            if commands:
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                packed.extend(pending.packed)
+            if packed:
+                await connection.send_packed_command(packed, check_health=False)
 
     async def _read(self, connection: Any) -> None:
         while True:
@@ -168,7 +170,7 @@ class _Link:
                 raise ConnectionError("a reply came that nobody had asked for")
             pending = self._unanswered[0]
             pending.replies.append(reply)
-            if len(pending.replies) == len(pending.commands):
+            if len(pending.replies) == pending.expected:
                 self._unanswered.popleft()
                 if not pending.reply.done():
                     pending.reply.set_result(pending.replies)

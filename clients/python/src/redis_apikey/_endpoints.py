@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import connection as redis_connection
+from redis.exceptions import DataError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from redis_apikey._effects import Address
+from redis_apikey._effects import Address, Command
 
 _KEPT = frozenset(
     (
@@ -50,6 +51,15 @@ class Endpoint:
         if address is not None:
             arguments["host"], arguments["port"] = address
         return arguments
+
+
+def pack(connection: Any, commands: Sequence[Command]) -> list[bytes]:
+    """What is sent. Raises ValueError for arguments that Redis has no form for, such as half a character."""
+    try:
+        packed: list[bytes] = connection.pack_commands(commands)
+    except (DataError, UnicodeError) as error:
+        raise ValueError(f"an argument can't be sent: {error}") from None
+    return packed
 
 
 def endpoint_of(client: Any, plain: Any, secure: Any, cluster: bool) -> Endpoint:

@@ -15,7 +15,7 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from redis_apikey._effects import Address, Call, Command, Load, NoReply, Send, Sleep, Steps, Wait
-from redis_apikey._endpoints import Endpoint, endpoint_of
+from redis_apikey._endpoints import Endpoint, endpoint_of, pack
 from redis_apikey._follow import (
     CHANNEL_PING,
     LOST_AFTER,
@@ -133,10 +133,14 @@ class Driver:
         connection = self._connection(address)
         sent = False
         try:
+            packed = pack(connection, commands)
+        except ValueError:
+            self._idle.setdefault(address, []).append(connection)
+            raise
+        try:
             connection.wait_until(deadline)
             if not connection.is_connected:
                 connection.connect()
-            packed = connection.pack_commands(commands)
             sent = True
             connection.send_packed_command(packed, check_health=False)
             replies: list[object] = []
