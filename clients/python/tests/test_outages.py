@@ -92,6 +92,30 @@ def test_the_database_answers_while_redis_refuses(new: Callable[..., Any], db: D
     assert keys.health()["status"] == "down"
 
 
+def test_a_handshake_of_tls_has_no_more_time_than_the_call(new: Callable[..., Any], db: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        keys = new(f"rediss://127.0.0.1:{silent.getsockname()[1]}", db.load, timeout=0.2)
+        key, began = db.add(), time.monotonic()
+        assert keys.verify(key.presented).source == "database"
+        assert time.monotonic() - began < 3
+
+
+def test_the_addresses_of_a_name_share_the_time(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as others:
+        address = full.getsockname()
+        for _ in range(4):
+            # Until one more waits for its connection.
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(address)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * 8
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        with redis_apikey.ApiKeys(f"redis://name:{address[1]}", db.load, timeout=0.5) as keys:
+            key, began = db.add(), time.monotonic()
+            assert keys.verify(key.presented).source == "database"
+            assert time.monotonic() - began < 2
+
+
 def test_nobody_answers_where_that_is_asked_for(new: Callable[..., Any], db: Database) -> None:
     keys, key = new(NOWHERE, db.load, when_down="deny"), db.add()
     assert isinstance(keys.verify(key.presented), Unavailable)

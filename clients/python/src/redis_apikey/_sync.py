@@ -77,12 +77,28 @@ def _bounded(connection_class: Any) -> Any:
             if self._sock is not None:
                 self._sock.deadline = deadline
 
+        @property
+        def socket_connect_timeout(self) -> float | None:
+            """Looked up for each address that a name has: they share the time."""
+            return self._connect_timeout if self.deadline is None else self._left()
+
+        @socket_connect_timeout.setter
+        def socket_connect_timeout(self, seconds: float | None) -> None:
+            self._connect_timeout = seconds
+
+        def _left(self) -> float:
+            return 0.001 if self.deadline is None else max(self.deadline - time.monotonic(), 0.001)
+
         def _connect(self) -> _Socket:
-            if self.deadline is not None:
-                self.socket_connect_timeout = max(self.deadline - time.monotonic(), 0.001)
             sock = _Socket(super()._connect())
             sock.deadline = self.deadline
             return sock
+
+        def _wrap_socket_with_ssl(self, plain: Any) -> Any:
+            if self.deadline is not None:
+                # The handshake of TLS, which would have redis-py's own timeout.
+                plain.settimeout(self._left())
+            return super()._wrap_socket_with_ssl(plain)
 
     return Bounded
 
