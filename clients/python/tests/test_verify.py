@@ -95,6 +95,23 @@ def test_what_cant_be_sent_is_of_no_account_to_others(server: Server) -> None:
     assert isinstance(error, ValueError)
 
 
+def test_a_pepper_is_bytes_or_text(new: Callable[..., Any], db: Database) -> None:
+    for pepper in ("\u00e9", "\u00e9".encode(), bytearray("\u00e9".encode()), ["\u00e9"], ("\u00e9", b"old")):
+        keys = new("redis://127.0.0.1:1", db.load, pepper=pepper)
+        key = keys.generate("ak_test")
+        assert hmac.digest("\u00e9".encode(), key.secret.encode(), "sha256").hex() == key.digest
+        db.rows[key.prefix] = {"id": 1, "is_active": True, "key_hash": key.digest}
+        assert isinstance(keys.verify(key.presented), Valid)
+        assert "\\xa9" not in repr(keys._settings)
+        assert "\u00e9" not in repr(keys._settings)
+
+
+@pytest.mark.parametrize("pepper", ["", b"", bytearray(), [], (), [b"a", b""], [None], 7, "\ud800", {"a": 1}])
+def test_what_is_no_pepper_is_not_taken_for_none(new: Callable[..., Any], pepper: Any) -> None:
+    with pytest.raises(ValueError, match="pepper must be"):
+        new("redis://127.0.0.1:1", pepper=pepper)
+
+
 def test_a_revoked_key_is_refused_once_changed_has_returned(
     new: Callable[..., Any], server: Server, db: Database
 ) -> None:

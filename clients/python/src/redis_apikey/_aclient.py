@@ -13,6 +13,7 @@ from redis_apikey import _forks, _keys
 from redis_apikey._asyncio import Driver, Follower
 from redis_apikey._commands import Raw, T, Validation
 from redis_apikey._effects import Address
+from redis_apikey._keys import Pepper
 from redis_apikey._protocol import Protocol
 from redis_apikey._records import Fields
 from redis_apikey._results import (
@@ -53,7 +54,7 @@ class AsyncApiKeys:
         when_down: WhenDown = "load",
         load_limit: int = 32,
         parse: Parse = _keys.parse,
-        pepper: bytes | Sequence[bytes] = (),
+        pepper: Pepper | Sequence[Pepper] | None = None,
         fields: Fields | None = None,
         ns: str = "",
         ttl: float | None = None,
@@ -71,7 +72,7 @@ class AsyncApiKeys:
             when_down=when_down,
             load_limit=load_limit,
             parse=parse,
-            peppers=(pepper,) if isinstance(pepper, bytes) else tuple(pepper),
+            peppers=_keys.read_peppers(pepper),
             fields=fields or Fields(),
             ns=ns,
             ttl=ttl,

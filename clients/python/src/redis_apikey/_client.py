@@ -12,6 +12,7 @@ from redis_apikey import _commands as raw
 from redis_apikey import _forks, _keys
 from redis_apikey._commands import Raw, T, Validation
 from redis_apikey._effects import Address
+from redis_apikey._keys import Pepper
 from redis_apikey._protocol import Protocol
 from redis_apikey._records import Fields
 from redis_apikey._results import (
@@ -49,7 +50,8 @@ class ApiKeys:
       age. `"deny"`: nobody.
     - `load_limit`: how many calls of `load` are under way at once; of each key there is one.
     - `parse`: takes keys of a form of your own apart; the library's own form is that of `generate`.
-    - `pepper`: digests are HMAC-SHA-256 with it. Of several the first makes new digests, and all are accepted.
+    - `pepper`: digests are HMAC-SHA-256 with it, bytes or a text in UTF-8. Of several the first makes new digests, and
+      all are accepted.
     - `fields`: what the table's columns are called.
     - `ns`: what stands before all names, to separate tenants.
     - `ttl`, `absent_ttl`: how long a record, and the knowledge that there is none, is kept; else as the server's
@@ -73,7 +75,7 @@ class ApiKeys:
         when_down: WhenDown = "load",
         load_limit: int = 32,
         parse: Parse = _keys.parse,
-        pepper: bytes | Sequence[bytes] = (),
+        pepper: Pepper | Sequence[Pepper] | None = None,
         fields: Fields | None = None,
         ns: str = "",
         ttl: float | None = None,
@@ -91,7 +93,7 @@ class ApiKeys:
             when_down=when_down,
             load_limit=load_limit,
             parse=parse,
-            peppers=(pepper,) if isinstance(pepper, bytes) else tuple(pepper),
+            peppers=_keys.read_peppers(pepper),
             fields=fields or Fields(),
             ns=ns,
             ttl=ttl,

@@ -13,6 +13,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from redis_apikey._results import GeneratedKey
 
@@ -23,6 +24,8 @@ ID_CHARACTERS = 12
 CHECKSUM_CHARACTERS = 6
 MAX_PREFIX_BYTES = 256
 MAX_SECRET_BYTES = 1024
+
+Pepper: TypeAlias = "bytes | bytearray | str"
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
 _KEY = re.compile(r"([A-Za-z0-9_]+_[0-9A-Za-z]{12})_([0-9A-Za-z]{33})([0-9A-Za-z]{6})", re.ASCII)
@@ -47,6 +50,25 @@ def digest_of(secret: str, pepper: bytes | None) -> bytes:
     if pepper is None:
         return hashlib.sha256(secret.encode()).digest()
     return hmac.digest(pepper, secret.encode(), "sha256")
+
+
+def read_peppers(given: Pepper | Sequence[Pepper] | None) -> tuple[bytes, ...]:
+    """None for none. Raises ValueError for an empty one, which would be none where one was meant."""
+    if given is None:
+        return ()
+    several = given if isinstance(given, Sequence) and not isinstance(given, (bytes, bytearray, str)) else (given,)
+    try:
+        peppers = tuple(one.encode() if isinstance(one, str) else bytes(one) for one in several if _is_pepper(one))
+    except UnicodeEncodeError:
+        # Its text has the pepper.
+        peppers = ()
+    if not peppers or len(peppers) != len(several):
+        raise ValueError("pepper must be bytes or a text, not empty, or at least one of these, or None")
+    return peppers
+
+
+def _is_pepper(one: object) -> bool:
+    return isinstance(one, (bytes, bytearray, str)) and len(one) > 0
 
 
 def generate(name: str, peppers: Sequence[bytes]) -> GeneratedKey:

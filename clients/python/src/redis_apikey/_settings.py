@@ -49,7 +49,7 @@ class Settings:
     when_down: WhenDown = "load"
     load_limit: int = 32
     parse: Parse = parse
-    peppers: tuple[bytes, ...] = ()
+    peppers: tuple[bytes, ...] = field(default=(), repr=False)
     fields: Fields = field(default_factory=Fields)
     ns: str = ""
     ttl: float | None = None
