@@ -92,6 +92,17 @@ def test_the_database_answers_while_redis_refuses(new: Callable[..., Any], db: D
     assert keys.health()["status"] == "down"
 
 
+def test_of_a_key_that_is_not_there_the_decision_is_no(new: Callable[..., Any], db: Database) -> None:
+    keys, key, absent = new(NOWHERE, db.load), db.add(), redis_apikey._keys.generate("ak_test", ())
+    assert keys.decide(key.prefix, "a", "b", load=lambda *_: True) is True
+    assert keys.decide(absent.prefix, "a", "b", load=lambda *_: True) is False
+    assert db.reads == 2
+    # Who says whose it is knows that it is there.
+    assert keys.decide(absent.prefix, "a", "b", load=lambda *_: redis_apikey.Decision(True, id="k-9")) is True
+    assert keys.decide(key.prefix, "a", "b", load=lambda *_: False) is False
+    assert db.reads == 2
+
+
 def test_a_handshake_of_tls_has_no_more_time_than_the_call(new: Callable[..., Any], db: Database) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         keys = new(f"rediss://127.0.0.1:{silent.getsockname()[1]}", db.load, timeout=0.2)

@@ -749,7 +749,9 @@ class Protocol:
             raise TypeError("load must return a bool or a Decision")
         decision = made if isinstance(made, Decision) else Decision(made)
         if token is None:
-            return decision.allowed
+            if not decision.allowed or decision.id is not None or load_row is None:
+                return decision.allowed
+            return (yield from self._row_of(prefix, load_row)) is not None
         id_, user = decision.id, decision.user
         if id_ is None:
             id_, user = yield from self._whose(prefix, load_row)
@@ -791,12 +793,15 @@ class Protocol:
                 if name.startswith(beginning):
                     found[number] = name[len(beginning) :]
         if found[0] is None and load_row is not None:
-            began = next(self._count)
-            row = yield from self._rows.run(prefix, began, False, partial(self._row, prefix, None, load_row))
+            row = yield from self._row_of(prefix, load_row)
             if row is not None:
                 record = json.loads(row.json)
                 return record["id"], record.get("user_id")
         return found[0], found[1]
+
+    def _row_of(self, prefix: str, load_row: Callable[[str], object]) -> Steps[Judged | None]:
+        began = next(self._count)
+        return (yield from self._rows.run(prefix, began, False, partial(self._row, prefix, None, load_row)))
 
     def health(self) -> Steps[dict[str, object]]:
         """How the cache fares: of one primary, as far as this user may ask."""
