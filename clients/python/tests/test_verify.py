@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
@@ -110,6 +111,50 @@ def test_a_pepper_is_bytes_or_text(new: Callable[..., Any], db: Database) -> Non
 def test_what_is_no_pepper_is_not_taken_for_none(new: Callable[..., Any], pepper: Any) -> None:
     with pytest.raises(ValueError, match="pepper must be"):
         new("redis://127.0.0.1:1", pepper=pepper)
+
+
+def test_what_is_no_row_is_a_bad_record(new: Callable[..., Any], server: Server, db: Database) -> None:
+    key = db.add()
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    for row in (connection.execute("SELECT 'k-1' AS id, 1 AS is_active").fetchone(), ["k-1"], "k-1", True):
+        for url in (server.url, "redis://127.0.0.1:1"):
+            with pytest.raises(BadRecord, match="must return a mapping"):
+                new(url, lambda _, row=row: row).verify(key.presented)
+    with pytest.raises(BadRecord, match="must return rows"):
+        new(server.url).list(42, load=lambda _: 7)
+    connection.close()
+
+
+def test_an_async_load_is_for_the_other_client(server: Server, db: Database) -> None:
+    made: list[Any] = []
+
+    async def fetch(prefix: str) -> Any:
+        return db.load(prefix)
+
+    def load(prefix: str) -> Any:
+        made.append(fetch(prefix))
+        return made[-1]
+
+    with (
+        redis_apikey.ApiKeys(server.url, load, timeout=2.0) as keys,
+        pytest.raises(BadRecord, match="AsyncApiKeys"),
+    ):
+        keys.verify(db.add().presented)
+    made[0].close()
+
+
+def test_a_record_without_its_tags_is_judged_and_not_kept(
+    new: Callable[..., Any], server: Server, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = db.add()
+    for tags in (lambda row: [row["team"]], lambda _: 7, lambda _: ["\ud800"], lambda _: [None]):
+        caplog.clear()
+        keys = new(server.url, db.load, tags=tags)
+        for _ in range(2):
+            assert keys.verify(key.presented, scopes=["users:read"]).cache_status == "MISS"
+        assert keys.verify(key.presented, scopes=["x"]) == Refused("FORBIDDEN", "x")
+        assert caplog.records
 
 
 def test_a_revoked_key_is_refused_once_changed_has_returned(

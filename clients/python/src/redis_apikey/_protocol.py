@@ -16,7 +16,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Literal, TypeVar, cast
@@ -47,7 +47,7 @@ from redis_apikey._errors import (
 from redis_apikey._follow import probe_key
 from redis_apikey._l1 import Cache, Question, question
 from redis_apikey._names import Names
-from redis_apikey._records import Judged, read_row, until_to_send
+from redis_apikey._records import Judged, kind_of, read_row, until_to_send
 from redis_apikey._replies import as_map, good, px, tags_option, text
 from redis_apikey._results import (
     Batch,
@@ -525,6 +525,8 @@ class Protocol:
                 if error.code == "BADRECORD":
                     raise BadRecord(str(error)) from None
                 self._warn(error)
+            except ValueError as error:
+                log.warning("a fill can't be sent: %s", error)
         return judged
 
     def _warn(self, error: CommandRefused) -> None:
@@ -551,6 +553,12 @@ class Protocol:
                 *self.names.option(),
             )
         else:
+            try:
+                tags = self._tags(row)
+            except Exception:
+                # Without them nothing would take the record back; the row is judged all the same.
+                log.exception("tags raised, and the record is not kept")
+                return
             digests: list[Argument] = []
             for digest, until in judged.digests:
                 digests += ("DIGEST", digest.hex())
@@ -564,7 +572,7 @@ class Protocol:
                 "TOKEN",
                 token,
                 *px(self.settings.ttl),
-                *self._tags(row),
+                *tags,
                 *self.names.option(),
             )
         yield from self.one(key, command, repeat=True)
@@ -680,7 +688,9 @@ class Protocol:
         flight: Flight[list[bytes]],
     ) -> Steps[list[bytes]]:
         rows = yield from self._load(self._lists, flight, lambda: load(user))
-        judged = [read_row(row, self.settings.fields) for row in cast("Sequence[Row]", rows)]
+        if not isinstance(rows, Iterable):
+            raise BadRecord(f"load must return rows, not {kind_of(rows)}")
+        judged = [read_row(cast(Row, row), self.settings.fields) for row in rows]
         if token is not None:
             array = b"[" + b",".join(row.sent for row in judged) + b"]"
             command: Command = ("APIKEY.SETLIST", key, str(user), array, "TOKEN", token, *self.names.option())

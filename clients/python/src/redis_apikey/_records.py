@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from inspect import isawaitable
 from math import isfinite
 from typing import TypeAlias
 from uuid import UUID
@@ -100,6 +101,8 @@ class Judged:
 
 def read_row(row: Row, fields: Fields) -> Judged:
     """Reads a row. Raises BadRecord."""
+    if not callable(getattr(row, "items", None)):
+        raise BadRecord(f"load must return a mapping such as dict(row), not {kind_of(row)}")
     by_own = {theirs: own for own, theirs in fields.names.items()}
     kept: Record = {}
     extra: dict[str, object] = {}
@@ -142,6 +145,12 @@ def read_row(row: Row, fields: Fields) -> Judged:
     record.update(extra)
     sent = _json({**record, **others}, ascii_only=True).encode()
     return Judged(_json(record).encode(), digests, is_active, expires_at, ranges, scopes, sent)
+
+
+def kind_of(value: object) -> str:
+    """What else was returned."""
+    remedy = ": AsyncApiKeys is for functions that are async" if isawaitable(value) else ""
+    return f"{type(value).__name__}{remedy}"
 
 
 def _record(kept: Record, fields: Fields, is_active: bool, expires_at: int | None) -> Record:
