@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import urllib.error
@@ -130,3 +131,50 @@ def test_an_application_over_http(framework: str, request: pytest.FixtureRequest
     db.rows = None  # type: ignore[assignment]
     status, _, headers = ask("/orders", other.presented)
     assert (status, headers["Retry-After"]) == (503, "1")
+
+
+UNKNOWN = ["unknown", "testclient", "/run/app.sock", "127.0.0.1:8000", ""]
+
+
+@pytest.mark.parametrize("host", UNKNOWN)
+def test_fastapi_takes_what_is_no_address_for_unknown(host: str) -> None:
+    fastapi = pytest.importorskip("fastapi")
+
+    from redis_apikey.fastapi import RequireKey
+
+    db = Database()
+    key, here = db.add(), db.add(allowed_ips=["127.0.0.1"])
+
+    async def run() -> None:
+        async with AsyncApiKeys("redis://127.0.0.1:1", db.load) as keys:
+            verified = RequireKey(keys)("orders:read")
+
+            def ask(presented: str) -> Any:
+                headers = [(b"x-api-key", presented.encode())]
+                request = fastapi.Request({"type": "http", "headers": headers, "client": (host, 1)})
+                return verified(request, fastapi.Response())
+
+            assert (await ask(key.presented)).record["id"] == "k-1"
+            with pytest.raises(fastapi.HTTPException) as raised:
+                await ask(here.presented)
+            assert raised.value.status_code == 403
+
+    asyncio.run(run())
+
+
+def test_django_takes_what_is_no_address_for_unknown(django: tuple[Ask, Server, Database]) -> None:
+    from django.test import RequestFactory
+
+    from django_urls import orders
+    from redis_apikey.django import ApiKeyMiddleware
+
+    _, _, db = django
+    key, here = db.add(), db.add(allowed_ips=["127.0.0.1"])
+    middleware = ApiKeyMiddleware(orders)
+    for host in UNKNOWN:
+        requests = RequestFactory(REMOTE_ADDR=host)
+        good, bad = (requests.get("/orders", HTTP_X_API_KEY=one.presented) for one in (key, here))
+        assert middleware.process_view(good, orders, (), {}) is None
+        refused = middleware.process_view(bad, orders, (), {})
+        assert refused is not None
+        assert refused.status_code == 403

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from redis_apikey._addresses import read_address
 from redis_apikey._results import Refused, Result, Valid
 
 CACHE_STATUS = "X-Cache-Status"
@@ -29,6 +30,17 @@ def key_in(authorization: str | None, x_api_key: str | None) -> str | None:
     if scheme.lower() == "bearer" and credentials.strip():
         return credentials.strip()
     return x_api_key or None
+
+
+def known_address(text: str | None) -> str | None:
+    """None for what is no address, such as the path of a socket: a key with `allowed_ips` may not be used from it."""
+    if text is None:
+        return None
+    try:
+        read_address(text)
+    except ValueError:
+        return None
+    return text
 
 
 def refusal_of(result: Result) -> Refusal | None:

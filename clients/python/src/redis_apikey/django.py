@@ -26,7 +26,16 @@ from django.utils.module_loading import import_string
 
 from redis_apikey._client import ApiKeys
 from redis_apikey._errors import BadRecord
-from redis_apikey._http import CACHE_STATUS, CANT_JUDGE, NO_KEY, Refusal, health_status, key_in, refusal_of
+from redis_apikey._http import (
+    CACHE_STATUS,
+    CANT_JUDGE,
+    NO_KEY,
+    Refusal,
+    health_status,
+    key_in,
+    known_address,
+    refusal_of,
+)
 
 log = logging.getLogger("redis_apikey")
 
@@ -79,9 +88,9 @@ class ApiKeyMiddleware:
         presented = key_in(request.headers.get("Authorization"), request.headers.get("X-API-Key"))
         if presented is None:
             return _refused(NO_KEY)
+        scopes, address = getattr(view, "api_key_scopes", ()), known_address(self.address(request))
         try:
-            scopes = getattr(view, "api_key_scopes", ())
-            result = self._keys.verify(presented, scopes=scopes, address=self.address(request))
+            result = self._keys.verify(presented, scopes=scopes, address=address)
         except BadRecord:
             log.exception("the row of a key can't be judged")
             return _refused(CANT_JUDGE)

@@ -19,7 +19,16 @@ from fastapi.responses import JSONResponse
 
 from redis_apikey._aclient import AsyncApiKeys
 from redis_apikey._errors import BadRecord
-from redis_apikey._http import CACHE_STATUS, CANT_JUDGE, NO_KEY, Refusal, health_status, key_in, refusal_of
+from redis_apikey._http import (
+    CACHE_STATUS,
+    CANT_JUDGE,
+    NO_KEY,
+    Refusal,
+    health_status,
+    key_in,
+    known_address,
+    refusal_of,
+)
 from redis_apikey._results import Valid
 
 log = logging.getLogger("redis_apikey")
@@ -44,8 +53,9 @@ class RequireKey:
             presented = key_in(request.headers.get("authorization"), request.headers.get("x-api-key"))
             if presented is None:
                 raise _refused(NO_KEY)
+            address = known_address(self._address(request))
             try:
-                result = await self._keys.verify(presented, scopes=scopes, address=self._address(request))
+                result = await self._keys.verify(presented, scopes=scopes, address=address)
             except BadRecord:
                 log.exception("the row of a key can't be judged")
                 raise _refused(CANT_JUDGE) from None
