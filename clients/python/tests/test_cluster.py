@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import threading
 from collections.abc import Callable
@@ -90,6 +91,31 @@ def test_an_l1_follows_all_primaries(new: Callable[..., Any], cluster: Cluster, 
     for key in made:
         writer.changed(id=db.revoke(key))
         eventually(lambda key=key: keys.verify(key.presented) == Refused("DISABLED"))
+
+
+def test_an_l1_keeps_nothing_of_a_primary_that_it_does_not_follow(
+    new: Callable[..., Any], cluster: Cluster, db: Database
+) -> None:
+    keys = new([cluster.nodes[0].url], db.load, l1=L1(max_age=600.0))
+    first = ("127.0.0.1", cluster.nodes[0].port)
+
+    async def later() -> Any:
+        return [first]
+
+    # As before it has heard of the others.
+    is_async = inspect.iscoroutinefunction(keys._follower._addresses)
+    keys._follower._addresses = later if is_async else lambda: [first]
+    made = [db.add() for _ in range(30)]
+    for key in made:
+        assert isinstance(keys.verify(key.presented), Valid)
+    servers, names = keys._protocol.servers, keys._protocol.names
+    followed = [key for key in made if servers.owner(names.record(key.prefix)) == first]
+    assert 0 < len(followed) < 30
+    for key in followed:
+        eventually(lambda key=key: keys.verify(key.presented).source == "l1")
+    for key in made:
+        sources = {keys.verify(key.presented).source for _ in range(3)}
+        assert sources == ({"l1"} if key in followed else {"cache"})
 
 
 def test_two_that_send_on_to_each_other_are_asked_until_one_takes_over(new: Callable[..., Any]) -> None:

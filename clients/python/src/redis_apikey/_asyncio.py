@@ -317,7 +317,7 @@ class Follower:
                         await asyncio.wait_for(self._hear_probe(connection), LOST_AFTER)
                     except asyncio.TimeoutError:
                         raise NothingHeard(self._settings.channel) from None
-            self._cache.follow()
+            self._cache.follow(None if self._settings.follow == "channel" else addresses)
             heard = [asyncio.Event() for _ in connections]
             listeners = [
                 asyncio.ensure_future(self._listen(connection, event))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeAlias
 
+from redis_apikey._effects import Address
 from redis_apikey._settings import L1 as Limits
 
 Question: TypeAlias = "tuple[bytes, tuple[str, ...], str | None]"
@@ -61,6 +62,8 @@ class Cache:
         self._asking: dict[bytes, set[Asking]] = {}
         self._numbers: dict[str, int] = {}
         self._following = False
+        self._followed: frozenset[Address] | None = None
+        """Whose messages come; None: everybody's."""
         self._generation = 0
 
     @property
@@ -185,12 +188,18 @@ class Cache:
         self._by_name.clear()
         self._numbers.clear()
 
-    def follow(self) -> None:
-        """Messages come from now on."""
+    def follow(self, addresses: Iterable[Address] | None = None) -> None:
+        """Messages come from now on: those of these servers, or of all."""
         with self._lock:
             self._clear()
             self._stale.clear()
+            self._followed = None if addresses is None else frozenset(addresses)
             self._following = True
+
+    def hears(self, address: Address) -> bool:
+        """Whether an answer of this server can be kept: one that a slot has moved to may not be followed yet."""
+        followed = self._followed
+        return followed is None or address in followed
 
     def lose(self) -> None:
         """Messages may be missed from now on."""

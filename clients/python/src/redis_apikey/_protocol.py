@@ -230,11 +230,13 @@ class Protocol:
         spare: bool = True,
         slow: bool = False,
         at: Address | Literal["owner"] = "owner",
+        by: list[Address] | None = None,
     ) -> Steps[list[object]]:
         """The replies to commands of one slot, within `timeout` seconds (those of the settings) in all.
 
         A command that may have been carried out is sent again only if `repeat`. `spare`: leave a server alone that
-        did not answer lately. Raises RedisUnavailable; error replies are among the replies.
+        did not answer lately. Each that replied is appended to `by`. Raises RedisUnavailable; error replies are among
+        the replies.
         """
         deadline = self._clock() + (self.settings.timeout if timeout is None else timeout)
         packed = tuple(commands)
@@ -264,6 +266,8 @@ class Protocol:
                     continue
                 raise RedisUnavailable(error.cause, maybe_done=error.maybe_done) from None
             breaker.succeeded()
+            if by is not None:
+                by.append(to)
             replies = replies[len(sent) - len(packed) :]
             refusal = next((reply for reply in replies if isinstance(reply, ErrorReply)), None)
             if refusal is None or not self.servers.cluster or at != "owner":
@@ -485,13 +489,14 @@ class Protocol:
         if l1 is None or asking is None:
             return cast("list[object]", (yield from self.one(key, command, repeat=True)))
         kept = False
+        by: list[Address] = []
         try:
             reply: object
             tags: list[bytes] | None = []
             if l1.needs_tags:
                 # Together, so that the tags are those of the record.
                 together = (("MULTI",), command, ("APIKEY.TAGS", key), ("EXEC",))
-                replies = yield from self.ask(key, together, repeat=True)
+                replies = yield from self.ask(key, together, repeat=True, by=by)
                 done = replies[-1]
                 if isinstance(done, list) and len(done) == 2 and not isinstance(done[0], ErrorReply):
                     reply, tags = done[0], done[1]
@@ -499,9 +504,9 @@ class Protocol:
                     # Before Redis 8 a transaction is refused while memory is full.
                     reply, tags = (yield from self.one(key, command, repeat=True)), None
             else:
-                reply = yield from self.one(key, command, repeat=True)
+                reply = good((yield from self.ask(key, (command,), repeat=True, by=by))[0])
             answer = cast("list[object]", reply)
-            if answer[0] == b"VALID" and isinstance(tags, list):
+            if answer[0] == b"VALID" and isinstance(tags, list) and l1.hears(by[-1]):
                 left = cast(int, answer[2])
                 l1.answered(asking, asked, cast(bytes, answer[1]), left, tags)
                 kept = True

@@ -282,7 +282,7 @@ class Follower:
                     self._settle(connection)
                 if self._settings.follow == "channel":
                     self._hear_probe(connection)
-            self._cache.follow()
+            self._cache.follow(None if self._settings.follow == "channel" else addresses)
             self._listen(addresses, connections)
         finally:
             for connection in connections:
