@@ -8,6 +8,7 @@ import hmac
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -111,6 +112,14 @@ def test_a_pepper_is_bytes_or_text(new: Callable[..., Any], db: Database) -> Non
 def test_what_is_no_pepper_is_not_taken_for_none(new: Callable[..., Any], pepper: Any) -> None:
     with pytest.raises(ValueError, match="pepper must be"):
         new("redis://127.0.0.1:1", pepper=pepper)
+
+
+def test_what_ended_long_ago_has_ended_for_the_server_too(
+    new: Callable[..., Any], server: Server, db: Database
+) -> None:
+    key = db.add(expires_at=datetime(1980, 1, 1, tzinfo=timezone.utc))
+    for url in (server.url, "redis://127.0.0.1:1"):
+        assert new(url, db.load).verify(key.presented) == Refused("EXPIRED")
 
 
 def test_what_is_no_row_is_a_bad_record(new: Callable[..., Any], server: Server, db: Database) -> None:

@@ -162,8 +162,9 @@ def _record(kept: Record, fields: Fields, is_active: bool, expires_at: int | Non
         record["user_id"] = _read_id("user_id", kept["user_id"])
     record["is_active"] = is_active
     end = kept.get("expires_at")
-    if isinstance(end, datetime) or (isinstance(end, str) and end.lstrip("+-").isdigit()):
-        record["expires_at"] = expires_at
+    if expires_at is not None and (isinstance(end, datetime) or (isinstance(end, str) and end.lstrip("+-").isdigit())):
+        # As a number the server takes no end before 1990.
+        record["expires_at"] = until_to_send(expires_at)
     for name in ("name", "key_prefix"):
         text = kept.get(name)
         if text is not None and (not isinstance(text, str) or not _is_whole(text)):
