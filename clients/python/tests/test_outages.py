@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -90,6 +91,22 @@ def test_the_database_answers_while_redis_refuses(new: Callable[..., Any], db: D
     assert keys.decide(key.prefix, "a", "b", load=lambda *_: True) is True
     assert keys.list(42, load=lambda _: list(db.rows.values())).total == 2
     assert keys.health()["status"] == "down"
+
+
+def test_a_change_whose_caller_is_cancelled_is_kept(fake: Callable[[bytes | None], Fake]) -> None:
+    kept: list[Change] = []
+
+    async def outbox(change: Change) -> None:
+        await asyncio.sleep(0)
+        kept.append(change)
+
+    async def run(url: str) -> None:
+        async with redis_apikey.AsyncApiKeys(url, outbox=outbox) as keys:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(keys.changed(id="k-1"), 0.1)
+
+    asyncio.run(run(fake(None).url))
+    assert kept == [Change("changed", "k-1", None, ())]
 
 
 def test_of_a_key_that_is_not_there_the_decision_is_no(new: Callable[..., Any], db: Database) -> None:

@@ -592,14 +592,24 @@ class Protocol:
         try:
             yield from self.tell(change)
         except ChangeNotTold as error:
-            kept = False
-            if outbox is not None:
-                try:
-                    yield Call(lambda: outbox(change))
-                    kept = True
-                except Exception:
-                    log.exception("the outbox raised")
+            kept = yield from self._keep(change, outbox)
             raise ChangeNotTold(change, str(error), kept=kept) from error.__cause__
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:
+            # The caller was cancelled or interrupted, and its change is committed.
+            yield from self._keep(change, outbox)
+            raise
+
+    def _keep(self, change: Change, outbox: Callable[[Change], object] | None) -> Steps[bool]:
+        if outbox is None:
+            return False
+        try:
+            yield Call(lambda: outbox(change))
+        except Exception:
+            log.exception("the outbox raised")
+            return False
+        return True
 
     def tell(self, change: Change) -> Steps[None]:
         """INVAL and TAGINVAL, until all have replied. Raises ChangeNotTold."""
