@@ -202,6 +202,21 @@ def test_an_answer_ends_with_its_record(new: Callable[..., Any], server: Server)
     assert keys.verify(key.presented) == Refused("EXPIRED")
 
 
+def test_closing_ends_the_thread_soon(server: Server) -> None:
+    db = Database()
+    key = db.add()
+    keys = ApiKeys(server.url, db.load, timeout=2.0, l1=L1(max_age=600.0))
+    eventually(lambda: keys.verify(key.presented).source == "l1")  # type: ignore[union-attr]
+    assert keys._follower is not None
+    thread = keys._follower._thread
+    began = time.monotonic()
+    keys.close()
+    assert time.monotonic() - began < 0.5
+    assert thread is not None
+    assert not thread.is_alive()
+    keys.close()
+
+
 def test_a_child_that_was_forked_hears_for_itself(server: Server) -> None:
     db = Database()
     key, cold = db.add(), db.add()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +35,9 @@ from redis_apikey._settings import L1
 log = logging.getLogger("redis_apikey")
 
 T = TypeVar("T")
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that closing waits for the thread of the L1."""
 
 
 class _Socket:
@@ -236,6 +241,8 @@ class Follower:
         self._said = ""
         self._closed = threading.Event()
         self._pid: int | None = None
+        self._thread: threading.Thread | None = None
+        self._waker: socket.socket | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -246,10 +253,22 @@ class Follower:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
                 self._cache.lose()
-                threading.Thread(target=self._run, name="redis-apikey-l1", daemon=True).start()
+                self._waker = None
+                self._thread = threading.Thread(target=self._run, name="redis-apikey-l1", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
+        """Waits for the thread, unless it waits for a server itself."""
         self._closed.set()
+        if self._pid != os.getpid() or self._thread is None:
+            # None runs here: in a child that was forked these are the parent's.
+            return
+        waker = self._waker
+        if waker is not None:
+            with contextlib.suppress(OSError):
+                waker.send(b".")
+        if self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_TIMEOUT)
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -311,7 +330,10 @@ class Follower:
         raise NothingHeard(self._settings.channel)
 
     def _listen(self, addresses: list[Address], connections: list[Any]) -> None:
-        with selectors.DefaultSelector() as selector:
+        woken, waker = socket.socketpair()
+        with woken, waker, selectors.DefaultSelector() as selector:
+            selector.register(woken, selectors.EVENT_READ)
+            self._waker = waker
             for connection in connections:
                 selector.register(connection._get_socket(), selectors.EVENT_READ)
             while not self._closed.is_set():
