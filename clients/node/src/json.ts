@@ -40,9 +40,11 @@ export function parse(text: string): Json {
 
 /**
  * Writes JSON: a `bigint` as the integer that it is, a `Date` in RFC 3339, bytes (a `Buffer` or another `Uint8Array`)
- * as hex digits behind `\x`, as PostgreSQL has them. Fields that are `undefined`, functions or symbols are left out.
+ * as hex digits behind `\x`, an infinite number as `"infinity"` or `"-infinity"`, as PostgreSQL has them. Fields that are
+ * `undefined` are left out. What `JSON.stringify` would make nothing of, or null, is refused: an end that is no time
+ * would be none.
  *
- * @throws {TypeError} where the value is none of JSON, or holds itself.
+ * @throws {TypeError} where the value is none of JSON (NaN, a `Date` that is no time, a function, a symbol), or holds itself.
  */
 export function stringify(value: unknown): string {
     const text = JSON.stringify(value, function (this: Record<string, unknown>, name, json: unknown) {
@@ -52,6 +54,14 @@ export function stringify(value: unknown): string {
         }
         if (given instanceof Uint8Array) {
             return `\\x${Buffer.from(given).toString("hex")}`;
+        }
+        const said = json instanceof Number ? Number(json) : json;
+        if (typeof said === "number" && !Number.isFinite(said) && !Number.isNaN(said)) {
+            return said > 0 ? "infinity" : "-infinity";
+        }
+        const isNothing = (said ?? null) === null && (given ?? null) !== null;
+        if (isNothing || Number.isNaN(said) || typeof said === "function" || typeof said === "symbol") {
+            throw new TypeError(`${name || "this"} is not JSON`);
         }
         return json;
     });

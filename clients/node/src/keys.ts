@@ -170,6 +170,7 @@ export class ApiKeys {
      *
      * @throws {BadRecord} where the row of the key can't be judged: mend the row.
      * @throws {RangeError} where a scope or the address is none.
+     * @throws {TypeError} where `scopes` is no array of texts.
      */
     verify(presented: string, options: VerifyOptions = {}): Promise<Result> {
         const verify = (): Promise<Result> => this.#verify(presented, options);
@@ -334,7 +335,12 @@ export class ApiKeys {
         this.#router.end();
     }
 
-    async #verify(presented: string, { scopes = [], address }: VerifyOptions): Promise<Result> {
+    async #verify(presented: string, { scopes: asked = [], address }: VerifyOptions): Promise<Result> {
+        if (!Array.isArray(asked)) {
+            // An iterator that was read once would ask for nothing the second time.
+            throw new TypeError("scopes must be an array");
+        }
+        const scopes: readonly string[] = [...(asked as readonly string[])];
         const question = this.#l1 && questionOf(presented, scopes, address);
         if (this.#l1 !== undefined && question !== undefined) {
             // What is kept was checked when it was asked for.

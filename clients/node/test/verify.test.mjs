@@ -222,6 +222,30 @@ for (const [kind, protocol] of CLIENTS) {
             await assert.rejects(keys.verify(key.presented), BadRecord);
         });
 
+        it("takes no end for never that is none", async () => {
+            const nothing = [Number.NaN, new Date(Number.NaN), Symbol("x"), () => 0, { toJSON: () => null }];
+            for (const end of nothing) {
+                for (const field of ["expires_at", "revoked_at"]) {
+                    await assert.rejects(keys.verify(issue({ [field]: end }).presented), BadRecord);
+                }
+                const key = issue();
+                key.row.key_hash = [{ digest: key.digest, until: end }];
+                await assert.rejects(keys.verify(key.presented), BadRecord);
+            }
+            for (const [end, code] of [
+                [Number.NEGATIVE_INFINITY, "EXPIRED"],
+                [Number.POSITIVE_INFINITY, undefined],
+            ]) {
+                const key = issue({ expires_at: end });
+                for (const source of ["database", "cache"]) {
+                    const result = await keys.verify(key.presented);
+                    assert.deepEqual([result.code, result.source], [code, source]);
+                }
+                const { presented } = issue({ revoked_at: end });
+                assert.equal((await keys.verify(presented)).code, "DISABLED");
+            }
+        });
+
         it("takes keys of the pepper before while it is rotated, and two digests with an end", async () => {
             const old = new ApiKeys(client.client, { load: database.load, pepper: "old", timeoutMs: 5000 });
             const rotated = new ApiKeys(client.client, {
@@ -260,6 +284,15 @@ for (const [kind, protocol] of CLIENTS) {
             await assert.rejects(keys.verify(presented, { scopes: ["x".repeat(1025)] }), RangeError);
             await assert.rejects(keys.verify(presented, { scopes: Array(65).fill("a") }), RangeError);
             await assert.rejects(keys.verify(presented, { address: "10.0.0.256" }), RangeError);
+            for (const scopes of [
+                "orders:refund",
+                new Set(["orders:refund"]),
+                ["users:read"].values(),
+                null,
+                [["a"]],
+            ]) {
+                await assert.rejects(keys.verify(presented, { scopes }), TypeError);
+            }
             await assert.rejects(keys.changed({}), TypeError);
         });
 
