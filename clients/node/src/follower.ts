@@ -11,8 +11,10 @@ import { type Address, type Driver, type Following, type Session, within } from 
 export interface Heard {
     /** Keys and tags by these names have changed. */
     changed(names: readonly string[]): void;
-    /** Anything may have changed. */
+    /** The connection was lost: from now on anything may change unheard. */
     lost(): void;
+    /** All has changed, or something that was not understood or not heard. */
+    allChanged(): void;
     /** From now on nothing is missed at a node. */
     following(): void;
 }
@@ -133,7 +135,7 @@ export class Follower {
             return {
                 kind: "tracking",
                 prefix: `${this.#keyPrefix}apikey:{`,
-                heed: (keys) => (keys === null ? this.#heard.lost() : this.#heard.changed(keys)),
+                heed: (keys) => (keys === null ? this.#heard.allChanged() : this.#heard.changed(keys)),
             };
         }
         return { kind: "channel", channel: this.#follow.channel, heed: (message) => this.#heed(message) };
@@ -157,7 +159,7 @@ export class Follower {
             // A message that is not understood may say anything.
         }
         if (names === undefined) {
-            this.#heard.lost();
+            this.#heard.allChanged();
         } else {
             this.#heard.changed(names);
         }

@@ -63,6 +63,7 @@ export class L1 {
         this.#follower = new Follower(driver, router, options.follow, keyPrefix, {
             changed: (names) => this.changed(names),
             lost: () => this.lost(),
+            allChanged: () => this.allChanged(),
             following: () => {
                 this.#stale = new Map();
             },
@@ -141,16 +142,19 @@ export class L1 {
         }
     }
 
-    /** A change may have been missed: all goes. */
+    /** The connection was lost, and a change may be missed: all goes, but for what answers while Redis doesn't. */
     lost(): void {
-        for (const underway of this.#underway) {
-            underway.isLost = true;
+        const kept = this.#kept;
+        this.#forgetKept();
+        if (this.#keepsStale && kept.size > 0) {
+            this.#stale = kept;
         }
-        if (this.#keepsStale && this.#kept.size > 0) {
-            this.#stale = this.#kept;
-        }
-        this.#kept = new Map();
-        this.#questions = new Map();
+    }
+
+    /** All is said to have changed, or something that was not heard: all goes, and answers nothing any more. */
+    allChanged(): void {
+        this.#forgetKept();
+        this.#stale = new Map();
     }
 
     /** Redis has not answered: who knows whether it still tells. */
@@ -160,8 +164,15 @@ export class L1 {
 
     end(): void {
         this.#follower.end();
-        this.lost();
-        this.#stale = new Map();
+        this.allChanged();
+    }
+
+    #forgetKept(): void {
+        for (const underway of this.#underway) {
+            underway.isLost = true;
+        }
+        this.#kept = new Map();
+        this.#questions = new Map();
     }
 
     #drop(question: string): void {

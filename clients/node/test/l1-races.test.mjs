@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { ApiKeys } from "../dist/esm/index.js";
+import { ApiKeys, Unanswered } from "../dist/esm/index.js";
 import { eventually } from "./servers.mjs";
 
 const VALID = ["VALID", '{"id":"k","user_id":"u","is_active":true}', "-1"];
 
-async function open(follow) {
+async function open(follow, more = {}) {
     const fake = { asked: 0, hold: undefined, heed: undefined };
     const never = new Promise(() => {});
     const tags = ["apikey:id:k", "apikey:user:u", "apikey:org:o"];
@@ -17,27 +17,35 @@ async function open(follow) {
         }
         fake.asked += 1;
         await fake.hold;
+        if (fake.isDown) {
+            throw new Unanswered("it hangs", true);
+        }
         return command === "EXEC" ? [VALID, tags] : VALID;
     };
     const driver = {
         seeds: async () => undefined,
         connect: async () => ({ send, ended: never, end: () => {} }),
         follow: async (_, __, following) => {
+            if (fake.isDown) {
+                throw new Unanswered("it hangs", true);
+            }
             fake.heed = following.heed;
             const ended = new Promise((resolve) => {
                 fake.lose = resolve;
             });
-            return { send: async () => "PONG", ended, end: () => {} };
+            return { send: async () => "PONG", ended, end: () => fake.lose() };
         },
     };
     fake.keys = new ApiKeys(driver, {
         load: async () => null,
         timeoutMs: 20_000,
         l1: { maxEntries: 10, maxAgeMs: 60_000, follow },
+        ...more,
     });
     const { presented, prefix } = fake.keys.generate("ak");
     fake.key = `apikey:{${prefix}}`;
-    fake.verify = async () => (await fake.keys.verify(presented)).source;
+    fake.ask = () => fake.keys.verify(presented);
+    fake.verify = async () => (await fake.ask()).source;
     fake.warm = () => eventually(async () => (await fake.verify()) === "l1", "an answer of L1");
     await fake.warm();
     return fake;
@@ -126,4 +134,32 @@ it("drops what a message of the channel names, and all where one was left out", 
     await fake.warm();
     assert.equal(await during(fake, () => fake.heed(message({ tags: ["apikey:org:o"] }))), "cache");
     fake.keys.close();
+});
+
+it("answers nothing stale that was said to have changed", async () => {
+    const next = () => message({ keys: ["x"] });
+    for (const [follow, happen, isStale] of [
+        ["tracking", () => {}, true],
+        ["tracking", (fake) => fake.heed(["apikey:{another}"]), true],
+        ["tracking", (fake) => fake.heed([fake.key]), undefined],
+        ["tracking", (fake) => fake.heed(null), undefined],
+        [{ channel: "changes" }, () => {}, true],
+        [{ channel: "changes" }, (fake) => fake.heed(next()), true],
+        [{ channel: "changes" }, (fake) => fake.heed(message({ flushed: true })), undefined],
+        [{ channel: "changes" }, (fake) => fake.heed(next() && next()), undefined],
+        [{ channel: "changes" }, (fake) => fake.heed("no message of the module"), undefined],
+    ]) {
+        const fake = await open(follow, { whenDown: "stale", breaker: { failures: 1, ms: 60_000 } });
+        if (follow.channel) {
+            fake.heed(next());
+            await fake.warm();
+        }
+        happen(fake);
+        fake.isDown = true;
+        fake.lose();
+        await new Promise(setImmediate);
+        const said = await fake.ask();
+        fake.keys.close();
+        assert.equal(said.isStale, isStale, `${happen}`);
+    }
 });
