@@ -10,6 +10,7 @@ import {
     type Reply,
     type Session,
     within,
+    withoutCommand,
 } from "./session.js";
 
 /** A client of ioredis: `new Redis(..)` or `new Cluster(..)`. */
@@ -145,7 +146,7 @@ export class IoredisDriver implements Driver {
                 `no connection: ${(cause ?? thrown) instanceof Error ? String(cause ?? thrown) : ""}`,
                 false,
                 {
-                    cause: cause ?? thrown,
+                    cause: withoutCommand(cause ?? thrown),
                 },
             );
         }

@@ -152,6 +152,9 @@ export class ApiKeys {
         if (this.#peppers.length === 0) {
             throw new TypeError("pepper must not be an empty list");
         }
+        if (this.#peppers.some((one) => one !== undefined && one.length === 0)) {
+            throw new TypeError("pepper must not be empty: digests would be as good as without");
+        }
         this.#rows = new Loads(options.loadLimit ?? 32);
         // What these ask of the database has to find room among the rows.
         this.#lists = new Loads(Number.POSITIVE_INFINITY);

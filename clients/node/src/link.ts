@@ -157,8 +157,8 @@ export class Link {
             session.ended.then(() => this.#drop(session));
             return session;
         } catch (thrown) {
-            const { message } = asOwnError(thrown);
-            const error = new Unanswered(message, false, { cause: thrown });
+            const own = asOwnError(thrown);
+            const error = new Unanswered(own.message, false, { cause: own });
             this.#refused = { error, at: performance.now() };
             throw error;
         }

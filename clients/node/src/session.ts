@@ -61,7 +61,12 @@ export function asOwnError(thrown: unknown): Refusal | Unanswered {
     if (REFUSAL.test(message)) {
         return new Refusal(message);
     }
-    return new Unanswered(`the connection ended: ${message}`, true, { cause: thrown });
+    return new Unanswered(`the connection ended: ${message}`, true, { cause: withoutCommand(thrown) });
+}
+
+/** What a client threw, by its message alone: ioredis adds the command, and so the password of HELLO and AUTH. */
+export function withoutCommand(thrown: unknown): Error {
+    return new Error(thrown instanceof Error ? thrown.message : String(thrown));
 }
 
 /** What a client returned, as this library has it. */

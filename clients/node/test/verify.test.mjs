@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { inspect } from "node:util";
+import { Redis } from "ioredis";
 import { ApiKeys, BadRecord, digestOf, NotTold } from "../dist/esm/index.js";
 import { CLIENTS, clientFor, eventually, Server } from "./servers.mjs";
 
@@ -278,6 +280,12 @@ for (const [kind, protocol] of CLIENTS) {
             }
         });
 
+        it("refuses a pepper that is none", () => {
+            for (const pepper of ["", [], ["new", ""], Buffer.alloc(0)]) {
+                assert.throws(() => new ApiKeys(client.client, { load: database.load, pepper }), TypeError);
+            }
+        });
+
         it("refuses what can't be asked", async () => {
             const { presented } = issue();
             await assert.rejects(keys.verify(presented, { scopes: [""] }), RangeError);
@@ -415,3 +423,20 @@ for (const [kind, protocol] of CLIENTS) {
         });
     });
 }
+
+it("says no password in its errors", async () => {
+    const server = await Server.start();
+    const password = "an-open-sesame";
+    for (const protocol of [2, 3]) {
+        const client = new Redis({ port: server.port, username: "nobody", password, protocol, lazyConnect: true });
+        const met = [];
+        const onError = (error) => met.push(error);
+        const keys = new ApiKeys(client, { load: async () => null, whenDown: "deny", timeoutMs: 5000, onError });
+        const result = await keys.verify(keys.generate("ak_test").presented);
+        keys.close();
+        assert.equal(result.kind, "unavailable");
+        assert.equal(met.length, 1);
+        assert.ok(!inspect([result, met], { depth: 20, showHidden: true }).includes(password));
+    }
+    await server.stop();
+});
