@@ -1,5 +1,6 @@
 /** What the modules for web frameworks have in common: how a result is said over HTTP. */
 
+import { readAddress } from "./addresses.js";
 import { BadRecord } from "./errors.js";
 import type { ApiKeys, VerifyOptions } from "./keys.js";
 import type { Result } from "./results.js";
@@ -42,7 +43,9 @@ export async function verifyRequest<Request extends HttpRequest>(
     options: MiddlewareOptions<Request>,
 ): Promise<Outcome> {
     const presented = (options.keyOf ?? keyOf)(request);
-    const address = options.addressOf === undefined ? request.ip : options.addressOf(request);
+    const said = options.addressOf === undefined ? request.ip : options.addressOf(request);
+    // Behind some proxies it is "unknown": only keys that are bound to addresses suffer from that.
+    const address = typeof said === "string" && readAddress(said) !== undefined ? said : undefined;
     const scopes = typeof options.scopes === "function" ? options.scopes(request) : options.scopes;
     const asked: VerifyOptions = {
         ...(scopes === undefined ? {} : { scopes }),

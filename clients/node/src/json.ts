@@ -70,3 +70,12 @@ export function stringify(value: unknown): string {
     }
     return text.includes(MARK) ? text.replaceAll(new RegExp(`"${MARK}(-?\\d+)"`, "g"), "$1") : text;
 }
+
+/** A record that many are given is changed by none. */
+export function frozen(value: Json): Json {
+    if (value !== null && typeof value === "object") {
+        Object.values(value).forEach(frozen);
+        Object.freeze(value);
+    }
+    return value;
+}

@@ -15,8 +15,8 @@ import { digestOf } from "./digest.js";
 import { driverOf, type RedisClient } from "./driver.js";
 import { BadRecord, type Change, type Id, Refusal, Unanswered, UnavailableError } from "./errors.js";
 import { type GeneratedKey, generateKey, type PresentedKey, parseKey } from "./format.js";
-import { parse } from "./json.js";
-import { frozen, L1, type L1Options, questionOf } from "./l1.js";
+import { frozen, parse } from "./json.js";
+import { L1, type L1Options, questionOf } from "./l1.js";
 import { Loads } from "./loads.js";
 import { Names } from "./names.js";
 import { fromCache, fromDatabase, fromL1, type Result, type Valid } from "./results.js";
@@ -344,6 +344,9 @@ export class ApiKeys {
             throw new TypeError("scopes must be an array");
         }
         const scopes: readonly string[] = [...(asked as readonly string[])];
+        if (typeof presented !== "string") {
+            return { kind: "refused", code: "MALFORMED", scope: null, source: null };
+        }
         const question = this.#l1 && questionOf(presented, scopes, address);
         if (this.#l1 !== undefined && question !== undefined) {
             // What is kept was checked when it was asked for.

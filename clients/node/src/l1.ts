@@ -6,7 +6,6 @@
 
 import { hash } from "node:crypto";
 import { Follower } from "./follower.js";
-import type { Json } from "./json.js";
 import type { Router } from "./router.js";
 import type { KeyRecord } from "./row.js";
 import type { Driver } from "./session.js";
@@ -201,13 +200,4 @@ export function questionOf(presented: string, scopes: readonly string[], address
         return scopes.length === 0 ? digest : `${digest}:${scopes[0]}`;
     }
     return `${digest}[${JSON.stringify([address ?? null, ...scopes])}`;
-}
-
-/** A record that many are given is changed by none. */
-export function frozen(value: Json): Json {
-    if (value !== null && typeof value === "object") {
-        Object.values(value).forEach(frozen);
-        Object.freeze(value);
-    }
-    return value;
 }

@@ -6,7 +6,7 @@
 import { type Range, readRange } from "./addresses.js";
 import { type Accepted, readDigests } from "./digest.js";
 import { BadRecord, type Id } from "./errors.js";
-import { type Json, type JsonObject, parse, stringify } from "./json.js";
+import { frozen, type Json, type JsonObject, parse, stringify } from "./json.js";
 import { firstIn, looksLikeOne } from "./restrictions.js";
 import { readScopes, type Scope } from "./scopes.js";
 import { readEnd } from "./times.js";
@@ -203,7 +203,7 @@ export class RowReader {
         }
         return {
             // Each field was checked above.
-            record: record as unknown as KeyRecord,
+            record: frozen(record) as unknown as KeyRecord,
             json: stringify(sent),
             digests,
             isActive,

@@ -29,6 +29,8 @@ const applications = {
     },
 };
 
+const addressOf = ({ headers, ip }) => headers["x-real-ip"] ?? ip;
+
 for (const [name, start] of Object.entries(applications)) {
     describe(`an application of ${name}`, () => {
         const rows = new Map();
@@ -47,7 +49,7 @@ for (const [name, start] of Object.entries(applications)) {
             };
             const client = new Redis({ port: server.port, lazyConnect: true });
             keys = new ApiKeys(client, { load, timeoutMs: 5000, changeTimeoutMs: 1000 });
-            app = await start({ keys, scopes: ["orders:read"], countUses: true });
+            app = await start({ keys, scopes: ["orders:read"], countUses: true, addressOf });
         });
 
         after(async () => {
@@ -100,6 +102,14 @@ for (const [name, start] of Object.entries(applications)) {
                 const response = await get(presented === undefined ? {} : { "x-api-key": presented });
                 assert.deepEqual([response.status, response.body.error?.code], [status, code]);
                 assert.equal(response.headers.has("www-authenticate"), status === 401);
+            }
+        });
+
+        it("takes an address that is none for unknown", async () => {
+            for (const address of ["unknown", "testclient", "10.0.0.256"]) {
+                const ask = ({ presented }) => get({ "x-api-key": presented, "x-real-ip": address });
+                assert.equal((await ask(issue())).status, 200);
+                assert.equal((await ask(issue({ allowed_ips: ["127.0.0.1"] }))).body.error.code, "FORBIDDEN_IP");
             }
         });
 

@@ -280,6 +280,21 @@ for (const [kind, protocol] of CLIENTS) {
             }
         });
 
+        it("gives nobody a record that another may change", async () => {
+            const key = issue();
+            const ask = () => keys.verify(key.presented);
+            const [one, other] = await Promise.all([ask(), ask()]);
+            assert.deepEqual([one.source, other.source], ["database", "database"]);
+            assert.throws(() => one.record.scopes.push("users:*"), TypeError);
+            assert.deepEqual(other.record.scopes, ["orders:*"]);
+        });
+
+        it("takes what is no text for no key", async () => {
+            for (const none of [undefined, null, 7, Buffer.from("x")]) {
+                assert.equal((await keys.verify(none)).code, "MALFORMED");
+            }
+        });
+
         it("refuses a pepper that is none", () => {
             for (const pepper of ["", [], ["new", ""], Buffer.alloc(0)]) {
                 assert.throws(() => new ApiKeys(client.client, { load: database.load, pepper }), TypeError);
