@@ -89,7 +89,7 @@ export class Router {
 
     /** All primaries that own slots, as the cluster says now; of a single server that one. */
     async primaries(ms: number): Promise<readonly Node[]> {
-        if (!(await this.#isCluster())) {
+        if (!(await this.#isCluster(ms))) {
             return [this.#only()];
         }
         await bounded(this.#readTopology(), ms);
@@ -98,7 +98,7 @@ export class Router {
 
     /** The node that has a key. */
     async nodeOf(key: string, ms: number): Promise<Node> {
-        if (!(await this.#isCluster())) {
+        if (!(await this.#isCluster(ms))) {
             return this.#only();
         }
         return this.#owner(slotOf(key), ms);
@@ -112,14 +112,13 @@ export class Router {
         }
     }
 
-    async #isCluster(): Promise<boolean> {
-        this.#seeds ??= this.#driver.seeds();
-        try {
-            return (await this.#seeds) !== undefined;
-        } catch (thrown) {
+    /** A client of a cluster may know no node yet, and that takes its time. */
+    async #isCluster(ms: number): Promise<boolean> {
+        this.#seeds ??= this.#driver.seeds().catch((thrown: unknown) => {
             this.#seeds = undefined;
             throw thrown;
-        }
+        });
+        return (await bounded(this.#seeds, ms)) !== undefined;
     }
 
     #only(): Node {
@@ -136,7 +135,7 @@ export class Router {
         met?: unknown,
     ): Promise<Reply> {
         const left = (): number => until - performance.now();
-        const isCluster = await this.#isCluster();
+        const isCluster = await this.#isCluster(left());
         const slot = key === undefined ? undefined : slotOf(key);
         let error = met;
         let asked: Address | undefined;
@@ -322,7 +321,7 @@ export function pause(ms: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-async function bounded(promise: Promise<void>, ms: number): Promise<void> {
+async function bounded<T>(promise: Promise<T>, ms: number): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
         timer = setTimeout(
@@ -331,7 +330,7 @@ async function bounded(promise: Promise<void>, ms: number): Promise<void> {
         );
     });
     try {
-        await Promise.race([promise, late]);
+        return await Promise.race([promise, late]);
     } finally {
         clearTimeout(timer);
     }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { inspect } from "node:util";
-import { Redis } from "ioredis";
+import { Cluster, Redis } from "ioredis";
 import { ApiKeys, BadRecord, digestOf, NotTold } from "../dist/esm/index.js";
 import { CLIENTS, clientFor, eventually, Server } from "./servers.mjs";
 
@@ -454,4 +454,16 @@ it("says no password in its errors", async () => {
         assert.ok(!inspect([result, met], { depth: 20, showHidden: true }).includes(password));
     }
     await server.stop();
+});
+
+it("waits no longer than it may for a client of a cluster that knows no node", async () => {
+    const client = new Cluster([{ host: "localhost", port: 1 }], { lazyConnect: true, dnsLookup: () => {} });
+    client.on("error", () => {});
+    const keys = new ApiKeys(client, { load: async () => null, timeoutMs: 50 });
+    const asked = performance.now();
+    assert.equal((await keys.verify(keys.generate("ak_test").presented)).code, "ABSENT");
+    const took = performance.now() - asked;
+    keys.close();
+    client.disconnect();
+    assert.ok(took < 600, `it took ${took} ms`);
 });
