@@ -33,7 +33,7 @@ export class Follower {
     readonly #driver: Driver;
     readonly #router: Router;
     readonly #follow: "tracking" | { readonly channel: string };
-    readonly #keyPrefix: string;
+    readonly #ns: string;
     readonly #heard: Heard;
     /** By address; of a channel one for all. */
     readonly #followed = new Map<string, Followed>();
@@ -45,13 +45,13 @@ export class Follower {
         driver: Driver,
         router: Router,
         follow: "tracking" | { readonly channel: string },
-        keyPrefix: string,
+        ns: string,
         heard: Heard,
     ) {
         this.#driver = driver;
         this.#router = router;
         this.#follow = follow;
-        this.#keyPrefix = keyPrefix;
+        this.#ns = ns;
         this.#heard = heard;
     }
 
@@ -134,7 +134,7 @@ export class Follower {
         if (this.#follow === "tracking") {
             return {
                 kind: "tracking",
-                prefix: `${this.#keyPrefix}apikey:{`,
+                prefix: `${this.#ns}apikey:{`,
                 heed: (keys) => (keys === null ? this.#heard.allChanged() : this.#heard.changed(keys)),
             };
         }

@@ -150,6 +150,14 @@ export class IoredisDriver implements Driver {
                 },
             );
         }
+        // To disconnect what has ended begins a wait of two seconds.
+        let hasEnded = false;
+        const end = (): void => {
+            if (!hasEnded) {
+                hasEnded = true;
+                redis.disconnect();
+            }
+        };
         let isCorked = false;
         // ioredis writes each command by itself; those of one turn go out together.
         const cork = (): void => {
@@ -163,7 +171,7 @@ export class IoredisDriver implements Driver {
         };
         return {
             ended,
-            end: () => redis.disconnect(),
+            end,
             send: ([command = "", ...args]): Promise<Reply> => {
                 if (!isCorked) {
                     cork();

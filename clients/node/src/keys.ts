@@ -67,10 +67,11 @@ export interface ApiKeysOptions {
     readonly ttlMs?: number;
     /** How long it is cached that there is no such key. As the server has it (`apikey.absent-ttl`) where it is not said. */
     readonly absentTtlMs?: number;
-    /** In front of the automatic tags: separates tenants. */
+    /**
+     * Separates tenants: stands in front of the names of all keys in Redis, for ACL patterns such as `~acme:*`, and of the
+     * automatic tags. Not set unless it is said.
+     */
     readonly ns?: string;
-    /** In front of the names of all keys in Redis, for ACL patterns such as `~acme:*`. */
-    readonly keyPrefix?: string;
     /** Keeps a change that could not be told, so that it is told later by {@link ApiKeys.tell}. */
     readonly outbox?: (change: Change) => void | Promise<void>;
     /** Is told of what went wrong and was answered all the same: a Redis that is down, a fill that was refused. */
@@ -137,10 +138,10 @@ export class ApiKeys {
     constructor(client: RedisClient, options: ApiKeysOptions) {
         this.#options = options;
         const driver = driverOf(client);
-        const { keyPrefix = "", whenDown } = options;
-        this.#names = new Names(keyPrefix, options.ns);
+        const { ns = "", whenDown } = options;
+        this.#names = new Names(ns);
         this.#router = new Router(driver, options.mapAddress ?? ((address): Address => address));
-        this.#l1 = options.l1 && new L1(options.l1, driver, this.#router, keyPrefix, whenDown === "stale");
+        this.#l1 = options.l1 && new L1(options.l1, driver, this.#router, ns, whenDown === "stale");
         this.#telemetry = options.telemetry && new Telemetry(options.telemetry);
         this.#breaker = new Breaker(options.breaker);
         this.#reader = new RowReader(options.row);

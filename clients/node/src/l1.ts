@@ -54,12 +54,12 @@ export class L1 {
     /** What was kept as the connection was lost; it answers where Redis doesn't, if that was asked for. */
     #stale = new Map<string, Kept>();
 
-    constructor(options: L1Options, driver: Driver, router: Router, keyPrefix: string, keepsStale: boolean) {
+    constructor(options: L1Options, driver: Driver, router: Router, ns: string, keepsStale: boolean) {
         this.maxAgeMs = options.maxAgeMs;
         this.wantsTags = options.follow !== "tracking";
         this.#maxEntries = options.maxEntries;
         this.#keepsStale = keepsStale;
-        this.#follower = new Follower(driver, router, options.follow, keyPrefix, {
+        this.#follower = new Follower(driver, router, options.follow, ns, {
             changed: (names) => this.changed(names),
             lost: () => this.lost(),
             allChanged: () => this.allChanged(),

@@ -3,16 +3,15 @@
 import type { Id } from "./errors.js";
 
 export class Names {
-    readonly #keyPrefix: string;
-    readonly #ns: string | undefined;
+    readonly #ns: string;
 
-    constructor(keyPrefix: string | undefined, ns: string | undefined) {
-        this.#keyPrefix = keyPrefix ?? "";
+    /** `ns` separates tenants: it stands before every name. */
+    constructor(ns: string) {
         this.#ns = ns;
     }
 
     record(prefix: string): string {
-        return `${this.#keyPrefix}apikey:{${prefix}}`;
+        return `${this.#ns}apikey:{${prefix}}`;
     }
 
     decisions(prefix: string): string {
@@ -25,22 +24,22 @@ export class Names {
 
     /** The prefix of the API key whose counter this is; `null` where it is none of this library's. */
     prefixOfCounter(key: string): string | null {
-        const front = `${this.#keyPrefix}apikey:{`;
+        const front = `${this.#ns}apikey:{`;
         const back = "}:usage";
         const isOurs = key.startsWith(front) && key.endsWith(back);
         return isOurs ? key.slice(front.length, key.length - back.length) : null;
     }
 
     list(user: Id): string {
-        return `${this.#keyPrefix}apikey:list:{${user}}`;
+        return `${this.#ns}apikey:list:{${user}}`;
     }
 
     tag(kind: "id" | "user", id: Id): string {
-        return `${this.#ns ?? ""}apikey:${kind}:${id}`;
+        return `${this.#ns}apikey:${kind}:${id}`;
     }
 
     /** For fills. */
     ns(): { ns?: string } {
-        return this.#ns === undefined ? {} : { ns: this.#ns };
+        return this.#ns === "" ? {} : { ns: this.#ns };
     }
 }

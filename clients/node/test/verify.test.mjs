@@ -79,6 +79,19 @@ for (const [kind, protocol] of CLIENTS) {
             assert.deepEqual(database.loads, [key.prefix]);
         });
 
+        it("names keys and tags behind its namespace, as the other libraries do", async () => {
+            const key = issue();
+            const own = new ApiKeys(client.client, { load: database.load, timeoutMs: 5000, ns: "acme:" });
+            assert.equal((await own.verify(key.presented)).source, "database");
+            const redis = new Redis({ port: server.port });
+            const tags = await redis.call("APIKEY.TAGS", `acme:apikey:{${key.prefix}}`);
+            await redis.quit();
+            assert.ok(tags.includes(`acme:apikey:id:${key.row.id}`));
+            await own.changed({ prefix: key.prefix });
+            assert.equal((await own.verify(key.presented)).source, "database");
+            own.close();
+        });
+
         it("refuses with the server's codes, whoever answers", async () => {
             const key = issue({ allowed_ips: ["10.0.0.0/8"] });
             const wrong = keys.generate("ak_test");
