@@ -10,17 +10,21 @@
 import { type HttpRequest, cacheHealth as health, type MiddlewareOptions, verifyRequest } from "./http.js";
 import type { ApiKeys } from "./keys.js";
 
-export type { MiddlewareOptions } from "./http.js";
+export type { HttpRequest, MiddlewareOptions } from "./http.js";
 
 /** What is used of Express' response. */
 export interface ExpressResponse {
     readonly locals: Record<string, unknown>;
+    /** Sets the status. */
     status(code: number): ExpressResponse;
+    /** Sets fields of the header. */
     set(fields: Record<string, string>): ExpressResponse;
+    /** Sends the body as JSON. */
     json(body: unknown): ExpressResponse;
 }
 
-type Next = (error?: unknown) => void;
+/** Goes on to the next handler, or with an error to the one for errors. */
+export type Next = (error?: unknown) => void;
 
 /**
  * Lets requests with a valid key by, with its record in `response.locals.apiKey`; answers others with 401, 403 or 503. Sets

@@ -11,18 +11,23 @@ import { cacheHealth, type HttpRequest, type MiddlewareOptions, verifyRequest } 
 import type { ApiKeys } from "./keys.js";
 import type { KeyRecord } from "./row.js";
 
-export type { MiddlewareOptions } from "./http.js";
+export type { HttpRequest, MiddlewareOptions } from "./http.js";
 
 /** What is used of Fastify's reply. */
 export interface FastifyReply {
+    /** Sets the status. */
     code(status: number): FastifyReply;
+    /** Sets fields of the header. */
     headers(fields: Record<string, string>): FastifyReply;
+    /** Sends the body. */
     send(body: unknown): FastifyReply;
 }
 
 /** What is used of an instance of Fastify. */
 export interface FastifyInstance {
+    /** Adds a property to all requests. */
     decorateRequest(...args: never[]): unknown;
+    /** Adds a route. */
     get(...args: never[]): unknown;
 }
 

@@ -1,3 +1,4 @@
+export type { Range } from "./addresses.js";
 export type { BreakerOptions } from "./breaker.js";
 export type {
     Commands,
@@ -9,7 +10,7 @@ export type {
     UsageLine as LeasedLine,
     Validation,
 } from "./commands.js";
-export { digestOf } from "./digest.js";
+export { type Accepted, digestOf } from "./digest.js";
 export type { RedisClient } from "./driver.js";
 export {
     ApiKeysError,
@@ -36,7 +37,7 @@ export type { L1Options } from "./l1.js";
 export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
 export type { Refused, Result, Unavailable, Valid } from "./results.js";
 export { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
-export { checkScopes } from "./scopes.js";
+export { checkScopes, type Scope } from "./scopes.js";
 export type { Address, Driver, Following, Reply, Session } from "./session.js";
 export type { Counter, Meter, Span, TelemetryOptions, Tracer } from "./telemetry.js";
 export type { Usage, UsageBatch, UsageLine } from "./usage.js";

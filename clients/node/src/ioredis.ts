@@ -17,7 +17,9 @@ import {
 export interface IoredisClient {
     readonly isCluster: boolean;
     readonly status: string;
+    /** Another client, of the same options. */
     duplicate(...overrides: never[]): unknown;
+    /** Sends any command. */
     call(command: string, args: string[]): unknown;
 }
 

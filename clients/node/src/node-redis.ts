@@ -15,7 +15,9 @@ import {
 /** A client of node-redis: `createClient(..)`. It need not be connected. */
 export interface NodeRedisClient {
     readonly isOpen: boolean;
+    /** Another client, of the same options. */
     duplicate(...overrides: never[]): unknown;
+    /** Sends any command. */
     sendCommand(...args: never[]): unknown;
 }
 
@@ -23,6 +25,7 @@ export interface NodeRedisClient {
 export interface NodeRedisCluster {
     readonly isOpen: boolean;
     readonly masters: readonly unknown[];
+    /** The client of a node. */
     nodeClient(...node: never[]): unknown;
 }
 

@@ -25,17 +25,24 @@ export interface Session {
     send(command: readonly string[]): Promise<Reply>;
     /** Settles when the connection has ended. */
     readonly ended: Promise<void>;
+    /** Ends the connection at once; what waits for a reply is told so. */
     end(): void;
 }
 
 /** What a connection follows, and who is told. */
 export type Following =
     /** Messages of a channel. */
-    | { readonly kind: "channel"; readonly channel: string; readonly heed: (message: string) => void }
+    | {
+          readonly kind: "channel";
+          readonly channel: string;
+          /** Is given each message. */
+          readonly heed: (message: string) => void;
+      }
     /** Keys with a prefix that changed (CLIENT TRACKING with BCAST); `null`: all of them. */
     | {
           readonly kind: "tracking";
           readonly prefix: string;
+          /** Is given the names. */
           readonly heed: (keys: readonly string[] | null) => void;
       };
 

@@ -7,23 +7,29 @@ import type { Result } from "./results.js";
 
 /** `trace.getTracer("redis-apikey")`. */
 export interface Tracer {
+    /** Begins a span under the one that is active. */
     startSpan(name: string): Span;
 }
 
 /** What is used of a span. */
 export interface Span {
+    /** Adds what is known of it. */
     setAttribute(name: string, value: string): unknown;
+    /** Says that it failed. */
     setStatus(status: { code: number }): unknown;
+    /** Ends it now. */
     end(): void;
 }
 
 /** `metrics.getMeter("redis-apikey")`. */
 export interface Meter {
+    /** Makes a counter, or returns the one of this name. */
     createCounter(name: string, options?: { description?: string; unit?: string }): Counter;
 }
 
 /** What is used of a counter. */
 export interface Counter {
+    /** Counts. */
     add(value: number, attributes?: Record<string, string>): void;
 }
 

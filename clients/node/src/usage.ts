@@ -20,6 +20,7 @@ export interface UsageBatch {
     ack(): Promise<void>;
 }
 
+/** Hands over what was counted; {@link ApiKeys.usage} is one. */
 export class Usage {
     readonly #router: Router;
     readonly #change: Sending;
