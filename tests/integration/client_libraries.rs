@@ -1,4 +1,4 @@
-//! Client libraries on a cluster, as installed from the registries: what docs/clients.md says of each of them.
+//! Client libraries on a cluster, as installed from the registries: what docs/protocol.md says of each of them.
 
 mod cut;
 mod library;
@@ -450,7 +450,7 @@ fn redis_rs_without_retries_does_not_follow_a_slot() {
 
 #[test]
 fn the_guide_names_the_versions_that_are_tried() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md");
     let guide = std::fs::read_to_string(path).expect("the guide");
     for (library, name) in [
         (RedisPy, "redis-py"),

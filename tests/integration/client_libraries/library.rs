@@ -31,9 +31,9 @@ pub use Library::*;
 pub const LIBRARIES: [Library; 7] =
     [RedisPy, RedisPyAsyncio, Ioredis, NodeRedis, Glide, RedisRs, RedisCli];
 
-/// What a call is about, as the library has to be told: what [docs/clients.md] says of each.
+/// What a call is about, as the library has to be told: what [docs/protocol.md] says of each.
 ///
-/// [docs/clients.md]: ../../../docs/clients.md
+/// [docs/protocol.md]: ../../../docs/protocol.md
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// As it is: of a command with a key.
