@@ -5,6 +5,7 @@ mod adapter;
 mod proxy;
 mod race;
 mod scenario;
+mod sentinel;
 mod verdicts;
 
 use adapter::{programs, Adapter, Database};

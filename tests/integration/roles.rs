@@ -383,7 +383,7 @@ pub fn assert_no_denial(server: &Server) {
 
 /// What a server replies, though a Sentinel that gives it another role closes its connections.
 #[track_caller]
-fn ask(server: &Server, line: &str) -> Reply {
+pub fn ask(server: &Server, line: &str) -> Reply {
     let mut reply = None;
     eventually("a reply", || {
         reply = server.try_client().and_then(|mut c| c.try_cmd(line.split(' '))).ok();
@@ -393,7 +393,7 @@ fn ask(server: &Server, line: &str) -> Reply {
 }
 
 /// Whether a server says this line in INFO replication.
-fn says(server: &Server, line: &str) -> bool {
+pub fn says(server: &Server, line: &str) -> bool {
     ask(server, "INFO replication").text().lines().any(|said| said == line)
 }
 

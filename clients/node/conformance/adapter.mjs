@@ -45,7 +45,7 @@ function answered({ answer, value, json, fail }) {
     }
 }
 
-async function clientOf({ client, protocol, nodes, cluster, username, password }) {
+async function clientOf({ client, protocol, nodes, cluster, sentinel, username, password }) {
     const addresses = nodes.map((node) => {
         const at = node.lastIndexOf(":");
         return { host: node.slice(0, at), port: Number(node.slice(at + 1)) };
@@ -54,6 +54,9 @@ async function clientOf({ client, protocol, nodes, cluster, username, password }
     const silent = (made) => made.on("error", (error) => console.error(String(error)));
     if (client === "ioredis") {
         const options = { ...who, protocol, lazyConnect: true };
+        if (sentinel) {
+            return silent(new Redis({ sentinels: addresses, name: sentinel, ...options }));
+        }
         return silent(
             cluster
                 ? new Cluster(addresses, { lazyConnect: true, redisOptions: options })
@@ -142,6 +145,7 @@ const calls = {
         clients: ["ioredis", "node-redis"],
         protocols: [2, 3],
         l1: L1,
+        sentinel: ["ioredis"],
     }),
     open: async (call) => {
         opened.set(call.name, { client: await clientOf(call), keys: undefined });

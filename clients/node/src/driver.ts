@@ -16,6 +16,11 @@ export function driverOf(client: RedisClient): Driver {
         return new IoredisDriver(client);
     }
     if ("isOpen" in client) {
+        if ("getMasterNode" in client) {
+            throw new TypeError(
+                "a client of Sentinels has to be one of ioredis: node-redis does not say how it connects",
+            );
+        }
         return new NodeRedisDriver(client);
     }
     throw new TypeError("this is no client of ioredis or node-redis, and no driver");

@@ -22,6 +22,8 @@ from urllib.parse import quote
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "src"), str(Path(__file__).resolve().parent)]
 
 import verdicts  # noqa: E402
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel  # noqa: E402
+from redis.sentinel import Sentinel  # noqa: E402
 
 from redis_apikey import L1, ApiKeys, AsyncApiKeys, Change, Refused, Result, Valid, parse, parse_dotted  # noqa: E402
 
@@ -88,7 +90,7 @@ def decision(prefix: str, resource: str, action: str) -> JSON:
     return {"decide": {"prefix": prefix, "resource": resource, "action": action}}
 
 
-def arguments_of(call: JSON) -> tuple[str | list[str], JSON]:
+def arguments_of(call: JSON) -> tuple[Any, JSON]:
     """Of `open`: where to, and the library's options."""
     options = call.get("options") or {}
     user = ""
@@ -124,6 +126,10 @@ def arguments_of(call: JSON) -> tuple[str | list[str], JSON]:
     arguments["parse"] = parse_dotted if options.get("parse") == "plain" else parse
     if options.get("outbox"):
         arguments["outbox"] = keep
+    if call.get("sentinel"):
+        nodes = [(host, int(port)) for host, port in (node.rsplit(":", 1) for node in call["nodes"])]
+        sentinel = Sentinel if call["client"] == "redis-py" else AsyncSentinel
+        return sentinel(nodes, protocol=call.get("protocol") or 2).master_for(call["sentinel"]), arguments
     return (urls if len(urls) > 1 or call.get("cluster") else urls[0]), arguments
 
 
@@ -262,6 +268,7 @@ def describe() -> JSON:
         "clients": ["redis-py", "redis-py-asyncio"],
         "protocols": [2, 3],
         "l1": True,
+        "sentinel": ["redis-py", "redis-py-asyncio"],
     }
 
 
