@@ -30,6 +30,7 @@ pub fn of_keys(ctx: &mut Ctx, keys: &[Name]) {
 /// there is somebody to [tell](tell_of_write).
 pub fn raise_for_write(lock: Lock, key: Name) -> bool {
     raise(lock, &[key]);
+    state::with(lock, |state| state.stats.written_keys += 1);
     settings::invalidation_channel(lock).is_some()
 }
 

@@ -123,7 +123,7 @@ fn service() -> [Field; 3] {
 
 /// The module's own figures at one moment.
 struct Figures {
-    answers: [Field; 19],
+    answers: [Field; 21],
     contents: [Field; 8],
     usage: [Field; 9],
     last_minute: LastMinute,
@@ -151,6 +151,7 @@ impl Figures {
                     (c"misses", Some(stats.misses)),
                     (c"hit_rate", Some(percent(stats.hits, stats.misses).unwrap_or(0))),
                     (c"hit_rate_1m", last_minute.hit_rate()),
+                    (c"valid", Some(stats.valid)),
                     (c"mismatches", Some(stats.mismatches)),
                     (c"disabled", Some(stats.disabled)),
                     (c"expired", Some(stats.expired)),
@@ -163,6 +164,7 @@ impl Figures {
                     (c"absent_refused", Some(stats.absent_refused)),
                     (c"invalidated_tags", Some(stats.invalidated_tags)),
                     (c"invalidated_keys", Some(stats.invalidated_keys)),
+                    (c"written_keys", Some(stats.written_keys)),
                     (c"flushes", Some(stats.flushes)),
                     (c"killed_entries", Some(stats.killed_entries)),
                     (c"evicted_entries", Some(stats.evicted_entries)),

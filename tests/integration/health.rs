@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 45] = [
+const HEALTH: [&str; 47] = [
     "status",
     "reasons",
     "version",
@@ -14,6 +14,7 @@ const HEALTH: [&str; 45] = [
     "misses",
     "hit_rate",
     "hit_rate_1m",
+    "valid",
     "mismatches",
     "disabled",
     "expired",
@@ -26,6 +27,7 @@ const HEALTH: [&str; 45] = [
     "absent_refused",
     "invalidated_tags",
     "invalidated_keys",
+    "written_keys",
     "flushes",
     "killed_entries",
     "evicted_entries",
@@ -169,6 +171,7 @@ fn health_and_info_count_answers_and_contents_alike() {
         ("answers", "misses", 1),
         ("answers", "hit_rate", 90),
         ("answers", "hit_rate_1m", 90),
+        ("answers", "valid", 1),
         ("answers", "mismatches", 2),
         ("answers", "disabled", 1),
         ("answers", "expired", 1),
@@ -178,6 +181,7 @@ fn health_and_info_count_answers_and_contents_alike() {
         ("answers", "stored_entries", 8),
         ("answers", "invalidated_tags", 2),
         ("answers", "invalidated_keys", 5),
+        ("answers", "written_keys", 7),
         ("answers", "flushes", 1),
         ("answers", "killed_entries", 3),
         ("answers", "stale_fills_refused", 2),

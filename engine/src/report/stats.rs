@@ -16,6 +16,7 @@ struct Second {
 pub struct Stats {
     pub hits: u64,
     pub misses: u64,
+    pub valid: u64,
     pub mismatches: u64,
     pub disabled: u64,
     pub expired: u64,
@@ -31,9 +32,11 @@ pub struct Stats {
     pub stale_fills_refused: u64,
     /// Absent keys that were refused since there were enough.
     pub absent_refused: u64,
-    /// Tags that were invalidated, keys that were, and databases that were emptied, or all at once.
+    /// Tags that were invalidated, keys that were, keys that a writer has written, and databases that were emptied, or
+    /// all at once.
     pub invalidated_tags: u64,
     pub invalidated_keys: u64,
+    pub written_keys: u64,
     pub flushes: u64,
     /// Live entries that invalidations of tags and keys have found.
     pub killed_entries: u64,
@@ -55,6 +58,7 @@ impl Default for Stats {
         Self {
             hits: 0,
             misses: 0,
+            valid: 0,
             mismatches: 0,
             disabled: 0,
             expired: 0,
@@ -67,6 +71,7 @@ impl Default for Stats {
             absent_refused: 0,
             invalidated_tags: 0,
             invalidated_keys: 0,
+            written_keys: 0,
             flushes: 0,
             killed_entries: 0,
             evicted_entries: 0,
@@ -125,7 +130,7 @@ impl Stats {
             Verdict::Forbidden(_) => self.forbidden += 1,
             Verdict::Absent => self.absent += 1,
             Verdict::Unverified => self.unverified += 1,
-            Verdict::Valid => {}
+            Verdict::Valid => self.valid += 1,
         }
     }
 
@@ -178,7 +183,8 @@ mod tests {
         assert_eq!(stats.last_minute(200_000), LastMinute::default());
         stats.count_miss(121_000);
         assert_eq!(stats.last_minute(121_000), LastMinute { hits: 0, misses: 1 });
-        assert_eq!((stats.hits, stats.misses, stats.mismatches), (2, 2, 1));
+        assert_eq!((stats.hits, stats.misses), (2, 2));
+        assert_eq!((stats.valid, stats.mismatches), (1, 1));
     }
 
     #[test]
