@@ -128,7 +128,7 @@ def test_what_is_no_row_is_a_bad_record(new: Callable[..., Any], server: Server,
     connection.row_factory = sqlite3.Row
     for row in (connection.execute("SELECT 'k-1' AS id, 1 AS is_active").fetchone(), ["k-1"], "k-1", True):
         for url in (server.url, "redis://127.0.0.1:1"):
-            with pytest.raises(BadRecord, match="must return a mapping"):
+            with pytest.raises(BadRecord, match="must be a mapping"):
                 new(url, lambda _, row=row: row).verify(key.presented)
     with pytest.raises(BadRecord, match="must return rows"):
         new(server.url).list(42, load=lambda _: 7)
@@ -232,12 +232,16 @@ def test_a_rotated_secret_ends_by_itself(new: Callable[..., Any], server: Server
     keys = new(server.url, db.load)
     key = db.add()
     until = int(time.time() * 1000) + 1500
-    fresh = redis_apikey._keys.generate("ak_test", ())
+    fresh = keys.regenerate(key.prefix)
     db.rows[key.prefix]["key_hash"] = [fresh.digest, {"digest": key.digest, "until": until}]
     assert keys.verify(key.presented).source == "database"
     assert keys.verify(key.presented).source == "cache"
+    assert keys.verify(fresh.presented).source == "cache"
     time.sleep(1.6)
     assert keys.verify(key.presented) == Refused("MISMATCH")
+    assert keys.verify(fresh.presented).source == "cache"
+    with pytest.raises(ValueError, match="prefix must be"):
+        keys.regenerate("ak_test")
     assert db.reads == 1
 
 

@@ -25,6 +25,7 @@ from redis_apikey._results import (
     Row,
     Unavailable,
     Valid,
+    Warmed,
 )
 from redis_apikey._settings import L1, Observer
 
@@ -54,6 +55,7 @@ __all__ = [
     "Unavailable",
     "Valid",
     "Validation",
+    "Warmed",
     "parse",
     "parse_dotted",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Literal, TypeAlias
 
 import redis as redis_py
@@ -24,9 +25,11 @@ from redis_apikey._results import (
     Parse,
     Result,
     Row,
+    Warmed,
 )
 from redis_apikey._settings import L1, Observer, Settings, WhenDown
 from redis_apikey._sync import Driver, Follower
+from redis_apikey._warm import Warming, in_batches
 
 Addresses: TypeAlias = "list[Address]"
 
@@ -160,6 +163,13 @@ class ApiKeys:
         """A new key, `<name>_<id>_<secret><checksum>`, of 192 bits; `name` is such as `ak_live`. Raises ValueError."""
         return _keys.generate(name, self._settings.peppers)
 
+    def regenerate(self, prefix: str) -> GeneratedKey:
+        """Another secret for a key that `generate` made: its prefix stays, and its row may accept both for a while.
+
+        Raises ValueError.
+        """
+        return _keys.regenerate(prefix, self._settings.peppers)
+
     def changed(
         self,
         *,
@@ -219,6 +229,41 @@ class ApiKeys:
         Raises what `load` raises, and RedisUnavailable where `when_down` does not let the database be asked.
         """
         return self._driver.run(self._protocol.decide(prefix, resource, action, load, self._load))
+
+    def warm(
+        self,
+        rows: Callable[[], Iterable[Row]],
+        *,
+        prefix: str | Callable[[Row], str] | None = None,
+        ttl: float | None = None,
+        batch: int = 500,
+        on_bad: Callable[[Row, Exception], object] | None = None,
+    ) -> Warmed:
+        """Fills the cache with rows of the database, before they are asked for; returns how many were stored.
+
+        `rows()` is called once a token of each primary was had, and returns the rows, each as `load` would. Read them
+        then, from the database's primary, in a transaction that begins then: so a key that is revoked while this runs
+        is refused when its row comes. The tokens are good for the server's `apikey.token-ttl-ms` (30 s): what comes
+        later is refused too, so raise it for the time that this takes.
+
+        - `prefix`: the column that has the public prefix, or a function of the row; else `key_prefix`, by the name that
+          `fields` gives it.
+        - `ttl`: seconds that the records are kept; else as the client's.
+        - `batch`: rows in one round trip, each of which may take `change_timeout`.
+        - `on_bad(row, error)`: is told of rows that can't be judged, or that the server does not take; else the first
+          of them are logged. They stop nothing.
+
+        Raises what `rows` raises, RedisUnavailable where Redis does not answer, and CommandRefused where it takes no
+        row (`OOM`, `NOPERM`, `READONLY` ..). What was stored before stays.
+        """
+        if not callable(rows):
+            raise TypeError("rows must be a function, which is called once there are tokens")
+        warming = Warming(self._protocol, prefix, ttl, batch, on_bad)
+        self._driver.run(warming.begin())
+        with closing(in_batches(rows, batch)) as batches:
+            for some in batches:
+                self._driver.run(warming.fill(some))
+        return warming.warmed()
 
     def health(self) -> dict[str, object]:
         """`status` (healthy, degraded, unhealthy, or down: Redis did not answer) and `reasons`."""

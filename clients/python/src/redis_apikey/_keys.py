@@ -28,6 +28,7 @@ MAX_SECRET_BYTES = 1024
 Pepper: TypeAlias = "bytes | bytearray | str"
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
+_PREFIX = re.compile(r"[A-Za-z0-9_]{1,64}_[0-9A-Za-z]{12}", re.ASCII)
 _KEY = re.compile(r"([A-Za-z0-9_]+_[0-9A-Za-z]{12})_([0-9A-Za-z]{33})([0-9A-Za-z]{6})", re.ASCII)
 _MAX_CHARACTERS = 256
 
@@ -74,7 +75,16 @@ def _is_pepper(one: object) -> bool:
 def generate(name: str, peppers: Sequence[bytes]) -> GeneratedKey:
     if not _NAME.fullmatch(name):
         raise ValueError("name must be 1 to 64 letters, digits and _: ak_live")
-    prefix = f"{name}_{base62(secrets.randbits(128), ID_CHARACTERS)}"
+    return _with_secret(f"{name}_{base62(secrets.randbits(128), ID_CHARACTERS)}", peppers)
+
+
+def regenerate(prefix: str, peppers: Sequence[bytes]) -> GeneratedKey:
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError("prefix must be that of a key that was generated")
+    return _with_secret(prefix, peppers)
+
+
+def _with_secret(prefix: str, peppers: Sequence[bytes]) -> GeneratedKey:
     secret = base62(secrets.randbits(SECRET_BITS), SECRET_CHARACTERS)
     body = f"{prefix}_{secret}"
     digest = digest_of(secret, peppers[0] if peppers else None)

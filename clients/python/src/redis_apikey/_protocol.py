@@ -559,31 +559,22 @@ class Protocol:
             )
         else:
             try:
-                tags = self._tags(row)
+                command = self.setval(key, row, judged, token, self.settings.ttl)
             except Exception:
                 # Without them nothing would take the record back; the row is judged all the same.
                 log.exception("tags raised, and the record is not kept")
                 return
-            digests: list[Argument] = []
-            for digest, until in judged.digests:
-                digests += ("DIGEST", digest.hex())
-                if until is not None:
-                    digests += ("UNTIL", until_to_send(until))
-            command = (
-                "APIKEY.SETVAL",
-                key,
-                judged.sent,
-                *digests,
-                "TOKEN",
-                token,
-                *px(self.settings.ttl),
-                *tags,
-                *self.names.option(),
-            )
         yield from self.one(key, command, repeat=True)
 
-    def _tags(self, row: Row) -> tuple[Argument, ...]:
-        return tags_option(self.settings.tags(row)) if self.settings.tags else ()
+    def setval(self, key: str, row: Row, judged: Judged, token: bytes, ttl: float | None) -> Command:
+        """A fill. Raises what `tags` raises."""
+        digests: list[Argument] = []
+        for digest, until in judged.digests:
+            digests += ("DIGEST", digest.hex())
+            if until is not None:
+                digests += ("UNTIL", until_to_send(until))
+        tags = tags_option(self.settings.tags(row)) if self.settings.tags else ()
+        return ("APIKEY.SETVAL", key, judged.sent, *digests, "TOKEN", token, *px(ttl), *tags, *self.names.option())
 
     # ---------------------------------------------------------------- changes
 

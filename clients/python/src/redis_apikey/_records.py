@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -101,8 +101,7 @@ class Judged:
 
 def read_row(row: Row, fields: Fields) -> Judged:
     """Reads a row. Raises BadRecord."""
-    if not callable(getattr(row, "items", None)):
-        raise BadRecord(f"load must return a mapping such as dict(row), not {kind_of(row)}")
+    check_mapping(row)
     by_own = {theirs: own for own, theirs in fields.names.items()}
     kept: Record = {}
     extra: dict[str, object] = {}
@@ -147,9 +146,19 @@ def read_row(row: Row, fields: Fields) -> Judged:
     return Judged(_json(record).encode(), digests, is_active, expires_at, ranges, scopes, sent)
 
 
+def check_mapping(row: object) -> None:
+    """Raises BadRecord."""
+    if not callable(getattr(row, "items", None)):
+        raise BadRecord(f"a row must be a mapping such as dict(row), not {kind_of(row)}")
+
+
 def kind_of(value: object) -> str:
     """What else was returned."""
-    remedy = ": AsyncApiKeys is for functions that are async" if isawaitable(value) else ""
+    remedy = (
+        ": AsyncApiKeys is for functions that are async"
+        if isawaitable(value) or isinstance(value, AsyncIterable)
+        else ""
+    )
     return f"{type(value).__name__}{remedy}"
 
 

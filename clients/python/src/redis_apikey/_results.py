@@ -120,6 +120,18 @@ class Batch:
     lines: tuple[Line, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """What became of the rows of a warm-up: how many of them."""
+
+    stored: int
+    refused: int
+    """Not stored, since their token was too old, or they were revoked or written since it was taken, or their slot has
+    moved, or fills are switched off. They are loaded when they are asked for."""
+    bad: int
+    """Not stored, since they can't be judged. Each was told."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class GeneratedKey:
     """A new key. Show `presented` to its owner, once; store `prefix` and `digest`."""

@@ -72,7 +72,13 @@ class Servers:
 
     def owner(self, key: str) -> Address:
         """Of a key's slot; None where nobody is known to own it."""
-        return self._owners[key_slot(key.encode("utf-8", "surrogatepass"))] if self.cluster else self.seeds[0]
+        return self._owners[slot_of(key)] if self.cluster else self.seeds[0]
+
+    def as_now(self) -> Servers:
+        """A copy in which nothing moves later."""
+        now = Servers(self.seeds, self.cluster, self._new_breaker)
+        now._owners = list(self._owners)
+        return now
 
     def primaries(self) -> list[Address]:
         """Each once."""
@@ -115,6 +121,11 @@ class Servers:
             owners[first : last + 1] = [(host, int(primary[1]))] * (last + 1 - first)
         self._owners = owners
         return True
+
+
+def slot_of(key: str) -> int:
+    """Whatever the text holds."""
+    return key_slot(key.encode("utf-8", "surrogatepass"))
 
 
 def address_in(text: str, asked: Address) -> Address:
