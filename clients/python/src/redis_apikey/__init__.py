@@ -4,25 +4,21 @@
 `verify` answers. Times are in seconds, but for `lease_ms`.
 """
 
-from redis_apikey._aclient import AsyncApiKeys
-from redis_apikey._client import ApiKeys
+from redis_apikey import _results
+from redis_apikey._aclient import AsyncApiKeys, AsyncCommands, AsyncUsage
+from redis_apikey._client import ApiKeys, Commands, Usage
 from redis_apikey._commands import Validation
 from redis_apikey._errors import ApiKeysError, BadRecord, ChangeNotTold, CommandRefused, RedisUnavailable
 from redis_apikey._keys import parse, parse_dotted
 from redis_apikey._records import Fields
 from redis_apikey._results import (
     Batch,
-    CacheStatus,
     Change,
     Decision,
     GeneratedKey,
     Line,
     Page,
-    Parse,
-    Record,
     Refused,
-    Result,
-    Row,
     Unavailable,
     Valid,
     Warmed,
@@ -34,12 +30,15 @@ __all__ = [
     "ApiKeys",
     "ApiKeysError",
     "AsyncApiKeys",
+    "AsyncCommands",
+    "AsyncUsage",
     "BadRecord",
     "Batch",
     "CacheStatus",
     "Change",
     "ChangeNotTold",
     "CommandRefused",
+    "Commands",
     "Decision",
     "Fields",
     "GeneratedKey",
@@ -53,9 +52,26 @@ __all__ = [
     "Result",
     "Row",
     "Unavailable",
+    "Usage",
     "Valid",
     "Validation",
     "Warmed",
     "parse",
     "parse_dotted",
 ]
+
+CacheStatus = _results.CacheStatus
+"""What `X-Cache-Status` says: a cache answered; it did not know; it was not asked or did not answer; it was there
+before."""
+
+Parse = _results.Parse
+"""Takes what was presented apart into the public prefix and the secret; None where it has not the form of a key."""
+
+Record = _results.Record
+"""A record as the module keeps it: `id`, `user_id`, `scopes` .. and never a digest."""
+
+Result = _results.Result
+"""What `verify` answers."""
+
+Row = _results.Row
+"""A row as the database has it, its columns by their names."""

@@ -116,7 +116,9 @@ class ApiKeys:
         if l1 is not None and self._protocol.l1 is not None:
             self._follower = Follower(self._driver, self._protocol.l1, l1, ns, self._primaries_to_follow, self._probe)
         self.usage = Usage(self._protocol, self._driver)
+        """Counts of uses."""
         self.commands = Commands(self._protocol, self._driver)
+        """The module's commands as they are."""
 
     def _probe(self) -> None:
         self._driver.run(self._protocol.probe())
@@ -140,8 +142,8 @@ class ApiKeys:
     def verify(self, presented: str, *, scopes: Sequence[str] = (), address: str | None = None) -> Result:
         """Whether a presented key is good for all of `scopes`, from `address` (IPv4 or IPv6).
 
-        Raises BadRecord for a row that can't be judged, and ValueError for scopes (at most 64, of 1 to 1,024 bytes) and
-        addresses that are none. Whatever else goes wrong is an answer.
+        Raises BadRecord for a row that can't be judged, ValueError for scopes (at most 64, of 1 to 1,024 bytes) and
+        addresses that are none, and TypeError for a client without `load`. Whatever else goes wrong is an answer.
         """
         observer = self._settings.observer
         began = time.time_ns() if observer else 0
@@ -181,7 +183,8 @@ class ApiKeys:
 
         Once it has returned, the key is nowhere verified as it was before, but by an L1 of another process, which
         hears of it a moment later. Raises ChangeNotTold where not all have answered within `change_timeout`: then it
-        may be, and has to be told again. Give all three: decisions and lists go by `prefix` and `user`.
+        may be, and has to be told again; ValueError where nothing is given. Give all three: decisions and lists go by
+        `prefix` and `user`.
         """
         prefixes = () if prefix is None else (prefix,)
         self._driver.run(self._protocol.change(Change("changed", id, user, prefixes), self._outbox))
@@ -209,7 +212,8 @@ class ApiKeys:
     ) -> Page:
         """A page of a user's keys. `load(user)` returns the rows of all of them, in the order that pages have.
 
-        Raises what `load` raises, BadRecord, and RedisUnavailable where `when_down` does not let the database be asked.
+        Raises what `load` raises, BadRecord, RedisUnavailable where `when_down` does not let the database be asked, and
+        ValueError for an `offset` or a `limit` below 0.
         """
         return self._driver.run(self._protocol.page(user, load, offset, limit))
 
@@ -239,7 +243,7 @@ class ApiKeys:
         batch: int = 500,
         on_bad: Callable[[Row, Exception], object] | None = None,
     ) -> Warmed:
-        """Fills the cache with rows of the database, before they are asked for; returns how many were stored.
+        """Fills the cache with rows of the database, before they are asked for; returns what became of them.
 
         `rows()` is called once a token of each primary was had, and returns the rows, each as `load` would. Read them
         then, from the database's primary, in a transaction that begins then: so a key that is revoked while this runs

@@ -19,8 +19,9 @@ class Validation:
     """VALIDATE's reply."""
 
     code: str
+    """VALID, MISS, MISMATCH, ABSENT ..: the reply's first element."""
     scope: str | None = None
-    """Of FORBIDDEN."""
+    """Of FORBIDDEN: the first that does not hold."""
     record: bytes | None = None
     """JSON, of VALID and UNVERIFIED."""
     token: bytes | None = None

@@ -17,31 +17,29 @@ class BadRecord(ApiKeysError):
 
 
 class RedisUnavailable(ApiKeysError):
-    """Redis gave no answer in time, or could not be reached.
-
-    `maybe_done` says whether the command may have been carried out all the same: it had been sent.
-    """
+    """Redis gave no answer in time, or could not be reached."""
 
     def __init__(self, cause: str, *, maybe_done: bool = False) -> None:
         super().__init__(cause)
         self.maybe_done = maybe_done
+        """Whether the command may have been carried out all the same: it had been sent."""
 
 
 class CommandRefused(ApiKeysError):
-    """Redis replied an error. `code` is its first word: `ERR`, `NOPERM`, `WRONGTYPE`, `OOM` .."""
+    """Redis replied an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.code = text.split(" ", 1)[0]
+        """Its first word: `ERR`, `NOPERM`, `WRONGTYPE`, `OOM` .."""
 
 
 class ChangeNotTold(ApiKeysError):
-    """A change is committed, and Redis could not be told everywhere: what it was about may be served as before.
-
-    `change` is what has to be told again (`keys.tell(change)`), `kept` whether `outbox` took it.
-    """
+    """A change is committed, and Redis could not be told everywhere: what it was about may be served as before."""
 
     def __init__(self, change: Change, cause: str, *, kept: bool) -> None:
         super().__init__(cause)
         self.change = change
+        """What has to be told again, by `keys.tell(change)`."""
         self.kept = kept
+        """Whether `outbox` took it."""

@@ -25,7 +25,7 @@ CHECKSUM_CHARACTERS = 6
 MAX_PREFIX_BYTES = 256
 MAX_SECRET_BYTES = 1024
 
-Pepper: TypeAlias = "bytes | bytearray | str"
+Pepper: TypeAlias = bytes | bytearray | str
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_]{1,64}_[0-9A-Za-z]{12}", re.ASCII)

@@ -50,22 +50,26 @@ Accepted: TypeAlias = tuple[bytes, "int | None"]
 class Fields:
     """What a table calls what a record has: the module's own settings, for rows that the library reads.
 
-    `digest` names the column that holds the digest, or a list of one or two, each perhaps with an end:
-    `{"digest": "0ca4..", "until": "2026-12-01T00:00:00Z"}`. `names` maps the module's names to the table's
-    (`{"expires_at": "expiresAt"}`), `inactive` are columns that say that a key was taken back, `dropped` those that
-    look like a restriction and are none, `extra` those that are kept beside the standard ones (as the server's
-    `apikey.extra-fields`), `scope` those that objects in `scopes` may have. `naive_times` is what a time without a
-    zone is taken for. `max_name_bytes` is the server's `apikey.max-name-length`.
+    Raises ValueError for names that contradict each other.
     """
 
     digest: str = "key_hash"
+    """The column that holds the digest, or a list of one or two, each perhaps with an end:
+    `{"digest": "0ca4..", "until": "2026-12-01T00:00:00Z"}`."""
     names: Mapping[str, str] = field(default_factory=dict)
+    """The table's names of the module's: `{"expires_at": "expiresAt"}`."""
     inactive: tuple[str, ...] = INACTIVE_FIELDS
+    """Columns that say that a key was taken back, by whatever they hold but null, false, 0 and `""`."""
     dropped: tuple[str, ...] = ()
+    """Columns that look like a restriction and are none; they are not sent."""
     extra: tuple[str, ...] = ()
+    """Columns that are kept beside the standard ones, as the server's `apikey.extra-fields`."""
     scope: tuple[str, ...] = ()
+    """Fields that objects in `scopes` may have, as the server's `apikey.scope-fields`."""
     naive_times: NaiveTimes = "refuse"
+    """What a time without a zone is taken for: `"utc"`, or an error."""
     max_name_bytes: int = 100
+    """Bytes at which a name is cut, the server's `apikey.max-name-length`."""
 
     def __post_init__(self) -> None:
         for own, theirs in self.names.items():

@@ -7,23 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
+# What these are is said in __init__.py, where the reference finds it.
 Record: TypeAlias = dict[str, object]
-"""A record as the module keeps it: `id`, `user_id`, `scopes` .. and never a digest."""
-
 Source: TypeAlias = Literal["l1", "cache", "database"]
-
-
 CacheStatus: TypeAlias = Literal["HIT", "MISS", "BYPASS", "STALE"]
-"""What `X-Cache-Status` says: a cache answered; it did not know; it was not asked or did not answer; it was there
-before."""
 
 
 class Valid:
-    """The key is good for what was asked.
-
-    `source` says who knew: this process (`l1`), Redis (`cache`) or the `database`. `stale` is True where Redis was
-    not there and an answer of before was given, as `when_down="stale"` allows.
-    """
+    """The key is good for what was asked."""
 
     __match_args__ = ("record", "source")
     __slots__ = ("_json", "_record", "cache_status", "source")
@@ -32,10 +23,13 @@ class Valid:
         self._json = json
         self._record: Record | None = None
         self.source: Source = source
+        """Who knew: this process (`l1`), Redis (`cache`) or the `database`."""
         self.cache_status: CacheStatus = cache_status
+        """What `X-Cache-Status` says."""
 
     @property
     def stale(self) -> bool:
+        """Whether Redis was not there, and an answer of before was given, as `when_down="stale"` allows."""
         return self.cache_status == "STALE"
 
     @property
@@ -51,16 +45,15 @@ class Valid:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The key is not good for what was asked.
-
-    `code` is `MALFORMED` (its form or its checksum is wrong: nobody was asked), `ABSENT`, `MISMATCH`, `DISABLED`,
-    `EXPIRED`, `FORBIDDEN_IP`, `FORBIDDEN` or `UNVERIFIED` (the row has no digest). `scope` is the first one that
-    does not hold, where the code is `FORBIDDEN`.
-    """
+    """The key is not good for what was asked."""
 
     code: str
+    """`MALFORMED` (its form or its checksum is wrong: nobody was asked), `ABSENT`, `MISMATCH`, `DISABLED`, `EXPIRED`,
+    `FORBIDDEN_IP`, `FORBIDDEN` or `UNVERIFIED` (the row has no digest)."""
     scope: str | None = None
+    """The first one that does not hold, where the code is `FORBIDDEN`."""
     cache_status: CacheStatus = field(default="BYPASS", compare=False, repr=False)
+    """What `X-Cache-Status` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,9 @@ class Unavailable:
     """Nobody could say: neither Redis nor, where `when_down` lets it be asked, the database."""
 
     cause: str
+    """What went wrong, in words."""
     cache_status: CacheStatus = field(default="BYPASS", compare=False, repr=False)
+    """What `X-Cache-Status` says."""
 
 
 Result: TypeAlias = Valid | Refused | Unavailable
@@ -76,38 +71,47 @@ Result: TypeAlias = Valid | Refused | Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a user's keys. `total` is how many there are in all."""
+    """A page of a user's keys."""
 
     items: list[Record]
+    """Those of the page."""
     total: int
+    """How many there are in all."""
     source: Source
+    """Who knew: Redis (`cache`) or the `database`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What `load` of `decide` may return in the place of a bool.
 
-    With `id` and `user` of the key the decision is kept though no record of it is cached. `ttl` is in seconds; `tags`
-    are what else the decision was made of.
+    With `id` and `user` of the key the decision is kept though no record of it is cached.
     """
 
     allowed: bool
+    """What was decided."""
     id: str | int | None = None
+    """The key's id."""
     user: str | int | None = None
+    """Whose the key is; None: nobody's, where `id` is given."""
     ttl: float | None = None
+    """Seconds that it is kept; None: as the server's `apikey.scope-ttl` says."""
     tags: Sequence[str] = ()
+    """What else it was made of: `commands.taginval` of one of these ends it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A counter's part of a batch. `id` never repeats: it is what guards against counting twice."""
+    """A counter's part of a batch."""
 
     id: str
+    """It never repeats, and is what guards against counting twice."""
     key: str
     """The counter's key in Redis."""
     prefix: str | None
     """The public prefix of the API key, where the counter's name has the library's form."""
     count: int
+    """Uses."""
     last_used_at: float
     """Of the counter's last use, seconds since the epoch."""
 
@@ -117,7 +121,9 @@ class Batch:
     """Counts that were handed over, until they are acknowledged."""
 
     id: str
+    """What it is acknowledged by."""
     lines: tuple[Line, ...]
+    """A counter each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,7 @@ class Warmed:
     """What became of the rows of a warm-up: how many of them."""
 
     stored: int
+    """In the cache now."""
     refused: int
     """Not stored, since their token was too old, or they were revoked or written since it was taken, or their slot has
     moved, or fills are switched off. They are loaded when they are asked for."""
@@ -137,8 +144,11 @@ class GeneratedKey:
     """A new key. Show `presented` to its owner, once; store `prefix` and `digest`."""
 
     prefix: str
+    """The public part, what `key_prefix` holds."""
     secret: str
+    """What the digest is made of; nobody has to keep it."""
     presented: str
+    """The whole key, as its owner presents it."""
     digest: str
     """64 hex digits, what `key_hash` holds."""
 
@@ -154,9 +164,13 @@ class Change:
     """What has changed in the database, to be told to Redis: for an outbox it goes through JSON and back."""
 
     kind: ChangeKind
+    """Which of the client's methods it would have been."""
     id: str | int | None = None
+    """The key's id, where it is about one."""
     user: str | int | None = None
+    """Whose key it is, or who was deleted."""
     prefixes: tuple[str, ...] = ()
+    """The public prefixes of the keys that it is about."""
 
     def to_json(self) -> str:
         """JSON, as a column of an outbox keeps it."""
@@ -175,8 +189,6 @@ class Change:
             raise ValueError("not a change, as Change.to_json writes it") from error
 
 
+# These too.
 Parse: TypeAlias = Callable[[str], "tuple[str, str] | None"]
-"""Takes what was presented apart into the public prefix and the secret; None where it has not the form of a key."""
-
 Row: TypeAlias = Mapping[str, object]
-"""A row as the database has it, its columns by their names."""

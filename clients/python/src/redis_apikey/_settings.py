@@ -15,16 +15,17 @@ WhenDown: TypeAlias = Literal["load", "stale", "deny"]
 
 @dataclass(frozen=True, slots=True)
 class L1:
-    """A cache of VALID answers in this process, of at most `max_entries`, each for at most `max_age` seconds.
-
-    It follows what is invalidated by `follow`: `tracking` is CLIENT TRACKING (one more connection to each primary, in
-    RESP3), `channel` the server's `apikey.invalidation-channel`, whose name `channel` has.
-    """
+    """A cache of VALID answers in this process, which follows what is invalidated. Raises ValueError."""
 
     max_entries: int = 10_000
+    """Answers, at least 1; the oldest goes first."""
     max_age: float = 5.0
+    """Seconds, above 0, for which one is given at most."""
     follow: Literal["tracking", "channel"] = "tracking"
+    """How it hears of invalidations: `tracking` is CLIENT TRACKING (one more connection to each primary, in RESP3),
+    `channel` the server's `apikey.invalidation-channel`."""
     channel: str = "apikey-invalidations"
+    """The name of that channel."""
 
     def __post_init__(self) -> None:
         if self.max_entries < 1 or self.max_age <= 0:

@@ -37,6 +37,8 @@ from redis_apikey._http import (
     refusal_of,
 )
 
+__all__ = ["ApiKeyMiddleware", "health_cache", "require_scopes", "without_key"]
+
 log = logging.getLogger("redis_apikey")
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -76,6 +78,7 @@ class ApiKeyMiddleware:
         return response
 
     def address(self, request: HttpRequest) -> str | None:
+        """Where a request comes from, IPv4 or IPv6; None where that is not known."""
         address = request.META.get("REMOTE_ADDR")
         return address if isinstance(address, str) and address else None
 

@@ -31,6 +31,8 @@ from redis_apikey._http import (
 )
 from redis_apikey._results import Valid
 
+__all__ = ["RequireKey", "address_of_peer", "health_router"]
+
 log = logging.getLogger("redis_apikey")
 
 

@@ -9,6 +9,8 @@ from opentelemetry import metrics, trace
 
 from redis_apikey._results import Refused, Result, Valid
 
+__all__ = ["OpenTelemetry"]
+
 
 class OpenTelemetry:
     """An observer. Without providers it is the ones that OpenTelemetry has for all."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Verifications a second through the library, beside the bare client's GET of a string as long as the record, and its
-VALIDATE, in the same process: `python bench.py`.
+VALIDATE, in the same process: `python scripts/bench.py`.
 
 A second is one of the process' own CPU time, which other programs don't take: it is the process that has to do most.
 Both take turns; the ratio is taken round by round, and medians and ranges are printed. Servers are those of the tests.
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parent / name) for name in ("src", "tests")]
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent / name) for name in ("src", "tests")]
 
 import redis  # noqa: E402
 from redis import asyncio as redis_asyncio  # noqa: E402
