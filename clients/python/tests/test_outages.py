@@ -109,6 +109,21 @@ def test_a_change_whose_caller_is_cancelled_is_kept(fake: Callable[[bytes | None
     assert kept == [Change("changed", "k-1", None, ())]
 
 
+def test_a_change_whose_task_never_began_is_nobodys(fake: Callable[[bytes | None], Fake]) -> None:
+    kept: list[Change] = []
+
+    async def run(url: str) -> None:
+        async with redis_apikey.AsyncApiKeys(url, outbox=kept.append) as keys:
+            task = asyncio.create_task(keys.changed(id="k-1"))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    server = fake(None)
+    asyncio.run(run(server.url))
+    assert (kept, server.connections) == ([], 0)
+
+
 def test_of_a_key_that_is_not_there_the_decision_is_no(new: Callable[..., Any], db: Database) -> None:
     keys, key, absent = new(NOWHERE, db.load), db.add(), redis_apikey._keys.generate("ak_test", ())
     assert keys.decide(key.prefix, "a", "b", load=lambda *_: True) is True
@@ -128,7 +143,8 @@ def test_a_handshake_of_tls_has_no_more_time_than_the_call(new: Callable[..., An
         assert time.monotonic() - began < 3
 
 
-def test_the_addresses_of_a_name_share_the_time(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_the_addresses_of_a_name_share_the_time(db: Database, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as others:
         address = full.getsockname()
         for _ in range(4):
@@ -138,7 +154,7 @@ def test_the_addresses_of_a_name_share_the_time(db: Database, monkeypatch: pytes
             other.connect_ex(address)
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * 8
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-        with redis_apikey.ApiKeys(f"redis://name:{address[1]}", db.load, timeout=0.5) as keys:
+        with redis_apikey.ApiKeys(f"{scheme}://name:{address[1]}", db.load, timeout=0.5) as keys:
             key, began = db.add(), time.monotonic()
             assert keys.verify(key.presented).source == "database"
             assert time.monotonic() - began < 2

@@ -164,6 +164,9 @@ class AsyncApiKeys:
         hears of it a moment later. Raises ChangeNotTold where not all have answered within `change_timeout`: then it
         may be, and has to be told again; ValueError where nothing is given. Give all three: decisions and lists go by
         `prefix` and `user`.
+
+        Await it right behind the commit: a task that is cancelled before its first step tells nothing, and gives
+        nothing to the outbox.
         """
         prefixes = () if prefix is None else (prefix,)
         await self._driver.run(self._protocol.change(Change("changed", id, user, prefixes), self._outbox))
