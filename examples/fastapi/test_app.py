@@ -11,14 +11,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from servers import TOP, Server, eventually, free_port
+import servers
+from servers import TOP, Server, free_port
 
 HERE = Path(__file__).parent
+
+# Three processes and a disk, on a machine that may be loaded.
+eventually = partial(servers.eventually, within=60)
 
 
 class Application:
@@ -40,7 +45,7 @@ class Application:
         uvicorn = [sys.executable, "-m", "uvicorn", "app:app", "--app-dir", str(HERE), "--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(uvicorn, env={**os.environ, **settings, **places}, stdout=log, stderr=log)
-        eventually(self._answers, within=60)
+        eventually(self._answers)
 
     def _answers(self) -> bool:
         assert self.process is not None
