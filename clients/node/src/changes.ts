@@ -11,6 +11,13 @@ const LASTING = new Set(["ERR", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE", "B
 /** Milliseconds that one attempt may take: more than `apikey.cluster-timeout-ms`. */
 const ATTEMPT_MS = 1500;
 
+/** What a change is about. */
+interface Affected {
+    /** Keys that are invalidated, those of one slot together. */
+    readonly keys: readonly string[][];
+    readonly tags: readonly string[];
+}
+
 export class Changes {
     readonly #router: Router;
     readonly #sending: Sending;
@@ -36,10 +43,13 @@ export class Changes {
      * Tells a change; if that can't be, and there is an outbox, it is kept there.
      *
      * @throws {NotTold} where it was not told, whether it was kept or not.
+     * @throws {TypeError} where an id is none; then there is nothing to keep.
      */
     async tellOrKeep(change: Change): Promise<void> {
+        // What is no change is nothing to keep.
+        const affected = this.#affected(change);
         try {
-            await this.#tell(change);
+            await this.#tell(affected);
         } catch (cause) {
             let isKept = false;
             try {
@@ -54,15 +64,15 @@ export class Changes {
 
     /** @throws {NotTold} where it was not told. */
     async tell(change: Change): Promise<void> {
+        const affected = this.#affected(change);
         try {
-            await this.#tell(change);
+            await this.#tell(affected);
         } catch (cause) {
             throw new NotTold(change, false, { cause });
         }
     }
 
-    async #tell(change: Change): Promise<void> {
-        const { keys, tags } = this.#affected(change);
+    async #tell({ keys, tags }: Affected): Promise<void> {
         // Here at once, and again when all have answered: in between an answer of before may have been kept.
         const names = [...keys.flat(), ...tags];
         this.#l1?.changed(names);
@@ -78,23 +88,26 @@ export class Changes {
         }
     }
 
-    /** The keys that are invalidated, those of one slot together, and the tags. */
-    #affected(change: Change): { keys: string[][]; tags: string[] } {
+    /** @throws {TypeError} where an id is none. */
+    #affected(change: Change): Affected {
         const of = (prefix: string): string[] => [this.#names.record(prefix), this.#names.decisions(prefix)];
-        const { user } = change;
+        // A row may have null where there is none.
+        const user = change.user ?? undefined;
         const list = user === undefined ? [] : [[this.#names.list(user)]];
         if (change.kind === "userDeleted") {
             return { keys: [...change.prefixes.map(of), ...list], tags: [this.#names.tag("user", change.user)] };
         }
-        const keys = [...(change.prefix === undefined ? [] : [of(change.prefix)]), ...list];
+        const prefix = change.prefix ?? undefined;
+        const keys = [...(prefix === undefined ? [] : [of(prefix)]), ...list];
         if (change.kind === "created") {
             return { keys, tags: [] };
         }
-        if (change.id !== undefined) {
-            return { keys, tags: [this.#names.tag("id", change.id)] };
+        const id = change.id ?? undefined;
+        if (id !== undefined) {
+            return { keys, tags: [this.#names.tag("id", id)] };
         }
         // Who names a user alone means all of theirs.
-        const isAllOfUser = change.prefix === undefined && user !== undefined;
+        const isAllOfUser = prefix === undefined && user !== undefined;
         return { keys, tags: isAllOfUser ? [this.#names.tag("user", user)] : [] };
     }
 

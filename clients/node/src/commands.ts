@@ -1,6 +1,7 @@
 /** The module's commands as typed methods, for who wants the protocol. `docs/commands.md` has what each does. */
 
 import type { Id } from "./errors.js";
+import { idText } from "./names.js";
 import type { Reply } from "./session.js";
 
 /** An integer: a `bigint` beyond 2^53. */
@@ -151,7 +152,8 @@ export class Commands {
     ): Promise<boolean> {
         const { id, userId, resource, action, isAllowed, token } = decision;
         const said = isAllowed ? "ALLOW" : "DENY";
-        const command = ["APIKEY.SETSCOPE", key, String(id), String(userId), resource, action, said, "TOKEN", token];
+        const whose = [idText("id", id), idText("userId", userId)];
+        const command = ["APIKEY.SETSCOPE", key, ...whose, resource, action, said, "TOKEN", token];
         return (await this.#send(key, [...command, ...fill(options)], READ)) === "OK";
     }
 
@@ -167,7 +169,7 @@ export class Commands {
 
     /** APIKEY.SETLIST; `records` is a JSON array. False: nothing was stored. */
     async setlist(key: string, userId: Id, records: string, token: string, options: Fill = {}): Promise<boolean> {
-        const command = ["APIKEY.SETLIST", key, String(userId), records, "TOKEN", token, ...fill(options)];
+        const command = ["APIKEY.SETLIST", key, idText("userId", userId), records, "TOKEN", token, ...fill(options)];
         return (await this.#send(key, command, READ)) === "OK";
     }
 

@@ -191,9 +191,10 @@ export class ApiKeys {
      * valid any more, wherever it is asked for. With `user` alone: that all keys of the user were changed.
      *
      * @throws {NotTold} where not all who have to hear of it have answered: say it again.
+     * @throws {TypeError} where an id is none, as in what follows.
      */
     async changed(what: { readonly id?: Id; readonly prefix?: string; readonly user?: Id }): Promise<void> {
-        if (what.id === undefined && what.prefix === undefined && what.user === undefined) {
+        if ([what.id, what.prefix, what.user].every((one) => one === undefined || one === null)) {
             throw new TypeError("changed wants an id, a prefix or a user");
         }
         await this.#changes.tellOrKeep({ kind: "changed", ...what });

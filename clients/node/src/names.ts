@@ -2,6 +2,34 @@
 
 import type { Id } from "./errors.js";
 
+/** Bytes of an id, as the module has it. */
+const MAX_ID_BYTES = 256;
+
+/** For errors. */
+export const WHAT_AN_ID_IS = `a string of 1 to ${MAX_ID_BYTES} bytes or an integer`;
+
+/** Whether it can be the id of a key or a user. An integer that a number can't hold may have been another's already. */
+export function isId(value: unknown): value is Id {
+    if (typeof value === "string") {
+        const bytes = Buffer.byteLength(value);
+        return bytes >= 1 && bytes <= MAX_ID_BYTES && value.isWellFormed();
+    }
+    return typeof value === "bigint" ? String(value).length <= MAX_ID_BYTES : Number.isSafeInteger(value);
+}
+
+/**
+ * An id as its text.
+ *
+ * @param name of the argument, for the error.
+ * @throws {TypeError} where it is none.
+ */
+export function idText(name: string, value: Id): string {
+    if (!isId(value)) {
+        throw new TypeError(`${name} must be ${WHAT_AN_ID_IS}, beyond 2^53 - 1 a bigint`);
+    }
+    return String(value);
+}
+
 export class Names {
     readonly #ns: string;
 
@@ -31,11 +59,11 @@ export class Names {
     }
 
     list(user: Id): string {
-        return `${this.#ns}apikey:list:{${user}}`;
+        return `${this.#ns}apikey:list:{${idText("user", user)}}`;
     }
 
     tag(kind: "id" | "user", id: Id): string {
-        return `${this.#ns}apikey:${kind}:${id}`;
+        return `${this.#ns}apikey:${kind}:${idText(kind, id)}`;
     }
 
     /** For fills. */

@@ -7,6 +7,7 @@ import { type Range, readRange } from "./addresses.js";
 import { type Accepted, readDigests } from "./digest.js";
 import { BadRecord, type Id } from "./errors.js";
 import { frozen, type Json, type JsonObject, parse, stringify } from "./json.js";
+import { isId, WHAT_AN_ID_IS } from "./names.js";
 import { firstIn, looksLikeOne } from "./restrictions.js";
 import { readScopes, type Scope } from "./scopes.js";
 import { readEnd } from "./times.js";
@@ -78,7 +79,6 @@ const KEPT_FIELDS = new Set([
     "updated_at",
     "allowed_ips",
 ]);
-const MAX_ID_BYTES = 256;
 const MAX_RANGES = 64;
 const MAX_LEVELS = 32;
 
@@ -172,10 +172,10 @@ export class RowReader {
         inactive: boolean | undefined,
     ): ReadRow {
         if (!isId(record.id)) {
-            throw new BadRecord(`id must be a string of 1 to ${MAX_ID_BYTES} bytes or an integer`);
+            throw new BadRecord(`id must be ${WHAT_AN_ID_IS}`);
         }
         if (record.user_id !== undefined && record.user_id !== null && !isId(record.user_id)) {
-            throw new BadRecord(`user_id must be a string of 1 to ${MAX_ID_BYTES} bytes or an integer`);
+            throw new BadRecord(`user_id must be ${WHAT_AN_ID_IS}`);
         }
         for (const name of ["name", "key_prefix"]) {
             const value = record[name] ?? null;
@@ -217,14 +217,6 @@ export class RowReader {
 /** Also of a field that is called `__proto__`. */
 function put(object: Record<string, Json>, name: string, value: Json): void {
     Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
-}
-
-function isId(value: Json | undefined): value is Id {
-    if (typeof value === "string") {
-        const bytes = Buffer.byteLength(value);
-        return bytes >= 1 && bytes <= MAX_ID_BYTES && value.isWellFormed();
-    }
-    return typeof value === "bigint" ? String(value).length <= MAX_ID_BYTES : Number.isInteger(value);
 }
 
 function readActive(value: Json | undefined, inactive: boolean | undefined): boolean {

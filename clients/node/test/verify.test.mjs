@@ -418,6 +418,34 @@ for (const [kind, protocol] of CLIENTS) {
             assert.equal(await keys.commands.describe("apikey:{none}"), null);
         });
 
+        it("refuses ids that are none, and keeps nothing of them", async () => {
+            const kept = [];
+            const options = { load: database.load, outbox: (change) => kept.push(change), timeoutMs: 5000 };
+            const telling = new ApiKeys(client.client, options);
+            const none = [Number.POSITIVE_INFINITY, Number.NaN, 1.5, 2 ** 53, "", "x".repeat(257), {}, true];
+            const wrong = (name) => ({
+                name: "TypeError",
+                message: new RegExp(`^${name} must be a string of 1 to 256`),
+            });
+            const token = "0";
+            for (const id of none) {
+                await assert.rejects(telling.changed({ id }), wrong("id"));
+                await assert.rejects(telling.changed({ id: "k", user: id }), wrong("user"));
+                await assert.rejects(telling.tell({ kind: "changed", id }), wrong("id"));
+                await assert.rejects(telling.created("p", id), wrong("user"));
+                await assert.rejects(telling.userDeleted(id), wrong("user"));
+                await assert.rejects(telling.list(id, { load: async () => [] }), wrong("user"));
+                await assert.rejects(telling.commands.setlist("l", id, "[]", token), wrong("userId"));
+                const decision = { id, userId: 1, resource: "r", action: "a", isAllowed: true, token };
+                await assert.rejects(telling.commands.setscope("s", decision), wrong("id"));
+            }
+            // As a row has it that is nobody's.
+            await telling.changed({ id: -(2 ** 53) + 1, prefix: "p", user: null });
+            await telling.changed({ id: 2n ** 64n });
+            telling.close();
+            assert.deepEqual(kept, []);
+        });
+
         it("raises where a change was not told, and keeps it in the outbox", async () => {
             const lost = await Server.start();
             const other = await clientFor(kind, protocol, [lost.port]);
