@@ -127,7 +127,7 @@ export class Changes {
                 const isLasting =
                     thrown instanceof TypeError || (thrown instanceof Refusal && LASTING.has(thrown.code));
                 const wait = 10 + Math.random() * 40;
-                if (isLasting || until - performance.now() <= wait) {
+                if (isLasting || this.#router.hasEnded || until - performance.now() <= wait) {
                     throw thrown;
                 }
                 await pause(wait);

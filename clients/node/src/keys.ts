@@ -334,7 +334,7 @@ export class ApiKeys {
         await this.commands.usageIncr(this.#names.counter(prefix), by);
     }
 
-    /** Ends all connections. What is under way fails. */
+    /** Ends all connections. What is under way fails, and a change that was not told is given to the outbox. */
     close(): void {
         this.#l1?.end();
         this.#router.end();

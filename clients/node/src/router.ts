@@ -65,6 +65,11 @@ export class Router {
     #reading: Promise<void> | undefined;
     #hasEnded = false;
 
+    /** Whether nothing is sent any more. */
+    get hasEnded(): boolean {
+        return this.#hasEnded;
+    }
+
     constructor(driver: Driver, mapAddress: (address: Address) => Address) {
         this.#driver = driver;
         this.#mapAddress = mapAddress;

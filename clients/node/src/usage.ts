@@ -113,7 +113,7 @@ export class Usage {
                     thrown instanceof Unanswered ||
                     (thrown instanceof Refusal &&
                         ["TRYAGAIN", "PARTIAL", "LOADING", "CLUSTERDOWN"].includes(thrown.code));
-                if (!mayPass || until - performance.now() <= wait) {
+                if (!mayPass || this.#router.hasEnded || until - performance.now() <= wait) {
                     throw thrown;
                 }
                 await pause(wait);
