@@ -19,6 +19,11 @@ export interface MiddlewareOptions<Request> {
     readonly addressOf?: (request: Request) => string | undefined;
     /** Whether a use is counted behind each valid answer; nobody waits for it. False where it is not said. */
     readonly countUses?: boolean;
+    /**
+     * Is told of a use that was not counted; an {@link Unanswered} that is `maybeDone` may have been. Where it is not said,
+     * `onError` of the {@link ApiKeys} is told.
+     */
+    readonly onUncounted?: (prefix: string, error: Error) => void;
 }
 
 /** What a framework's request has that is looked at. */
@@ -58,7 +63,8 @@ export async function verifyRequest<Request extends HttpRequest>(
     const cacheStatus = cacheStatusOf(result);
     if (result.kind === "valid") {
         if (options.countUses) {
-            options.keys.count(result.prefix).catch(() => {});
+            const { keys, onUncounted = (_, error): void => keys.report(error) } = options;
+            keys.count(result.prefix).catch((error: Error) => onUncounted(result.prefix, error));
         }
         return { result, cacheStatus };
     }

@@ -551,7 +551,7 @@ export class ApiKeys {
             if (thrown instanceof Refusal && thrown.code === "BADRECORD") {
                 throw new BadRecord(thrown.message.slice("BADRECORD ".length), { cause: thrown });
             }
-            this.#report(asError(thrown));
+            this.report(asError(thrown));
         }
     }
 
@@ -571,7 +571,7 @@ export class ApiKeys {
                 } else {
                     this.#breaker.answered();
                 }
-                this.#report(met);
+                this.report(met);
             }
         } else {
             met = new Unanswered("Redis has not answered lately, and is not asked", false);
@@ -583,7 +583,8 @@ export class ApiKeys {
         return undefined;
     }
 
-    #report(error: Error): void {
+    /** @internal Tells of what went wrong and was answered all the same. */
+    report(error: Error): void {
         this.#options.onError?.(error);
         this.#telemetry?.error(error);
     }

@@ -6,8 +6,9 @@ import fastify from "fastify";
 import { Redis } from "ioredis";
 import { cacheHealth, apiKey as expressKey } from "../dist/esm/express.js";
 import { apiKeys, apiKey as fastifyKey } from "../dist/esm/fastify.js";
-import { ApiKeys } from "../dist/esm/index.js";
-import { eventually, Server } from "./servers.mjs";
+import { verifyRequest } from "../dist/esm/http.js";
+import { ApiKeys, Unanswered } from "../dist/esm/index.js";
+import { eventually, freePort, Server } from "./servers.mjs";
 
 const applications = {
     express: async (options) => {
@@ -127,3 +128,28 @@ for (const [name, start] of Object.entries(applications)) {
         });
     });
 }
+
+it("tells of a use that could not be counted, whatever the framework", async () => {
+    const met = [];
+    const row = { id: 1, is_active: true };
+    const keys = new ApiKeys(new Redis({ port: await freePort(), lazyConnect: true }), {
+        load: async () => row,
+        onError: (error) => met.push(error),
+    });
+    const key = keys.generate("ak_test");
+    row.key_hash = key.digest;
+    const request = { headers: { "x-api-key": key.presented } };
+    const told = [];
+    const onUncounted = (prefix, error) => told.push({ prefix, error });
+    const { result } = await verifyRequest(request, { keys, countUses: true, onUncounted });
+    assert.equal(result.source, "database");
+    const [{ prefix, error }] = await eventually(() => told.length > 0 && told, "a use that is told");
+    assert.equal(prefix, key.prefix);
+    assert.ok(error instanceof Unanswered && !error.maybeDone);
+    // Where nobody asks for it, it is an error as others are.
+    const before = met.length;
+    await verifyRequest(request, { keys, countUses: true });
+    await eventually(() => met.length === before + 2, "the errors of the reading and of the count");
+    assert.equal(told.length, 1);
+    keys.close();
+});
