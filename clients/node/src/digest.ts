@@ -1,12 +1,16 @@
 /** Digests of secrets: SHA-256, or HMAC-SHA-256 with a pepper. They are computed here, so that no secret leaves the process. */
 
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import type { StoredDigest } from "./commands.js";
 import { BadRecord } from "./errors.js";
 import type { Json, JsonObject } from "./json.js";
 import { readEnd } from "./times.js";
 
 /** Bytes of a digest. */
 export const DIGEST_BYTES = 32;
+
+/** The soonest end that SETVAL takes, in epoch milliseconds. */
+const EARLIEST = 631_152_000_000;
 
 /** A digest that a row accepts, and until when. */
 export interface Accepted {
@@ -95,4 +99,12 @@ export function acceptedUntil(accepted: readonly Accepted[], presented: readonly
         }
     }
     return latest;
+}
+
+/** Digests as SETVAL takes them. */
+export function storedDigests(accepted: readonly Accepted[]): StoredDigest[] {
+    return accepted.map(({ digest, until }) => ({
+        hex: digest.toString("hex"),
+        ...(until === null ? {} : { untilMs: Math.max(until, EARLIEST) }),
+    }));
 }

@@ -13,6 +13,7 @@ const PREFIX = 12;
 const SECRET = 33;
 const CHECKSUM = 6;
 const KEY = new RegExp(`^([A-Za-z0-9_]+_[0-9A-Za-z]{${PREFIX}})_([0-9A-Za-z]{${SECRET}})([0-9A-Za-z]{${CHECKSUM}})$`);
+const PREFIXES = new RegExp(`^[A-Za-z0-9_]+_[0-9A-Za-z]{${PREFIX}}$`);
 const MAX_NAME = 64;
 /** Longer ones are not looked at. */
 const MAX_KEY = MAX_NAME + PREFIX + SECRET + CHECKSUM + 2;
@@ -41,7 +42,18 @@ export function generateKey(name: string, pepper?: string | Uint8Array): Generat
     if (!/^[A-Za-z0-9_]+$/.test(name) || name.length > MAX_NAME) {
         throw new RangeError(`the name of a key must be 1 to ${MAX_NAME} letters, digits and _`);
     }
-    const prefix = `${name}_${randomText(PREFIX)}`;
+    return withSecret(`${name}_${randomText(PREFIX)}`, pepper);
+}
+
+/** Makes another secret for a key of this format, whose prefix stays. */
+export function regenerateKey(prefix: string, pepper?: string | Uint8Array): GeneratedKey {
+    if (!PREFIXES.test(prefix) || prefix.length > MAX_NAME + 1 + PREFIX) {
+        throw new RangeError("the prefix of a key must be one that was generated");
+    }
+    return withSecret(prefix, pepper);
+}
+
+function withSecret(prefix: string, pepper: string | Uint8Array | undefined): GeneratedKey {
     const secret = randomText(SECRET);
     const body = `${prefix}_${secret}`;
     return { prefix, secret, presented: body + checksum(body), digest: digestOf(secret, pepper).toString("hex") };

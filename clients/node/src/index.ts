@@ -22,7 +22,7 @@ export {
     Unanswered,
     UnavailableError,
 } from "./errors.js";
-export { type GeneratedKey, generateKey, type PresentedKey, parseKey } from "./format.js";
+export { type GeneratedKey, generateKey, type PresentedKey, parseKey, regenerateKey } from "./format.js";
 export type { IoredisClient } from "./ioredis.js";
 export { type Json, type JsonObject, parse, stringify } from "./json.js";
 export {
@@ -42,3 +42,4 @@ export type { Address, Driver, Following, Reply, Session } from "./session.js";
 export type { Counter, Meter, Span, TelemetryOptions, Tracer } from "./telemetry.js";
 export type { Usage, UsageBatch, UsageLine } from "./usage.js";
 export { checkAddress, judge, type Question, type RefusedCode, type Verdict } from "./verdict.js";
+export type { Rows, Warmed, WarmOptions } from "./warm.js";

@@ -3,18 +3,11 @@
 import { hash } from "node:crypto";
 import { Breaker, type BreakerOptions } from "./breaker.js";
 import { Changes } from "./changes.js";
-import {
-    Commands,
-    type Integer,
-    readValidation,
-    type StoredDigest,
-    type Validation,
-    validateCommand,
-} from "./commands.js";
-import { digestOf } from "./digest.js";
+import { Commands, type Integer, readValidation, type Validation, validateCommand } from "./commands.js";
+import { digestOf, storedDigests } from "./digest.js";
 import { driverOf, type RedisClient } from "./driver.js";
 import { BadRecord, type Change, type Id, Refusal, Unanswered, UnavailableError } from "./errors.js";
-import { type GeneratedKey, generateKey, type PresentedKey, parseKey } from "./format.js";
+import { type GeneratedKey, generateKey, type PresentedKey, parseKey, regenerateKey } from "./format.js";
 import { frozen, parse } from "./json.js";
 import { L1, type L1Options, questionOf } from "./l1.js";
 import { Loads } from "./loads.js";
@@ -27,6 +20,7 @@ import type { Address, Reply } from "./session.js";
 import { Telemetry, type TelemetryOptions } from "./telemetry.js";
 import { Usage } from "./usage.js";
 import { checkAddress } from "./verdict.js";
+import { type Rows, type Warmed, Warming, type WarmOptions } from "./warm.js";
 
 /** Says what the database has of a key: the row as it stands, committed, from the primary; `null` where there is none. */
 export type Load = (prefix: string) => Promise<Row | null | undefined>;
@@ -100,9 +94,6 @@ export interface Page {
 /** Error replies of a server that can't answer for now, whatever it is asked. */
 const DOWN = new Set(["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS"]);
 
-/** The soonest end that SETVAL takes. */
-const EARLIEST = 631_152_000_000;
-
 /**
  * Verifies API keys through the redis-apikey module. Make one for a process, and keep it.
  *
@@ -119,6 +110,7 @@ export class ApiKeys {
     readonly #names: Names;
     readonly #router: Router;
     readonly #changes: Changes;
+    readonly #warming: Warming;
     readonly #breaker: Breaker;
     readonly #reader: RowReader;
     readonly #parse: (presented: string) => PresentedKey | undefined;
@@ -167,6 +159,9 @@ export class ApiKeys {
         );
         this.usage = new Usage(this.#router, this.#change, this.#names);
         this.#changes = new Changes(this.#router, this.#change, this.#names, this.#l1, options.outbox);
+        this.#warming = new Warming(this.#router, this.#change, this.#names, this.#reader, (error) =>
+            this.report(error),
+        );
     }
 
     /**
@@ -184,6 +179,16 @@ export class ApiKeys {
     /** Makes a key; `name` says what for: `ak_live`. Store its `prefix` and `digest`, show `presented` once. */
     generate(name: string): GeneratedKey {
         return generateKey(name, this.#peppers[0]);
+    }
+
+    /**
+     * Makes another secret for a key, for its rotation: the prefix stays, so that the row may accept both secrets for a
+     * while. Store its `digest`, show `presented` once.
+     *
+     * @throws {RangeError} where the prefix is none that {@link generate} made.
+     */
+    regenerate(prefix: string): GeneratedKey {
+        return regenerateKey(prefix, this.#peppers[0]);
     }
 
     /**
@@ -332,6 +337,20 @@ export class ApiKeys {
      */
     async count(prefix: string, by: Integer = 1): Promise<void> {
         await this.commands.usageIncr(this.#names.counter(prefix), by);
+    }
+
+    /**
+     * Fills the cache before anybody asks, as at the start of a process. `rows` is called when a token was had of each
+     * primary, and not before: what is changed from then on is not stored as it was. It reads the database's primary, in a
+     * transaction that begins then. What it gives later than `apikey.token-ttl-ms` (30 s) behind the tokens is refused.
+     *
+     * @throws {UnavailableError} where Redis gives no token: no row was asked for.
+     * @throws {Unanswered | Refusal} where Redis stops taking rows; what was stored stays. Also whatever `rows` throws.
+     * @throws {RangeError} where `batch` is out of its range.
+     */
+    warm(rows: () => Rows | Promise<Rows>, options: WarmOptions = {}): Promise<Warmed> {
+        const { ttlMs } = this.#options;
+        return this.#warming.run(rows, ttlMs === undefined ? options : { ttlMs, ...options });
     }
 
     /** Ends all connections. What is under way fails, and a change that was not told is given to the outbox. */
@@ -506,7 +525,7 @@ export class ApiKeys {
             await this.#fill(token, () =>
                 row === null
                     ? this.commands.setabsent(key, token, options)
-                    : this.commands.setval(key, row.json, { ...options, token, digests: storedDigests(row) }),
+                    : this.commands.setval(key, row.json, { ...options, token, digests: storedDigests(row.digests) }),
             );
         }
         return row;
@@ -588,13 +607,6 @@ export class ApiKeys {
         this.#options.onError?.(error);
         this.#telemetry?.error(error);
     }
-}
-
-function storedDigests(row: ReadRow): StoredDigest[] {
-    return row.digests.map(({ digest, until }) => ({
-        hex: digest.toString("hex"),
-        ...(until === null ? {} : { untilMs: Math.max(until, EARLIEST) }),
-    }));
 }
 
 function asError(thrown: unknown): Error {

@@ -48,6 +48,9 @@ export async function start(): Promise<void> {
     const other = fastify();
     await other.register(apiKeys, { keys, healthPath: "/health/cache" });
     other.get("/", { preHandler: fastifyKey({ keys }) }, (request) => ({ user: request.apiKey?.user_id }));
+    const { stored, refused, bad }: Record<string, number> = { ...(await keys.warm(() => [{ id: 1 }, "{}"])) };
+    console.log(stored, refused, bad, keys.regenerate("ak_live_0123456789ab").presented);
+    await keys.warm(async () => [{ id: 1 }], { ttlMs: 60_000, batch: 100 });
     for await (const batch of keys.usage.batches({ leaseMs: 30_000 })) {
         const counts: (number | bigint)[] = batch.lines.map(({ count }) => count);
         console.log(counts);
