@@ -148,9 +148,9 @@ for (const [where, start] of Object.entries(KINDS)) {
                     return [...rows.values()];
                 };
                 const last = nodes.at(-1);
-                await last.admin.call("CONFIG", ["SET", "apikey.enabled", "no"]);
+                await last.admin.call("CONFIG", ["SET", "min-replicas-to-write", "1"]);
                 await assert.rejects(keys.warm(give), UnavailableError);
-                await last.admin.call("CONFIG", ["SET", "apikey.enabled", "yes"]);
+                await last.admin.call("CONFIG", ["SET", "min-replicas-to-write", "0"]);
                 await last.kill();
                 await assert.rejects(keys.warm(give), UnavailableError);
                 assert.equal(asked, 0);
@@ -162,3 +162,17 @@ for (const [where, start] of Object.entries(KINDS)) {
         });
     }
 }
+
+it("rejects where fills are switched off", async () => {
+    const server = await Server.start({ settings: ["enabled", "no"] });
+    const { client, end } = await clientFor("ioredis", 3, [server.port]);
+    const keys = new ApiKeys(client, { load: async () => null, timeoutMs: 5000 });
+    try {
+        const rows = () => assert.fail("rows are asked for");
+        await assert.rejects(keys.warm(rows), /no row was asked for: it takes no fills now: apikey.enabled is no/);
+    } finally {
+        keys.close();
+        end();
+        await server.stop();
+    }
+});
