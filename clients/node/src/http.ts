@@ -20,7 +20,7 @@ export interface MiddlewareOptions<Request> {
     /** Whether a use is counted behind each valid answer; nobody waits for it. False where it is not said. */
     readonly countUses?: boolean;
     /**
-     * Is told of a use that was not counted; an {@link Unanswered} that is `maybeDone` may have been. Where it is not said,
+     * Is told of a use that was not counted; an `Unanswered` that is `maybeDone` may have been. Where it is not said,
      * `onError` of the {@link ApiKeys} is told.
      */
     readonly onUncounted?: (prefix: string, error: Error) => void;
