@@ -155,7 +155,10 @@ async def page(user: User, offset: Annotated[int, Field(ge=0)] = 0, limit: Annot
 
 @app.get("/keys/{id}/usage", dependencies=admin)
 async def usage(id: Id) -> Any:
-    return next(iter(await sqlite.read("SELECT uses, last_used_at FROM api_key WHERE id = ?", id)), None)
+    rows = await sqlite.read("SELECT uses, last_used_at FROM api_key WHERE id = ?", id)
+    if not rows:
+        raise HTTPException(404, "there is no such key")
+    return rows[0]
 
 
 @app.post("/keys/{id}/rotate", dependencies=admin)

@@ -149,6 +149,7 @@ def test_of_a_rotation_both_secrets_are_good_for_its_grace(app: Application) -> 
     eventually(lambda: app.orders(rotated["key"]) == (401, "HIT"))
     assert app.orders(again["key"]) == (200, "HIT")
     assert app.admin("POST", "/keys/999/rotate", {})[0] == 404
+    assert app.admin("GET", "/keys/999/usage")[0] == 404
 
 
 def test_keys_of_a_user_are_listed_and_go_with_them(app: Application) -> None:
