@@ -112,7 +112,7 @@ class Cluster:
         clients = [node.client() for node in self.nodes]
         for number, client in enumerate(clients):
             first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
             if number:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
         eventually(lambda: all(b"cluster_state:ok" in self._info(client) for client in clients))

@@ -166,7 +166,10 @@ def test_nothing_is_kept_where_the_channel_is_not_the_servers(
 
     eventually(said)
     assert keys.verify(key.presented).source == "cache"
-    server.client().execute_command("CONFIG", "SET", "apikey.invalidation-channel", "apikey-invalidations")
+    # 6.2 takes it at its start alone.
+    server.kill()
+    server.settings = ["invalidation-channel", "apikey-invalidations"]
+    server.start()
     eventually(lambda: keys.verify(key.presented).source == "l1")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,30 +129,26 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def test_rows_are_read_as_the_server_reads_them(server: Server) -> None:
-    client = server.client()
-    client.execute_command("CONFIG", "SET", "apikey.digest-field", "key_hash")
-    try:
-        for changes in ROWS:
-            row = {**ROW, **changes}
-            text = json.dumps(row)
-            try:
-                client.execute_command("APIKEY.SETVAL", "apikey:{x}", text)
-                theirs: Any = "stored"
-            except Exception as error:
-                theirs = str(error).split(" ")[0]
-            try:
-                # What the database driver has made of the same.
-                ours = read_row(json.loads(text), Fields())
-            except BadRecord:
-                assert theirs == "BADRECORD", row
-                continue
-            assert theirs == "stored", row
-            reply = client.execute_command("APIKEY.VALIDATE", "apikey:{x}")
-            if reply[0] == b"UNVERIFIED":
-                assert json.loads(ours.json) == json.loads(reply[1]), row
-    finally:
-        client.execute_command("CONFIG", "SET", "apikey.digest-field", "")
+def test_rows_are_read_as_the_server_reads_them(own: Callable[..., Server]) -> None:
+    client = own(settings=["digest-field", "key_hash"]).client()
+    for changes in ROWS:
+        row = {**ROW, **changes}
+        text = json.dumps(row)
+        try:
+            client.execute_command("APIKEY.SETVAL", "apikey:{x}", text)
+            theirs: Any = "stored"
+        except Exception as error:
+            theirs = str(error).split(" ")[0]
+        try:
+            # What the database driver has made of the same.
+            ours = read_row(json.loads(text), Fields())
+        except BadRecord:
+            assert theirs == "BADRECORD", row
+            continue
+        assert theirs == "stored", row
+        reply = client.execute_command("APIKEY.VALIDATE", "apikey:{x}")
+        if reply[0] == b"UNVERIFIED":
+            assert json.loads(ours.json) == json.loads(reply[1]), row
 
 
 def test_the_cases_of_the_engine() -> None:

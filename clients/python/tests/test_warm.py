@@ -164,10 +164,8 @@ def test_rows_are_asked_for_once_there_are_tokens(new: Callable[..., Any], own: 
     server.client().execute_command("ACL", "SETUSER", "reader", "on", ">x", "~*", "+@all", "-apikey.token")
     with pytest.raises(CommandRefused, match="NOPERM"):
         new(server.url.replace("//", "//reader:x@")).warm(lambda: asked.append(True))
-    server.client().config_set("apikey.enabled", "no")
     with pytest.raises(RedisUnavailable, match=r"apikey\.enabled"):
-        new(server.url).warm(lambda: asked.append(True))
-    server.client().config_set("apikey.enabled", "yes")
+        new(own(settings=["enabled", "no"]).url).warm(lambda: asked.append(True))
     with pytest.raises(TypeError, match="must be a function"):
         new(server.url).warm([])
     for wrong in ({"batch": 0}, {"batch": 10_001}, {"ttl": 0}):
@@ -209,8 +207,7 @@ def test_a_server_that_is_lost_meanwhile_ends_it(
 def test_a_row_that_comes_later_than_its_token_is_good_for_is_refused(
     new: Callable[..., Any], own: Callable[..., Server], db: Database
 ) -> None:
-    server = own()
-    server.client().config_set("apikey.token-ttl-ms", "1")
+    server = own(settings=["token-ttl-ms", "1"])
     db.add()
 
     def rows() -> list[Any]:
