@@ -2,6 +2,9 @@
 //! `APIKEY_ADAPTERS` says; without it these tests do nothing, but for the cases of verdicts, which the server is given.
 
 mod adapter;
+mod counts;
+mod disturbed;
+mod processes;
 mod proxy;
 mod race;
 mod scenario;
@@ -28,6 +31,7 @@ fn examples() -> PathBuf {
 
 /// A library, its database, and two processes of it.
 struct Library {
+    program: String,
     database: Arc<Database>,
     adapters: Vec<Adapter>,
     /// What it says of itself.
@@ -39,7 +43,7 @@ impl Library {
         let database = Arc::default();
         let adapters: Vec<Adapter> = (0..2).map(|_| Adapter::start(program, &database)).collect();
         let described = adapters[0].must(&json!({"do": "describe"}));
-        Self { database, adapters, described }
+        Self { program: program.into(), database, adapters, described }
     }
 
     /// Each client that it has, with each protocol.
@@ -56,6 +60,13 @@ impl Library {
             })
         });
         ways.collect()
+    }
+
+    /// Each client once, where it matters less which protocol is spoken: with the newest.
+    fn way_of_each_client(&self) -> Vec<Way> {
+        let ways = self.ways().into_iter();
+        let of_clients: BTreeMap<_, _> = ways.map(|way| (way.client.clone(), way)).collect();
+        of_clients.into_values().collect()
     }
 }
 
@@ -115,15 +126,9 @@ fn libraries_play_the_scenarios_on_a_cluster() {
 #[test]
 fn libraries_play_the_scenarios_of_failovers() {
     let is_for = |scenario: &Scenario| scenario.needs("replicas");
-    // Which protocol is spoken matters less, and a node can't be elected twice within seconds.
-    let ways = |library: &Library| {
-        let mut of_clients = BTreeMap::new();
-        for way in library.ways() {
-            of_clients.insert(way.client.clone(), way);
-        }
-        of_clients.into_values().collect()
-    };
-    play(&mut || Rc::new(Servers::cluster_with_replicas()), &is_for, &ways);
+    // A node can't be elected twice within seconds.
+    let ways = &Library::way_of_each_client;
+    play(&mut || Rc::new(Servers::cluster_with_replicas()), &is_for, ways);
 }
 
 #[test]

@@ -173,11 +173,15 @@ const calls = {
         return { presented, prefix, digest };
     },
     count: async ({ prefix, by }, keys) => keys.count(prefix, by ?? 1),
-    batches: async ({ lease, count, fail, most }, keys) => {
+    batches: async ({ lease, count, fail, most, write: writes }, keys) => {
         const got = [];
         const take = async () => {
             for await (const batch of keys.usage.batches({ leaseMs: lease, ...(count != null && { count }) })) {
-                got.push({ id: batch.id, lines: batch.lines.map(({ id, key, count: n }) => ({ id, key, count: n })) });
+                const lines = batch.lines.map(({ id, key, count: n }) => ({ id, key, count: n }));
+                got.push({ id: batch.id, lines });
+                if (writes) {
+                    await ask({ write: lines });
+                }
                 if (fail) {
                     throw new FailedBody();
                 }
@@ -243,7 +247,9 @@ async function serve(call) {
         const ok = await calls[call.do](call, keys);
         process.stdout.write(`${stringify({ id: call.id, ok: ok ?? null })}\n`);
     } catch (error) {
-        write({ id: call.id, error: { class: error.constructor.name, message: String(error.message) } });
+        const { message, maybeDone } = error;
+        const said = { class: error.constructor.name, message: String(message), maybe_done: maybeDone };
+        write({ id: call.id, error: said });
     }
 }
 

@@ -25,7 +25,18 @@ import verdicts  # noqa: E402
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel  # noqa: E402
 from redis.sentinel import Sentinel  # noqa: E402
 
-from redis_apikey import L1, ApiKeys, AsyncApiKeys, Change, Refused, Result, Valid, parse, parse_dotted  # noqa: E402
+from redis_apikey import (  # noqa: E402
+    L1,
+    ApiKeys,
+    AsyncApiKeys,
+    Change,
+    RedisUnavailable,
+    Refused,
+    Result,
+    Valid,
+    parse,
+    parse_dotted,
+)
 
 JSON = dict[str, Any]
 
@@ -161,6 +172,8 @@ def batches(keys: ApiKeys, call: JSON) -> list[JSON]:
         try:
             for batch in keys.usage.batches(**batch_options(call, len(found))):
                 found.append(batch_of(batch))
+                if call.get("write"):
+                    ask_blocking({"write": found[-1]["lines"]})
                 if call.get("fail"):
                     raise Body
             return found
@@ -176,6 +189,8 @@ async def batches_async(keys: AsyncApiKeys, call: JSON) -> list[JSON]:
             async with contextlib.aclosing(keys.usage.batches(**batch_options(call, len(found)))) as batches:
                 async for batch in batches:
                     found.append(batch_of(batch))
+                    if call.get("write"):
+                        await ask_async({"write": found[-1]["lines"]})
                     if call.get("fail"):
                         raise Body
             return found
@@ -285,18 +300,23 @@ def generated(call: JSON) -> JSON:
     return {"presented": key.presented, "prefix": key.prefix, "digest": key.digest}
 
 
+def error_of(error: Exception) -> JSON:
+    said: JSON = {"class": type(error).__name__, "message": str(error)}
+    return {**said, "maybe_done": error.maybe_done} if isinstance(error, RedisUnavailable) else said
+
+
 def answer(call: JSON, outcome: Callable[[], Any]) -> None:
     try:
         write({"id": call["id"], "ok": outcome()})
     except Exception as error:
-        write({"id": call["id"], "error": {"class": type(error).__name__, "message": str(error)}})
+        write({"id": call["id"], "error": error_of(error)})
 
 
 async def answer_async(call: JSON, steps: Coroutine[Any, Any, Any]) -> None:
     try:
         write({"id": call["id"], "ok": await steps})
     except Exception as error:
-        write({"id": call["id"], "error": {"class": type(error).__name__, "message": str(error)}})
+        write({"id": call["id"], "error": error_of(error)})
 
 
 def take(call: JSON) -> None:

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -27,7 +27,8 @@ pub struct Adapter {
     program: String,
     child: Child,
     lines: Arc<Mutex<ChildStdin>>,
-    waiting: Arc<Mutex<BTreeMap<u64, Sender<Value>>>>,
+    /// None, once it has ended.
+    waiting: Arc<Mutex<Option<BTreeMap<u64, Sender<Value>>>>>,
     next: AtomicU64,
     /// What the library could not tell, as it gave it to the application.
     pub outbox: Arc<Mutex<Vec<Value>>>,
@@ -45,17 +46,28 @@ pub struct Pending {
 impl Pending {
     #[track_caller]
     pub fn outcome(self) -> Outcome {
-        let outcome = self.outcome.recv_timeout(PATIENCE);
-        let outcome = outcome.unwrap_or_else(|e| panic!("no answer to {}: {e}", self.call));
+        let call = self.call.clone();
+        self.outcome_if_any().unwrap_or_else(|| panic!("it ended before it answered {call}"))
+    }
+
+    /// None where the program has ended before it answered.
+    #[track_caller]
+    pub fn outcome_if_any(self) -> Option<Outcome> {
+        let outcome = match self.outcome.recv_timeout(PATIENCE) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => panic!("no answer to {}", self.call),
+        };
         match (outcome.get("ok"), outcome.get("error")) {
-            (Some(ok), None) => Ok(ok.clone()),
-            (None, Some(error)) => Err(error.clone()),
+            (Some(ok), None) => Some(Ok(ok.clone())),
+            (None, Some(error)) => Some(Err(error.clone())),
             _ => panic!("neither ok nor error: {outcome}"),
         }
     }
 }
 
 impl Adapter {
+    /// It ends with the thread that starts it.
     #[track_caller]
     pub fn start(program: &str, database: &Arc<Database>) -> Self {
         let mut words = program.split('\t');
@@ -64,28 +76,32 @@ impl Adapter {
         die_with_parent(&mut command, libc::SIGKILL);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
         let lines = Arc::new(Mutex::new(child.stdin.take().expect("its input")));
-        let output = BufReader::new(child.stdout.take().expect("its output"));
-        let waiting = Arc::new(Mutex::new(BTreeMap::<u64, Sender<Value>>::new()));
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let waiting = Arc::new(Mutex::new(Some(BTreeMap::<u64, Sender<Value>>::new())));
         let outbox = Arc::new(Mutex::new(vec![]));
         let (to, callers, kept, database) =
             (lines.clone(), waiting.clone(), outbox.clone(), database.clone());
         thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
+            // Those that wait learn that it has ended, whatever ended it.
+            let callers = Callers(callers);
+            let mut line = String::new();
+            // One that is killed may leave half a line.
+            while output.read_line(&mut line).is_ok() && line.ends_with('\n') {
+                let text = std::mem::take(&mut line);
                 let line: Value =
-                    serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+                    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
                 if let Some(number) = line.get("ask") {
                     database.is_asked(&to, number, &line);
                 } else if let Some(change) = line.get("outbox") {
                     kept.lock().expect("the outbox").push(change.clone());
                 } else {
                     let id = line["id"].as_u64().unwrap_or_else(|| panic!("no id: {line}"));
-                    let caller = callers.lock().expect("callers").remove(&id);
+                    let mut callers = callers.0.lock().expect("callers");
+                    let caller = callers.as_mut().and_then(|callers| callers.remove(&id));
                     // Who has given up does not hear of it.
                     let _ = caller.unwrap_or_else(|| panic!("nobody asked: {line}")).send(line);
                 }
             }
-            // Those that wait learn that it has ended.
-            callers.lock().expect("callers").clear();
         });
         let program = program.to_string();
         Self { program, child, lines, waiting, next: AtomicU64::new(1), outbox }
@@ -96,7 +112,9 @@ impl Adapter {
     pub fn begin(&self, call: &Value) -> Pending {
         let id = self.next.fetch_add(1, SeqCst);
         let (caller, outcome) = channel();
-        self.waiting.lock().expect("callers").insert(id, caller);
+        if let Some(waiting) = self.waiting.lock().expect("callers").as_mut() {
+            waiting.insert(id, caller);
+        }
         assert!(call.get("id").is_none(), "the line has an id of its own: {call}");
         let mut line = call.clone();
         line["id"] = id.into();
@@ -113,6 +131,28 @@ impl Adapter {
     #[track_caller]
     pub fn must(&self, call: &Value) -> Value {
         self.call(call).unwrap_or_else(|e| panic!("{}: {call}: {e}", self.program))
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.waiting.lock().expect("callers").is_none()
+    }
+
+    /// Ends it by SIGKILL, whatever it does.
+    pub fn kill(&self) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        // SAFETY: a call without memory, to a process of ours that has not been waited for.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+    }
+}
+
+/// Those that wait for a program. They wait no longer when this is dropped.
+struct Callers(Arc<Mutex<Option<BTreeMap<u64, Sender<Value>>>>>);
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        if let Ok(mut callers) = self.0.lock() {
+            *callers = None;
+        }
     }
 }
 
@@ -140,6 +180,8 @@ struct Content {
     /// The most of one key that were held at once.
     most: BTreeMap<String, u64>,
     held: Vec<(Arc<Mutex<ChildStdin>>, Value)>,
+    /// Lines of batches by their ids: the counter, and the count.
+    written: BTreeMap<String, (String, u64)>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -187,6 +229,13 @@ impl Database {
         self.0.lock().expect("the database").most.get(prefix).copied().unwrap_or(0)
     }
 
+    /// What was written of a counter, each line once.
+    pub fn written(&self, key: &str) -> u64 {
+        let content = self.0.lock().expect("the database");
+        let lines = content.written.values().filter(|(of, _)| of == key);
+        lines.map(|(_, count)| count).sum()
+    }
+
     /// Waits until so many are held.
     #[track_caller]
     pub fn holds(&self, count: usize) {
@@ -205,6 +254,12 @@ impl Database {
             *content.loads.entry(format!("list:{user}")).or_default() += 1;
             answer["value"] =
                 content.rows.values().filter(|row| row["user_id"] == user).cloned().collect();
+        } else if let Some(lines) = line["write"].as_array() {
+            for line in lines {
+                let text = |name: &str| line[name].as_str().expect("a text").to_string();
+                let count = line["count"].as_u64().expect("a count");
+                content.written.entry(text("id")).or_insert((text("key"), count));
+            }
         } else {
             let asked = &line["decide"];
             let prefix =

@@ -87,7 +87,7 @@ impl Servers {
         ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
-    fn settings(builder: Builder) -> Builder {
+    pub fn settings(builder: Builder) -> Builder {
         // More names than one per cent of nothing.
         builder.setting("max-absent", "1000").setting("invalidation-channel", "told")
     }
@@ -103,6 +103,13 @@ impl Servers {
         match self {
             Self::One(server, _) => vec![server],
             Self::Cluster(cluster, _) => cluster.nodes().collect(),
+        }
+    }
+
+    /// CONFIG SET, at each.
+    pub fn set(&self, setting: &str, value: &str) {
+        for server in self.all() {
+            server.client().must(&format!("CONFIG SET {setting} {value}"));
         }
     }
 
