@@ -4,6 +4,7 @@
 mod adapter;
 mod counts;
 mod disturbed;
+mod outage;
 mod processes;
 mod proxy;
 mod race;
