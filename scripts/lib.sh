@@ -161,21 +161,30 @@ npm_of_clients() {
     fi
 }
 
-# The library for Node.js, with what it is built of, built.
-need_node_library() {
-    local from=$top/clients/node
+# need_npm_project DIR BUILT: what a project of this repository names is installed, and it is built: BUILT is a file
+# that the build leaves.
+need_npm_project() {
+    local from=$top/$1 built=$top/$1/$2
     if ! cmp -s "$from/package.json" "$from/node_modules/.installed"; then
-        say "installing what clients/node names"
+        say "installing what $1 names"
         (cd "$from" && npm_of_clients install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error) >&2 \
-            || die "could not install what clients/node/package.json names"
+            || die "could not install what $1/package.json names"
         cp "$from/package.json" "$from/node_modules/.installed"
     fi
-    [ -z "$(find "$from/src" "$from"/*.json "$from/scripts" -newer "$from/dist/esm/index.js" 2>&1)" ] \
-        || (cd "$from" && npm_of_clients run --silent build) >&2 || die "could not build clients/node"
+    [ -z "$(find "$from/src" "$from"/*.json "${@:3}" -newer "$built" 2>&1)" ] \
+        || (cd "$from" && npm_of_clients run --silent build) >&2 || die "could not build $1"
+}
+
+# The library for Node.js; and the example that is built on it, when the library's types have changed as well.
+need_node_library() { need_npm_project clients/node dist/esm/index.js "$top/clients/node/scripts"; }
+need_example_service() {
+    need_node_library
+    need_npm_project examples/service dist/main.js "$top/clients/node/dist/esm/index.d.ts"
 }
 
 python_of_clients() { (cd "$top/clients/python" && PYTHONPATH=src "$APIKEY_CLIENTS/venv/bin/python" "$@"); }
 npm_in_clients_node() { (cd "$top/clients/node" && npm_of_clients "$@"); }
+npm_in_example_service() { (cd "$top/examples/service" && npm_of_clients "$@"); }
 
 # The adapters of the client libraries, in the form of APIKEY_ADAPTERS, with what they need.
 need_client_adapters() {

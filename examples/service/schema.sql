@@ -1,0 +1,51 @@
+-- The service's tables. It may be run again: what is there stays.
+
+CREATE TABLE IF NOT EXISTS api_key (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id text NOT NULL,
+    name text,
+    key_prefix text NOT NULL UNIQUE,
+    -- SHA-256 of the secret, in hex. The secret itself is nowhere.
+    key_hash text NOT NULL,
+    -- The digest of before the last rotation, and until when it is accepted.
+    old_hash text,
+    old_until timestamptz,
+    scopes text[] NOT NULL,
+    is_active boolean NOT NULL DEFAULT true,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((old_hash IS NULL) = (old_until IS NULL))
+);
+CREATE INDEX IF NOT EXISTS api_key_user ON api_key (user_id);
+
+-- A key as the cache is told it: both digests in one field, each with its end (docs/commands.md, Records). Of a digest
+-- that is null nothing is taken.
+CREATE OR REPLACE VIEW api_key_row AS
+    SELECT id, user_id, name, key_prefix, scopes, is_active, expires_at, created_at,
+        json_build_array(key_hash, json_build_object('digest', old_hash, 'until', old_until)) AS key_hash
+    FROM api_key;
+
+-- What was changed above and Redis has not been told yet. A change and its note are written by one transaction.
+CREATE TABLE IF NOT EXISTS outbox (
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    change jsonb NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Every line of usage that was handed over. Its primary key is the guard against counting one twice; when old ones may
+-- go stands in examples/usage_to_postgres/drain.py.
+CREATE TABLE IF NOT EXISTS usage_line (
+    line text PRIMARY KEY,
+    batch text NOT NULL,
+    key_prefix text NOT NULL,
+    count bigint NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS usage_line_written_at ON usage_line (written_at);
+
+-- The uses of each key, also of one that is deleted.
+CREATE TABLE IF NOT EXISTS usage_total (
+    key_prefix text PRIMARY KEY,
+    total bigint NOT NULL,
+    last_used_at timestamptz NOT NULL
+);

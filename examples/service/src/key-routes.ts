@@ -1,0 +1,79 @@
+/** The routes that manage keys. They want a key with the scope `keys:manage` themselves. */
+
+import type { FastifyInstance, FastifyReply } from "fastify";
+import type { Authorize } from "./app.js";
+import type { Wanted } from "./key-changes.js";
+import type { Made } from "./outbox.js";
+import type { Service } from "./service.js";
+
+const text = { type: "string", minLength: 1, maxLength: 256 };
+const idParams = { type: "object", properties: { id: { type: "string", format: "uuid" } } };
+const userParams = { type: "object", properties: { user: text } };
+const wanted = {
+    type: "object",
+    required: ["user_id", "scopes"],
+    additionalProperties: false,
+    properties: {
+        user_id: text,
+        name: { type: "string", maxLength: 100 },
+        scopes: { type: "array", maxItems: 64, items: text },
+        expires_at: { type: "string", format: "date-time" },
+    },
+};
+const grace = {
+    type: "object",
+    additionalProperties: false,
+    properties: { grace_ms: { type: "integer", minimum: 0, maximum: 31 * 86_400_000, default: 86_400_000 } },
+};
+const page = {
+    type: "object",
+    properties: {
+        offset: { type: "integer", minimum: 0, default: 0 },
+        limit: { type: "integer", minimum: 1, maximum: 100, default: 20 },
+    },
+};
+
+export function addKeyRoutes(app: FastifyInstance, service: Service, authorize: Authorize): void {
+    const { changes } = service;
+    const preHandler = authorize("keys:manage");
+
+    app.post<{ Body: Wanted }>("/keys", { preHandler, schema: { body: wanted } }, async ({ body }, reply) =>
+        answer(reply, 201, await changes.issue(body)),
+    );
+
+    app.post<{ Params: { id: string }; Body: { grace_ms: number } }>(
+        "/keys/:id/rotate",
+        { preHandler, schema: { params: idParams, body: grace } },
+        async ({ params, body }, reply) => answer(reply, 200, await changes.rotate(params.id, body.grace_ms)),
+    );
+
+    app.delete<{ Params: { id: string } }>(
+        "/keys/:id",
+        { preHandler, schema: { params: idParams } },
+        async ({ params }, reply) => answer(reply, 200, await changes.revoke(params.id)),
+    );
+
+    app.delete<{ Params: { user: string } }>(
+        "/users/:user",
+        { preHandler, schema: { params: userParams } },
+        async ({ params }, reply) => answer(reply, 200, await changes.deleteUser(params.user)),
+    );
+
+    app.get<{ Params: { user: string }; Querystring: { offset: number; limit: number } }>(
+        "/users/:user/keys",
+        { preHandler, schema: { params: userParams, querystring: page } },
+        async ({ params, query }) =>
+            service.keys.list(params.user, { load: (user) => service.database.rowsOfUser(String(user)), ...query }),
+    );
+}
+
+/**
+ * A change that was made. 202 where it was committed and is not told to Redis yet: it will be, and until then what was
+ * before may be accepted. An error it is not, since to do it again would make another change.
+ */
+function answer(reply: FastifyReply, status: number, made: Made<object> | undefined): FastifyReply {
+    if (made === undefined) {
+        return reply.code(404).send({ error: { code: "NOT_FOUND" } });
+    }
+    return reply.code(made.isTold ? status : 202).send({ ...made.value, told: made.isTold });
+}
