@@ -28,7 +28,12 @@ export class Postgres {
         postgres.url = `postgres://postgres@localhost/postgres?host=${postgres.dir}`;
         postgres.pool = new pg.Pool({ connectionString: postgres.url });
         postgres.pool.on("error", () => {});
-        await eventually(() => postgres.pool.query("SELECT 1").catch(() => undefined), "PostgreSQL");
+        try {
+            await eventually(() => postgres.pool.query("SELECT 1").catch(() => undefined), "PostgreSQL");
+        } catch (thrown) {
+            await postgres.stop();
+            throw thrown;
+        }
         return postgres;
     }
 

@@ -18,7 +18,8 @@ export class Stage {
     static async start() {
         const stage = new Stage();
         try {
-            [stage.postgres, stage.redis] = await Promise.all([Postgres.start(), Server.start()]);
+            stage.redis = await Server.start();
+            stage.postgres = await Postgres.start();
             await stage.postgres.sql(schema);
             stage.redisUrl = `redis://127.0.0.1:${stage.redis.port}`;
             const made = await promisify(execFile)(process.execPath, [issue, "admin", "keys:manage"], {
