@@ -26,7 +26,8 @@ pub fn programs() -> Vec<String> {
 pub struct Adapter {
     program: String,
     child: Child,
-    lines: Arc<Mutex<ChildStdin>>,
+    /// None, once it was killed.
+    lines: Arc<Mutex<Option<ChildStdin>>>,
     /// None, once it has ended.
     waiting: Arc<Mutex<Option<BTreeMap<u64, Sender<Value>>>>>,
     next: AtomicU64,
@@ -75,7 +76,7 @@ impl Adapter {
         command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
         die_with_parent(&mut command, libc::SIGKILL);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{program}: {e}"));
-        let lines = Arc::new(Mutex::new(child.stdin.take().expect("its input")));
+        let lines = Arc::new(Mutex::new(child.stdin.take()));
         let mut output = BufReader::new(child.stdout.take().expect("its output"));
         let waiting = Arc::new(Mutex::new(Some(BTreeMap::<u64, Sender<Value>>::new())));
         let outbox = Arc::new(Mutex::new(vec![]));
@@ -142,6 +143,8 @@ impl Adapter {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         // SAFETY: a call without memory, to a process of ours that has not been waited for.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+        // It takes a while to die, and hears of nothing meanwhile.
+        *self.lines.lock().expect("its input") = None;
     }
 }
 
@@ -163,9 +166,10 @@ impl Drop for Adapter {
     }
 }
 
-fn write_line(to: &Mutex<ChildStdin>, line: &Value) {
-    // A program that has ended is told by who waits for it.
-    let _ = to.lock().expect("its input").write_all(format!("{line}\n").as_bytes());
+/// Whether it still could be told; that it has ended is said by who waits for it.
+fn write_line(to: &Mutex<Option<ChildStdin>>, line: &Value) -> bool {
+    let mut to = to.lock().expect("its input");
+    to.as_mut().is_some_and(|to| to.write_all(format!("{line}\n").as_bytes()).is_ok())
 }
 
 /// What the application has: rows by their keys' prefixes, and whether it answers.
@@ -179,7 +183,8 @@ struct Content {
     loads: BTreeMap<String, u64>,
     /// The most of one key that were held at once.
     most: BTreeMap<String, u64>,
-    held: Vec<(Arc<Mutex<ChildStdin>>, Value)>,
+    /// To whom, what was asked, and the answer.
+    held: Vec<(Arc<Mutex<Option<ChildStdin>>>, Value, Value)>,
     /// Lines of batches by their ids: the counter, and the count.
     written: BTreeMap<String, (String, u64)>,
 }
@@ -215,7 +220,9 @@ impl Database {
         let mut content = self.0.lock().expect("the database");
         content.mode = mode;
         if mode != Mode::Holds {
-            content.held.drain(..).for_each(|(to, answer)| write_line(&to, &answer));
+            for (to, line, answer) in std::mem::take(&mut content.held) {
+                content.commit(&to, &line, &answer);
+            }
         }
     }
 
@@ -244,7 +251,12 @@ impl Database {
         });
     }
 
-    fn is_asked(&self, to: &Arc<Mutex<ChildStdin>>, number: &Value, line: &Value) {
+    fn is_asked(
+        self: &Arc<Self>,
+        to: &Arc<Mutex<Option<ChildStdin>>>,
+        number: &Value,
+        line: &Value,
+    ) {
         let mut content = self.0.lock().expect("the database");
         let mut answer = json!({"answer": number});
         if let Some(prefix) = line["load"].as_str() {
@@ -254,13 +266,7 @@ impl Database {
             *content.loads.entry(format!("list:{user}")).or_default() += 1;
             answer["value"] =
                 content.rows.values().filter(|row| row["user_id"] == user).cloned().collect();
-        } else if let Some(lines) = line["write"].as_array() {
-            for line in lines {
-                let text = |name: &str| line[name].as_str().expect("a text").to_string();
-                let count = line["count"].as_u64().expect("a count");
-                content.written.entry(text("id")).or_insert((text("key"), count));
-            }
-        } else {
+        } else if line.get("write").is_none() {
             let asked = &line["decide"];
             let prefix =
                 asked["prefix"].as_str().unwrap_or_else(|| panic!("what is asked? {line}"));
@@ -272,29 +278,42 @@ impl Database {
                 .into();
         }
         match content.mode {
-            Mode::Answers => write_line(to, &answer),
+            Mode::Answers => content.commit(to, line, &answer),
             Mode::Holds => {
-                content.held.push((to.clone(), answer));
+                content.held.push((to.clone(), line.clone(), answer));
                 if let Some(prefix) = line["load"].as_str() {
                     *content.most.entry(prefix.into()).or_default() += 1;
                 }
             }
             Mode::Lags(most) => {
                 let number = line["ask"].as_u64().unwrap_or(0);
-                let (to, time) = (to.clone(), Duration::from_millis(number * 7 % (most + 1)));
+                let time = Duration::from_millis(number * 7 % (most + 1));
+                let (database, to, line) = (self.clone(), to.clone(), line.clone());
                 thread::spawn(move || {
                     thread::sleep(time);
-                    write_line(&to, &answer);
+                    database.0.lock().expect("the database").commit(&to, &line, &answer);
                 });
             }
             Mode::Fails => {
-                write_line(to, &json!({"answer": number, "fail": "the database is down"}))
+                write_line(to, &json!({"answer": number, "fail": "the database is down"}));
             }
         }
     }
 }
 
 impl Content {
+    /// Answers, and keeps what was to be written: of a process that has ended meanwhile nothing is.
+    fn commit(&mut self, to: &Mutex<Option<ChildStdin>>, line: &Value, answer: &Value) {
+        if !write_line(to, answer) {
+            return;
+        }
+        for line in line["write"].as_array().into_iter().flatten() {
+            let text = |name: &str| line[name].as_str().expect("a text").to_string();
+            let count = line["count"].as_u64().expect("a count");
+            self.written.entry(text("id")).or_insert((text("key"), count));
+        }
+    }
+
     /// In JSON of its own where there is a number that JavaScript would change.
     fn row(&self, prefix: &str) -> Map<String, Value> {
         let row = self.rows.get(prefix).cloned().unwrap_or_default();

@@ -13,10 +13,10 @@ use std::thread;
 
 const KEYS: usize = 4;
 const COUNTERS: usize = 4;
-const DRAINERS: usize = 2;
+const DRAINERS: usize = 4;
 
 /// How long a batch may take to be written.
-const LAG_MS: u64 = 12;
+const LAG_MS: u64 = 100;
 
 /// How long a batch is leased: one that was lost comes again within the test.
 const LEASE_MS: u64 = 400;

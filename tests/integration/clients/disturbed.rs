@@ -59,7 +59,7 @@ impl Disturbed {
             }
             let name = left.swap_remove(rng.below(left.len()));
             // How often, and for how long: nothing is waited for.
-            let pauses = [0; 2].map(|_| Duration::from_millis(20 + rng.below(80) as u64));
+            let pauses = [0; 2].map(|_| Duration::from_millis(50 + rng.below(100) as u64));
             thread::sleep(pauses[0]);
             let fault = |fault: Value| {
                 self.proxy.set_fault(&fault);
