@@ -66,8 +66,8 @@ for (const [name, start] of Object.entries(applications)) {
             return key;
         };
 
-        const get = async (headers, path = "/orders") => {
-            const response = await fetch(`http://127.0.0.1:${app.port}${path}`, { headers });
+        const get = async (headers, path = "/orders", of = app) => {
+            const response = await fetch(`http://127.0.0.1:${of.port}${path}`, { headers });
             return { status: response.status, headers: response.headers, body: await response.json() };
         };
 
@@ -111,6 +111,35 @@ for (const [name, start] of Object.entries(applications)) {
                 const ask = ({ presented }) => get({ "x-api-key": presented, "x-real-ip": address });
                 assert.equal((await ask(issue())).status, 200);
                 assert.equal((await ask(issue({ allowed_ips: ["127.0.0.1"] }))).body.error.code, "FORBIDDEN_IP");
+            }
+        });
+
+        it("says what is answered from before, while Redis does not answer", async () => {
+            const lost = await Server.start();
+            const client = new Redis({ port: lost.port, lazyConnect: true });
+            const stale = new ApiKeys(client, {
+                load: async (prefix) => rows.get(prefix) ?? null,
+                timeoutMs: 2000,
+                whenDown: "stale",
+                l1: { maxEntries: 10, maxAgeMs: 600_000, follow: "tracking" },
+            });
+            const other = await start({ keys: stale, addressOf });
+            try {
+                const [key, unknown] = [issue(), issue()];
+                const verify = () => get({ "x-api-key": key.presented }, "/orders", other);
+                const kept = () => stale.verify(key.presented, { address: "127.0.0.1" });
+                await eventually(async () => (await kept()).source === "l1", "an answer of L1");
+                assert.equal((await verify()).headers.get("x-cache-status"), "HIT");
+                await lost.kill();
+                const status = async () => (await verify()).headers.get("x-cache-status");
+                await eventually(async () => (await status()) === "STALE", "an answer of before");
+                assert.deepEqual((await verify()).body, { user: 42 });
+                const response = await get({ "x-api-key": unknown.presented }, "/orders", other);
+                assert.deepEqual([response.status, response.headers.get("x-cache-status")], [503, "BYPASS"]);
+            } finally {
+                other.end();
+                stale.close();
+                await lost.stop();
             }
         });
 

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 
 from database import Database
-from redis_apikey import ApiKeys, AsyncApiKeys, Valid
+from redis_apikey import L1, ApiKeys, AsyncApiKeys, Valid
 from servers import Server, eventually, free_port
 
 Ask = Callable[..., "tuple[int, Any, Any]"]
@@ -33,8 +33,14 @@ def asking(port: int) -> Ask:
     return ask
 
 
+def options_of(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Those of the test, if it has some."""
+    mark = request.node.get_closest_marker("options")
+    return {"timeout": 2.0, "breaker_pause": 0.1, **(mark.kwargs if mark else {})}
+
+
 @pytest.fixture
-def fastapi(own: Callable[..., Server]) -> Iterator[tuple[Ask, Server, Database]]:
+def fastapi(own: Callable[..., Server], request: pytest.FixtureRequest) -> Iterator[tuple[Ask, Server, Database]]:
     pytest.importorskip("fastapi")
     uvicorn = pytest.importorskip("uvicorn")
     from typing import Annotated
@@ -44,7 +50,7 @@ def fastapi(own: Callable[..., Server]) -> Iterator[tuple[Ask, Server, Database]
     from redis_apikey.fastapi import RequireKey, health_router
 
     server, db = own(), Database()
-    keys = AsyncApiKeys(server.url, db.load, timeout=2.0, breaker_pause=0.1)
+    keys = AsyncApiKeys(server.url, db.load, **options_of(request))
     require = RequireKey(keys)
     app = fastapi.FastAPI()
     app.include_router(health_router(keys))
@@ -65,12 +71,12 @@ def fastapi(own: Callable[..., Server]) -> Iterator[tuple[Ask, Server, Database]
 
 
 @pytest.fixture
-def django(own: Callable[..., Server]) -> Iterator[tuple[Ask, Server, Database]]:
+def django(own: Callable[..., Server], request: pytest.FixtureRequest) -> Iterator[tuple[Ask, Server, Database]]:
     pytest.importorskip("django")
     from django.conf import settings
 
     server, db = own(), Database()
-    with ApiKeys(server.url, db.load, timeout=2.0, breaker_pause=0.1) as keys:
+    with ApiKeys(server.url, db.load, **options_of(request)) as keys:
         if not settings.configured:
             settings.configure(
                 ALLOWED_HOSTS=["*"],
@@ -131,6 +137,31 @@ def test_an_application_over_http(framework: str, request: pytest.FixtureRequest
     db.rows = None  # type: ignore[assignment]
     status, _, headers = ask("/orders", other.presented)
     assert (status, headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.options(when_down="stale", l1=L1(max_age=600.0))
+@pytest.mark.parametrize("framework", ["fastapi", "django"])
+def test_what_is_answered_from_before_is_stale(framework: str, request: pytest.FixtureRequest) -> None:
+    ask, server, db = request.getfixturevalue(framework)
+    key, unknown = db.add(), db.add()
+
+    def status() -> str:
+        return str(ask("/orders", key.presented)[2]["X-Cache-Status"])
+
+    def asked() -> Any:
+        return server.client().info("commandstats")["cmdstat_apikey.validate"]["calls"]
+
+    def is_kept() -> bool:
+        """Whether Redis is not asked any more."""
+        return status() == "HIT" and (before := asked()) > 0 and status() == "HIT" and asked() == before
+
+    eventually(is_kept)
+    server.kill()
+    eventually(lambda: status() == "STALE")
+    code, body, _ = ask("/orders", key.presented)
+    assert (code, body) == (200, {"id": "k-1"})
+    code, _, headers = ask("/orders", unknown.presented)
+    assert (code, headers["X-Cache-Status"]) == (503, "BYPASS")
 
 
 UNKNOWN = ["unknown", "testclient", "/run/app.sock", "127.0.0.1:8000", ""]
