@@ -7,18 +7,21 @@ export class Relay {
     #sockets = new Set();
     #isOpen = true;
     #isHolding = false;
+    #asked = "";
+    #command = "nothing";
+    #times = 0;
+    #replies = [];
 
-    /** `delayMs`: how long it keeps each piece of a reply. */
-    static async start(port, delayMs = 0) {
+    static async start(port) {
         const relay = new Relay();
-        relay.server = createServer((client) => relay.#accept(client, port, delayMs));
+        relay.server = createServer((client) => relay.#accept(client, port));
         relay.server.listen(0, "127.0.0.1");
         await once(relay.server, "listening");
         relay.url = `redis://127.0.0.1:${relay.server.address().port}`;
         return relay;
     }
 
-    #accept(client, port, delayMs) {
+    #accept(client, port) {
         if (!this.#isOpen) {
             client.destroy();
             return;
@@ -37,10 +40,32 @@ export class Relay {
             from.on("data", (data) => {
                 // What it holds goes nowhere, also later.
                 if (!this.#isHolding) {
-                    setTimeout(() => to.write(data), from === server ? delayMs : 0);
+                    this.#pass(data, to, from === client);
                 }
             });
         }
+    }
+
+    #pass(data, to, isAsking) {
+        if (isAsking) {
+            this.#asked += data.toString("latin1");
+            to.write(data);
+        } else {
+            this.#replies.push(() => to.write(data));
+        }
+        const asked = this.#asked.split(this.#command).length - 1;
+        if (asked === 0 || asked >= this.#times) {
+            for (const write of this.#replies.splice(0)) {
+                write();
+            }
+        }
+    }
+
+    /** From the first of these commands on no reply is let through until there are so many. */
+    gather(command, times) {
+        this.#asked = "";
+        this.#command = command;
+        this.#times = times;
     }
 
     /** Ends all connections, and each new one. */

@@ -217,10 +217,10 @@ describe("the service", () => {
     });
 
     it("verifies a thousand at once: the database is asked once, and Redis side by side", async () => {
-        const relay = await Relay.start(stage.redis.port, 20);
-        const settings = (redisUrl) => settingsOf({ ...stage.environment(), REDIS_URL: redisUrl });
+        const relay = await Relay.start(stage.redis.port);
+        const settings = (redisUrl) =>
+            settingsOf({ ...stage.environment(), REDIS_URL: redisUrl, REDIS_TIMEOUT_MS: "15000" });
         const near = new Service(settings(stage.redisUrl), () => {});
-        // Where each reply takes 20 ms, one after the other would take 20 s.
         const far = new Service(settings(relay.url), () => {});
         try {
             const { key } = await service.issue();
@@ -248,9 +248,9 @@ describe("the service", () => {
             }
             assert.equal(loads, 1);
             console.log(`1,000 verifications: ${cold.ms} ms cold, ${warm.join(", ")} ms from the cache`);
-            const { ms, sources } = await verify(far);
-            assert.deepEqual(sources, ["cache"]);
-            assert.ok(ms < 10_000, `${ms} ms`);
+            // No reply comes before all are asked: one after the other they would wait in vain, and ask the database.
+            relay.gather("APIKEY.VALIDATE", 1000);
+            assert.deepEqual((await verify(far)).sources, ["cache"]);
         } finally {
             await near.stop();
             await far.stop();
