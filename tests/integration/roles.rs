@@ -777,6 +777,11 @@ pub fn sentinels(users: &Users, primary: u16, change: impl Fn(Builder) -> Builde
     (0..3).map(start).collect()
 }
 
+/// The password of one of the Sentinels' own users.
+pub fn sentinels_password(user: &str) -> String {
+    password(&blocks("Sentinels' own users").concat(), user).to_string()
+}
+
 /// Waits until each Sentinel knows the others and a replica that is up.
 #[track_caller]
 pub fn know_each_other(sentinels: &[Server]) {

@@ -1,4 +1,4 @@
-//! The tables of real systems (`tests/data/rows`): their databases give their rows, `scripts/warm` stores them with the
+//! The tables of real systems (`tests/data/rows`): their databases give their rows, `scripts/ctl warm` stores them with the
 //! settings that the page names, and what is stored, and what VALIDATE says of it now and after its end, is what the
 //! page says. With other settings a key that is not to be used is not good either: with none, and without any one of
 //! those that the page names.
@@ -12,8 +12,8 @@ use chrono::NaiveDateTime;
 use tempfile::TempDir;
 
 use crate::clock::Clock;
+use crate::ctl::{warm, Ran};
 use crate::harness::*;
-use crate::warm;
 use page::{pages, Asked, Page, Row};
 
 /// Longer than any row is good.
@@ -142,7 +142,7 @@ fn check(page: &Page, export: &[String], plain: &[String]) {
     assert_exact(&server);
 }
 
-/// `scripts/warm` stores what the page says is stored, and tells of the others why not.
+/// `scripts/ctl warm` stores what the page says is stored, and tells of the others why not.
 #[track_caller]
 fn assert_is_warmed(server: &Server, page: &Page, export: &[String]) {
     let options: Vec<&str> = page
@@ -153,7 +153,7 @@ fn assert_is_warmed(server: &Server, page: &Page, export: &[String]) {
         .collect();
     let export: Vec<&str> = export.iter().map(String::as_str).collect();
     let options = [&options[..], &["--ttl", TTL, "--"], &export].concat();
-    let ran = warm::Ran::from(warm::command(server, &options).output().expect("warm"));
+    let ran = Ran::of(warm::command(server, &options));
     let bad = page.rows.iter().filter(|row| row.given("error").is_some());
     let stored = (page.rows.len() - bad.clone().count()) as u64;
     assert_eq!(

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Whether the server is built with TLS; says so where it is not.
-fn has_tls() -> bool {
+pub fn has_tls() -> bool {
     // Debian's is, the others are built without it.
     let has = kind() == Kind::Redis70;
     if !has {
@@ -27,12 +27,12 @@ fn has_tls() -> bool {
 }
 
 /// A CA, and what it has signed: a certificate for nodes.
-struct Certificates {
+pub struct Certificates {
     dir: TempDir,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("apikey-tls-").tempdir().expect("a directory");
         let write = |name: &str, text: String| fs::write(dir.path().join(name), text);
         let named = |name: &str, addresses: &[&str]| {
@@ -57,7 +57,7 @@ impl Certificates {
         Self { dir }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
@@ -72,7 +72,7 @@ impl Certificates {
         lines.map(|line| line.replace("/etc/redis/tls", &own)).collect()
     }
 
-    fn on(&self, builder: Builder) -> Builder {
+    pub fn on(&self, builder: Builder) -> Builder {
         builder.tls(&self.lines())
     }
 

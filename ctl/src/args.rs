@@ -1,0 +1,55 @@
+//! The command line as a whole: which subcommands there are, and what all of them take.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::connect::{Access, ConnectFlags};
+use crate::output::{Output, Verdict};
+use crate::{check, export, import, nodes, reset, warm};
+
+/// The operator's program of redis-apikey.
+///
+/// Exit status: 0 all is well, 1 something is wrong, 2 it could not look, or was called wrongly.
+#[derive(Parser)]
+#[command(name = "apikeyctl", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    connect: ConnectFlags,
+
+    /// Results as JSON, one value a line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Which servers there are, and how each fares
+    Nodes,
+    /// Compare the keys of every node and database with the module's index
+    Check(check::Flags),
+    /// Empty the cache, and never a count; or switch it off and on
+    Reset(reset::Flags),
+    /// Write what is cached, one JSON object a line, without digests unless they are asked for
+    Export(export::Flags),
+    /// Store the records of an export again
+    Import(import::Flags),
+    /// Fill the cache from an export of the database: one JSON object a line becomes a record
+    Warm(warm::Flags),
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<Verdict> {
+    let access = Access::new(&cli.connect)?;
+    let output = Output::new(cli.json);
+    match cli.command {
+        Command::Nodes => nodes::run(&access, &output),
+        Command::Check(flags) => check::run(&access, &output, &flags),
+        Command::Reset(flags) => reset::run(&access, &output, &flags),
+        Command::Export(flags) => export::run(&access, &flags),
+        Command::Import(flags) => import::run(&access, &output, flags),
+        Command::Warm(flags) => warm::run(&access, &output, flags),
+    }
+}

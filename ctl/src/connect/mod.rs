@@ -1,0 +1,17 @@
+//! The one way to connect: what the command line says of servers, TLS and users, and links made by it.
+//!
+//! **What always holds.** Every wait is bounded: for a connection and for each reply. An error names the
+//! server and says what to do, and none repeats a password.
+
+pub mod access;
+pub mod address;
+pub mod flags;
+pub mod link;
+pub mod refusal;
+mod tls;
+
+pub use access::{Access, Way};
+pub use address::Address;
+pub use flags::ConnectFlags;
+pub use link::Link;
+pub use refusal::Refusal;

@@ -1,0 +1,50 @@
+//! The operator's program of redis-apikey: what stands around the module in production.
+//!
+//! A subcommand is a file or a folder of its own, on the same few floors: `connect` is the one way to reach servers,
+//! `reading` what they say, `deployment` which of them there are, `output` how results are printed. `args.rs` has the
+//! command line as a whole.
+//!
+//! Exit status: 0 all is well, 1 something is wrong, 2 it could not look, or was called wrongly; 130 when interrupted.
+
+mod args;
+mod check;
+mod connect;
+mod deployment;
+mod export;
+mod fill;
+mod import;
+mod nodes;
+mod output;
+mod reading;
+mod reset;
+mod warm;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+use output::{note, COULD_NOT_LOOK};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A signal comes to the main thread, which does nothing but wait: it would break off a read that has a timeout.
+    let ran = std::thread::scope(|scope| scope.spawn(|| args::run(cli)).join());
+    match ran {
+        Ok(Ok(verdict)) => verdict.into(),
+        // Whoever reads the output has enough of it.
+        Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::from(COULD_NOT_LOOK),
+        Ok(Err(error)) => {
+            note(&format!("{error:#}"));
+            ExitCode::from(COULD_NOT_LOOK)
+        }
+        // It has said so.
+        Err(_panic) => ExitCode::from(COULD_NOT_LOOK),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

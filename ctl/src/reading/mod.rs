@@ -1,0 +1,11 @@
+//! What servers say: INFO, APIKEY.HEALTH and CONFIG, read in one place for all that is made of them.
+
+pub mod config;
+pub mod facts;
+pub mod health;
+pub mod info;
+pub mod reply;
+
+pub use config::Config;
+pub use facts::{Facts, Role, Server};
+pub use health::Health;

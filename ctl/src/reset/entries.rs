@@ -1,0 +1,194 @@
+//! Killing all that is cached: records, absent keys, decisions and lists, in each database, under each namespace.
+//!
+//! The tags of a kind kill all entries of it that were stored without NS, in constant time. Nobody knows which
+//! namespaces there are, so the keys of the module's types are walked over, and the tags of each that is still alive
+//! say its namespace, which is then killed the same way. A counter is never touched: it carries no tag.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use redis::{Cmd, Value};
+use serde::Serialize;
+
+use crate::connect::{Access, Link};
+use crate::deployment::{Deployment, Node};
+use crate::output::{
+    confirm, grouped, note, Cell, Output, Progress, Report, Style, Table, Verdict,
+};
+use crate::reading::{reply, Health};
+
+/// The tags of the kinds, without namespace.
+const KINDS: [&str; 4] =
+    ["apikey:kind:record", "apikey:kind:absent", "apikey:kind:scopes", "apikey:kind:list"];
+
+/// The types of the keys that hold entries.
+const TYPES: [&str; 3] = ["apikeyrec", "apikeyscp", "apikeylst"];
+
+/// Keys that one SCAN looks at, and the most tags of one call.
+const STEP: usize = 500;
+
+/// How long replicas may take to hear of it.
+const REPLICAS: Duration = Duration::from_secs(5);
+
+#[derive(Serialize)]
+struct Emptied {
+    killed: u64,
+    databases: Vec<Told>,
+    /// Replicas that have not said within five seconds that they have it, of all primaries.
+    replicas_behind: u64,
+}
+
+#[derive(Serialize)]
+struct Told {
+    address: String,
+    database: u32,
+    /// As TAGINVAL says it: an upper bound.
+    killed: u64,
+    /// Under which something was stored; the empty one is not told.
+    namespaces: Vec<String>,
+}
+
+/// All primaries have to answer before anything is done.
+pub fn run(access: &Access, output: &Output, yes: bool) -> Result<Verdict> {
+    let deployment = Deployment::look(access)?;
+    let primaries = deployment.all_primaries()?;
+    let mut entries = 0;
+    for node in &primaries {
+        entries += Health::read(&mut node.connect(0)?)?.entries();
+    }
+    let addresses: Vec<String> = primaries.iter().map(|node| node.address().to_string()).collect();
+    let question = format!(
+        "Kill all {} cached entries of {}, in all databases? Counts stay.",
+        grouped(entries),
+        addresses.join(", ")
+    );
+    if !confirm(&question, yes)? {
+        note("nothing was changed");
+        return Ok(Verdict::Wrong);
+    }
+    let progress = Progress::of(None);
+    let mut emptied = Emptied { killed: 0, databases: Vec::new(), replicas_behind: 0 };
+    for node in primaries {
+        empty(node, &mut emptied, &progress)?;
+    }
+    progress.end();
+    output.print(&emptied)?;
+    Ok(if emptied.replicas_behind > 0 { Verdict::Wrong } else { Verdict::Well })
+}
+
+fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<()> {
+    let Some(facts) = node.facts() else { return Ok(()) };
+    let mut link = node.connect(0)?;
+    link.wait_up_to(Duration::from_secs(60))?;
+    for database in facts.databases() {
+        link.select(database)?;
+        let address = node.address().to_string();
+        let mut told = Told { address, database, killed: 0, namespaces: Vec::new() };
+        told.killed += kill(&mut link, &KINDS.map(|tag| tag.as_bytes().to_vec()))?;
+        for kind in TYPES {
+            scan(&mut link, kind, &mut told, progress)?;
+        }
+        emptied.killed += told.killed;
+        emptied.databases.push(told);
+    }
+    emptied.replicas_behind += behind(&mut link, facts.replicas.len())?;
+    Ok(())
+}
+
+/// On this node alone: each primary is told by itself.
+fn kill(link: &mut Link, tags: &[Vec<u8>]) -> Result<u64> {
+    let killed: i64 = link.ask(redis::cmd("APIKEY.TAGINVALNODE").arg(tags))?;
+    Ok(u64::try_from(killed).unwrap_or(0))
+}
+
+/// Walks over the keys of a type, and kills what still lives under the namespaces that it finds.
+fn scan(link: &mut Link, of_type: &str, told: &mut Told, progress: &Progress) -> Result<()> {
+    let mut cursor = b"0".to_vec();
+    loop {
+        let mut command = redis::cmd("SCAN");
+        command.arg(&cursor).arg("COUNT").arg(STEP).arg("TYPE").arg(of_type);
+        let (next, keys): (Vec<u8>, Vec<Vec<u8>>) = link.ask(&command)?;
+        let namespaces = namespaces(link, &keys)?;
+        progress.advance(keys.len() as u64, format!("keys, {} killed", grouped(told.killed)));
+        for some in namespaces.into_iter().collect::<Vec<_>>().chunks(STEP / KINDS.len()) {
+            let tags = some.iter().flat_map(|namespace| {
+                KINDS.map(|kind| [namespace.as_slice(), kind.as_bytes()].concat())
+            });
+            told.killed += kill(link, &tags.collect::<Vec<_>>())?;
+            told.namespaces
+                .extend(some.iter().map(|name| String::from_utf8_lossy(name).into_owned()));
+        }
+        if next == b"0" {
+            return Ok(());
+        }
+        cursor = next;
+    }
+}
+
+/// The namespaces of those of the keys that are alive. (What is stored without one since is a new entry.)
+fn namespaces(link: &mut Link, keys: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
+    let tags = |key: &Vec<u8>| {
+        let mut command = redis::cmd("APIKEY.TAGS");
+        command.arg(key);
+        command
+    };
+    let commands: Vec<Cmd> = keys.iter().map(tags).collect();
+    let mut found = BTreeSet::new();
+    for (command, reply) in commands.iter().zip(link.ask_all(&commands)?) {
+        let tags = match reply {
+            Ok(tags) => tags,
+            // The key holds something else by now, or its slot has left.
+            Err(refusal) if matches!(refusal.code.as_str(), "WRONGTYPE" | "MOVED" | "ASK") => {
+                continue
+            }
+            Err(refusal) => return Err(link.refused(command, &refusal)),
+        };
+        let tags = reply::items(&tags).context("APIKEY.TAGS has a reply that is not known")?;
+        // An id can end like a kind: what is then taken for a namespace has no entries that are not to die.
+        let namespaces = tags
+            .iter()
+            .filter_map(reply::bytes)
+            .filter_map(|tag| KINDS.iter().find_map(|kind| tag.strip_suffix(kind.as_bytes())));
+        found.extend(namespaces.filter(|namespace| !namespace.is_empty()).map(<[u8]>::to_vec));
+    }
+    Ok(found)
+}
+
+/// How many of so many replicas have not said in time that they have all that was done on this link.
+fn behind(link: &mut Link, replicas: usize) -> Result<u64> {
+    if replicas == 0 {
+        return Ok(0);
+    }
+    let have: Value =
+        link.ask(redis::cmd("WAIT").arg(replicas).arg(REPLICAS.as_millis() as u64))?;
+    let have = reply::number(&have).and_then(|have| usize::try_from(have).ok()).unwrap_or(0);
+    Ok(replicas.saturating_sub(have) as u64)
+}
+
+impl Report for Emptied {
+    fn text(&self, style: Style) -> String {
+        let mut table = Table::new(&["node", "database", "killed", "namespaces"]);
+        for told in &self.databases {
+            table.row(vec![
+                Cell::text(&told.address),
+                Cell::number(told.database.into()),
+                Cell::number(told.killed),
+                Cell::text(told.namespaces.join(" ")),
+            ]);
+        }
+        let mut text = table.lines(style);
+        text.push_str(&format!(
+            "{} entries are dead; counts are as they were.\n",
+            grouped(self.killed)
+        ));
+        if self.replicas_behind > 0 {
+            let told = format!(
+                "{} replicas have not said that they have it: should one be promoted now, start again\n",
+                self.replicas_behind
+            );
+            text.push_str(&style.warn(told));
+        }
+        text
+    }
+}

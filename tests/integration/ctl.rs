@@ -1,0 +1,11 @@
+//! `apikeyctl`, the operator's program, run as its users run it: what it prints for a person and as JSON, and how it
+//! ends.
+
+mod check;
+mod connect;
+mod export;
+mod program;
+mod reset;
+pub mod warm;
+
+pub use program::{command, Ran};
