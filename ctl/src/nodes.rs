@@ -122,7 +122,7 @@ impl Report for Nodes {
                 text.push_str(&format!("{}: {}\n", told.address, style.warn(reason)));
             }
         }
-        text.push_str(&format!("{} primaries, {} replicas\n", self.primaries, self.replicas));
+        text.push_str(&format!("primaries: {}, replicas: {}\n", self.primaries, self.replicas));
         text.push_str(&Away::lines(&self.away, style));
         text
     }

@@ -59,7 +59,7 @@ fn a_server_is_told_with_its_replicas_for_a_person_and_as_json() {
         "{}",
         person.out
     );
-    assert_eq!(lines[3], "1 primaries, 1 replicas");
+    assert_eq!(lines[3], "primaries: 1, replicas: 1");
     assert!(!person.out.contains('\x1b'), "a pipe has no colours");
     assert_found(&Ran::at(&primary, "nodes", &["--json", "--alone"]), &[(&primary, "primary")]);
     assert_found(&Ran::at(&replica, "nodes", &["--json"]), &[(&replica, "replica")]);
