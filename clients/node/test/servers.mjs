@@ -13,6 +13,24 @@ const binary = process.env.APIKEY_SERVER_BIN ?? "redis-server";
 const module =
     process.env.APIKEY_MODULE ?? fileURLToPath(new URL("../../../target/debug/libapikey.so", import.meta.url));
 
+const children = new Map();
+process.once("exit", () => {
+    for (const [child, signal] of children) {
+        child.kill(signal);
+    }
+});
+// A run that takes too long is ended so.
+for (const signal of ["SIGTERM", "SIGINT"]) {
+    process.once(signal, () => process.exit(1));
+}
+
+/** A child that ends with this process, however that ends but by SIGKILL. */
+export function endWithUs(child, signal) {
+    children.set(child, signal);
+    child.once("exit", () => children.delete(child));
+    return child;
+}
+
 /** Waits until `holds` says something true, and returns it. */
 export async function eventually(holds, what = "the condition", ms = 20_000) {
     const until = Date.now() + ms;
@@ -59,7 +77,7 @@ export class Server {
     }
 
     async run() {
-        this.child = spawn(binary, this.args, { stdio: "ignore" });
+        this.child = endWithUs(spawn(binary, this.args, { stdio: "ignore" }), "SIGKILL");
         this.ended = new Promise((resolve) => this.child.once("exit", resolve));
         this.admin = new Redis({ port: this.port, protocol: 2, retryStrategy: () => 20, maxRetriesPerRequest: null });
         this.admin.on("error", () => {});

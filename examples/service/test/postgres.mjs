@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
-import { eventually } from "../../../clients/node/test/servers.mjs";
+import { endWithUs, eventually } from "../../../clients/node/test/servers.mjs";
 
 export class Postgres {
     static async start() {
@@ -23,7 +23,8 @@ export class Postgres {
         // Nobody kills this server or its machine, so that nothing has to be on disk.
         const quick = ["-c", "listen_addresses=", "-c", "fsync=off"];
         const server = ["-D", data, "-k", postgres.dir, ...quick];
-        postgres.child = spawn(join(programs(), "postgres"), server, { ...as, stdio: "ignore" });
+        // It ends its children first, but for SIGKILL.
+        postgres.child = endWithUs(spawn(join(programs(), "postgres"), server, { ...as, stdio: "ignore" }), "SIGQUIT");
         postgres.ended = new Promise((resolve) => postgres.child.once("exit", resolve));
         postgres.url = `postgres://postgres@localhost/postgres?host=${postgres.dir}`;
         postgres.pool = new pg.Pool({ connectionString: postgres.url });
@@ -43,7 +44,6 @@ export class Postgres {
 
     async stop() {
         await this.pool.end();
-        // It ends its children first.
         this.child.kill("SIGQUIT");
         await this.ended;
         rmSync(this.dir, { recursive: true, force: true });

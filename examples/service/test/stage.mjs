@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { Server } from "../../../clients/node/test/servers.mjs";
+import { endWithUs, Server } from "../../../clients/node/test/servers.mjs";
 import { Postgres } from "./postgres.mjs";
 
 const main = fileURLToPath(new URL("../dist/main.js", import.meta.url));
@@ -71,7 +71,7 @@ class Running {
     log = [];
 
     constructor(child, admin) {
-        this.child = child;
+        this.child = endWithUs(child, "SIGKILL");
         this.admin = admin;
         this.ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
         this.listens = new Promise((resolve, reject) => {
