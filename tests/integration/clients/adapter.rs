@@ -22,14 +22,18 @@ pub fn programs() -> Vec<String> {
     all.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect()
 }
 
+/// Those that wait for an answer, by the numbers of their calls. None, once the program has ended.
+type Waiting = Arc<Mutex<Option<BTreeMap<u64, Sender<Value>>>>>;
+
+/// What a program reads. None, once it was killed.
+type Input = Arc<Mutex<Option<ChildStdin>>>;
+
 /// A program that was started. It ends with this.
 pub struct Adapter {
     program: String,
     child: Child,
-    /// None, once it was killed.
-    lines: Arc<Mutex<Option<ChildStdin>>>,
-    /// None, once it has ended.
-    waiting: Arc<Mutex<Option<BTreeMap<u64, Sender<Value>>>>>,
+    lines: Input,
+    waiting: Waiting,
     next: AtomicU64,
     /// What the library could not tell, as it gave it to the application.
     pub outbox: Arc<Mutex<Vec<Value>>>,
@@ -149,7 +153,7 @@ impl Adapter {
 }
 
 /// Those that wait for a program. They wait no longer when this is dropped.
-struct Callers(Arc<Mutex<Option<BTreeMap<u64, Sender<Value>>>>>);
+struct Callers(Waiting);
 
 impl Drop for Callers {
     fn drop(&mut self) {
@@ -167,7 +171,7 @@ impl Drop for Adapter {
 }
 
 /// Whether it still could be told; that it has ended is said by who waits for it.
-fn write_line(to: &Mutex<Option<ChildStdin>>, line: &Value) -> bool {
+fn write_line(to: &Input, line: &Value) -> bool {
     let mut to = to.lock().expect("its input");
     to.as_mut().is_some_and(|to| to.write_all(format!("{line}\n").as_bytes()).is_ok())
 }
@@ -184,7 +188,7 @@ struct Content {
     /// The most of one key that were held at once.
     most: BTreeMap<String, u64>,
     /// To whom, what was asked, and the answer.
-    held: Vec<(Arc<Mutex<Option<ChildStdin>>>, Value, Value)>,
+    held: Vec<(Input, Value, Value)>,
     /// Lines of batches by their ids: the counter, and the count.
     written: BTreeMap<String, (String, u64)>,
 }
@@ -251,12 +255,7 @@ impl Database {
         });
     }
 
-    fn is_asked(
-        self: &Arc<Self>,
-        to: &Arc<Mutex<Option<ChildStdin>>>,
-        number: &Value,
-        line: &Value,
-    ) {
+    fn is_asked(self: &Arc<Self>, to: &Input, number: &Value, line: &Value) {
         let mut content = self.0.lock().expect("the database");
         let mut answer = json!({"answer": number});
         if let Some(prefix) = line["load"].as_str() {
@@ -303,7 +302,7 @@ impl Database {
 
 impl Content {
     /// Answers, and keeps what was to be written: of a process that has ended meanwhile nothing is.
-    fn commit(&mut self, to: &Mutex<Option<ChildStdin>>, line: &Value, answer: &Value) {
+    fn commit(&mut self, to: &Input, line: &Value, answer: &Value) {
         if !write_line(to, answer) {
             return;
         }
