@@ -12,7 +12,7 @@ use redis::{Cmd, Value};
 use serde::Serialize;
 
 use crate::connect::{Access, Link};
-use crate::deployment::{Deployment, Node};
+use crate::deployment::{Away, Deployment, Node};
 use crate::output::{
     confirm, grouped, note, Cell, Output, Progress, Report, Style, Table, Verdict,
 };
@@ -37,6 +37,8 @@ struct Emptied {
     databases: Vec<Told>,
     /// Replicas that have not said within five seconds that they have it, of all primaries.
     replicas_behind: u64,
+    /// Primaries that could not be emptied, or not in whole.
+    undone: Vec<Away>,
 }
 
 #[derive(Serialize)]
@@ -68,13 +70,18 @@ pub fn run(access: &Access, output: &Output, yes: bool) -> Result<Verdict> {
         return Ok(Verdict::Wrong);
     }
     let progress = Progress::of(None);
-    let mut emptied = Emptied { killed: 0, databases: Vec::new(), replicas_behind: 0 };
+    let mut emptied =
+        Emptied { killed: 0, databases: Vec::new(), replicas_behind: 0, undone: Vec::new() };
     for node in primaries {
-        empty(node, &mut emptied, &progress)?;
+        if let Err(why) = empty(node, &mut emptied, &progress) {
+            let address = node.address().to_string();
+            emptied.undone.push(Away { address, why: format!("{why:#}") });
+        }
     }
     progress.end();
     output.print(&emptied)?;
-    Ok(if emptied.replicas_behind > 0 { Verdict::Wrong } else { Verdict::Well })
+    let is_done = emptied.replicas_behind == 0 && emptied.undone.is_empty();
+    Ok(if is_done { Verdict::Well } else { Verdict::Wrong })
 }
 
 fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<()> {
@@ -189,6 +196,8 @@ impl Report for Emptied {
             );
             text.push_str(&style.warn(told));
         }
+        let line = |away: &Away| format!("{} {}\n", style.bad("not emptied:"), away.why);
+        text.extend(self.undone.iter().map(line));
         text
     }
 }

@@ -128,6 +128,23 @@ fn nothing_is_done_that_nobody_has_said_yes_to() {
 }
 
 #[test]
+fn what_could_not_be_emptied_is_told_and_ends_with_1() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.fill("k", &[]);
+    c.must("ACL SETUSER someone on >pass ~* +@all -apikey.taginvalnode");
+    let url = format!("redis://someone:pass@127.0.0.1:{}", server.port);
+    let ran = Ran::of(bare(&["reset", "--yes", "--url", &url]));
+    assert_eq!(ran.status, Some(1), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("not emptied: ") && ran.out.contains("needs APIKEY.TAGINVALNODE"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(c.code("k"), "VALID");
+}
+
+#[test]
 fn a_replica_is_not_emptied_alone() {
     let primary = Server::start();
     let replica = Server::start();
