@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import sqlite3
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -177,6 +178,35 @@ def test_a_revoked_key_is_refused_once_changed_has_returned(
         names = {"id": db.revoke(key), "prefix": key.prefix, "user": 42}
         keys.changed(**{name: names[name] for name in by})
         assert others.verify(key.presented) == Refused("DISABLED")
+
+
+@pytest.mark.parametrize("wrong", [1.0, float("inf"), True, b"k-1", "", "x" * 257])
+def test_what_is_no_id_is_refused_before_anything_is_told(
+    new: Callable[..., Any], server: Server, db: Database, wrong: object
+) -> None:
+    kept: list[object] = []
+    keys = new(server.url, db.load, outbox=kept.append)
+    for call in (
+        lambda: keys.changed(id=wrong),
+        lambda: keys.changed(user=wrong),
+        lambda: keys.created("k", wrong),
+        lambda: keys.user_deleted(wrong),
+        lambda: keys.list(wrong, load=lambda _: []),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"^(id|user) must"):
+            call()
+    assert kept == []
+
+
+def test_a_uuid_is_taken_as_its_text(new: Callable[..., Any], server: Server, db: Database) -> None:
+    id_ = uuid.uuid4()
+    key, keys = db.add(id=id_), new(server.url, db.load)
+    keys.verify(key.presented)
+    assert keys.verify(key.presented).source == "cache"
+    keys.changed(id=id_)
+    assert keys.verify(key.presented).source == "database"
+    change = redis_apikey.Change("changed", id_, id_)
+    assert redis_apikey.Change.from_json(change.to_json()) == change
 
 
 def test_a_fill_that_was_overtaken_is_not_stored(new: Callable[..., Any], server: Server, db: Database) -> None:

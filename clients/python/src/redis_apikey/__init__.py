@@ -42,6 +42,7 @@ __all__ = [
     "Decision",
     "Fields",
     "GeneratedKey",
+    "Id",
     "Line",
     "Observer",
     "Page",
@@ -63,6 +64,9 @@ __all__ = [
 CacheStatus = _results.CacheStatus
 """What `X-Cache-Status` says: a cache answered; it did not know; it was not asked or did not answer; it was there
 before."""
+
+Id = _results.Id
+"""Of a key or a user, as the database has it; a UUID is taken as its text."""
 
 Parse = _results.Parse
 """Takes what was presented apart into the public prefix and the secret; None where it has not the form of a key."""

@@ -22,6 +22,7 @@ from redis_apikey._results import (
     Change,
     Decision,
     GeneratedKey,
+    Id,
     Page,
     Parse,
     Result,
@@ -154,9 +155,9 @@ class AsyncApiKeys:
     async def changed(
         self,
         *,
-        id: str | int | None = None,
+        id: Id | None = None,
         prefix: str | None = None,
-        user: str | int | None = None,
+        user: Id | None = None,
     ) -> None:
         """Tells that a key has changed or was revoked, after the commit; with `user` alone, that all of theirs have.
 
@@ -171,11 +172,11 @@ class AsyncApiKeys:
         prefixes = () if prefix is None else (prefix,)
         await self._driver.run(self._protocol.change(Change("changed", id, user, prefixes), self._outbox))
 
-    async def created(self, prefix: str, user: str | int | None = None) -> None:
+    async def created(self, prefix: str, user: Id | None = None) -> None:
         """Tells that a key was created, after the commit. Raises ChangeNotTold."""
         await self._driver.run(self._protocol.change(Change("created", None, user, (prefix,)), self._outbox))
 
-    async def user_deleted(self, user: str | int, prefixes: Sequence[str] = ()) -> None:
+    async def user_deleted(self, user: Id, prefixes: Sequence[str] = ()) -> None:
         """Tells that a user is gone, and with them all of their keys, after the commit. Raises ChangeNotTold."""
         change = Change("user_deleted", None, user, tuple(prefixes))
         await self._driver.run(self._protocol.change(change, self._outbox))
@@ -186,9 +187,9 @@ class AsyncApiKeys:
 
     async def list(
         self,
-        user: str | int,
+        user: Id,
         *,
-        load: Callable[[str | int], Sequence[Row] | Awaitable[Sequence[Row]]],
+        load: Callable[[Id], Sequence[Row] | Awaitable[Sequence[Row]]],
         offset: int = 0,
         limit: int | None = None,
     ) -> Page:

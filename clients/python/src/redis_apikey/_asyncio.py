@@ -368,13 +368,17 @@ class Follower:
             else:
                 heard.set()
 
+    async def _all_heard(self, heard: list[asyncio.Event]) -> None:
+        for event in heard:
+            await event.wait()
+
     async def _watch(self, addresses: list[Address], connections: list[Any], heard: list[asyncio.Event]) -> None:
         """A question each second: who does not answer is lost, and messages with it."""
         while True:
             for connection, event in zip(connections, heard, strict=True):
                 event.clear()
                 await connection.send_command(*CHANNEL_PING, check_health=False)
-            await asyncio.wait_for(asyncio.gather(*(event.wait() for event in heard)), LOST_AFTER)
+            await asyncio.wait_for(self._all_heard(heard), LOST_AFTER)
             await asyncio.sleep(1.0)
             if self._settings.follow == "tracking" and (await self._addresses()) != addresses:
                 return

@@ -21,6 +21,7 @@ from redis_apikey._results import (
     Change,
     Decision,
     GeneratedKey,
+    Id,
     Page,
     Parse,
     Result,
@@ -175,9 +176,9 @@ class ApiKeys:
     def changed(
         self,
         *,
-        id: str | int | None = None,
+        id: Id | None = None,
         prefix: str | None = None,
-        user: str | int | None = None,
+        user: Id | None = None,
     ) -> None:
         """Tells that a key has changed or was revoked, after the commit; with `user` alone, that all of theirs have.
 
@@ -189,11 +190,11 @@ class ApiKeys:
         prefixes = () if prefix is None else (prefix,)
         self._driver.run(self._protocol.change(Change("changed", id, user, prefixes), self._outbox))
 
-    def created(self, prefix: str, user: str | int | None = None) -> None:
+    def created(self, prefix: str, user: Id | None = None) -> None:
         """Tells that a key was created, after the commit. Raises ChangeNotTold."""
         self._driver.run(self._protocol.change(Change("created", None, user, (prefix,)), self._outbox))
 
-    def user_deleted(self, user: str | int, prefixes: Sequence[str] = ()) -> None:
+    def user_deleted(self, user: Id, prefixes: Sequence[str] = ()) -> None:
         """Tells that a user is gone, and with them all of their keys, after the commit. Raises ChangeNotTold."""
         change = Change("user_deleted", None, user, tuple(prefixes))
         self._driver.run(self._protocol.change(change, self._outbox))
@@ -204,9 +205,9 @@ class ApiKeys:
 
     def list(
         self,
-        user: str | int,
+        user: Id,
         *,
-        load: Callable[[str | int], Sequence[Row]],
+        load: Callable[[Id], Sequence[Row]],
         offset: int = 0,
         limit: int | None = None,
     ) -> Page:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from redis_apikey._effects import Argument
+from redis_apikey._results import Id
 
 _USAGE = ":usage"
+_MAX_ID_BYTES = 256
+
+
+def _text_of(name: str, id_: object) -> str:
+    """An id as it stands in names. What is none would become the name of something else."""
+    if isinstance(id_, bool) or not isinstance(id_, str | int | UUID):
+        raise TypeError(f"{name} must be a text, an integer or a UUID, not {type(id_).__name__}")
+    text = str(id_)
+    if not 1 <= len(text.encode(errors="replace")) <= _MAX_ID_BYTES:
+        raise ValueError(f"{name} must have 1 to {_MAX_ID_BYTES} bytes")
+    return text
 
 
 class Names:
@@ -14,6 +28,7 @@ class Names:
         if len(ns.encode()) > 100:
             raise ValueError("ns must have at most 100 bytes")
         self.ns = ns
+        self.id_tags, self.user_tags = f"{ns}apikey:id:", f"{ns}apikey:user:"
 
     def record(self, prefix: str) -> str:
         return f"{self.ns}apikey:{{{prefix}}}"
@@ -24,14 +39,14 @@ class Names:
     def usage(self, prefix: str) -> str:
         return f"{self.ns}apikey:{{{prefix}}}{_USAGE}"
 
-    def list(self, user: str | int) -> str:
-        return f"{self.ns}apikey:list:{{{user}}}"
+    def list(self, user: Id) -> str:
+        return f"{self.ns}apikey:list:{{{_text_of('user', user)}}}"
 
-    def id_tag(self, id_: str | int) -> str:
-        return f"{self.ns}apikey:id:{id_}"
+    def id_tag(self, id_: Id) -> str:
+        return self.id_tags + _text_of("id", id_)
 
-    def user_tag(self, user: str | int) -> str:
-        return f"{self.ns}apikey:user:{user}"
+    def user_tag(self, user: Id) -> str:
+        return self.user_tags + _text_of("user", user)
 
     def prefix_of_usage(self, key: str) -> str | None:
         """Of a counter's name, where it has this form."""

@@ -54,6 +54,7 @@ from redis_apikey._results import (
     CacheStatus,
     Change,
     Decision,
+    Id,
     Line,
     Page,
     Record,
@@ -653,7 +654,7 @@ class Protocol:
 
     # ---------------------------------------------------------------- lists and decisions
 
-    def page(self, user: str | int, load: Callable[[str | int], object], offset: int, limit: int | None) -> Steps[Page]:
+    def page(self, user: Id, load: Callable[[Id], object], offset: int, limit: int | None) -> Steps[Page]:
         """Raises what `load` raises, BadRecord, and RedisUnavailable where the database may not be asked."""
         if offset < 0 or (limit is not None and limit < 0):
             raise ValueError("offset and limit must be at least 0")
@@ -688,9 +689,9 @@ class Protocol:
     def _records(
         self,
         key: str,
-        user: str | int,
+        user: Id,
         token: bytes | None,
-        load: Callable[[str | int], object],
+        load: Callable[[Id], object],
         flight: Flight[list[bytes]],
     ) -> Steps[list[bytes]]:
         rows = yield from self._load(self._lists, flight, lambda: load(user))
@@ -805,7 +806,7 @@ class Protocol:
         # The automatic ones are the first.
         for tag in reversed(cast("list[bytes]", tags)):
             name = tag.decode("utf-8", "replace")
-            for number, beginning in enumerate((self.names.id_tag(""), self.names.user_tag(""))):
+            for number, beginning in enumerate((self.names.id_tags, self.names.user_tags)):
                 if name.startswith(beginning):
                     found[number] = name[len(beginning) :]
         if found[0] is None and load_row is not None:

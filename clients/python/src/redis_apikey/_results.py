@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
+from uuid import UUID
 
 # What these are is said in __init__.py, where the reference finds it.
+Id: TypeAlias = str | int | UUID
 Record: TypeAlias = dict[str, object]
 Source: TypeAlias = Literal["l1", "cache", "database"]
 CacheStatus: TypeAlias = Literal["HIT", "MISS", "BYPASS", "STALE"]
@@ -165,12 +167,17 @@ class Change:
 
     kind: ChangeKind
     """Which of the client's methods it would have been."""
-    id: str | int | None = None
+    id: Id | None = None
     """The key's id, where it is about one."""
-    user: str | int | None = None
+    user: Id | None = None
     """Whose key it is, or who was deleted."""
     prefixes: tuple[str, ...] = ()
     """The public prefixes of the keys that it is about."""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "user"):
+            if isinstance(id_ := getattr(self, name), UUID):
+                object.__setattr__(self, name, str(id_))
 
     def to_json(self) -> str:
         """JSON, as a column of an outbox keeps it."""
