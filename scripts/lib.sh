@@ -90,6 +90,19 @@ need_libclang() {
     fi
 }
 
+# The module, whose path `module` then is: the one that APIKEY_MODULE names, else built for release.
+need_module() {
+    module=${APIKEY_MODULE:-}
+    if [ -z "$module" ]; then
+        need_cargo
+        need_libclang
+        say "cargo build --release -p redis-apikey"
+        (cd "$top" && cargo build --release -p redis-apikey) >&2 || die "could not build the module"
+        module=$target/release/libapikey.so
+    fi
+    [ -f "$module" ] || die "there is no $module"
+}
+
 # A Python that has redis-py; the one that comes first in PATH may not be Debian's.
 need_python_redis() {
     export APIKEY_PYTHON=python3
