@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::connect::{Access, ConnectFlags};
 use crate::output::{Output, Verdict};
-use crate::{check, export, import, nodes, reset, warm};
+use crate::{check, doctor, export, import, nodes, reset, warm};
 
 /// The operator's program of redis-apikey.
 ///
@@ -28,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Which servers there are, and how each fares
     Nodes,
+    /// Look for what is wrong with a deployment, or will be, and say what to do
+    Doctor(doctor::Flags),
     /// Compare the keys of every node and database with the module's index
     Check(check::Flags),
     /// Empty the cache, and never a count; or switch it off and on
@@ -46,6 +48,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
     let output = Output::new(cli.json);
     match cli.command {
         Command::Nodes => nodes::run(&access, &output),
+        Command::Doctor(flags) => doctor::run(&access, &output, &flags),
         Command::Check(flags) => check::run(&access, &output, &flags),
         Command::Reset(flags) => reset::run(&access, &output, &flags),
         Command::Export(flags) => export::run(&access, &flags),

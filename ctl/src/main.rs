@@ -10,6 +10,7 @@ mod args;
 mod check;
 mod connect;
 mod deployment;
+mod doctor;
 mod export;
 mod fill;
 mod import;

@@ -3,6 +3,7 @@
 
 mod check;
 mod connect;
+mod doctor;
 mod export;
 mod program;
 mod reset;

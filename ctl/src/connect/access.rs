@@ -106,6 +106,11 @@ impl Access {
         self.0.database
     }
 
+    /// Who logs in at servers.
+    pub fn user(&self) -> &str {
+        self.0.login.username().unwrap_or("default")
+    }
+
     pub fn speaks_tls(&self) -> bool {
         self.0.tls.is_some()
     }

@@ -25,6 +25,16 @@ impl Config {
         Ok(Self(fields.into_iter().map(setting).collect()))
     }
 
+    /// Of names and values that were read elsewhere.
+    pub fn of(settings: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(settings.into_iter().collect())
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

@@ -49,7 +49,8 @@ impl Facts {
         Ok(Self::of(Info::read(link, "")?))
     }
 
-    fn of(info: Info) -> Self {
+    /// Of all that INFO says by itself.
+    pub fn of(info: Info) -> Self {
         let text = |name: &str| info.text(name).unwrap_or_default().to_string();
         let server = match info.text("valkey_version") {
             Some(version) => Server { name: "valkey", version: version.into() },

@@ -9,3 +9,4 @@ pub mod reply;
 pub use config::Config;
 pub use facts::{Facts, Role, Server};
 pub use health::Health;
+pub use info::Info;
