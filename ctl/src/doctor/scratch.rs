@@ -225,8 +225,8 @@ impl Scratch<'_> {
         lease.arg(LIFE * 1000).arg("COUNT").arg(1);
         // Before anything is leased: whether it may be settled at all.
         for name in ["APIKEY.USAGE.ACK", "APIKEY.USAGE.NACK"] {
-            let refusal = self.link.try_ask(redis::cmd(name).arg("0".repeat(32)))?.err();
-            if let Some(refusal) = refusal {
+            let refusal = self.link.try_ask(redis::cmd(name).arg("wrong"))?.err();
+            if let Some(refusal) = refusal.filter(|refusal| refusal.code == "NOPERM") {
                 return Ok(Err(stop("USAGE.ACK", &refusal)));
             }
         }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{json, Value as Json};
 
-use super::program::{bare, command, url};
+use super::program::{bare, command};
 use super::Ran;
-use crate::harness::server::{kind, Kind};
+use crate::harness::server::kind;
 use crate::harness::*;
 use crate::roles::{self, Users};
 
@@ -66,6 +66,8 @@ fn good(builder: Builder) -> Builder {
     ]
     .iter()
     .fold(builder, |builder, line| builder.config(line))
+    // Its own key is a miss once it is revoked, and it is run very often here.
+    .setting("min-hit-rate", "0")
 }
 
 /// A good primary with its replica, records and a count.
@@ -273,12 +275,7 @@ fn each_planted_setting_and_user_is_found_and_mended() {
             ..both(
                 &["ACL SETUSER app resetkeys ~other:*"],
                 &[APPLICATION],
-                &[
-                    "wrong access-keys P",
-                    "wrong access-keys R",
-                    "warn access-too-wide P",
-                    "warn access-too-wide R",
-                ],
+                &["wrong access-keys P", "wrong access-keys R"],
             )
         },
         Fault {
@@ -294,8 +291,8 @@ fn each_planted_setting_and_user_is_found_and_mended() {
                 &["wrong settings-differ"],
             ),
             second(
-                &["CONFIG SET apikey.min-hit-rate 79"],
-                &["CONFIG SET apikey.min-hit-rate 80"],
+                &["CONFIG SET apikey.min-hit-rate 1"],
+                &["CONFIG SET apikey.min-hit-rate 0"],
                 &[],
             ),
             first(
@@ -613,5 +610,4 @@ fn a_wrong_call_and_a_server_that_is_away_end_with_2() {
     Ran::at(&gone, "doctor", &[]).fails_with(2, "is the server running there?");
     Ran::at(&gone, "doctor", &["--role", "nobody"]).fails_with(2, "possible values: app, drain");
     Ran::at(&gone, "doctor", &["--whose", "app"]).fails_with(2, "--role");
-    let _ = (url(&gone), Kind::Redis62);
 }
