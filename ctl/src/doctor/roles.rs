@@ -16,8 +16,8 @@ pub enum Role {
 
 /// A call, its words separated by spaces. `{key}` stands for a key of the role's, `{tag}` for a tag.
 ///
-/// None of those that are [tried](super::access) changes anything, also where it is allowed: either it only reads, or
-/// an argument is wrong, which the module says after the server has asked for permissions.
+/// Those that are [tried](super::access) change nothing where they are allowed: they only read, or revoke what is not
+/// there, or an argument is wrong, which the module says after the server has asked for permissions.
 pub struct Call {
     pub words: &'static str,
     /// Whether it may be tried.

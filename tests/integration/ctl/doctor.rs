@@ -21,11 +21,18 @@ use crate::roles::{self, Users};
 /// Findings of the kernel.
 const KERNEL: [&str; 4] = ["thp", "overcommit", "somaxconn", "open-files"];
 
+/// Where each finding stands.
+const PAGE: &str = include_str!("../../../docs/operating.md");
+
 /// What is wrong or may be: `wrong disabled 16379`, with the node's port where it is about one.
 fn bad(told: &Json) -> BTreeSet<String> {
     let text = |found: &Json, name: &str| found[name].as_str().unwrap_or_default().to_string();
     let findings = told["findings"].as_array().expect("findings").iter();
     findings
+        .inspect(|found| {
+            let name = format!("`{}`", text(found, "finding"));
+            assert!(PAGE.contains(&name), "docs/operating.md has no {name}");
+        })
         .filter(|found| found["severity"] != json!("note"))
         .filter(|found| !KERNEL.contains(&found["finding"].as_str().expect("a name")))
         .map(|found| {
@@ -371,7 +378,10 @@ fn what_the_system_does_to_a_node_is_found() {
     for node in [&primary, &replica] {
         node.client().must("CONFIG SET stop-writes-on-bgsave-error no");
     }
-    c.must("BGSAVE");
+    eventually("a save fails", || {
+        c.run("BGSAVE");
+        c.info("persistence", "rdb_last_bgsave_status").as_deref() == Some("err")
+    });
     finds(&primary, &[], &[at("warn save-failed", &primary)]);
     fs::remove_dir_all(&name).expect("it goes");
     eventually("a save works", || {
