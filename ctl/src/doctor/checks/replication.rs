@@ -13,6 +13,9 @@ const SILENT: i64 = 10;
 const BEHIND: u64 = 16 << 20;
 
 pub fn check(all: &[Seen]) -> Vec<Finding> {
+    // Of those it is told already.
+    let unreachable = all.iter().filter(|seen| seen.unreachable.is_some());
+    let unreachable: Vec<String> = unreachable.map(|seen| seen.address().to_string()).collect();
     let of_node = |seen: &Seen| match &seen.facts {
         Some(facts) => {
             let mut found = role(seen);
@@ -25,7 +28,7 @@ pub fn check(all: &[Seen]) -> Vec<Finding> {
                     found.push(Finding::wrong("link-down", what, todo));
                 }
                 Role::Replica { .. } => {}
-                Role::Primary => found.extend(replicas(seen)),
+                Role::Primary => found.extend(replicas(seen, &unreachable)),
             }
             found.into_iter().map(|found| found.at(seen.address())).collect()
         }
@@ -46,7 +49,7 @@ fn role(seen: &Seen) -> Vec<Finding> {
     vec![Finding::wrong("role-differs", what, todo)]
 }
 
-fn replicas(seen: &Seen) -> Vec<Finding> {
+fn replicas(seen: &Seen, unreachable: &[String]) -> Vec<Finding> {
     let Some(facts) = &seen.facts else { return Vec::new() };
     let mut found = Vec::new();
     if facts.info.text("connected_slaves") == Some("0") {
@@ -67,6 +70,9 @@ fn replicas(seen: &Seen) -> Vec<Finding> {
         };
         let at =
             format!("{}:{}", part(line, "ip").unwrap_or("?"), part(line, "port").unwrap_or("?"));
+        if unreachable.contains(&at) {
+            continue;
+        }
         let number = |name| part(line, name).and_then(|text| text.parse::<u64>().ok());
         let behind = number("offset").map_or(0, |offset| written.saturating_sub(offset));
         let lag: i64 = part(line, "lag").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -116,6 +122,17 @@ mod tests {
             ["replica-loading"]
         );
         assert_eq!(found("role:master\nconnected_slaves:0\n", Said::Nothing), ["no-replica"]);
+    }
+
+    #[test]
+    fn of_a_replica_that_can_not_be_reached_nothing_more_is_told() {
+        let info =
+            "role:master\nconnected_slaves:1\nslave0:ip=a,port=2,state=online,offset=1,lag=12\n";
+        let primary = Seen::saying(1, info);
+        let replica = Seen { facts: None, ..Seen::saying(2, "") };
+        let away = Seen { unreachable: Some("why".into()), ..replica.clone() };
+        assert_eq!(names(&check(&[primary.clone(), replica])), [("replica-lags", Some("a:1"))]);
+        assert_eq!(names(&check(&[primary, away])), []);
     }
 
     #[test]
