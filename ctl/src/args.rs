@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::connect::{Access, ConnectFlags};
 use crate::output::{Output, Verdict};
-use crate::{check, doctor, export, import, nodes, reset, warm};
+use crate::{check, doctor, export, exporter, import, nodes, reset, warm};
 
 /// The operator's program of redis-apikey.
 ///
@@ -30,6 +30,8 @@ enum Command {
     Nodes,
     /// Look for what is wrong with a deployment, or will be, and say what to do
     Doctor(doctor::Flags),
+    /// Answer Prometheus over HTTP with the figures of all nodes, until SIGTERM
+    Exporter(exporter::Flags),
     /// Compare the keys of every node and database with the module's index
     Check(check::Flags),
     /// Empty the cache, and never a count; or switch it off and on
@@ -49,6 +51,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
     match cli.command {
         Command::Nodes => nodes::run(&access, &output),
         Command::Doctor(flags) => doctor::run(&access, &output, &flags),
+        Command::Exporter(flags) => exporter::run(&access, &output, &flags),
         Command::Check(flags) => check::run(&access, &output, &flags),
         Command::Reset(flags) => reset::run(&access, &output, &flags),
         Command::Export(flags) => export::run(&access, &flags),

@@ -12,6 +12,7 @@ mod connect;
 mod deployment;
 mod doctor;
 mod export;
+mod exporter;
 mod fill;
 mod import;
 mod nodes;

@@ -5,6 +5,7 @@ mod check;
 mod connect;
 mod doctor;
 mod export;
+mod exporter;
 mod program;
 mod reset;
 pub mod warm;

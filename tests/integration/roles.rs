@@ -124,6 +124,7 @@ const MONITORING: Role = Role {
         "latency|latest",
         "latency|histogram",
         "cluster|info",
+        "cluster|nodes",
     ],
 };
 

@@ -27,6 +27,7 @@ pub enum Way {
 #[derive(Clone)]
 pub struct Access(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     way: Way,
     login: RedisConnectionInfo,
@@ -95,6 +96,18 @@ impl Access {
         let tls = Tls::new(flags, is_tls)?;
         let timeout = Duration::from_secs(flags.timeout);
         Ok(Self(Arc::new(Inner { way, login, sentinel_login, database, tls, timeout })))
+    }
+
+    /// The same user and TLS, for one server alone.
+    pub fn alone_at(&self, seed: Address) -> Self {
+        let way = Way::Server { seed, alone: true };
+        Self(Arc::new(Inner { way, ..(*self.0).clone() }))
+    }
+
+    /// The same, where a server may take no longer than this for a connection, or an answer that takes it no time.
+    pub fn within(&self, most: Duration) -> Self {
+        let timeout = self.0.timeout.min(most);
+        Self(Arc::new(Inner { timeout, ..(*self.0).clone() }))
     }
 
     pub fn way(&self) -> &Way {

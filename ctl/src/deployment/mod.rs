@@ -57,6 +57,13 @@ impl Deployment {
         Ok(Self { nodes })
     }
 
+    /// Asks these servers, and looks for no others.
+    pub fn of(access: &Access, places: Vec<Place>) -> Self {
+        let mut nodes = ask(access, places);
+        nodes.sort_by_key(|node| !node.is_primary());
+        Self { nodes }
+    }
+
     /// Those that say they are primaries.
     pub fn primaries(&self) -> impl Iterator<Item = &Node> {
         self.up().filter(|node| node.is_primary())

@@ -1,12 +1,14 @@
-//! What servers say: INFO, APIKEY.HEALTH and CONFIG, read in one place for all that is made of them.
+//! What servers say: INFO, APIKEY.HEALTH, CONFIG and LATENCY, read in one place for all that is made of them.
 
 pub mod config;
+pub mod durations;
 pub mod facts;
 pub mod health;
 pub mod info;
 pub mod reply;
 
 pub use config::Config;
+pub use durations::Durations;
 pub use facts::{Facts, Role, Server};
 pub use health::Health;
 pub use info::Info;

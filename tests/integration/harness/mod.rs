@@ -32,6 +32,7 @@
 pub mod client;
 pub mod cluster;
 pub mod entries;
+pub mod http;
 pub mod leases;
 pub mod postgres;
 pub mod proxy;

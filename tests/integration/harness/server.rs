@@ -267,7 +267,7 @@ fn quoted(value: &str) -> String {
 }
 
 /// A port that the system has to give. In a cluster the port 10,000 above it is used as well.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
