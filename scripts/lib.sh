@@ -160,6 +160,9 @@ need_postgres() {
     [ -z "${APIKEY_POSTGRES_BIN:-}" ] || return 0
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || apt_install postgresql
 }
+need_prometheus() {
+    [ -n "${APIKEY_PROMETHEUS_BIN:-}" ] || apt_install prometheus prometheus-redis-exporter
+}
 need_redis_cli() { command -v redis-cli >/dev/null || apt_install redis-tools; }
 
 # npm by the Node.js of the client libraries.

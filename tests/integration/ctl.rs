@@ -6,6 +6,7 @@ mod connect;
 mod doctor;
 mod export;
 mod exporter;
+mod monitoring;
 mod program;
 mod reset;
 pub mod warm;
