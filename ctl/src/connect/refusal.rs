@@ -21,7 +21,10 @@ impl Refusal {
 
     /// Whether the server does not know the command, or the subcommand, at all.
     pub fn is_unknown_command(&self) -> bool {
-        self.text.contains("unknown command") || self.text.contains("unknown subcommand")
+        // 6.2 begins with it: `Unknown subcommand or wrong number of arguments for 'HISTOGRAM'`.
+        ["unknown command", "unknown subcommand", "Unknown subcommand"]
+            .iter()
+            .any(|told| self.text.contains(told))
     }
 
     /// What to do about it, behind a semicolon; empty where that is not known.
