@@ -91,6 +91,20 @@ fn alerts() -> Vec<(String, String)> {
     names.into_iter().zip(runbooks).collect()
 }
 
+/// Those of docs/monitoring.md.
+fn queries() -> Vec<String> {
+    let page = read(&root().join("docs/monitoring.md"));
+    let section = page.split("\n## ").find(|section| section.starts_with("Queries\n"));
+    let lines = section.expect("a section").lines().filter_map(|line| line.strip_prefix("    "));
+    let queries: Vec<String> =
+        lines.filter(|line| !line.starts_with('#')).map(Into::into).collect();
+    assert!(queries.len() > 2, "{queries:?}");
+    queries
+        .into_iter()
+        .filter(|query| !(kind() == Kind::Redis62 && query.contains("_bucket")))
+        .collect()
+}
+
 #[test]
 fn the_rules_are_well_formed_and_fire_when_they_should() {
     promtool(&["check", "config"], "prometheus.yml");
@@ -215,6 +229,10 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
         for metric in words.filter(|word| word.starts_with("apikey_")) {
             assert!(names.contains(metric), "{}: there is no {metric}", rule["name"]);
         }
+    }
+    for query in queries() {
+        let found = prometheus.query(&query);
+        assert!(!found.is_empty(), "docs/monitoring.md: {query} finds nothing");
     }
     let is_ok = |rule: &Json| rule["health"] == "ok";
     eventually("all rules are evaluated", || {
