@@ -29,7 +29,12 @@ CREATE OR REPLACE VIEW api_key_row AS
 CREATE TABLE IF NOT EXISTS outbox (
     id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     change jsonb NOT NULL,
-    written_at timestamptz NOT NULL DEFAULT now()
+    written_at timestamptz NOT NULL DEFAULT now(),
+    -- A note that could not be told waits by itself, and the others go on.
+    failures integer NOT NULL DEFAULT 0,
+    next_try_at timestamptz NOT NULL DEFAULT now(),
+    -- Why it can never be told. Such a note is set aside, for whoever mends it.
+    error text
 );
 
 -- Every line of usage that was handed over. Its primary key is the guard against counting one twice; when old ones may

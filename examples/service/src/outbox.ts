@@ -1,19 +1,52 @@
 /**
  * Changes of keys, and what Redis has to be told of them. A change and its note are written by one transaction. Who has
  * committed tells Redis and deletes the note; a note that is left, since Redis did not answer or the process died, is told
- * by whichever process finds it. Telling twice does no harm.
+ * by whichever process finds it. Telling twice does no harm. No note holds up another: one that failed is tried again
+ * later, and one that can never be told is set aside with its error.
  */
 
-import type { PoolClient } from "pg";
+import type { Pool, PoolClient } from "pg";
 import type { ApiKeys, Change } from "redis-apikey";
 import type { Database } from "./database.js";
 
 /** Notes that are told together. */
 const MOST_NOTES = 100;
 
+/** Oldest first of those whose time has come; those that failed come behind new ones. */
+const DUE = `
+    SELECT id, change FROM outbox WHERE error IS NULL AND next_try_at <= now()
+    ORDER BY next_try_at, id LIMIT $1 FOR UPDATE SKIP LOCKED`;
+
+/** After a second, then later and later, up to ten. The end of the attempt counts, and not the transaction's begin. */
+const PUT_OFF = `
+    UPDATE outbox SET failures = failures + 1,
+        next_try_at = clock_timestamp() + least(10, power(2, least(failures, 4))) * interval '1 second'
+    WHERE id = ANY ($1)`;
+
+const SET_ASIDE = "UPDATE outbox SET error = $2 WHERE id = $1";
+
 interface Note {
     readonly id: string;
     readonly change: Change;
+}
+
+/** What became of notes. */
+interface Outcome {
+    readonly told: string[];
+    /** To be tried again, and why the last of them was not told. */
+    readonly failed: string[];
+    readonly cause: Error | undefined;
+    /** Those that can never be told. */
+    readonly hopeless: { readonly id: string; readonly error: Error }[];
+}
+
+/** How the outbox fares. */
+export interface Waiting {
+    /** Notes that wait, and for how many seconds the oldest has. */
+    readonly untold: number;
+    readonly oldest_s: number;
+    /** Notes that can never be told: column `error` says why. */
+    readonly set_aside: number;
 }
 
 /** A change that was made, and whether all who may have cached what was before have heard of it. */
@@ -50,56 +83,70 @@ export class Outbox {
         if (made === undefined) {
             return undefined;
         }
-        const { told, failed } = await this.#tell(made.notes);
-        for (const error of failed) {
-            this.#onError(error);
-        }
-        await this.#database.pool.query("DELETE FROM outbox WHERE id = ANY ($1)", [told]).catch(this.#onError);
-        return { value: made.value, isTold: told.length > 0 };
+        const outcome = await this.#tell(made.notes);
+        // A note that can't be kept up is told once more.
+        await this.#keep(this.#database.pool, outcome).catch(this.#onError);
+        return { value: made.value, isTold: outcome.told.length > 0 };
     }
 
     /**
-     * Tells the oldest notes that are left. While this process has them, no other takes them.
+     * Tells notes that are left, those first that have waited longest. While this process has them, no other takes them.
      *
      * @returns whether there may be more.
-     * @throws where some of them could not be told, and stay.
      */
     async tellWaiting(): Promise<boolean> {
-        const { found, failed } = await this.#database.transaction(async (client) => {
-            const sql = "SELECT id, change FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
-            const { rows } = await client.query<Note>(sql, [MOST_NOTES]);
-            const { told, failed } = await this.#tell(rows);
-            await client.query("DELETE FROM outbox WHERE id = ANY ($1)", [told]);
-            return { found: rows.length, failed };
+        return this.#database.transaction(async (client) => {
+            const { rows } = await client.query<Note>(DUE, [MOST_NOTES]);
+            await this.#keep(client, await this.#tell(rows));
+            return rows.length === MOST_NOTES;
         });
-        if (failed.length > 0) {
-            throw new Error(`${failed.length} of ${found} changes could not be told`, { cause: failed[0] });
-        }
-        return found === MOST_NOTES;
     }
 
-    /** How many notes wait, and for how many seconds the oldest has. */
-    async waiting(): Promise<{ untold: number; oldest_s: number }> {
+    async waiting(): Promise<Waiting> {
         const sql = `
-            SELECT count(*)::int AS untold, coalesce(extract(epoch FROM now() - min(written_at)), 0)::float AS oldest_s
+            SELECT count(*) FILTER (WHERE error IS NULL)::int AS untold,
+                coalesce(extract(epoch FROM now() - min(written_at) FILTER (WHERE error IS NULL)), 0)::float AS oldest_s,
+                count(error)::int AS set_aside
             FROM outbox`;
-        const { rows } = await this.#database.pool.query<{ untold: number; oldest_s: number }>(sql);
-        return rows[0] ?? { untold: 0, oldest_s: 0 };
+        const { rows } = await this.#database.pool.query<Waiting>(sql);
+        return rows[0] ?? { untold: 0, oldest_s: 0, set_aside: 0 };
     }
 
-    /** Tells notes side by side: the ids of those that were told, and why the others were not. */
-    async #tell(notes: readonly Note[]): Promise<{ told: string[]; failed: Error[] }> {
+    /** Tells notes side by side. */
+    async #tell(notes: readonly Note[]): Promise<Outcome> {
         const told: string[] = [];
-        const failed: Error[] = [];
+        const failed: string[] = [];
+        const hopeless: { id: string; error: Error }[] = [];
+        let cause: Error | undefined;
         const telling = notes.map(async ({ id, change }) => {
             try {
                 await this.#keys.tell(change);
                 told.push(id);
             } catch (thrown) {
-                failed.push(thrown as Error);
+                const error = thrown as Error;
+                // The library says so of what is no change, before it asks Redis.
+                if (error instanceof TypeError) {
+                    hopeless.push({ id, error });
+                } else {
+                    failed.push(id);
+                    cause = error;
+                }
             }
         });
         await Promise.all(telling);
-        return { told, failed };
+        return { told, failed, cause, hopeless };
+    }
+
+    /** Writes down what became of notes. */
+    async #keep(client: Pool | PoolClient, { told, failed, cause, hopeless }: Outcome): Promise<void> {
+        await client.query("DELETE FROM outbox WHERE id = ANY ($1)", [told]);
+        if (cause !== undefined) {
+            this.#onError(new Error(`${failed.length} changes are told later`, { cause }));
+            await client.query(PUT_OFF, [failed]);
+        }
+        for (const { id, error } of hopeless) {
+            this.#onError(new Error(`the change of note ${id} can never be told`, { cause: error }));
+            await client.query(SET_ASIDE, [id, error.message]);
+        }
     }
 }

@@ -104,4 +104,52 @@ describe("the outbox", () => {
             client.release(true);
         }
     });
+
+    describe("with notes that can't be told", () => {
+        const insert = "INSERT INTO outbox (change) SELECT * FROM unnest($1::jsonb[])";
+        const insertAll = (changes) => stage.postgres.sql(insert, [changes.map((change) => JSON.stringify(change))]);
+        const allow = (sign) =>
+            stage.redis.admin.call("ACL", ["SETUSER", "default", `${sign}apikey.inval`, `${sign}apikey.taginval`]);
+
+        /** A key is revoked while Redis refuses to hear of it, and is refused once it does. */
+        const revokeLater = async (service) => {
+            const { id, key } = await cached();
+            await allow("-");
+            try {
+                const revoked = await service.ask("DELETE", `/keys/${id}`);
+                assert.deepEqual([revoked.status, revoked.body.told], [202, false]);
+                assert.deepEqual(await other.me(key), [200, "HIT"]);
+            } finally {
+                await allow("+");
+            }
+            await eventually(async () => (await other.me(key))[0] === 401, "the end of a revoked key");
+        };
+
+        it("sets aside what is no change, and tells those behind it", async () => {
+            const poison = { kind: "created", prefix: "ak_live_x", user: "é".repeat(200) };
+            await insertAll(Array(101).fill(poison));
+            const service = await stage.run();
+            await revokeLater(service);
+            await eventually(async () => (await untold()) === 0, "an empty outbox");
+            assert.equal((await other.ask("GET", "/health", { key: null })).body.set_aside, 101);
+            const [{ error }] = await stage.postgres.sql("SELECT error FROM outbox LIMIT 1");
+            assert.match(error, /user must be a string of 1 to 256 bytes/);
+            await service.kill();
+            await stage.postgres.sql("DELETE FROM outbox");
+        });
+
+        it("steps over those that fail again and again, and tells them when they can be", async () => {
+            // The module leaves alone what is none of its records.
+            await stage.redis.admin.call("SET", ["apikey:{ak_live_x}", "a text"]);
+            await insertAll(Array(101).fill({ kind: "created", prefix: "ak_live_x" }));
+            const service = await stage.run();
+            await revokeLater(service);
+            await eventually(async () => (await untold()) === 101, "the note of the revocation gone");
+            const [{ least }] = await stage.postgres.sql("SELECT min(failures) AS least FROM outbox");
+            assert.ok(least >= 1);
+            await stage.redis.admin.call("DEL", ["apikey:{ak_live_x}"]);
+            await eventually(async () => (await untold()) === 0, "an empty outbox");
+            await service.kill();
+        });
+    });
 });

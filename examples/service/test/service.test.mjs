@@ -166,7 +166,8 @@ describe("the service", () => {
     });
 
     it("says how it fares", async () => {
-        assert.deepEqual((await service.ask("GET", "/health", { key: null })).body, { untold: 0, oldest_s: 0 });
+        const outbox = await service.ask("GET", "/health", { key: null });
+        assert.deepEqual(outbox.body, { untold: 0, oldest_s: 0, set_aside: 0 });
         const { status, body } = await service.ask("GET", "/health/cache", { key: null });
         assert.equal(status, 200);
         assert.equal(body.status, "healthy");
