@@ -3,6 +3,7 @@
 import fastify, { type FastifyInstance, type preHandlerAsyncHookHandler } from "fastify";
 import { apiKey, apiKeys, type WithApiKey } from "redis-apikey/fastify";
 import { addKeyRoutes } from "./key-routes.js";
+import { strict } from "./requests.js";
 import { addRoutes } from "./routes.js";
 import { Service } from "./service.js";
 import type { Settings } from "./settings.js";
@@ -16,7 +17,7 @@ export type Authorize = (...scopes: string[]) => preHandlerAsyncHookHandler;
 
 /** Starts the service, and returns when it listens. `app.close()` ends it, when the requests that it has are answered. */
 export async function startApp(settings: Settings): Promise<FastifyInstance> {
-    const app = fastify({ logger: { level: settings.logLevel } });
+    const app = fastify({ logger: { level: settings.logLevel }, ...strict });
     const service = new Service(settings, (what, error) => app.log.warn({ err: error }, what));
     const { keys, outbox, usage } = service;
     const authorize: Authorize = (...scopes) =>

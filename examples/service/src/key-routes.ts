@@ -1,22 +1,24 @@
 /** The routes that manage keys. They want a key with the scope `keys:manage` themselves. */
 
 import type { FastifyInstance, FastifyReply } from "fastify";
+import type { Id } from "redis-apikey";
 import type { Authorize } from "./app.js";
 import type { Wanted } from "./key-changes.js";
 import type { Made } from "./outbox.js";
 import type { Service } from "./service.js";
 
-const text = { type: "string", minLength: 1, maxLength: 256 };
+const userId = { type: "string", minLength: 1, maxBytes: 256 };
 const idParams = { type: "object", properties: { id: { type: "string", format: "uuid" } } };
-const userParams = { type: "object", properties: { user: text } };
+const userParams = { type: "object", properties: { user: userId } };
 const wanted = {
     type: "object",
     required: ["user_id", "scopes"],
     additionalProperties: false,
     properties: {
-        user_id: text,
-        name: { type: "string", maxLength: 100 },
-        scopes: { type: "array", maxItems: 64, items: text },
+        // A text alone: of a large integer JSON.parse would make another user.
+        user_id: userId,
+        name: { type: "string", maxBytes: 400 },
+        scopes: { type: "array", maxItems: 64, items: { type: "string", minLength: 1, maxBytes: 256 } },
         expires_at: { type: "string", format: "date-time" },
     },
 };
@@ -25,11 +27,12 @@ const grace = {
     additionalProperties: false,
     properties: { grace_ms: { type: "integer", minimum: 0, maximum: 31 * 86_400_000, default: 86_400_000 } },
 };
+// What is behind the ? are texts, and nothing makes numbers of them but the route.
 const page = {
     type: "object",
     properties: {
-        offset: { type: "integer", minimum: 0, default: 0 },
-        limit: { type: "integer", minimum: 1, maximum: 100, default: 20 },
+        offset: { type: "string", pattern: "^[0-9]{1,9}$", default: "0" },
+        limit: { type: "string", pattern: "^([1-9][0-9]?|100)$", default: "20" },
     },
 };
 
@@ -59,11 +62,14 @@ export function addKeyRoutes(app: FastifyInstance, service: Service, authorize: 
         async ({ params }, reply) => answer(reply, 200, await changes.deleteUser(params.user)),
     );
 
-    app.get<{ Params: { user: string }; Querystring: { offset: number; limit: number } }>(
+    app.get<{ Params: { user: string }; Querystring: { offset: string; limit: string } }>(
         "/users/:user/keys",
         { preHandler, schema: { params: userParams, querystring: page } },
-        async ({ params, query }) =>
-            service.keys.list(params.user, { load: (user) => service.database.rowsOfUser(String(user)), ...query }),
+        async ({ params, query }) => {
+            const load = (user: Id): Promise<object[]> => service.database.rowsOfUser(String(user));
+            const part = { offset: Number(query.offset), limit: Number(query.limit) };
+            return service.keys.list(params.user, { load, ...part });
+        },
     );
 }
 

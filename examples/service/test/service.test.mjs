@@ -142,11 +142,53 @@ describe("the service", () => {
             ["POST", "/keys", { user_id: "", scopes: [] }, 400],
             ["POST", "/keys", { user_id: "42", scopes: [], expires_at: "soon" }, 400],
             ["GET", "/users/42/keys?limit=0", undefined, 400],
+            ["GET", "/users/42/keys?limit=101", undefined, 400],
+            ["GET", "/users/42/keys?offset=-1", undefined, 400],
+            ["GET", "/users/42/keys?offset=1e3", undefined, 400],
         ]) {
             assert.equal((await service.ask(method, path, { body })).status, status, `${method} ${path}`);
         }
         assert.deepEqual((await stage.postgres.pool.query("SELECT count(*) FROM api_key")).rows, rows);
         assert.equal((await stage.postgres.sql("SELECT FROM outbox")).length, 0);
+    });
+
+    it("says which field of a body is wrong, and bends and drops none", async () => {
+        const { id } = await service.issue();
+        const good = { user_id: "strict", scopes: [] };
+        for (const [path, body, field] of [
+            ["/keys", { ...good, user_id: "é".repeat(200) }, "user_id"],
+            ["/keys", '{"user_id": 9007199254740993, "scopes": []}', "user_id"],
+            ["/keys", { ...good, user_id: false }, "user_id"],
+            ["/keys", { ...good, scopes: "a:b" }, "scopes"],
+            ["/keys", { ...good, scopes: [7] }, "scopes/0"],
+            ["/keys", { ...good, name: 7 }, "name"],
+            ["/keys", { ...good, expiresAt: "2030-01-01T00:00:00Z" }, "expiresAt"],
+            ["/keys", { ...good, is_active: false }, "is_active"],
+            [`/keys/${id}/rotate`, { grace_ms: null }, "grace_ms"],
+            [`/keys/${id}/rotate`, { grace_ms: "5" }, "grace_ms"],
+            [`/keys/${id}/rotate`, { grace: 5 }, "grace"],
+        ]) {
+            const { status, body: said } = await service.ask("POST", path, { body });
+            assert.equal(status, 400, JSON.stringify(body));
+            assert.ok(said.message.startsWith("body") && said.message.includes(field), said.message);
+        }
+        const [{ keys }] = await stage.postgres.sql(
+            "SELECT count(*)::int AS keys FROM api_key WHERE user_id = 'strict'",
+        );
+        assert.deepEqual([keys, (await stage.postgres.sql("SELECT FROM outbox")).length], [0, 0]);
+    });
+
+    it("takes ids of users of 256 bytes everywhere, and longer ones nowhere", async () => {
+        const user = "é".repeat(128);
+        assert.equal((await service.issue({ user_id: user })).told, true);
+        for (const [id, listed, deleted] of [
+            [`${user}x`, 400, 400],
+            [user, 200, 200],
+        ]) {
+            const path = `/users/${encodeURIComponent(id)}`;
+            assert.equal((await service.ask("GET", `${path}/keys`)).status, listed);
+            assert.equal((await service.ask("DELETE", path)).status, deleted);
+        }
     });
 
     it("has a warm cache when it starts, without keys that may not be used", async () => {
