@@ -37,20 +37,41 @@ require = RequireKey(keys)
 
 
 async def tell(note: int, change: Change) -> bool:
-    """Tells Redis what was committed, and deletes the note. False where it has to be told again."""
+    """Tells Redis what was committed, and deletes the note. False where it has to be told again, behind the others."""
     try:
         await keys.tell(change)
     except ChangeNotTold as error:
         log.warning("%s is told later: %s", change, error)
+        sql = "UPDATE outbox SET failures = failures + 1, next_try_at = ? + min(10, 1 << min(failures, 4)) WHERE id = ?"
+        await sqlite.write(lambda db: db.execute(sql, [time.time(), note]))
+        return False
+    except (TypeError, ValueError) as error:
+        await set_aside(note, error)
         return False
     await sqlite.write(lambda db: db.execute("DELETE FROM outbox WHERE id = ?", [note]))
     return True
 
 
+async def set_aside(note: int, error: Exception) -> None:
+    """A note that can never be told holds up no other, and /health has it."""
+    log.error("note %s can never be told: %s", note, error)
+    await sqlite.write(lambda db: db.execute("UPDATE outbox SET error = ? WHERE id = ?", [str(error), note]))
+
+
+async def tell_again(note: sqlite.Row) -> None:
+    try:
+        change = Change.from_json(note["change"])
+    except ValueError as error:
+        await set_aside(note["id"], error)
+    else:
+        await tell(note["id"], change)
+
+
 async def tell_what_is_left() -> None:
-    for note in await sqlite.read("SELECT id, change FROM outbox ORDER BY id"):
-        if not await tell(note["id"], Change.from_json(note["change"])):
-            return
+    """Side by side, so that one that fails holds up no other; those that failed come behind new ones."""
+    due = "SELECT id, change FROM outbox WHERE error IS NULL AND next_try_at <= ? ORDER BY next_try_at, id LIMIT 100"
+    while notes := await sqlite.read(due, time.time()):
+        await asyncio.gather(*map(tell_again, notes))
 
 
 async def write_usage() -> None:
@@ -190,6 +211,12 @@ async def delete_user(user: User, response: Response) -> None:
         return Change("user_deleted", None, user, tuple(row["key_prefix"] for row in rows)), None
 
     await commit(response, 200, work)
+
+
+@app.get("/health")
+async def health() -> Any:
+    """Changes that Redis was not told yet, and those that it can never be told."""
+    return (await sqlite.read("SELECT count(*) - count(error) AS untold, count(error) AS set_aside FROM outbox"))[0]
 
 
 @app.get("/orders")

@@ -33,7 +33,13 @@ CREATE TABLE IF NOT EXISTS api_key (
 );
 CREATE INDEX IF NOT EXISTS api_key_of_user ON api_key (user_id);
 CREATE TABLE IF NOT EXISTS usage_line (line TEXT PRIMARY KEY, written_at TEXT DEFAULT CURRENT_TIMESTAMP);
-CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, change TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    change TEXT NOT NULL,
+    failures INTEGER NOT NULL DEFAULT 0,
+    next_try_at REAL NOT NULL DEFAULT 0,
+    error TEXT  -- why it can never be told; it is set aside
+);
 """
 RECORDS = "SELECT id, user_id, name, key_prefix, key_hash, scopes, is_active, expires_at FROM api_key"
 

@@ -231,6 +231,26 @@ def test_a_change_that_could_not_be_told_is_told_later(app: Application) -> None
     assert app.orders(other["key"])[0] == 401
 
 
+@pytest.mark.parametrize("is_hopeless", [True, False])
+def test_notes_that_cannot_be_told_hold_up_no_other(app: Application, is_hopeless: bool) -> None:
+    made, client = app.issue(), app.redis.client()
+    assert app.orders(made["key"])[0] == 200
+    # An id that is none; or the name of a record that is none, which the module leaves alone.
+    client.set("apikey:{ak_live_x}", "a text")
+    user = "\u00e9" * 200 if is_hopeless else None
+    poison = json.dumps({"kind": "created", "id": None, "user": user, "prefixes": ["ak_live_x"]})
+    with closing(sqlite3.connect(app.database)) as connection, connection:
+        connection.executemany("INSERT INTO outbox (change) VALUES (?)", [[poison]] * 101)
+    client.execute_command("ACL", "SETUSER", "default", "-apikey.inval", "-apikey.taginval")
+    assert app.admin("DELETE", f"/keys/{made['id']}")[0] == 202
+    client.execute_command("ACL", "SETUSER", "default", "+apikey.inval", "+apikey.taginval")
+    eventually(lambda: app.orders(made["key"])[0] == 401)
+    counts = {"untold": 0, "set_aside": 101} if is_hopeless else {"untold": 101, "set_aside": 0}
+    eventually(lambda: app.ask("GET", "/health")[1] == counts)
+    client.delete("apikey:{ak_live_x}")
+    eventually(lambda: app.ask("GET", "/health")[1]["untold"] == 0)
+
+
 def test_redis_may_be_away(app: Application) -> None:
     made, revoked = app.issue(), app.issue()
     assert app.ask("GET", "/health/cache")[:2] == (200, {"status": "healthy", "reasons": []})
