@@ -1,6 +1,6 @@
 /** What may be done with keys: each is a change of the database, and the note for Redis that belongs to it. */
 
-import type { ApiKeys } from "redis-apikey";
+import { type ApiKeys, RowReader } from "redis-apikey";
 import type { Made, Outbox } from "./outbox.js";
 
 /** Of a new key. */
@@ -21,6 +21,8 @@ export interface Shown {
     readonly old_until?: Date;
 }
 
+const reader = new RowReader();
+
 export class KeyChanges {
     readonly #keys: ApiKeys;
     readonly #outbox: Outbox;
@@ -30,6 +32,7 @@ export class KeyChanges {
         this.#outbox = outbox;
     }
 
+    /** @throws {BadRecord} where nobody could judge such a key; then it is not issued. */
     async issue({ user_id: user, name, scopes, expires_at: end }: Wanted): Promise<Made<Shown>> {
         const { prefix, presented, digest } = this.#keys.generate("ak_live");
         const made = await this.#outbox.make(async (client) => {
@@ -38,6 +41,9 @@ export class KeyChanges {
                 VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
                 [user, name ?? null, prefix, digest, scopes, end ?? null],
             );
+            // As it will be loaded: a row that can't be read would be a key that answers 503 for ever.
+            const inserted = await client.query<object>("SELECT * FROM api_key_row WHERE key_prefix = $1", [prefix]);
+            reader.read(inserted.rows[0] ?? {});
             return only(rows, ({ id }) => ({
                 value: { id, prefix, key: presented },
                 change: { kind: "created", prefix, user },

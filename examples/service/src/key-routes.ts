@@ -1,7 +1,7 @@
 /** The routes that manage keys. They want a key with the scope `keys:manage` themselves. */
 
 import type { FastifyInstance, FastifyReply } from "fastify";
-import type { Id } from "redis-apikey";
+import { BadRecord, type Id } from "redis-apikey";
 import type { Authorize } from "./app.js";
 import type { Wanted } from "./key-changes.js";
 import type { Made } from "./outbox.js";
@@ -10,6 +10,8 @@ import type { Service } from "./service.js";
 const userId = { type: "string", minLength: 1, maxBytes: 256 };
 const idParams = { type: "object", properties: { id: { type: "string", format: "uuid" } } };
 const userParams = { type: "object", properties: { user: userId } };
+/** Of 1990 to 9999, in a zone that there is: of what RFC 3339 allows, what PostgreSQL and the cache hold too. */
+const time = "^(199[0-9]|[2-9][0-9]{3})-.*([Zz]|[+-](0[0-9]|1[0-4]):?[0-9]{2})$";
 const wanted = {
     type: "object",
     required: ["user_id", "scopes"],
@@ -19,7 +21,7 @@ const wanted = {
         user_id: userId,
         name: { type: "string", maxBytes: 400 },
         scopes: { type: "array", maxItems: 64, items: { type: "string", minLength: 1, maxBytes: 256 } },
-        expires_at: { type: "string", format: "date-time" },
+        expires_at: { type: "string", format: "date-time", pattern: time },
     },
 };
 const grace = {
@@ -40,9 +42,13 @@ export function addKeyRoutes(app: FastifyInstance, service: Service, authorize: 
     const { changes } = service;
     const preHandler = authorize("keys:manage");
 
-    app.post<{ Body: Wanted }>("/keys", { preHandler, schema: { body: wanted } }, async ({ body }, reply) =>
-        answer(reply, 201, await changes.issue(body)),
-    );
+    app.post<{ Body: Wanted }>("/keys", { preHandler, schema: { body: wanted } }, async ({ body }, reply) => {
+        try {
+            return answer(reply, 201, await changes.issue(body));
+        } catch (thrown) {
+            throw thrown instanceof BadRecord ? Object.assign(thrown, { statusCode: 400 }) : thrown;
+        }
+    });
 
     app.post<{ Params: { id: string }; Body: { grace_ms: number } }>(
         "/keys/:id/rotate",

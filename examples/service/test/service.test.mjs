@@ -178,6 +178,45 @@ describe("the service", () => {
         assert.deepEqual([keys, (await stage.postgres.sql("SELECT FROM outbox")).length], [0, 0]);
     });
 
+    it("issues no key that could not be judged or kept, and says why", async () => {
+        const good = { user_id: "unfit", scopes: [] };
+        for (const [fields, field] of [
+            [{ scopes: ["a:b", "!a:c"] }, "scopes"],
+            [{ scopes: ["-a:c"] }, "scopes"],
+            [{ scopes: ["a\0"] }, "scopes"],
+            [{ scopes: ["\ud800"] }, "scopes"],
+            [{ user_id: "un\0fit" }, "user_id"],
+            [{ user_id: "\udfff" }, "user_id"],
+            [{ name: "\0" }, "name"],
+            [{ name: "a\ud800" }, "name"],
+            [{ expires_at: "0000-01-01T00:00:00Z" }, "expires_at"],
+            [{ expires_at: "1989-12-31T23:59:59Z" }, "expires_at"],
+            [{ expires_at: "2030-01-01T00:00:00-23:59" }, "expires_at"],
+            [{ expires_at: "2030-02-30T00:00:00Z" }, "expires_at"],
+            // Of the year 10000 where the cache counts.
+            [{ expires_at: "9999-12-31T23:59:59-14:00" }, "expires_at"],
+        ]) {
+            const { status, body } = await service.ask("POST", "/keys", { body: { ...good, ...fields } });
+            assert.equal(status, 400, JSON.stringify(fields));
+            assert.ok(body.message.includes(field), body.message);
+        }
+        for (const path of ["/users/%00", "/users/a%00b"]) {
+            assert.equal((await service.ask("GET", `${path}/keys`)).status, 400);
+            assert.equal((await service.ask("DELETE", path)).status, 400);
+        }
+        assert.equal((await service.ask("GET", "/users/%ED%A0%80/keys")).status, 400);
+        const [{ keys }] = await stage.postgres.sql(
+            "SELECT count(*)::int AS keys FROM api_key WHERE user_id = 'unfit'",
+        );
+        assert.deepEqual([keys, (await stage.postgres.sql("SELECT FROM outbox")).length], [0, 0]);
+        for (const end of ["2030-01-01T00:00:00+14:00", "2030-12-31T23:59:60Z", "9999-12-31T23:59:59Z"]) {
+            const { key } = await service.issue({ user_id: "fit", name: "\u{1f511}", expires_at: end });
+            assert.deepEqual(await service.me(key), [200, "MISS"], end);
+            assert.deepEqual(await service.me(key), [200, "HIT"], end);
+        }
+        assert.equal((await service.ask("GET", "/users/fit/keys")).body.total, 3);
+    });
+
     it("takes ids of users of 256 bytes everywhere, and longer ones nowhere", async () => {
         const user = "é".repeat(128);
         assert.equal((await service.issue({ user_id: user })).told, true);
