@@ -15,7 +15,9 @@ from functools import partial
 from sqlite3 import Connection
 from typing import Annotated, Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Path, Response
+from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, Field
 
 import sqlite
@@ -126,14 +128,22 @@ User = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
+@app.exception_handler(RequestValidationError)
+async def is_wrong(_: Request, error: RequestValidationError) -> JSONResponse:
+    """What is wrong, without what was sent: NaN and half a character can't be sent back."""
+    wrong = [{part: one[part] for part in ("type", "loc", "msg")} for one in error.errors()]
+    return JSONResponse({"detail": wrong}, 422)
+
+
 class NewKey(BaseModel):
-    name: str = Field(min_length=1, max_length=100)
+    # The pattern wants whole characters.
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")
     scopes: list[Annotated[str, Field(pattern=r"^(\*|[a-z_]{1,64}:(\*|[a-z_]{1,64}))$")]] = Field(max_length=64)
     expires_at: AwareDatetime | None = None
 
 
 class Rotation(BaseModel):
-    grace_seconds: float = Field(86_400, ge=0, le=30 * 86_400)
+    grace_seconds: float = Field(86_400, ge=0, le=30 * 86_400, allow_inf_nan=False)
 
 
 async def commit(response: Response, status: int, work: Callable[[Connection], tuple[Change, Any]]) -> Any:

@@ -184,6 +184,19 @@ def test_only_the_administrator_manages_keys(app: Application) -> None:
         assert app.admin("POST", "/users/u-1/keys", {"name": "x", "scopes": [], **wrong})[0] == 422
 
 
+def test_what_is_no_text_or_no_number_is_refused(app: Application) -> None:
+    for name in ("\ud800", "a\udfff", "a\0"):
+        status, said = app.admin("POST", "/users/u-1/keys", {"name": name, "scopes": []})
+        assert (status, [one["loc"] for one in said["detail"]]) == (422, [["body", "name"]])
+    assert app.admin("POST", "/users/u-1/keys", {"name": "x", "scopes": ["\ud800:read"]})[0] == 422
+    made = app.issue(name="\U0001f511")
+    # As json writes them: NaN, Infinity.
+    for grace in (float("nan"), float("inf"), -float("inf"), -1, 31 * 86_400):
+        status, said = app.admin("POST", f"/keys/{made['id']}/rotate", {"grace_seconds": grace})
+        assert (status, [one["loc"] for one in said["detail"]]) == (422, [["body", "grace_seconds"]])
+    assert app.orders(made["key"])[0] == 200
+
+
 def test_a_use_is_counted_once_however_often_its_batch_comes(app: Application) -> None:
     made, client = app.issue(), app.redis.client()
     counter = f"apikey:{{{made['key'].rsplit('_', 1)[0]}}}:usage"
