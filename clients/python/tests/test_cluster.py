@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+import redis.crc
 
 from database import Database
-from redis_apikey import L1, ApiKeys, AsyncApiKeys, Refused, Valid
+from redis_apikey import L1, ApiKeys, AsyncApiKeys, Change, ChangeNotTold, Refused, Valid
 from servers import Cluster, eventually
 
 
@@ -116,6 +117,59 @@ def test_an_l1_keeps_nothing_of_a_primary_that_it_does_not_follow(
     for key in made:
         sources = {keys.verify(key.presented).source for _ in range(3)}
         assert sources == ({"l1"} if key in followed else {"cache"})
+
+
+def test_a_change_is_told_while_its_slot_moves(new: Callable[..., Any], cluster: Cluster, db: Database) -> None:
+    keys, key = new([cluster.nodes[0].url], db.load, timeout=5.0), db.add()
+    name = keys._protocol.names.record(key.prefix)
+    assert isinstance(keys.verify(key.presented), Valid)
+    slot = redis.crc.key_slot(name.encode())
+    owner = keys._protocol.servers.owner(name)
+    source = next(node.client() for node in cluster.nodes if ("127.0.0.1", node.port) == owner)
+    target = next(node.client() for node in cluster.nodes if ("127.0.0.1", node.port) != owner)
+    ids = [client.execute_command("CLUSTER MYID").decode() for client in (source, target)]
+    target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
+    source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+    try:
+        # Of the two keys that a change names, one is at either node, or at none.
+        source.delete(name)
+        assert keys.verify(key.presented).source == "database"
+        assert keys.verify(key.presented).source == "cache"
+        keys.changed(id=db.revoke(key), prefix=key.prefix, user=42)
+        assert keys.verify(key.presented) == Refused("DISABLED")
+    finally:
+        for client in (source, target):
+            client.execute_command("CLUSTER SETSLOT", slot, "STABLE")
+            client.flushall()
+
+
+def test_a_part_of_a_change_that_fails_keeps_no_other_from_being_tried(
+    new: Callable[..., Any], cluster: Cluster, db: Database
+) -> None:
+    keys = new([cluster.nodes[0].url], db.load, timeout=5.0)
+    made = [db.add() for _ in range(30)]
+    for key in made:
+        assert isinstance(keys.verify(key.presented), Valid)
+    frozen = cluster.nodes[1]
+    owner = keys._protocol.servers.owner
+    theirs = [owner(keys._protocol.names.record(key.prefix)) == ("127.0.0.1", frozen.port) for key in made]
+    assert any(theirs)
+    # Those of the node that does not answer come first.
+    made = [key for _, key in sorted(zip(theirs, made, strict=True), key=lambda pair: not pair[0])]
+    for key in made:
+        db.revoke(key)
+    frozen.freeze()
+    try:
+        with pytest.raises(ChangeNotTold) as raised:
+            keys.tell(Change("changed", None, None, tuple(key.prefix for key in made)))
+        others = new([cluster.nodes[0].url], db.load, timeout=0.5, breaker_failures=1, breaker_pause=60.0)
+        told = [others.verify(key.presented) for key in made]
+        assert told == [Refused("DISABLED")] * len(made)
+    finally:
+        frozen.thaw()
+    eventually(lambda: all(node.client().ping() for node in cluster.nodes))
+    keys.tell(raised.value.change)
+    assert all(keys.verify(key.presented) == Refused("DISABLED") for key in made)
 
 
 def test_two_that_send_on_to_each_other_are_asked_until_one_takes_over(new: Callable[..., Any]) -> None:

@@ -89,6 +89,11 @@ NOBODY = "nobody"
 """Whose a decision is where its key is nobody's: the command wants a user. To share it costs a miss at most."""
 
 
+def _lasts(error: ApiKeysError) -> bool:
+    """Whether it is of no use to say the same again."""
+    return isinstance(error, CommandRefused) and error.code not in PASSING
+
+
 class LoadFailed(Exception):
     """The application's function raised; its error is the cause."""
 
@@ -182,7 +187,7 @@ class Missed:
 class _Told:
     """The commands that tell a change: those of keys, and the tags."""
 
-    keys: list[tuple[str, ...]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
 
 
@@ -369,24 +374,61 @@ class Protocol:
         deadline = self._clock() + self.settings.change_timeout if deadline is None else deadline
         pause = 0.02
         while True:
-            error: ApiKeysError
             try:
-                left = min(deadline - self._clock(), SLOW_ATTEMPT)
-                replies = yield from self.ask(key, commands, repeat=True, timeout=left, spare=False, slow=True, at=at)
-            except RedisUnavailable as unavailable:
-                error = unavailable
-            else:
-                refusals = [reply for reply in replies if isinstance(reply, ErrorReply)]
-                if not refusals:
-                    return replies
-                lasting = next((r for r in refusals if r.code not in PASSING), None)
-                if lasting is not None:
-                    raise CommandRefused(lasting.text)
-                error = CommandRefused(refusals[0].text)
-            if self._clock() + pause >= deadline:
-                raise error
+                return (yield from self._attempt(key, commands, deadline, at))
+            except (RedisUnavailable, CommandRefused) as error:
+                if _lasts(error) or self._clock() + pause >= deadline:
+                    raise
             yield Sleep(pause)
             pause = min(pause * 2, 0.5)
+
+    def _attempt(
+        self, key: str | None, commands: Sequence[Command], deadline: float, at: Address | Literal["owner"] = "owner"
+    ) -> Steps[list[object]]:
+        """Once, within what is left. Raises RedisUnavailable, CommandRefused: the refusal that lasts, if one does."""
+        left = min(deadline - self._clock(), SLOW_ATTEMPT)
+        replies = yield from self.ask(key, commands, repeat=True, timeout=left, spare=False, slow=True, at=at)
+        refusals = [CommandRefused(reply.text) for reply in replies if isinstance(reply, ErrorReply)]
+        if refusals:
+            raise next((refusal for refusal in refusals if _lasts(refusal)), refusals[0])
+        return replies
+
+    def _insist_on_each(self, parts: Sequence[tuple[str | None, Sequence[Command]]]) -> Steps[None]:
+        """As `insist`, of several: what fails keeps none of the others from being tried.
+
+        So they are tried in turns, and of a server that does not answer each turn waits once.
+        """
+        deadline = self._clock() + self.settings.change_timeout
+        pause = 0.02
+        failed: ApiKeysError | None = None
+        refused: CommandRefused | None = None
+        while parts:
+            left: list[tuple[str | None, Sequence[Command]]] = []
+            silent: set[Address] = set()
+            for part in parts:
+                key, commands = part
+                if key is not None and self.servers.is_known and self.servers.owner(key) in silent:
+                    left.append(part)
+                    continue
+                try:
+                    yield from self._attempt(key, commands, deadline)
+                except (RedisUnavailable, CommandRefused) as error:
+                    if isinstance(error, CommandRefused) and _lasts(error):
+                        refused = refused or error
+                        continue
+                    failed = failed or error
+                    left.append(part)
+                    if key is not None and self.servers.is_known and isinstance(error, RedisUnavailable):
+                        silent.add(self.servers.owner(key))
+            parts = left
+            if parts:
+                if self._clock() + pause >= deadline:
+                    break
+                yield Sleep(pause)
+                pause = min(pause * 2, 0.5)
+        error_of_all = refused or (failed if parts else None)
+        if error_of_all is not None:
+            raise error_of_all
 
     def one(self, key: str | None, command: Command, *, repeat: bool, timeout: float | None = None) -> Steps[object]:
         """The reply to one command. Raises RedisUnavailable, CommandRefused."""
@@ -607,20 +649,19 @@ class Protocol:
         """INVAL and TAGINVAL, until all have replied. Raises ChangeNotTold."""
         told = self._told(change)
         self._drop(change, told)
-        deadline = self._clock() + self.settings.change_timeout
+        # Each key by itself: while their slot moves, an INVAL of two would have to find both at one node.
+        commands: list[Command] = [("APIKEY.INVAL", name) for name in told.keys]
+        if told.tags:
+            # First: one command for most of what there is.
+            commands.insert(0, ("APIKEY.TAGINVAL", *told.tags))
+        parts: list[tuple[str | None, Sequence[Command]]]
+        if self.servers.cluster:
+            parts = [(None if command[0] == "APIKEY.TAGINVAL" else str(command[1]), (command,)) for command in commands]
+        else:
+            firsts = range(0, len(commands), COMMANDS_AT_ONCE)
+            parts = [(None, commands[first : first + COMMANDS_AT_ONCE]) for first in firsts]
         try:
-            if self.servers.cluster:
-                for names in told.keys:
-                    yield from self.insist(names[0], [("APIKEY.INVAL", *names)], deadline=deadline)
-                if told.tags:
-                    yield from self.insist(None, [("APIKEY.TAGINVAL", *told.tags)], deadline=deadline)
-            else:
-                commands: list[Command] = [("APIKEY.INVAL", *names) for names in told.keys]
-                if told.tags:
-                    commands.append(("APIKEY.TAGINVAL", *told.tags))
-                for first in range(0, len(commands), COMMANDS_AT_ONCE):
-                    some = commands[first : first + COMMANDS_AT_ONCE]
-                    yield from self.insist(None, some, deadline=deadline)
+            yield from self._insist_on_each(parts)
         except (RedisUnavailable, CommandRefused) as error:
             raise ChangeNotTold(change, str(error), kept=False) from error
         finally:
@@ -632,9 +673,9 @@ class Protocol:
         if change.id is None and change.user is None and not change.prefixes:
             raise ValueError("a change must name a key's id or prefix, or a user")
         for prefix in change.prefixes:
-            told.keys.append((names.record(prefix), names.scopes(prefix)))
+            told.keys += (names.record(prefix), names.scopes(prefix))
         if change.user is not None:
-            told.keys.append((names.list(change.user),))
+            told.keys.append(names.list(change.user))
         if change.id is not None:
             told.tags.append(names.id_tag(change.id))
         all_of_user = change.id is None and not change.prefixes
@@ -650,7 +691,7 @@ class Protocol:
             fields.append(("id", change.id))
         if change.user is not None and self.names.user_tag(change.user) in told.tags:
             fields.append(("user_id", change.user))
-        self.l1.drop_record([name for names in told.keys for name in names], told.tags, fields)
+        self.l1.drop_record(told.keys, told.tags, fields)
 
     # ---------------------------------------------------------------- lists and decisions
 
