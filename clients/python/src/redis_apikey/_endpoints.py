@@ -73,11 +73,11 @@ def endpoint_of(client: Any, plain: Any, secure: Any, cluster: bool) -> Endpoint
         nodes = client.nodes_manager.startup_nodes.values()
         seeds = tuple((str(node.host), int(node.port)) for node in nodes)
         connection_class = secure if arguments.get("ssl") else plain
-        return Endpoint(connection_class, _kept(arguments), seeds, True)
+        return Endpoint(connection_class, kept(arguments), seeds, True)
     pool = getattr(client, "connection_pool", None)
     if pool is None:
         raise TypeError("redis must be a Redis, a RedisCluster, a URL or several of them")
-    arguments = _kept(pool.connection_kwargs)
+    arguments = kept(pool.connection_kwargs)
     if not cluster:
         return Endpoint(pool.connection_class, arguments, (None,), False)
     seed = (str(arguments.get("host", "localhost")), int(arguments.get("port", 6379)))
@@ -99,18 +99,19 @@ def _of_urls(urls: Sequence[str], plain: Any, cluster: bool) -> Endpoint:
         module = __import__(plain.__module__, fromlist=["connection"])
         connection_class = module.SSLConnection if secure else module.UnixDomainSocketConnection
     if not cluster:
-        return Endpoint(connection_class, _kept(first), (None,), False)
+        return Endpoint(connection_class, kept(first), (None,), False)
     seeds = tuple((str(a.get("host", "localhost")), int(a.get("port", 6379))) for a in parsed)
-    return Endpoint(connection_class, _kept(first), seeds, True)
+    return Endpoint(connection_class, kept(first), seeds, True)
 
 
-def _kept(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {
+def kept(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the arguments of a connection those that say where it goes and as whom."""
+    found = {
         name: value for name, value in arguments.items() if name in _KEPT or (name.startswith("ssl") and name != "ssl")
     }
     # What would cost a round trip of each new connection, or go on behind the library's back.
     return {
-        **kept,
+        **found,
         "driver_info": None,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "retry": None,

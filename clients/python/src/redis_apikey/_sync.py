@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
+from redis.sentinel import SentinelConnectionPool
 
 from redis_apikey._effects import Address, Call, Command, Load, NoReply, Send, Sleep, Steps, Wait
 from redis_apikey._endpoints import Endpoint, endpoint_of, pack
@@ -30,6 +31,7 @@ from redis_apikey._follow import (
     take_push,
 )
 from redis_apikey._l1 import Cache
+from redis_apikey._sentinels import Sentinels
 from redis_apikey._settings import L1
 
 log = logging.getLogger("redis_apikey")
@@ -71,8 +73,11 @@ class _Socket:
         return getattr(self._plain, name)
 
 
-def _bounded(connection_class: Any) -> Any:
-    """The same connections, all of whose waiting ends by `deadline`: connecting, the handshake and replies."""
+def _bounded(connection_class: Any, sentinels: Sentinels | None = None) -> Any:
+    """The same connections, all of whose waiting ends by `deadline`: connecting, the handshake and replies.
+
+    `sentinels`: who says where they go.
+    """
 
     class Bounded(connection_class):  # type: ignore[misc]
         deadline: float | None = None
@@ -81,6 +86,13 @@ def _bounded(connection_class: Any) -> Any:
             self.deadline = deadline
             if self._sock is not None:
                 self._sock.deadline = deadline
+
+        def connect(self) -> None:
+            if sentinels is None:
+                super().connect()
+            elif self._sock is None:
+                # Each connection asks again: so it goes to whom a failover has made the primary.
+                self.connect_to(sentinels.primary(self.deadline or time.monotonic() + LOST_AFTER))
 
         @property
         def socket_connect_timeout(self) -> float | None:
@@ -114,7 +126,11 @@ class Driver:
     def __init__(self, client: Any, cluster: bool, load_limit: int) -> None:
         self.client = client
         self.endpoint: Endpoint = endpoint_of(client, Connection, SSLConnection, cluster)
-        self._bounded = _bounded(self.endpoint.connection_class)
+        pool = getattr(client, "connection_pool", None)
+        sentinels = None
+        if isinstance(pool, SentinelConnectionPool) and pool.is_master:
+            sentinels = Sentinels(pool, _bounded)
+        self._bounded = _bounded(self.endpoint.connection_class, sentinels)
         self._load_limit = load_limit
         self._room = threading.BoundedSemaphore(load_limit)
         self._idle: dict[Address, list[Any]] = {}
@@ -206,7 +222,7 @@ class Driver:
         return self._bounded(**self.endpoint.arguments_for(address))
 
     def new_connection(self, address: Address, **arguments: Any) -> Any:
-        return self.endpoint.connection_class(**{**self.endpoint.arguments_for(address), **arguments})
+        return self._bounded(**{**self.endpoint.arguments_for(address), **arguments})
 
     def forked(self) -> None:
         """In a child that was forked: connections are the parent's, and so are the loads under way."""
@@ -293,7 +309,9 @@ class Follower:
                     address, protocol=3, socket_timeout=LOST_AFTER, socket_connect_timeout=LOST_AFTER
                 )
                 connections.append(connection)
+                connection.wait_until(time.monotonic() + LOST_AFTER)
                 connection.connect()
+                connection.wait_until(None)
                 # Without it the parser calls a handler of its own.
                 connection._parser.set_invalidation_push_handler(lambda response: response)
                 for command in start_commands(self._settings, self._ns):
