@@ -15,6 +15,7 @@ import pytest
 import redis_apikey
 from database import Database
 from redis_apikey import L1, Change, ChangeNotTold, RedisUnavailable, Refused, Unavailable, Valid
+from redis_apikey._servers import Breaker
 from servers import Server, eventually
 
 NOWHERE = "redis://127.0.0.1:1"
@@ -315,3 +316,51 @@ def test_a_stale_answer_where_that_is_asked_for(
     db.revoke(key)
     server.start()
     eventually(lambda: keys.verify(key.presented) == Refused("DISABLED"))
+
+
+def test_a_burst_is_no_outage(server: Server, db: Database) -> None:
+    async def run() -> None:
+        made = [db.add() for _ in range(500)]
+        async with redis_apikey.AsyncApiKeys(server.url, db.load, timeout=5.0) as keys:
+            for key in made:
+                await keys.verify(key.presented)
+        async with redis_apikey.AsyncApiKeys(server.url, db.load, timeout=0.1, breaker_pause=60.0) as keys:
+            await keys.verify(made[0].presented)
+            for _ in range(3):
+                await asyncio.gather(*(keys.verify(key.presented) for key in made))
+                # Each may want longer than its time here; it is one failure then, and the next may find it well again.
+                assert not keys._protocol.servers.breaker(None).is_open
+            until = time.monotonic() + 20.0
+            while getattr(await keys.verify(made[1].presented), "source", None) != "cache":
+                assert time.monotonic() < until
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_loop_that_was_held_up_is_no_outage(server: Server, db: Database, turns: int) -> None:
+    async def run() -> list[str]:
+        made = [db.add() for _ in range(8)]
+        # More than the machine may take away from it, and less than the loop is held up for.
+        async with redis_apikey.AsyncApiKeys(server.url, db.load, timeout=0.5, breaker_failures=1) as keys:
+            for key in made:
+                await keys.verify(key.presented)
+            await asyncio.sleep(0.05)
+            under_way = [asyncio.create_task(keys.verify(key.presented)) for key in made]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            time.sleep(0.7)
+            return [getattr(result, "source", "") for result in await asyncio.gather(*under_way)]
+
+    assert asyncio.run(run()) == ["cache"] * 8
+
+
+def test_failures_of_one_moment_are_one() -> None:
+    now = 0.0
+    breaker = Breaker(2, 1.0, lambda: now)
+    now = 5.0
+    for _ in range(10):
+        breaker.failed(began=4.0)
+    assert not breaker.is_open
+    breaker.failed(began=5.0)
+    assert breaker.is_open

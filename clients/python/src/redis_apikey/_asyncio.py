@@ -41,6 +41,12 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 2.0
 """Seconds that connecting may take. Nobody waits for that longer than for anything else."""
 
+MOST_TIMES = 10
+"""How often its time a call may take in all, while replies to others come, or what is to be read waits for the loop."""
+
+HELD_UP = 0.01
+"""Seconds by which a timer is late where the loop did something else: so long nobody has listened to Redis."""
+
 IDLE = 0.01
 """Seconds without a reply after which a connection may have been closed without anybody noticing."""
 
@@ -52,7 +58,11 @@ class _Pending:
     packed: list[bytes]
     expected: int
     reply: asyncio.Future[list[object]]
+    timeout: float
+    asked_at: float
+    until: float
     sent_at: float | None = None
+    timer: asyncio.TimerHandle | None = None
     replies: list[object] = field(default_factory=list)
 
 
@@ -71,27 +81,50 @@ class _Link:
 
     async def send(self, commands: tuple[Command, ...], timeout: float) -> list[object]:
         # Here, so that what can't be sent is an error of this call alone.
-        pending = _Pending(pack(self._packer, commands), len(commands), self._loop.create_future())
+        packed, now = pack(self._packer, commands), self._loop.time()
+        reply: asyncio.Future[list[object]] = self._loop.create_future()
+        pending = _Pending(packed, len(commands), reply, timeout, now, now + MOST_TIMES * timeout)
         self._unsent.append(pending)
         self._wake.set()
         if self._task is None:
             self._task = self._loop.create_task(self._run())
-        timer = self._loop.call_later(timeout, self._expire, pending, timeout)
+        self._expire_at(pending, now + timeout)
         try:
-            return await pending.reply
+            return await reply
         finally:
-            timer.cancel()
+            if pending.timer is not None:
+                pending.timer.cancel()
 
-    def _expire(self, pending: _Pending, timeout: float, turns: int = 3) -> None:
+    def _expire_at(self, pending: _Pending, due: float) -> None:
+        pending.timer = self._loop.call_at(due, self._expire, pending, due)
+
+    def _expire(self, pending: _Pending, due: float) -> None:
+        """Its time is that in which Redis is silent: a burst, or a loop that is held up, are not Redis' doing."""
+        if pending.reply.done():
+            return
+        now, sent_at, timeout = self._loop.time(), pending.sent_at, pending.timeout
+        again = max(pending.asked_at if sent_at is None else sent_at, self._heard_at) + timeout
+        late = now - due
+        if late > HELD_UP:
+            # What has come has to be read first, and what is to be sent to be written.
+            pending.until += late
+            again = max(again, now + min(late, timeout))
+        again = min(again, pending.until)
+        if again > now:
+            self._expire_at(pending, again)
+            return
+        self._give_up(pending)
+
+    def _give_up(self, pending: _Pending, turns: int = 3) -> None:
         if pending.reply.done():
             return
         if turns:
-            # Where the loop was held up, the reply may be here, and has only to be read.
-            self._loop.call_soon(self._expire, pending, timeout, turns - 1)
+            # The reply may be here, and has only to be read.
+            self._loop.call_soon(self._give_up, pending, turns - 1)
             return
         sent_at = pending.sent_at
         pending.reply.set_exception(
-            NoReply(f"no reply within {timeout:.3f} s", maybe_done=sent_at is not None, timed_out=True)
+            NoReply(f"no reply within {pending.timeout:.3f} s", maybe_done=sent_at is not None, timed_out=True)
         )
         if sent_at is not None and self._heard_at < sent_at and self._task is not None:
             # Nothing came since: the connection may be dead, and nobody would tell.

@@ -258,13 +258,14 @@ class Protocol:
             breaker = self.servers.breaker(to)
             if spare and not breaker.allows():
                 raise RedisUnavailable("redis did not answer lately and is not asked for a while")
-            left = deadline - self._clock()
+            began = self._clock()
+            left = deadline - began
             if left <= 0:
                 raise RedisUnavailable("no time is left to ask redis")
             try:
                 replies = yield from send(to, sent, left, slow)
             except NoReply as error:
-                breaker.failed()
+                breaker.failed(began)
                 self.servers.in_doubt = self.servers.cluster
                 failures += 1
                 may_repeat = (repeat or not error.maybe_done) and not error.timed_out
@@ -317,7 +318,8 @@ class Protocol:
         cause = "no node of the cluster is known"
         for address in servers.whom_to_ask():
             breaker = servers.breaker(address)
-            left = deadline - self._clock()
+            began = self._clock()
+            left = deadline - began
             if left <= 0:
                 break
             if not breaker.allows():
@@ -326,7 +328,7 @@ class Protocol:
                 # Who does not answer leaves time for others, and for what is to be asked.
                 replies = yield from send(address, (("CLUSTER", "SLOTS"),), left / 3, False)
             except NoReply as error:
-                breaker.failed()
+                breaker.failed(began)
                 cause = error.cause
                 continue
             breaker.succeeded()

@@ -20,6 +20,7 @@ class Breaker:
         self._pause = pause
         self._clock = clock
         self.failures = 0
+        self._failed_at = float("-inf")
         self._closed_at: float | None = None
 
     def allows(self) -> bool:
@@ -36,10 +37,14 @@ class Breaker:
     def is_open(self) -> bool:
         return self._closed_at is not None
 
-    def failed(self) -> None:
+    def failed(self, began: float) -> None:
+        """Of a call that began then. Those that were under way together failed of the same, and are one failure."""
+        if began < self._failed_at:
+            return
+        self._failed_at = self._clock()
         self.failures += 1
         if self.failures >= self._most:
-            self._closed_at = self._clock() + self._pause
+            self._closed_at = self._failed_at + self._pause
 
     def succeeded(self) -> None:
         self.failures = 0
