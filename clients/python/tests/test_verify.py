@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import json
 import sqlite3
 import time
 import uuid
@@ -196,6 +197,40 @@ def test_what_is_no_id_is_refused_before_anything_is_told(
         with pytest.raises((TypeError, ValueError), match=r"^(id|user) must"):
             call()
     assert kept == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prefixes": "abc"},
+        {"prefixes": {"abc": 1}},
+        {"prefixes": None},
+        {"prefixes": [1]},
+        {"prefixes": [""]},
+        {"prefixes": []},
+        {"id": 1.5},
+        {"id": True},
+        {"user": ["u"]},
+        {"kind": "other"},
+        {"kind": "user_deleted"},
+        {"kind": "created", "id": "k-1", "prefixes": []},
+    ],
+)
+def test_a_note_that_is_no_change_is_refused(wrong: dict[str, object]) -> None:
+    note = {"kind": "changed", "id": None, "user": None, "prefixes": ["abc"]}
+    assert redis_apikey.Change.from_json(json.dumps(note)) == redis_apikey.Change("changed", prefixes=("abc",))
+    with pytest.raises(ValueError, match="not a change"):
+        redis_apikey.Change.from_json(json.dumps(note | wrong))
+
+
+def test_prefixes_are_several_texts(new: Callable[..., Any]) -> None:
+    keys = new("redis://127.0.0.1:1", outbox=lambda _: pytest.fail("it is no change"))
+    with pytest.raises(TypeError, match="prefixes must be"):
+        keys.user_deleted(1, "abc")
+    with pytest.raises(TypeError, match="prefix must be"):
+        keys.changed(prefix=5)
+    with pytest.raises(TypeError, match="prefix must be"):
+        keys.created(None)
 
 
 def test_a_uuid_is_taken_as_its_text(new: Callable[..., Any], server: Server, db: Database) -> None:

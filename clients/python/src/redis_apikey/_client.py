@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import redis as redis_py
 
@@ -196,7 +196,7 @@ class ApiKeys:
 
     def user_deleted(self, user: Id, prefixes: Sequence[str] = ()) -> None:
         """Tells that a user is gone, and with them all of their keys, after the commit. Raises ChangeNotTold."""
-        change = Change("user_deleted", None, user, tuple(prefixes))
+        change = Change("user_deleted", None, user, cast("tuple[str, ...]", prefixes))
         self._driver.run(self._protocol.change(change, self._outbox))
 
     def tell(self, change: Change) -> None:

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from redis_apikey._effects import Argument
+from redis_apikey._ids import text_of_id
 from redis_apikey._results import Id
 
 _USAGE = ":usage"
-_MAX_ID_BYTES = 256
-
-
-def _text_of(name: str, id_: object) -> str:
-    """An id as it stands in names. What is none would become the name of something else."""
-    if isinstance(id_, bool) or not isinstance(id_, str | int | UUID):
-        raise TypeError(f"{name} must be a text, an integer or a UUID, not {type(id_).__name__}")
-    text = str(id_)
-    if not 1 <= len(text.encode(errors="replace")) <= _MAX_ID_BYTES:
-        raise ValueError(f"{name} must have 1 to {_MAX_ID_BYTES} bytes")
-    return text
 
 
 class Names:
@@ -40,13 +28,13 @@ class Names:
         return f"{self.ns}apikey:{{{prefix}}}{_USAGE}"
 
     def list(self, user: Id) -> str:
-        return f"{self.ns}apikey:list:{{{_text_of('user', user)}}}"
+        return f"{self.ns}apikey:list:{{{text_of_id('user', user)}}}"
 
     def id_tag(self, id_: Id) -> str:
-        return self.id_tags + _text_of("id", id_)
+        return self.id_tags + text_of_id("id", id_)
 
     def user_tag(self, user: Id) -> str:
-        return self.user_tags + _text_of("user", user)
+        return self.user_tags + text_of_id("user", user)
 
     def prefix_of_usage(self, key: str) -> str | None:
         """Of a counter's name, where it has this form."""

@@ -672,8 +672,6 @@ class Protocol:
 
     def _told(self, change: Change) -> _Told:
         names, told = self.names, _Told()
-        if change.id is None and change.user is None and not change.prefixes:
-            raise ValueError("a change must name a key's id or prefix, or a user")
         for prefix in change.prefixes:
             told.keys += (names.record(prefix), names.scopes(prefix))
         if change.user is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 from uuid import UUID
+
+from redis_apikey._ids import text_of_id
 
 # What these are is said in __init__.py, where the reference finds it.
 Id: TypeAlias = str | int | UUID
@@ -163,7 +165,10 @@ ChangeKind: TypeAlias = Literal["changed", "created", "user_deleted"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has changed in the database, to be told to Redis: for an outbox it goes through JSON and back."""
+    """What has changed in the database, to be told to Redis: for an outbox it goes through JSON and back.
+
+    Raises ValueError for one that names nothing, and ValueError or TypeError for what is no id and no prefix.
+    """
 
     kind: ChangeKind
     """Which of the client's methods it would have been."""
@@ -175,9 +180,28 @@ class Change:
     """The public prefixes of the keys that it is about."""
 
     def __post_init__(self) -> None:
+        if self.kind not in ("changed", "created", "user_deleted"):
+            raise ValueError("kind must be changed, created or user_deleted")
         for name in ("id", "user"):
-            if isinstance(id_ := getattr(self, name), UUID):
-                object.__setattr__(self, name, str(id_))
+            id_ = getattr(self, name)
+            if id_ is not None:
+                text = text_of_id(name, id_)
+                if isinstance(id_, UUID):
+                    object.__setattr__(self, name, text)
+        if isinstance(self.prefixes, (str, bytes, Mapping)) or not isinstance(self.prefixes, Iterable):
+            raise TypeError("prefixes must be several texts")
+        object.__setattr__(self, "prefixes", tuple(self.prefixes))
+        for prefix in self.prefixes:
+            if not isinstance(prefix, str):
+                raise TypeError(f"prefix must be a text, not {type(prefix).__name__}")
+            if not prefix:
+                raise ValueError("prefix must not be empty")
+        if self.id is None and self.user is None and not self.prefixes:
+            raise ValueError("a change must name a key's id or prefix, or a user")
+        if self.kind == "user_deleted" and self.user is None:
+            raise ValueError("user must be given where one was deleted")
+        if self.kind == "created" and not self.prefixes:
+            raise ValueError("prefix must be given of a key that was created")
 
     def to_json(self) -> str:
         """JSON, as a column of an outbox keeps it."""
@@ -188,10 +212,7 @@ class Change:
         """The change that `to_json` wrote. Raises ValueError for anything else."""
         try:
             fields = json.loads(text)
-            kind, prefixes = fields["kind"], tuple(fields["prefixes"])
-            if kind not in ("changed", "created", "user_deleted"):
-                raise ValueError(kind)
-            return cls(kind, fields["id"], fields["user"], prefixes)
+            return cls(fields["kind"], fields["id"], fields["user"], fields["prefixes"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("not a change, as Change.to_json writes it") from error
 
