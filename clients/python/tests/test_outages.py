@@ -364,3 +364,41 @@ def test_failures_of_one_moment_are_one() -> None:
     assert not breaker.is_open
     breaker.failed(began=5.0)
     assert breaker.is_open
+
+
+@pytest.mark.parametrize(
+    ("setting", "login", "told"),
+    [
+        ("CONFIG SET requirepass right", "", "NOAUTH"),
+        ("CONFIG SET requirepass right", ":wr0ng@", "WRONGPASS"),
+        ("ACL SETUSER default -apikey.validate", "", "NOPERM"),
+    ],
+)
+def test_what_is_refused_is_warned_of_once(
+    new: Callable[..., Any],
+    own: Callable[..., Server],
+    db: Database,
+    caplog: pytest.LogCaptureFixture,
+    setting: str,
+    login: str,
+    told: str,
+) -> None:
+    server, key = own(), db.add()
+    server.client().execute_command(*setting.split(" "))
+    keys = new(server.url.replace("//", f"//{login}"), db.load)
+    assert_warned_once(keys, key, caplog, told)
+
+
+def test_a_server_without_the_module_is_warned_of_once(
+    new: Callable[..., Any], fake: Callable[[bytes | None], Fake], db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = fake(b"-ERR unknown command 'APIKEY.VALIDATE', with args beginning with: 'k' 'd1gest' \r\n")
+    assert_warned_once(new(server.url, db.load), db.add(), caplog, "unknown command")
+
+
+def assert_warned_once(keys: Any, key: Any, caplog: pytest.LogCaptureFixture, told: str) -> None:
+    with caplog.at_level("INFO", "redis_apikey"):
+        for _ in range(5):
+            assert keys.verify(key.presented).source == "database"
+    assert [told in record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [True]
+    assert all(secret not in caplog.text for secret in ("wr0ng", "d1gest", key.secret))

@@ -172,8 +172,10 @@ class _Link:
     @staticmethod
     def _fail(pending: _Pending, cause: BaseException | None, maybe_done: bool) -> None:
         if not pending.reply.done():
-            text = str(cause) or type(cause).__name__
-            pending.reply.set_exception(NoReply(text, maybe_done=maybe_done, timed_out=False))
+            text, refused = str(cause) or type(cause).__name__, False
+            if isinstance(cause, (AuthenticationError, ResponseError)):
+                text, refused = error_reply(cause).text, True
+            pending.reply.set_exception(NoReply(text, maybe_done=maybe_done, timed_out=False, refused=refused))
 
     async def _write(self, connection: Any) -> None:
         self._wake.clear()

@@ -34,13 +34,17 @@ class ErrorReply:
 
 
 class NoReply(Exception):
-    """No reply came. `maybe_done`: the commands had been sent; `timed_out`: the time was up."""
+    """No reply came. `maybe_done`: the commands had been sent; `timed_out`: the time was up.
 
-    def __init__(self, cause: str, *, maybe_done: bool, timed_out: bool) -> None:
+    `refused`: the server did not let the connection in, and said why.
+    """
+
+    def __init__(self, cause: str, *, maybe_done: bool, timed_out: bool, refused: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
         self.maybe_done = maybe_done
         self.timed_out = timed_out
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ SLOW_ATTEMPT = 2.0
 REDIRECTIONS = 5
 COMMANDS_AT_ONCE = 200
 LANDED = 256
+MOST_WARNINGS = 100
 
 NOBODY = "nobody"
 """Whose a decision is where its key is nobody's: the command wants a user. To share it costs a miss at most."""
@@ -265,6 +266,8 @@ class Protocol:
             try:
                 replies = yield from send(to, sent, left, slow)
             except NoReply as error:
+                if error.refused:
+                    self._warn("redis does not let us in", error.cause)
                 breaker.failed(began)
                 self.servers.in_doubt = self.servers.cluster
                 failures += 1
@@ -328,6 +331,8 @@ class Protocol:
                 # Who does not answer leaves time for others, and for what is to be asked.
                 replies = yield from send(address, (("CLUSTER", "SLOTS"),), left / 3, False)
             except NoReply as error:
+                if error.refused:
+                    self._warn("redis does not let us in", error.cause)
                 breaker.failed(began)
                 cause = error.cause
                 continue
@@ -469,7 +474,7 @@ class Protocol:
             try:
                 answer = yield from self._validate(prefix, digests, requests, address, asked)
             except (RedisUnavailable, CommandRefused) as error:
-                log.debug("redis can't say: %s", error)
+                self._cant_say(error)
                 if self.settings.when_down != "load":
                     return self._without_redis(asked, error)
             else:
@@ -574,16 +579,25 @@ class Protocol:
             except CommandRefused as error:
                 if error.code == "BADRECORD":
                     raise BadRecord(str(error)) from None
-                self._warn(error)
+                self._warn("a fill was refused", str(error))
             except ValueError as error:
                 log.warning("a fill can't be sent: %s", error)
         return judged
 
-    def _warn(self, error: CommandRefused) -> None:
-        """Of each code once: while memory is full, each fill gets one."""
-        level = logging.DEBUG if error.code in self._warned else logging.WARNING
-        self._warned.add(error.code)
-        log.log(level, "a fill was refused: %s", error)
+    def _warn(self, what: str, error: str) -> None:
+        """Of each error once: where one call gets it, all the others do."""
+        said = f"{what}: {error}"
+        is_new = said not in self._warned and len(self._warned) < MOST_WARNINGS
+        if is_new:
+            self._warned.add(said)
+        log.log(logging.WARNING if is_new else logging.DEBUG, "%s", said)
+
+    def _cant_say(self, error: RedisUnavailable | CommandRefused) -> None:
+        """Of a read. What was refused for good is a server without the module, or a user who may not."""
+        if _lasts(error):
+            self._warn("redis refuses to say", str(error))
+        else:
+            log.debug("redis can't say: %s", error)
 
     def _load(self, flights: Flights[V], flight: Flight[V], call: Callable[[], object]) -> Steps[object]:
         try:
@@ -709,6 +723,7 @@ class Protocol:
             try:
                 reply = cast("list[object]", (yield from self.one(key, command, repeat=True)))
             except (RedisUnavailable, CommandRefused) as error:
+                self._cant_say(error)
                 if self.settings.when_down != "load":
                     raise RedisUnavailable(str(error)) from error
             else:
@@ -752,7 +767,7 @@ class Protocol:
         except RedisUnavailable as error:
             log.debug("a fill got no reply: %s", error)
         except CommandRefused as error:
-            self._warn(error)
+            self._warn("a fill was refused", str(error))
 
     def decide(
         self,
@@ -771,6 +786,7 @@ class Protocol:
                 command = ("APIKEY.CHECKSCOPE", key, resource, action)
                 reply = cast("list[object]", (yield from self.one(key, command, repeat=True)))
             except (RedisUnavailable, CommandRefused) as error:
+                self._cant_say(error)
                 if self.settings.when_down != "load":
                     raise RedisUnavailable(str(error)) from error
             else:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from redis.connection import Connection, SSLConnection
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.sentinel import SentinelConnectionPool
 
@@ -184,7 +184,7 @@ class Driver:
             for _ in commands:
                 try:
                     replies.append(connection.read_response(disable_decoding=True))
-                except ResponseError as error:
+                except (ResponseError, AuthenticationError) as error:
                     replies.append(error_reply(error))
         except BusyLoadingError as error:
             connection.disconnect()
@@ -192,6 +192,9 @@ class Driver:
         except RedisTimeout as error:
             connection.disconnect()
             raise NoReply(f"no reply within {timeout:.3f} s", maybe_done=sent, timed_out=True) from error
+        except (AuthenticationError, ResponseError) as error:
+            connection.disconnect()
+            raise NoReply(error_reply(error).text, maybe_done=sent, timed_out=False, refused=True) from error
         except (RedisError, OSError) as error:
             connection.disconnect()
             raise NoReply(
