@@ -437,3 +437,33 @@ def test_raw_commands(new: Callable[..., Any], server: Server) -> None:
     assert commands.health()["status"] in ("healthy", "degraded")
     with pytest.raises(redis_apikey.CommandRefused, match="WRONGTYPE"):
         commands.validate("apikey:{a}:usage")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"ttl": 0}, ValueError, "ttl must be above 0"),
+        ({"ttl": -1}, ValueError, "ttl must be above 0"),
+        ({"ttl": float("nan")}, ValueError, "ttl must be above 0"),
+        ({"absent_ttl": float("inf")}, ValueError, "absent_ttl must be above 0"),
+        ({"ttl": "5"}, TypeError, "ttl must be a number"),
+        ({"timeout": None}, TypeError, "timeout must be a number"),
+        ({"l1": 5}, TypeError, "l1 must be an L1"),
+    ],
+)
+def test_options_that_are_none_are_refused(
+    new: Callable[..., Any], options: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        new("redis://127.0.0.1:1", **options)
+
+
+def test_an_l1_follows_by_what_there_is() -> None:
+    with pytest.raises(ValueError, match="follow must be"):
+        redis_apikey.L1(follow="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", [{"scopes": [5]}, {"scopes": [None]}, {"address": 5}, {"address": b"10.0.0.1"}])
+def test_scopes_and_addresses_are_texts(new: Callable[..., Any], db: Database, asked: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="must be a text"):
+        new("redis://127.0.0.1:1", db.load).verify(db.add().presented, **asked)

@@ -123,7 +123,8 @@ class AsyncApiKeys:
         """Whether a presented key is good for all of `scopes`, from `address` (IPv4 or IPv6).
 
         Raises BadRecord for a row that can't be judged, ValueError for scopes (at most 64, of 1 to 1,024 bytes) and
-        addresses that are none, and TypeError for a client without `load`. Whatever else goes wrong is an answer.
+        addresses that are none, and TypeError for what is no text and for a client without `load`. Whatever else
+        goes wrong is an answer.
         """
         observer = self._settings.observer
         began = time.time_ns() if observer else 0

@@ -26,7 +26,9 @@ def _read(text: str) -> tuple[int, bool] | None:
 
 
 def read_address(text: str) -> int:
-    """An IPv4 or IPv6 address; a zone (`%eth0`) is passed over. Raises ValueError."""
+    """An IPv4 or IPv6 address; a zone (`%eth0`) is passed over. Raises ValueError, TypeError."""
+    if not isinstance(text, str):
+        raise TypeError(f"address must be a text, not {type(text).__name__}")
     address, percent, zone = text.partition("%")
     read = None if percent and (not zone or ":" not in address) else _read(address)
     if read is None:

@@ -61,13 +61,15 @@ def _read_text(text: str) -> str:
 
 
 def check_requests(scopes: Iterable[str]) -> tuple[str, ...]:
-    """What may be asked for. Raises ValueError, or TypeError for a text in the place of several."""
+    """What may be asked for. Raises ValueError, or TypeError for what is no text, or one instead of several."""
     if isinstance(scopes, str):
         raise TypeError("scopes must be several texts, not one")
     requests = tuple(scopes)
     if len(requests) > MAX_REQUESTS:
         raise ValueError(f"scopes must be at most {MAX_REQUESTS}")
     for request in requests:
+        if not isinstance(request, str):
+            raise TypeError(f"a scope must be a text, not {type(request).__name__}")
         if not 0 < len(request.encode()) <= MAX_SCOPE_BYTES:
             raise ValueError(f"a scope must have 1 to {MAX_SCOPE_BYTES} bytes")
     return requests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal, Protocol, TypeAlias
 
 from redis_apikey._keys import parse
@@ -11,6 +12,14 @@ from redis_apikey._records import Fields
 from redis_apikey._results import Parse, Result, Row
 
 WhenDown: TypeAlias = Literal["load", "stale", "deny"]
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """Raises TypeError for what is no number, and ValueError for what is no time."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {type(seconds).__name__}")
+    if not (isfinite(seconds) and seconds > 0):
+        raise ValueError(f"{name} must be above 0 seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +37,11 @@ class L1:
     """The name of that channel."""
 
     def __post_init__(self) -> None:
-        if self.max_entries < 1 or self.max_age <= 0:
-            raise ValueError("max_entries and max_age must be above 0")
+        if self.max_entries < 1:
+            raise ValueError("max_entries must be at least 1")
+        check_seconds("max_age", self.max_age)
+        if self.follow not in ("tracking", "channel"):
+            raise ValueError('follow must be "tracking" or "channel"')
 
 
 class Observer(Protocol):
@@ -60,9 +72,12 @@ class Settings:
     observer: Observer | None = None
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "change_timeout", "breaker_pause"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0 seconds")
+        for name in ("timeout", "change_timeout", "breaker_pause", "ttl", "absent_ttl"):
+            seconds = getattr(self, name)
+            if seconds is not None or name not in ("ttl", "absent_ttl"):
+                check_seconds(name, seconds)
+        if self.l1 is not None and not isinstance(self.l1, L1):
+            raise TypeError(f"l1 must be an L1 or None, not {type(self.l1).__name__}")
         for name in ("breaker_failures", "load_limit"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

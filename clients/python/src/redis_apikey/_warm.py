@@ -23,6 +23,7 @@ from redis_apikey._protocol import Protocol
 from redis_apikey._records import check_mapping, kind_of, read_row
 from redis_apikey._replies import good
 from redis_apikey._results import Row, Warmed
+from redis_apikey._settings import check_seconds
 
 log = logging.getLogger("redis_apikey")
 
@@ -59,8 +60,8 @@ class Warming:
     ) -> None:
         if not 1 <= batch <= MOST_AT_ONCE:
             raise ValueError(f"batch must be between 1 and {MOST_AT_ONCE} rows")
-        if ttl is not None and ttl <= 0:
-            raise ValueError("ttl must be above 0 seconds")
+        if ttl is not None:
+            check_seconds("ttl", ttl)
         settings = protocol.settings
         self._protocol = protocol
         self._prefix = prefix if prefix is not None else settings.fields.names.get("key_prefix", "key_prefix")
