@@ -402,3 +402,19 @@ def assert_warned_once(keys: Any, key: Any, caplog: pytest.LogCaptureFixture, to
             assert keys.verify(key.presented).source == "database"
     assert [told in record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [True]
     assert all(secret not in caplog.text for secret in ("wr0ng", "d1gest", key.secret))
+
+
+def test_an_error_of_a_consumer_does_not_wait_for_redis(new: Callable[..., Any], own: Callable[..., Server]) -> None:
+    server = own()
+    keys = new(server.url, change_timeout=20.0)
+    keys.usage.count("ak_1")
+
+    def consume() -> None:
+        for _ in keys.usage.batches():
+            server.freeze()
+            raise OSError("the consumer's own")
+
+    began = time.monotonic()
+    with pytest.raises(OSError, match="the consumer's own"):
+        consume()
+    assert time.monotonic() - began < 10.0

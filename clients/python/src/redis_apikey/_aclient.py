@@ -282,9 +282,9 @@ class AsyncUsage:
         Where it is not iterated to its end, `contextlib.aclosing` says when batches are given back.
 
         A batch is acknowledged when the body of the loop has ended, and given back when it raises, breaks or returns.
-        One whose consumer dies comes again after `lease_ms` milliseconds: insert each line by its id, which never
-        repeats, and add the count of those that were new. `count` is of lines that are leased at once. After
-        `most` batches it ends.
+        One whose consumer dies, or that can't be given back within half a second, comes again after `lease_ms`
+        milliseconds: insert each line by its id, which never repeats, and add the count of those that were new.
+        `count` is of lines that are leased at once. After `most` batches it ends.
 
         Raises RedisUnavailable, CommandRefused.
         """
@@ -297,13 +297,13 @@ class AsyncUsage:
                         yield batch
                         # Whatever comes of it, its lines are with the consumer.
                         left.remove(batch.id)
-                        await self._driver.run(self._protocol.settle("ACK", primary, [batch.id]))
+                        await self._driver.run(self._protocol.acknowledge(primary, batch.id))
                         done += 1
                         if done == most:
                             return
                 finally:
                     if left:
-                        await self._driver.run(self._protocol.settle("NACK", primary, left))
+                        await self._driver.run(self._protocol.give_back(primary, left))
 
 
 class AsyncCommands:

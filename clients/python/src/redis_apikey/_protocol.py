@@ -81,6 +81,9 @@ PASSING = frozenset(
 SLOW_ATTEMPT = 2.0
 """Seconds that one attempt of a call may take that waits for other nodes: more than `apikey.cluster-timeout-ms`."""
 
+GIVE_BACK = 0.5
+"""Seconds that giving batches back may take."""
+
 REDIRECTIONS = 5
 COMMANDS_AT_ONCE = 200
 LANDED = 256
@@ -918,20 +921,26 @@ class Protocol:
             )
         return Batch(text(batch[0]), tuple(lines))
 
-    def settle(self, command: Literal["ACK", "NACK"], at: Address, batches: Sequence[str]) -> Steps[int]:
-        """How many lines. Where the primary that leased them does not answer, another asks all of them."""
-        said: Command = (f"APIKEY.USAGE.{command}", *batches)
+    def acknowledge(self, at: Address, batch: str) -> Steps[None]:
+        """Where the primary that leased it does not answer, another asks all of them."""
+        said: Command = ("APIKEY.USAGE.ACK", batch)
         deadline = self._clock() + self.settings.change_timeout
         if self.servers.cluster:
             try:
-                replies = yield from self.ask(
-                    None, [said], repeat=True, timeout=SLOW_ATTEMPT, spare=False, slow=True, at=at
-                )
-                return cast(int, good(replies[0]))
+                yield from self._attempt(None, [said], deadline, at)
+                return
             except (RedisUnavailable, CommandRefused) as error:
-                log.debug("%s is said to another: %s", command, error)
-            return cast(int, (yield from self.insist(None, [said], deadline=deadline))[0])
-        return cast(int, (yield from self.insist(None, [said], deadline=deadline, at=at))[0])
+                log.debug("ACK is said to another: %s", error)
+            yield from self.insist(None, [said], deadline=deadline)
+        else:
+            yield from self.insist(None, [said], deadline=deadline, at=at)
+
+    def give_back(self, at: Address, batches: Sequence[str]) -> Steps[None]:
+        """Once, and nobody waits for long: the consumer has an error to tell, and batches come again by themselves."""
+        try:
+            yield from self._attempt(None, [("APIKEY.USAGE.NACK", *batches)], self._clock() + GIVE_BACK, at)
+        except (RedisUnavailable, CommandRefused) as error:
+            log.info("batches come again when their lease ends, for they can't be given back: %s", error)
 
 
 def _read(records: Sequence[bytes]) -> list[Record]:
