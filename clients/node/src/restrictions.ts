@@ -36,13 +36,26 @@ const BEHIND = [
     "utc",
 ];
 
+/** Stems of what says, where it is set, that a key may not be used. */
+const TAKEN_BACK =
+    /archiv|banned|blocked|cancel|compromis|deactivat|delet|disabl|frozen|inactiv|locked|notactive|purged|removed|revok|suspend|terminat|trash/;
+
 /** Longer names are looked at for stems alone. */
 const MOST_LETTERS = 64;
 
 /** Whether a field of this name looks as if it restricted its key. */
 export function looksLikeOne(name: string): boolean {
-    const letters = name.replace(/[^A-Za-z0-9]/g, "").toLowerCase();
+    const letters = lettersOf(name);
     return STEMS.test(letters) || isWord(letters);
+}
+
+/** Whether a flag of this name, where it is set, says that its key may not be used. */
+export function saysTakenBack(name: string): boolean {
+    return TAKEN_BACK.test(lettersOf(name));
+}
+
+function lettersOf(name: string): string {
+    return name.replace(/[^A-Za-z0-9]/g, "").toLowerCase();
 }
 
 function isWord(letters: string): boolean {

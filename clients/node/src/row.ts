@@ -8,7 +8,7 @@ import { type Accepted, readDigests } from "./digest.js";
 import { BadRecord, type Id } from "./errors.js";
 import { frozen, type Json, type JsonObject, parse, stringify } from "./json.js";
 import { isId, WHAT_AN_ID_IS } from "./names.js";
-import { firstIn, looksLikeOne } from "./restrictions.js";
+import { firstIn, looksLikeOne, saysTakenBack } from "./restrictions.js";
 import { readScopes, type Scope } from "./scopes.js";
 import { readEnd } from "./times.js";
 
@@ -79,6 +79,11 @@ const KEPT_FIELDS = new Set([
     "updated_at",
     "allowed_ips",
 ]);
+/** What looks like a restriction may be mapped to these: they are judged. */
+const JUDGED_FIELDS = new Set(["is_active", "expires_at", "scopes", "allowed_ips"]);
+const MAX_NAMES = 32;
+const MAX_NAME_BYTES = 128;
+const WHAT_A_NAME_IS = `a text of 1 to ${MAX_NAME_BYTES} bytes`;
 const MAX_RANGES = 64;
 const MAX_LEVELS = 32;
 
@@ -91,19 +96,61 @@ export class RowReader {
     readonly #scopeFields: ReadonlySet<string>;
     readonly #extra: ReadonlySet<string>;
 
+    /** @throws {TypeError} where an option is not what the module's setting of its name could be. */
     constructor(options: RowOptions = {}) {
-        const names = Object.entries(options.fieldNames ?? {});
-        for (const [own, theirs] of names) {
-            if (!KEPT_FIELDS.has(own) || KEPT_FIELDS.has(theirs)) {
-                throw new TypeError(`fieldNames must map a field of a record to another name, not ${own} to ${theirs}`);
+        const { fieldNames = {}, digestField = "key_hash" } = options;
+        this.#digestField = digestField;
+        this.#inactive = namesIn("inactiveFields", options.inactiveFields ?? INACTIVE_FIELDS);
+        this.#dropped = namesIn("droppedFields", options.droppedFields);
+        this.#scopeFields = namesIn("scopeFields", options.scopeFields);
+        this.#extra = namesIn("extraFields", options.extraFields);
+        if (!isName(digestField) || KEPT_FIELDS.has(digestField)) {
+            throw new TypeError(`digestField must be ${WHAT_A_NAME_IS}, and none of a record's fields`);
+        }
+        for (const name of this.#inactive) {
+            if (KEPT_FIELDS.has(name) || name === digestField) {
+                throw new TypeError(`inactiveFields must not have ${name}, which is read as what it is`);
             }
         }
-        this.#digestField = options.digestField ?? "key_hash";
-        this.#own = new Map(names.map(([own, theirs]) => [theirs, own]));
-        this.#inactive = new Set(options.inactiveFields ?? INACTIVE_FIELDS);
-        this.#dropped = new Set(options.droppedFields);
-        this.#scopeFields = new Set(options.scopeFields);
-        this.#extra = new Set(options.extraFields);
+        for (const name of ["key_hash", digestField]) {
+            if (this.#extra.has(name)) {
+                throw new TypeError(`extraFields must not have ${name}: a secret's digest is not kept`);
+            }
+        }
+        this.#own = this.#readNames(fieldNames);
+    }
+
+    /** What the table's names stand for. */
+    #readNames(fieldNames: Readonly<Record<string, string>>): Map<string, string> {
+        if (typeof fieldNames !== "object" || fieldNames === null || Array.isArray(fieldNames)) {
+            throw new TypeError("fieldNames must be an object");
+        }
+        const names = new Map<string, string>();
+        for (const [own, theirs] of Object.entries(fieldNames)) {
+            const refuse = (why: string): never => {
+                throw new TypeError(`fieldNames must not map ${own} to ${String(theirs)}${why}`);
+            };
+            if (!isName(theirs)) {
+                refuse(`: a name is ${WHAT_A_NAME_IS}`);
+            }
+            if (!KEPT_FIELDS.has(own) || KEPT_FIELDS.has(theirs)) {
+                refuse(": it maps a field of a record to a name that none of them has");
+            }
+            if (names.has(theirs)) {
+                refuse(" as well: each name is one field's");
+            }
+            if (theirs === this.#digestField || this.#inactive.has(theirs)) {
+                refuse(", which is in digestField or inactiveFields too");
+            }
+            if (own === "is_active" && saysTakenBack(theirs)) {
+                refuse(", which says the opposite: name it in inactiveFields");
+            }
+            if (!JUDGED_FIELDS.has(own) && looksLikeOne(theirs)) {
+                refuse(", which looks as if it restricted the key");
+            }
+            names.set(theirs, own);
+        }
+        return names;
     }
 
     /**
@@ -212,6 +259,18 @@ export class RowReader {
             allowedIps,
         };
     }
+}
+
+function isName(name: unknown): name is string {
+    return typeof name === "string" && name !== "" && Buffer.byteLength(name) <= MAX_NAME_BYTES;
+}
+
+/** The names that an option has. A text is no list of names: it would be one of letters. */
+function namesIn(option: string, names: unknown = []): ReadonlySet<string> {
+    if (!Array.isArray(names) || names.length > MAX_NAMES || !names.every(isName)) {
+        throw new TypeError(`${option} must be an array of at most ${MAX_NAMES} names, each ${WHAT_A_NAME_IS}`);
+    }
+    return new Set(names);
 }
 
 /** Also of a field that is called `__proto__`. */
