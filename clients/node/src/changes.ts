@@ -13,8 +13,7 @@ const ATTEMPT_MS = 1500;
 
 /** What a change is about. */
 interface Affected {
-    /** Keys that are invalidated, those of one slot together. */
-    readonly keys: readonly string[][];
+    readonly keys: readonly string[];
     readonly tags: readonly string[];
 }
 
@@ -74,9 +73,10 @@ export class Changes {
 
     async #tell({ keys, tags }: Affected): Promise<void> {
         // Here at once, and again when all have answered: in between an answer of before may have been kept.
-        const names = [...keys.flat(), ...tags];
+        const names = [...keys, ...tags];
         this.#l1?.changed(names);
-        const calls = keys.map((some) => this.#insist(some[0], ["APIKEY.INVAL", ...some]));
+        // One key each: of two a slot that is on its way may say TRYAGAIN for as long as it is.
+        const calls = keys.map((key) => this.#insist(key, ["APIKEY.INVAL", key]));
         if (tags.length > 0) {
             calls.push(this.#insist(undefined, ["APIKEY.TAGINVAL", ...tags]));
         }
@@ -93,12 +93,12 @@ export class Changes {
         const of = (prefix: string): string[] => [this.#names.record(prefix), this.#names.decisions(prefix)];
         // A row may have null where there is none.
         const user = change.user ?? undefined;
-        const list = user === undefined ? [] : [[this.#names.list(user)]];
+        const list = user === undefined ? [] : [this.#names.list(user)];
         if (change.kind === "userDeleted") {
-            return { keys: [...change.prefixes.map(of), ...list], tags: [this.#names.tag("user", change.user)] };
+            return { keys: [...change.prefixes.flatMap(of), ...list], tags: [this.#names.tag("user", change.user)] };
         }
         const prefix = change.prefix ?? undefined;
-        const keys = [...(prefix === undefined ? [] : [of(prefix)]), ...list];
+        const keys = [...(prefix === undefined ? [] : of(prefix)), ...list];
         if (change.kind === "created") {
             return { keys, tags: [] };
         }

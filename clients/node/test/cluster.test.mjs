@@ -73,5 +73,35 @@ describe("a cluster", () => {
                 end();
             }
         });
+
+        it(`tells a change of a key whose slot is on its way, with ${kind}`, async () => {
+            const { client, end } = await clientFor(kind, 3, [nodes[0].port], true);
+            let row;
+            const options = { load: async () => row, timeoutMs: 5000, changeTimeoutMs: 10_000 };
+            const keys = new ApiKeys(client, options);
+            const key = keys.generate("ak_test");
+            const name = `apikey:{${key.prefix}}`;
+            const slot = String(slotOf(name));
+            const from = Math.min(Math.floor(Number(slot) / Math.ceil(16384 / 3)), 2);
+            const to = (from + 1) % 3;
+            const ids = await Promise.all(nodes.map(({ admin }) => admin.call("CLUSTER", ["MYID"])));
+            const set = (node, ...state) => nodes[node].admin.call("CLUSTER", ["SETSLOT", slot, ...state]);
+            try {
+                row = { id: 1, user_id: 7, is_active: true, key_hash: key.digest };
+                await eventually(async () => (await keys.verify(key.presented)).source === "cache", "the cache");
+                await set(to, "IMPORTING", ids[from]);
+                await set(from, "MIGRATING", ids[to]);
+                row = { ...row, is_active: false };
+                await keys.changed({ id: 1, prefix: key.prefix, user: 7 });
+                assert.equal((await keys.verify(key.presented)).code, "DISABLED");
+                // Nothing of it is at either now.
+                await keys.changed({ prefix: key.prefix });
+            } finally {
+                await set(from, "STABLE");
+                await set(to, "STABLE");
+                keys.close();
+                end();
+            }
+        });
     }
 });
