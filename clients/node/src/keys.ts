@@ -353,7 +353,10 @@ export class ApiKeys {
         return this.#warming.run(rows, ttlMs === undefined ? options : { ttlMs, ...options });
     }
 
-    /** Ends all connections. What is under way fails, and a change that was not told is given to the outbox. */
+    /**
+     * Ends all connections, for good. What is under way fails, and a change that was not told is given to the outbox. From
+     * then on neither Redis nor the database is asked: `verify` says `unavailable`.
+     */
     close(): void {
         this.#l1?.end();
         this.#router.end();
@@ -577,13 +580,17 @@ export class ApiKeys {
     /** Asks Redis; `undefined`: it does not answer, and the database is to be asked. */
     async #ask<T>(ask: () => Promise<T>): Promise<T | undefined> {
         let met: Error;
-        if (this.#breaker.mayAsk()) {
+        if (this.#router.hasEnded || this.#breaker.mayAsk()) {
             try {
                 const said = await ask();
                 this.#breaker.answered();
                 return said;
             } catch (thrown) {
                 met = asError(thrown);
+                if (this.#router.hasEnded) {
+                    // It says nothing of Redis, and after its end nobody's database is asked.
+                    throw new UnavailableError(`after close nothing is asked: ${met.message}`, { cause: met });
+                }
                 if (!(thrown instanceof Refusal) || DOWN.has(thrown.code)) {
                     this.#breaker.failed();
                     this.#l1?.doubt();

@@ -25,6 +25,8 @@ export class Link {
     /** When the oldest call was sent since which nothing was heard in time. */
     #lateSince: number | undefined;
     #hasEnded = false;
+    /** Who waits for a connection is told by it that there will be none. */
+    #tellWaiting: () => void = () => {};
 
     constructor(open: () => Promise<Session>) {
         this.#open = open;
@@ -57,6 +59,7 @@ export class Link {
     /** For good. */
     end(): void {
         this.#hasEnded = true;
+        this.#tellWaiting();
         this.reset();
     }
 
@@ -126,12 +129,12 @@ export class Link {
 
     async #connected(ms: number): Promise<Session> {
         if (this.#hasEnded) {
-            throw new Unanswered("the connections were closed", false);
+            throw closed();
         }
         if (this.#refused !== undefined && performance.now() - this.#refused.at < REFUSED_MS) {
             throw new Unanswered(this.#refused.error.message, false, { cause: this.#refused.error });
         }
-        this.#opening ??= this.#connect().finally(() => {
+        this.#opening ??= this.#openedOrEnded().finally(() => {
             this.#opening = undefined;
         });
         let timer: NodeJS.Timeout | undefined;
@@ -145,12 +148,19 @@ export class Link {
         }
     }
 
+    #openedOrEnded(): Promise<Session> {
+        const ended = new Promise<never>((_, reject) => {
+            this.#tellWaiting = (): void => reject(closed());
+        });
+        return Promise.race([this.#connect(), ended]);
+    }
+
     async #connect(): Promise<Session> {
         try {
             const session = await this.#open();
             if (this.#hasEnded) {
                 session.end();
-                throw new Unanswered("the connections were closed", false);
+                throw closed();
             }
             this.#session = session;
             this.#silentSince = undefined;
@@ -163,4 +173,9 @@ export class Link {
             throw error;
         }
     }
+}
+
+/** What is asked of connections that were ended for good. */
+export function closed(): Unanswered {
+    return new Unanswered("the connections were closed", false);
 }

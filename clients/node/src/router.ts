@@ -4,7 +4,7 @@
  */
 
 import { Refusal, Unanswered } from "./errors.js";
-import { CONNECT_MS, Link } from "./link.js";
+import { CONNECT_MS, closed, Link } from "./link.js";
 import type { Address, Driver, Reply } from "./session.js";
 import { slotOf } from "./slots.js";
 
@@ -119,14 +119,25 @@ export class Router {
 
     /** A client of a cluster may know no node yet, and that takes its time. */
     async #isCluster(ms: number): Promise<boolean> {
+        this.#checkOpen();
         this.#seeds ??= this.#driver.seeds().catch((thrown: unknown) => {
             this.#seeds = undefined;
             throw thrown;
         });
-        return (await bounded(this.#seeds, ms)) !== undefined;
+        const isCluster = (await bounded(this.#seeds, ms)) !== undefined;
+        this.#checkOpen();
+        return isCluster;
+    }
+
+    /** What is opened behind {@link end} nobody would close. */
+    #checkOpen(): void {
+        if (this.#hasEnded) {
+            throw closed();
+        }
     }
 
     #only(): Node {
+        this.#checkOpen();
         this.#single ??= new Node(this.#driver, undefined);
         return this.#single;
     }
@@ -243,6 +254,7 @@ export class Router {
     }
 
     async #askTopology(): Promise<void> {
+        this.#checkOpen();
         const seeds = (await this.#driver.seeds()) ?? [];
         const nodes = [...new Set([...this.#nodes.values(), ...seeds.map((seed) => this.#at(seed))])];
         let met: unknown;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { ApiKeys, NotTold } from "../dist/esm/index.js";
+import { ApiKeys, NotTold, Unanswered } from "../dist/esm/index.js";
 import { clientFor, eventually, Server } from "./servers.mjs";
 
 const CHANNEL = "apikey-invalidations";
@@ -112,5 +112,44 @@ for (const kind of ["ioredis", "node-redis"]) {
                 }
             });
         }
+
+        it("leaves no connection of what began just before or after it, and asks nobody any more", async () => {
+            const server = await Server.start();
+            const { client, end } = await clientFor(kind, 3, [server.port]);
+            const loads = [];
+            const load = async (prefix) => {
+                loads.push(prefix);
+                return null;
+            };
+            const keys = new ApiKeys(client, { load, timeoutMs: 5000, changeTimeoutMs: 60_000 });
+            const { presented, prefix } = keys.generate("ak_test");
+            try {
+                const before = [keys.verify(presented), keys.count(prefix), keys.changed({ prefix })];
+                const began = performance.now();
+                keys.close();
+                const after = [keys.verify(presented), keys.count(prefix), keys.changed({ prefix })];
+                const [verified, counted, told, ...later] = await Promise.allSettled([...before, ...after]);
+                for (const one of [verified, later[0]]) {
+                    assert.equal(one.value?.kind, "unavailable", String(one.reason));
+                    assert.match(one.value.cause.message, /closed/);
+                }
+                for (const one of [counted, later[1]]) {
+                    assert.ok(one.reason instanceof Unanswered, String(one.reason));
+                    assert.match(one.reason.message, /closed/);
+                }
+                for (const one of [told, later[2]]) {
+                    assert.ok(one.reason instanceof NotTold, String(one.reason));
+                }
+                assert.equal((await keys.verify(presented)).kind, "unavailable");
+                assert.ok(performance.now() - began < SOON);
+                assert.deepEqual(loads, []);
+                const connections = async () => (await server.admin.call("CLIENT", ["LIST"])).trim().split("\n").length;
+                await eventually(async () => (await connections()) === 1, "no connection but the test's", SOON);
+            } finally {
+                keys.close();
+                end();
+                await server.stop();
+            }
+        });
     });
 }
