@@ -11,6 +11,9 @@ const LASTING = new Set(["ERR", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE", "B
 /** Milliseconds that one attempt may take: more than `apikey.cluster-timeout-ms`. */
 const ATTEMPT_MS = 1500;
 
+/** Invalidations under way at once, of one change: other calls of the process, and at Redis, come in between. */
+const MOST_AT_ONCE = 100;
+
 /** What a change is about. */
 interface Affected {
     readonly keys: readonly string[];
@@ -72,19 +75,39 @@ export class Changes {
     }
 
     async #tell({ keys, tags }: Affected): Promise<void> {
-        // Here at once, and again when all have answered: in between an answer of before may have been kept.
-        const names = [...keys, ...tags];
-        this.#l1?.changed(names);
-        // One key each: of two a slot that is on its way may say TRYAGAIN for as long as it is.
-        const calls = keys.map((key) => this.#insist(key, ["APIKEY.INVAL", key]));
-        if (tags.length > 0) {
-            calls.push(this.#insist(undefined, ["APIKEY.TAGINVAL", ...tags]));
-        }
-        const told = await Promise.allSettled(calls);
-        this.#l1?.changed(names);
+        // Here at once, and again when it was answered: in between an answer of before may have been kept.
+        this.#l1?.changed(tags);
+        const until = performance.now() + this.#sending.ms;
+        const calls = this.#calls(keys, tags);
+        const work = async (): Promise<void> => {
+            // One that throws ends `calls` for all: what is not sent is told again with the rest.
+            for (const [names, key, command] of calls) {
+                this.#l1?.changed(names);
+                try {
+                    await this.#insist(until, key, command);
+                } finally {
+                    this.#l1?.changed(names);
+                }
+            }
+        };
+        const told = await Promise.allSettled(Array.from({ length: MOST_AT_ONCE }, work));
         const failed = told.find((one) => one.status === "rejected");
         if (failed !== undefined) {
             throw failed.reason;
+        }
+    }
+
+    /** What is said, each with the names that it is about and the key by which its node is found. */
+    *#calls(
+        keys: readonly string[],
+        tags: readonly string[],
+    ): Generator<readonly [readonly string[], string | undefined, readonly string[]]> {
+        if (tags.length > 0) {
+            yield [tags, undefined, ["APIKEY.TAGINVAL", ...tags]];
+        }
+        // One key each: of two a slot that is on its way may say TRYAGAIN for as long as it is.
+        for (const key of keys) {
+            yield [[key], key, ["APIKEY.INVAL", key]];
         }
     }
 
@@ -111,9 +134,8 @@ export class Changes {
         return { keys, tags: isAllOfUser ? [this.#names.tag("user", user)] : [] };
     }
 
-    /** Sends an invalidation until it is answered by a number. To repeat it does no harm. */
-    async #insist(key: string | undefined, command: readonly string[]): Promise<void> {
-        const until = performance.now() + this.#sending.ms;
+    /** Sends an invalidation, at the latest `until`, until it is answered by a number. To repeat it does no harm. */
+    async #insist(until: number, key: string | undefined, command: readonly string[]): Promise<void> {
         for (;;) {
             const left = until - performance.now();
             try {

@@ -215,7 +215,8 @@ export class ApiKeys {
     }
 
     /**
-     * Tells that a user was deleted, after the commit; `prefixes` are those of the user's keys, if they are known.
+     * Tells that a user was deleted, after the commit; `prefixes` are those of the user's keys, if they are known. Of tens of
+     * thousands each takes its time, and all of them together `changeTimeoutMs`: give them in parts, or more time.
      *
      * @throws {NotTold} as {@link changed} does.
      */
