@@ -45,7 +45,7 @@ export class Changes {
      * Tells a change; if that can't be, and there is an outbox, it is kept there.
      *
      * @throws {NotTold} where it was not told, whether it was kept or not.
-     * @throws {TypeError} where an id is none; then there is nothing to keep.
+     * @throws {TypeError} where it is no change; then there is nothing to keep.
      */
     async tellOrKeep(change: Change): Promise<void> {
         // What is no change is nothing to keep.
@@ -64,7 +64,7 @@ export class Changes {
         }
     }
 
-    /** @throws {NotTold} where it was not told. */
+    /** @throws {NotTold} where it was not told, {@link TypeError} where it is no change. */
     async tell(change: Change): Promise<void> {
         const affected = this.#affected(change);
         try {
@@ -111,8 +111,9 @@ export class Changes {
         }
     }
 
-    /** @throws {TypeError} where an id is none. */
+    /** @throws {TypeError} where it is no change that can be told. */
     #affected(change: Change): Affected {
+        checkChange(change);
         const of = (prefix: string): string[] => [this.#names.record(prefix), this.#names.decisions(prefix)];
         // A row may have null where there is none.
         const user = change.user ?? undefined;
@@ -154,6 +155,46 @@ export class Changes {
                 }
                 await pause(wait);
             }
+        }
+    }
+}
+
+/** What each kind may name; one of the second list has to be there. */
+const NAMED: Readonly<Record<string, readonly [readonly string[], readonly string[]]>> = {
+    changed: [
+        ["id", "prefix", "user"],
+        ["id", "prefix", "user"],
+    ],
+    created: [["prefix", "user"], ["prefix"]],
+    userDeleted: [["user", "prefixes"], ["user"]],
+};
+
+/**
+ * Checks what may come from an outbox: what names nothing, or by other names, would be told to nobody.
+ *
+ * @throws {TypeError} where it is no change.
+ */
+function checkChange(change: Change): void {
+    const { kind, ...named } = (change ?? {}) as { readonly [name: string]: unknown };
+    const [may, needs] = (typeof kind === "string" && Object.hasOwn(NAMED, kind) && NAMED[kind]) || [];
+    if (may === undefined || needs === undefined) {
+        throw new TypeError(`a change must be of the kind ${Object.keys(NAMED).join(", ")}, not ${String(kind)}`);
+    }
+    for (const name of Object.keys(named)) {
+        if (!may.includes(name)) {
+            throw new TypeError(`a change of the kind ${kind} must have no ${name}`);
+        }
+    }
+    if (needs.every((name) => (named[name] ?? undefined) === undefined)) {
+        throw new TypeError(`a change of the kind ${kind} must have ${needs.join(", or ")}`);
+    }
+    const prefixes = kind === "userDeleted" ? named.prefixes : [];
+    if (!Array.isArray(prefixes)) {
+        throw new TypeError("prefixes must be an array");
+    }
+    for (const prefix of [named.prefix ?? "-", ...(prefixes as readonly unknown[])]) {
+        if (typeof prefix !== "string" || prefix === "") {
+            throw new TypeError("a prefix must be a text, and not empty");
         }
     }
 }

@@ -199,10 +199,13 @@ export class ApiKeys {
      * @throws {TypeError} where an id is none, as in what follows.
      */
     async changed(what: { readonly id?: Id; readonly prefix?: string; readonly user?: Id }): Promise<void> {
-        if ([what.id, what.prefix, what.user].every((one) => one === undefined || one === null)) {
-            throw new TypeError("changed wants an id, a prefix or a user");
-        }
-        await this.#changes.tellOrKeep({ kind: "changed", ...what });
+        const { id, prefix, user } = what;
+        await this.#changes.tellOrKeep({
+            kind: "changed",
+            ...(id === undefined ? {} : { id }),
+            ...(prefix === undefined ? {} : { prefix }),
+            ...(user === undefined ? {} : { user }),
+        });
     }
 
     /**
@@ -228,6 +231,7 @@ export class ApiKeys {
      * Tells a change again that was kept by the outbox. The outbox is not called.
      *
      * @throws {NotTold} as {@link changed} does.
+     * @throws {TypeError} where it is none: it has another kind, names nothing, or what its kind does not have.
      */
     async tell(change: Change): Promise<void> {
         await this.#changes.tell(change);
