@@ -1,7 +1,7 @@
 /** Spares calls the wait for a Redis that does not answer: after some failures in a row it is asked once in a while only. */
 
 export interface BreakerOptions {
-    /** Failures in a row after which Redis is not asked. 5 where it is not said. */
+    /** Failures in a row after which Redis is not asked; calls that fail at once are one. 5 where it is not said. */
     readonly failures?: number;
     /** Milliseconds after which one call asks again. 250 where it is not said. */
     readonly ms?: number;
@@ -12,6 +12,7 @@ export class Breaker {
     readonly #ms: number;
     #failed = 0;
     #nextAt = 0;
+    #hasFailedThisTurn = false;
 
     constructor(options: BreakerOptions = {}) {
         this.#failures = options.failures ?? 5;
@@ -41,6 +42,14 @@ export class Breaker {
     }
 
     failed(): void {
+        // What fails together, many calls of one moment, was one thing.
+        if (this.#hasFailedThisTurn) {
+            return;
+        }
+        this.#hasFailedThisTurn = true;
+        setImmediate(() => {
+            this.#hasFailedThisTurn = false;
+        });
         this.#failed += 1;
         if (this.#failed === this.#failures) {
             this.#nextAt = performance.now() + this.#ms;

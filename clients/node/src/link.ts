@@ -74,16 +74,24 @@ export class Link {
             this.#silentSince ??= now;
             this.#lateSince ??= now;
             let isLate = false;
-            const timer = setTimeout(() => {
-                // Replies that have come while the process was busy are looked at first.
-                setImmediate(() => {
-                    isLate = true;
-                    reject(new Unanswered(`no answer within ${Math.round(ms)} ms`, true));
-                    this.#suspect(session);
-                });
-            }, ms);
-            const heard = (): void => {
+            let timer: NodeJS.Timeout | undefined;
+            // The client writes in this turn of the event loop: the time that a busy process takes for it is not Redis'.
+            const written = setImmediate(() => {
+                timer = setTimeout(() => {
+                    // Replies that have come while the process was busy are looked at first.
+                    setImmediate(() => {
+                        isLate = true;
+                        reject(new Unanswered(`no answer within ${Math.round(ms)} ms`, true));
+                        this.#suspect(session);
+                    });
+                }, ms);
+            });
+            const over = (): void => {
+                clearImmediate(written);
                 clearTimeout(timer);
+            };
+            const heard = (): void => {
+                over();
                 this.#silentSince = undefined;
                 if (!isLate) {
                     this.#lateSince = undefined;
@@ -102,7 +110,7 @@ export class Link {
                     if (error instanceof Refusal) {
                         heard();
                     } else {
-                        clearTimeout(timer);
+                        over();
                         this.#drop(session);
                     }
                     reject(error);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, connect as dial } from "node:net";
 import { describe, it } from "node:test";
+import { Breaker } from "../dist/esm/breaker.js";
 import { ApiKeys, Unanswered } from "../dist/esm/index.js";
 import { clientFor, eventually, Server } from "./servers.mjs";
 
@@ -54,10 +55,10 @@ async function startProxy(port) {
 for (const kind of ["ioredis", "node-redis"]) {
     describe(`while Redis does not answer, with ${kind}`, () => {
         /** Runs with a server, a library behind a proxy, and a key that is cached as valid and is revoked in the database. */
-        const play = async (options, run) => {
+        const play = async ({ isDirect = false, ...options }, run) => {
             const server = await Server.start();
             const proxy = await startProxy(server.port);
-            const { client, end } = await clientFor(kind, 2, [proxy.port]);
+            const { client, end } = await clientFor(kind, 2, [isDirect ? server.port : proxy.port]);
             let revoked = false;
             const loads = [];
             let row;
@@ -143,5 +144,45 @@ for (const kind of ["ioredis", "node-redis"]) {
                 assert.equal((await keys.commands.usageGet(`apikey:{${key.prefix}}:usage`)).total, 2);
             });
         });
+
+        for (const isWritten of [false, true]) {
+            const when = isWritten ? "behind" : "in front of";
+            it(`the process' own hold-up ${when} what it writes is not a failure of Redis`, async () => {
+                // The proxy is of this process, and held up as well.
+                const options = { isDirect: true, timeoutMs: 1000, breaker: { failures: 1 } };
+                await play(options, async ({ server, verify, loads }) => {
+                    if (!isWritten) {
+                        // It needs some of its time.
+                        await server.admin.call("CLIENT", ["PAUSE", "1500", "ALL"]);
+                    }
+                    const under = Array.from({ length: 8 }, verify);
+                    for (let turn = 0; isWritten && turn < 3; turn += 1) {
+                        await new Promise((resolve) => setImmediate(resolve));
+                    }
+                    const until = performance.now() + 1200;
+                    while (performance.now() < until) {
+                        // Nothing else can be done meanwhile.
+                    }
+                    for (const { source } of await Promise.all(under)) {
+                        assert.equal(source, "cache");
+                    }
+                    assert.deepEqual(loads, []);
+                });
+            });
+        }
     });
 }
+
+describe("the breaker", () => {
+    it("takes what fails at once for one failure", async () => {
+        const breaker = new Breaker({ failures: 3, ms: 60_000 });
+        for (let moment = 0; moment < 3; moment += 1) {
+            assert.ok(!breaker.isOpen);
+            for (let call = 0; call < 10; call += 1) {
+                breaker.failed();
+            }
+            await new Promise((resolve) => setImmediate(resolve));
+        }
+        assert.ok(breaker.isOpen);
+    });
+});
