@@ -1,10 +1,25 @@
 /** The errors of this library: each class is one thing that can be wrong. */
 
-/** Whatever this library throws of itself. */
+/** Under it an error has the names of its classes, in each copy of this library: a process may have the two builds at once. */
+const CLASSES = Symbol.for("redis-apikey.classes");
+
+/** Whatever this library throws of itself. `instanceof` knows it whichever build, ESM or CommonJS, has thrown it. */
 export class ApiKeysError extends Error {
     constructor(message: string, options?: ErrorOptions) {
         super(message, options);
         this.name = new.target.name;
+        const names: string[] = [];
+        for (let one: { readonly name: string } = new.target; one !== Error; one = Object.getPrototypeOf(one)) {
+            names.push(one.name);
+        }
+        Object.defineProperty(this, CLASSES, { value: names });
+    }
+
+    /** Whether it is an error of the class that this is called by. */
+    static override [Symbol.hasInstance](thrown: unknown): boolean {
+        const names = (thrown as { readonly [CLASSES]?: readonly string[] } | null | undefined)?.[CLASSES];
+        // biome-ignore lint/complexity/noThisInStatic: the class behind `instanceof`, not this one.
+        return names?.includes(this.name) ?? false;
     }
 }
 

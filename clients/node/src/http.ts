@@ -71,12 +71,13 @@ export async function verifyRequest<Request extends HttpRequest>(
     return { result, cacheStatus, answer: answerOf(result, presented !== undefined) };
 }
 
-/** A row that can't be judged is not the client's fault. */
+/** A row that can't be judged is not the client's fault: who can mend it is told. */
 async function verify(keys: ApiKeys, presented: string, options: VerifyOptions): Promise<Result> {
     try {
         return await keys.verify(presented, options);
     } catch (thrown) {
         if (thrown instanceof BadRecord) {
+            keys.report(thrown);
             return { kind: "unavailable", cause: thrown };
         }
         throw thrown;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { createRequire } from "node:module";
 import { after, before, describe, it } from "node:test";
 import express from "express";
 import fastify from "fastify";
@@ -7,7 +8,7 @@ import { Redis } from "ioredis";
 import { cacheHealth, apiKey as expressKey } from "../dist/esm/express.js";
 import { apiKeys, apiKey as fastifyKey } from "../dist/esm/fastify.js";
 import { verifyRequest } from "../dist/esm/http.js";
-import { ApiKeys, Unanswered } from "../dist/esm/index.js";
+import { ApiKeys, ApiKeysError, BadRecord, NotTold, Unanswered } from "../dist/esm/index.js";
 import { eventually, freePort, Server } from "./servers.mjs";
 
 const applications = {
@@ -181,4 +182,56 @@ it("tells of a use that could not be counted, whatever the framework", async () 
     await eventually(() => met.length === before + 2, "the errors of the reading and of the count");
     assert.equal(told.length, 1);
     keys.close();
+});
+
+describe("the two builds in one process", () => {
+    const require = createRequire(import.meta.url);
+    const builds = {
+        esm: { BadRecord, ApiKeys, ApiKeysError, NotTold, expressKey, fastifyKey },
+        cjs: {
+            ...require("../dist/cjs/index.js"),
+            expressKey: require("../dist/cjs/express.js").apiKey,
+            fastifyKey: require("../dist/cjs/fastify.js").apiKey,
+        },
+    };
+
+    for (const [of, by] of [
+        ["esm", "cjs"],
+        ["cjs", "esm"],
+        ["esm", "esm"],
+    ]) {
+        it(`say 503 of a row that can't be judged, and tell onError: keys of ${of}, a middleware of ${by}`, async () => {
+            const server = await Server.start();
+            const client = new Redis({ port: server.port, lazyConnect: true });
+            const told = [];
+            const options = { load: async () => ({ id: 1 }), timeoutMs: 5000, onError: (error) => told.push(error) };
+            const keys = new builds[of].ApiKeys(client, options);
+            const headers = { "x-api-key": keys.generate("ak_test").presented };
+            let status;
+            const response = { locals: {}, set: () => response, headers: () => response, json: () => response };
+            response.send = () => response;
+            response.code = (code) => {
+                status = code;
+                return response;
+            };
+            response.status = response.code;
+            try {
+                for (const middleware of ["expressKey", "fastifyKey"]) {
+                    status = undefined;
+                    await builds[by][middleware]({ keys })({ headers }, response, (error) => assert.ifError(error));
+                    assert.equal(status, 503);
+                    const error = told.shift();
+                    for (const { BadRecord: Bad, ApiKeysError: Any, NotTold: Other } of Object.values(builds)) {
+                        assert.ok(error instanceof Bad && error instanceof Any && error instanceof Error);
+                        assert.ok(
+                            !(error instanceof Other) && !(new Error("x") instanceof Bad) && !(null instanceof Any),
+                        );
+                    }
+                }
+            } finally {
+                keys.close();
+                await server.stop();
+            }
+        });
+    }
 });
