@@ -1,5 +1,7 @@
 /** Spares calls the wait for a Redis that does not answer: after some failures in a row it is asked once in a while only. */
 
+import { checkCount, checkMs } from "./bounds.js";
+
 export interface BreakerOptions {
     /** Failures in a row after which Redis is not asked; calls that fail at once are one. 5 where it is not said. */
     readonly failures?: number;
@@ -15,8 +17,8 @@ export class Breaker {
     #hasFailedThisTurn = false;
 
     constructor(options: BreakerOptions = {}) {
-        this.#failures = options.failures ?? 5;
-        this.#ms = options.ms ?? 250;
+        this.#failures = checkCount("breaker.failures", options.failures ?? 5);
+        this.#ms = checkMs("breaker.ms", options.ms ?? 250);
     }
 
     /** Whether this call may ask. Of those that come while it is open, one in each interval may. */

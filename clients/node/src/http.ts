@@ -64,7 +64,9 @@ export async function verifyRequest<Request extends HttpRequest>(
     if (result.kind === "valid") {
         if (options.countUses) {
             const { keys, onUncounted = (_, error): void => keys.report(error) } = options;
-            keys.count(result.prefix).catch((error: Error) => onUncounted(result.prefix, error));
+            keys.count(result.prefix)
+                .catch((error: Error) => onUncounted(result.prefix, error))
+                .catch((thrown: Error) => keys.report(thrown));
         }
         return { result, cacheStatus };
     }

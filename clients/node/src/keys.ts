@@ -1,6 +1,7 @@
 /** {@link ApiKeys}: verifying keys, and telling the cache what changed. */
 
 import { hash } from "node:crypto";
+import { checkCount, checkFunctions, checkMs, checkOneOf } from "./bounds.js";
 import { Breaker, type BreakerOptions } from "./breaker.js";
 import { Changes } from "./changes.js";
 import { Commands, type Integer, readValidation, type Validation, validateCommand } from "./commands.js";
@@ -126,8 +127,10 @@ export class ApiKeys {
 
     /**
      * @param client a client of ioredis or node-redis, of a server or a cluster, as a pattern: it is used for nothing else.
+     * @throws {TypeError | RangeError} where an option is out of its bounds.
      */
     constructor(client: RedisClient, options: ApiKeysOptions) {
+        checkOptions(options);
         this.#options = options;
         const driver = driverOf(client);
         const { ns = "", whenDown } = options;
@@ -616,8 +619,33 @@ export class ApiKeys {
 
     /** @internal Tells of what went wrong and was answered all the same. */
     report(error: Error): void {
-        this.#options.onError?.(error);
         this.#telemetry?.error(error);
+        // What it throws, at once or later, is not the answer's matter.
+        new Promise((resolve) => resolve(this.#options.onError?.(error))).catch((thrown: unknown) => {
+            process.emitWarning(`onError has thrown: ${asError(thrown).message}`, "ApiKeysWarning");
+        });
+    }
+}
+
+/** @throws {TypeError | RangeError} where one is out of its bounds. */
+function checkOptions(options: ApiKeysOptions): void {
+    const { load, parse, outbox, onError, mapAddress, ns = "" } = options;
+    if (load === undefined) {
+        throw new TypeError("load must be a function");
+    }
+    checkFunctions({ load, parse, outbox, onError, mapAddress });
+    if (typeof ns !== "string") {
+        throw new TypeError("ns must be a text");
+    }
+    checkOneOf("whenDown", options.whenDown, [undefined, "load", "stale", "deny"]);
+    for (const name of ["timeoutMs", "changeTimeoutMs", "ttlMs", "absentTtlMs"] as const) {
+        const value = options[name];
+        if (value !== undefined) {
+            checkMs(name, value, 1);
+        }
+    }
+    if (options.loadLimit !== undefined) {
+        checkCount("loadLimit", options.loadLimit);
     }
 }
 

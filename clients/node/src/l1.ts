@@ -5,6 +5,7 @@
  */
 
 import { hash } from "node:crypto";
+import { checkCount, checkMs } from "./bounds.js";
 import { Follower } from "./follower.js";
 import type { Router } from "./router.js";
 import type { KeyRecord } from "./row.js";
@@ -55,9 +56,13 @@ export class L1 {
     #stale = new Map<string, Kept>();
 
     constructor(options: L1Options, driver: Driver, router: Router, ns: string, keepsStale: boolean) {
-        this.maxAgeMs = options.maxAgeMs;
+        const { follow } = options;
+        if (follow !== "tracking" && (typeof follow?.channel !== "string" || follow.channel === "")) {
+            throw new TypeError('l1.follow must be "tracking" or { channel }, with its name');
+        }
+        this.maxAgeMs = checkMs("l1.maxAgeMs", options.maxAgeMs);
         this.wantsTags = options.follow !== "tracking";
-        this.#maxEntries = options.maxEntries;
+        this.#maxEntries = checkCount("l1.maxEntries", options.maxEntries);
         this.#keepsStale = keepsStale;
         this.#follower = new Follower(driver, router, options.follow, ns, {
             changed: (names) => this.changed(names),

@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { RowReader } from "../dist/esm/index.js";
+import { inspect } from "node:util";
+import { Redis } from "ioredis";
+import { ApiKeys, RowReader } from "../dist/esm/index.js";
 
 describe("how a table differs from a record", () => {
     const many = Array.from({ length: 33 }, (_, number) => `field-${number}`);
@@ -63,4 +65,75 @@ describe("how a table differs from a record", () => {
         const { expiresAt, isActive } = reader.read({ ...row, blocked: true });
         assert.deepEqual([expiresAt, isActive], [1_600_000_000_000, false]);
     });
+});
+
+describe("how the library works", () => {
+    const load = async () => null;
+    const follow = "tracking";
+    const client = () => new Redis({ port: 1, lazyConnect: true });
+    const numbers = (name, make) => [0, -1, Number.NaN, "5"].map((value) => [make(value), name]);
+    const times = (name, make) => [
+        ...numbers(name, make),
+        [make(2 ** 31), name],
+        [make(Number.POSITIVE_INFINITY), name],
+    ];
+
+    for (const [options, name] of [
+        ...times("timeoutMs", (timeoutMs) => ({ timeoutMs })),
+        ...times("changeTimeoutMs", (changeTimeoutMs) => ({ changeTimeoutMs })),
+        ...times("ttlMs", (ttlMs) => ({ ttlMs })),
+        ...times("absentTtlMs", (absentTtlMs) => ({ absentTtlMs })),
+        ...times("breaker.ms", (ms) => ({ breaker: { ms } })),
+        ...times("l1.maxAgeMs", (maxAgeMs) => ({ l1: { maxEntries: 1, maxAgeMs, follow } })),
+        ...numbers("loadLimit", (loadLimit) => ({ loadLimit })),
+        ...numbers("breaker.failures", (failures) => ({ breaker: { failures } })),
+        ...numbers("l1.maxEntries", (maxEntries) => ({ l1: { maxEntries, maxAgeMs: 1, follow } })),
+        [{ loadLimit: 1.5 }, "loadLimit"],
+        [{ l1: { maxEntries: 1, maxAgeMs: 1 } }, "l1.follow"],
+        [{ l1: { maxEntries: 1, maxAgeMs: 1, follow: "channel" } }, "l1.follow"],
+        [{ whenDown: "allow" }, "whenDown"],
+        [{ load: undefined }, "load"],
+        [{ load: "rows" }, "load"],
+        [{ onError: "log" }, "onError"],
+        [{ outbox: {} }, "outbox"],
+        [{ ns: 7 }, "ns"],
+    ]) {
+        const shown = inspect(options, { breakLength: Number.POSITIVE_INFINITY });
+        it(`is not ${shown}`, () => {
+            assert.throws(
+                () => new ApiKeys(client(), { load, ...options }),
+                (thrown) =>
+                    (thrown instanceof TypeError || thrown instanceof RangeError) &&
+                    thrown.message.startsWith(`${name} must be`),
+            );
+        });
+    }
+
+    for (const [how, onError] of [
+        [
+            "throws",
+            () => {
+                throw new Error("the log is away");
+            },
+        ],
+        ["rejects", async () => Promise.reject(new Error("the log is away"))],
+    ]) {
+        it(`answers as it would where onError ${how}, and warns`, async () => {
+            const warned = [];
+            const heed = (warning) => warned.push(warning.message);
+            process.on("warning", heed);
+            const rows = {};
+            const keys = new ApiKeys(client(), { load: async () => rows.row, timeoutMs: 5000, onError });
+            const key = keys.generate("ak_test");
+            rows.row = { id: 1, is_active: true, key_hash: key.digest };
+            try {
+                assert.equal((await keys.verify(key.presented)).kind, "valid");
+                await new Promise((resolve) => setImmediate(resolve));
+                assert.ok(warned.includes("onError has thrown: the log is away"), String(warned));
+            } finally {
+                process.off("warning", heed);
+                keys.close();
+            }
+        });
+    }
 });
