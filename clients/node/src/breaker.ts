@@ -2,6 +2,7 @@
 
 import { checkCount, checkMs } from "./bounds.js";
 
+/** When Redis is asked no more for a while. */
 export interface BreakerOptions {
     /** Failures in a row after which Redis is not asked; calls that fail at once are one. 5 where it is not said. */
     readonly failures?: number;
