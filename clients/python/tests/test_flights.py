@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from database import Database
-from redis_apikey import ApiKeys, AsyncApiKeys, Refused, Unavailable, Valid
+from redis_apikey import ApiKeys, AsyncApiKeys, Refused, Unavailable, Valid, parse
 from redis_apikey._effects import Steps
 from redis_apikey._protocol import LANDED, Flight, Flights
 from servers import Server, eventually
@@ -26,8 +26,19 @@ def test_64_threads_load_a_cold_key_once(server: Server) -> None:
         time.sleep(0.1)
         return db.load(prefix)
 
-    with ApiKeys(server.url, load, timeout=10.0) as keys, ThreadPoolExecutor(64) as pool:
-        results = list(pool.map(lambda _: keys.verify(key.presented), range(64)))
+    begun: list[str] = []
+
+    def counting(presented: str) -> tuple[str, str] | None:
+        begun.append(presented)
+        return parse(presented)
+
+    with ApiKeys(server.url, load, timeout=10.0, parse=counting) as keys, ThreadPoolExecutor(64) as pool:
+        # Who begins behind a load shares it not: so all begin before there is an answer.
+        server.freeze()
+        verified = [pool.submit(keys.verify, key.presented) for _ in range(64)]
+        eventually(lambda: len(begun) == 64)
+        server.thaw()
+        results = [one.result() for one in verified]
     assert all(isinstance(result, Valid) for result in results)
     assert db.reads == 1
 
