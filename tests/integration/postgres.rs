@@ -27,7 +27,7 @@ const LIFE: usize = 3;
 
 #[test]
 fn postgres_holds_every_count_once_whatever_is_killed() {
-    let kills = env_number("APIKEY_CHAOS_KILLS", 300) as usize;
+    let kills = env_number("APIKEY_CHAOS_KILLS", 200) as usize;
     let outcome = storm(kills, "lease", &schema());
     assert_eq!(outcome.wrong(), Vec::<String>::new());
     // The kills did hit the two intervals that matter, as far as can be told from outside.
@@ -86,7 +86,7 @@ fn postgres_that_refuses_a_batch_gets_it_again() {
 }
 
 fn variant_kills() -> usize {
-    (env_number("APIKEY_CHAOS_KILLS", 300) as usize / 2).max(100)
+    (env_number("APIKEY_CHAOS_KILLS", 200) as usize / 2).max(100)
 }
 
 /// What is known of a key in the end.

@@ -51,7 +51,7 @@ impl Disturbed {
         command: &str,
         is_over: &AtomicBool,
     ) {
-        let end = Instant::now() + Duration::from_secs(env_number("APIKEY_CHAOS_SECONDS", 3));
+        let end = Instant::now() + Duration::from_secs(env_number("APIKEY_CHAOS_SECONDS", 2));
         let (mut left, mut done) = (vec![], BTreeMap::<_, usize>::new());
         while (Instant::now() < end || done.len() < DISTURBANCES.len()) && !is_over.load(SeqCst) {
             if left.is_empty() {

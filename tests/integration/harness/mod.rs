@@ -18,9 +18,9 @@
 //! | `APIKEY_STEPS` | whether each step of a scenario is told | no |
 //! | `APIKEY_SEED` | seed of the randomised tests | fixed |
 //! | `APIKEY_CLUSTER_SECONDS` | how long readers and writers of a cluster race | 5 |
-//! | `APIKEY_CHAOS_SECONDS` | how long a cluster, and Sentinel's servers, are disturbed; the server of client libraries | 6; 3 |
+//! | `APIKEY_CHAOS_SECONDS` | how long a cluster, and Sentinel's servers, are disturbed; the server of client libraries | 6; 2 |
 //! | `APIKEY_FUZZ_ROUNDS` | rounds of each fuzz test | 3000 |
-//! | `APIKEY_CHAOS_KILLS` | consumers that are killed while they drain into PostgreSQL | 300 |
+//! | `APIKEY_CHAOS_KILLS` | consumers that are killed while they drain into PostgreSQL | 200 |
 //! | `APIKEY_PYTHON` | a Python with redis-py and psycopg 3, for the examples | `python3` |
 //! | `APIKEY_POSTGRES_BIN` | where PostgreSQL's programs are | the newest in `/usr/lib/postgresql` |
 //! | `APIKEY_PROMETHEUS_BIN` | where Prometheus, promtool and redis_exporter are | `/usr/bin` |
