@@ -21,7 +21,7 @@ pub struct ConnectFlags {
     pub url: String,
 
     /// The ACL user; its password stands in REDISCLI_AUTH, or in the URL
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", env = "APIKEYCTL_USER")]
     pub user: Option<String>,
 
     /// The URL is that of one node of a Redis Cluster: the others are found by it
@@ -29,11 +29,11 @@ pub struct ConnectFlags {
     pub cluster: bool,
 
     /// Sentinels that know the primary and its replicas; of the URL its host is not asked then
-    #[arg(long, global = true, value_name = "NAME@HOST:PORT,..")]
+    #[arg(long, global = true, value_name = "NAME@HOST:PORT,..", env = "APIKEYCTL_SENTINEL")]
     pub sentinel: Option<String>,
 
     /// The Sentinels' own ACL user; its password stands in APIKEYCTL_SENTINEL_AUTH
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", env = "APIKEYCTL_SENTINEL_USER")]
     pub sentinel_user: Option<String>,
 
     /// This server alone, and not the replicas that it tells of
@@ -45,15 +45,15 @@ pub struct ConnectFlags {
     pub tls: bool,
 
     /// The CA that has signed the servers' certificates, as PEM (the system's)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "APIKEYCTL_CACERT")]
     pub cacert: Option<PathBuf>,
 
     /// A certificate to show, as PEM, with --cert-key
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "APIKEYCTL_CERT")]
     pub cert: Option<PathBuf>,
 
     /// The key of --cert, as PEM
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "APIKEYCTL_CERT_KEY")]
     pub cert_key: Option<PathBuf>,
 
     /// TLS that takes any certificate: whoever is in between can read and say everything

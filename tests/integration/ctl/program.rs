@@ -20,9 +20,11 @@ fn program() -> PathBuf {
 pub fn bare(args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(args);
-    for name in ["APIKEYCTL_URL", "REDISCLI_AUTH", "APIKEYCTL_SENTINEL_AUTH", "NO_COLOR"] {
-        command.env_remove(name);
-    }
+    let of_ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("APIKEYCTL_") || ["REDISCLI_AUTH", "NO_COLOR"].contains(&&*name)
+    });
+    of_ours.for_each(|name| drop(command.env_remove(name)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     die_with_parent(&mut command, libc::SIGKILL);
     command
