@@ -853,3 +853,16 @@ fn sentinels_fail_over_as_the_users_of_the_page() {
         assert_may_only(&mut admin, &mut c, role.name, &[role.may]);
     }
 }
+
+/// deploy/secrets makes the users of a deployment from these files.
+#[test]
+fn the_files_of_deploy_have_the_users_of_the_page() {
+    let lines = |file: &str| -> Vec<String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/redis").join(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
+        text.lines().map(str::to_string).collect()
+    };
+    assert_eq!(lines("users.acl.example"), blocks("The users")[0]);
+    let sentinels = lines("sentinel-secrets.conf.example");
+    assert!(sentinels.ends_with(&blocks("Sentinels' own users").concat()), "{sentinels:?}");
+}
