@@ -43,6 +43,7 @@ case ${1-} in
         configure /data/redis.conf \
             "$(printf 'include %s\n' /etc/redis-apikey/redis.conf ${REDIS_INCLUDE-})" \
             "replica-announce-ip $name" \
+            "cluster-announce-hostname $name" \
             ${primary:+"replicaof $primary 6379"}
         # The command line comes last, so that it holds against what was rewritten.
         for setting in $(env | sed -n 's/^APIKEY_\([A-Z_]*\)=.*/\1/p'); do
