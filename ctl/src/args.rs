@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::connect::{Access, ConnectFlags};
 use crate::output::{Output, Verdict};
-use crate::{check, doctor, export, exporter, import, nodes, reset, warm};
+use crate::{backup, check, doctor, export, exporter, import, nodes, reset, restore, warm};
 
 /// The operator's program of redis-apikey.
 ///
@@ -34,6 +34,10 @@ enum Command {
     Exporter(exporter::Flags),
     /// Compare the keys of every node and database with the module's index
     Check(check::Flags),
+    /// Take an RDB of each primary, proved, with a manifest
+    Backup(backup::Flags),
+    /// Bring counts and other keys of a backup back, and none that the database has already
+    Restore(restore::Flags),
     /// Empty the cache, and never a count; or switch it off and on
     Reset(reset::Flags),
     /// Write what is cached, one JSON object a line, without digests unless they are asked for
@@ -53,6 +57,8 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Doctor(flags) => doctor::run(&access, &output, &flags),
         Command::Exporter(flags) => exporter::run(&access, &output, &flags),
         Command::Check(flags) => check::run(&access, &output, &flags),
+        Command::Backup(flags) => backup::run(&access, &output, &flags),
+        Command::Restore(flags) => restore::run(&access, &output, &flags),
         Command::Reset(flags) => reset::run(&access, &output, &flags),
         Command::Export(flags) => export::run(&access, &flags),
         Command::Import(flags) => import::run(&access, &output, flags),

@@ -7,6 +7,7 @@
 //! Exit status: 0 all is well, 1 something is wrong, 2 it could not look, or was called wrongly; 130 when interrupted.
 
 mod args;
+mod backup;
 mod check;
 mod connect;
 mod deployment;
@@ -17,8 +18,10 @@ mod fill;
 mod import;
 mod nodes;
 mod output;
+mod rdb;
 mod reading;
 mod reset;
+mod restore;
 mod warm;
 
 use std::io;

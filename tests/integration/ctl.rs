@@ -1,6 +1,7 @@
 //! `apikeyctl`, the operator's program, run as its users run it: what it prints for a person and as JSON, and how it
 //! ends.
 
+mod backup;
 mod check;
 mod connect;
 mod doctor;

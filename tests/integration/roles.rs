@@ -128,6 +128,11 @@ const MONITORING: Role = Role {
     ],
 };
 
+const BACKUP: Role = Role {
+    name: "backup",
+    may: &["apikey.health", "ping", "info", "psync", "replconf", "client|setname", "cluster|nodes"],
+};
+
 const REPLICA: Role = Role { name: "replica", may: &["ping", "replconf", "psync"] };
 
 const SENTINEL: Role = Role {
@@ -406,7 +411,8 @@ fn assert_refused(reply: &Reply) {
 fn each_user_of_the_page_is_refused_everything_that_is_not_on_its_list() {
     for (users, server) in servers() {
         let mut admin = server.client();
-        let mut roles = vec![&APPLICATION, &CONSUMER, &OPERATOR, &MONITORING, &REPLICA, &SENTINEL];
+        let mut roles =
+            vec![&APPLICATION, &CONSUMER, &OPERATOR, &MONITORING, &BACKUP, &REPLICA, &SENTINEL];
         if has_key_permissions() {
             roles.push(&GATEWAY);
         }

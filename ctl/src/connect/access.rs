@@ -11,6 +11,7 @@ use super::address::Address;
 use super::flags::ConnectFlags;
 use super::link::Link;
 use super::tls::Tls;
+use super::wire::Wire;
 
 /// How the servers are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +138,11 @@ impl Access {
     /// Connects to a Sentinel.
     pub fn sentinel_link(&self, at: &Address) -> Result<Link> {
         self.open(at, self.0.sentinel_login.clone())
+    }
+
+    /// Connects to a server as the same user, to read what is no reply.
+    pub fn wire(&self, at: &Address) -> Result<Wire> {
+        Wire::open(at, self.0.tls.as_ref(), &self.0.login, self.0.timeout)
     }
 
     fn open(&self, at: &Address, login: RedisConnectionInfo) -> Result<Link> {

@@ -84,20 +84,27 @@ impl Link {
 
     /// The error that a refusal is where it ends what one wanted.
     pub fn refused(&self, command: &Cmd, refusal: &Refusal) -> anyhow::Error {
-        let name = name_of(command);
-        anyhow!("{}: {name}: {refusal}{}", self.address, refusal.hint(&name))
+        refused(&self.address, command, refusal)
     }
 
     fn broken(&self, error: &RedisError) -> anyhow::Error {
-        let address = &self.address;
-        of_tls(address, error).unwrap_or_else(|| match error.is_timeout() {
-            true => anyhow!(
-                "{address} gave no answer within {:?}: is it up, and is it Redis, with TLS or without as it was asked?",
-                self.patience
-            ),
-            false => anyhow!("the connection to {address} broke ({error}){MAY_BE_TLS}"),
-        })
+        broken(&self.address, self.patience, error)
     }
+}
+
+pub(super) fn refused(address: &Address, command: &Cmd, refusal: &Refusal) -> anyhow::Error {
+    let name = name_of(command);
+    anyhow!("{address}: {name}: {refusal}{}", refusal.hint(&name))
+}
+
+/// What is said of a connection that is of no use any more.
+pub(super) fn broken(address: &Address, patience: Duration, error: &RedisError) -> anyhow::Error {
+    of_tls(address, error).unwrap_or_else(|| match error.is_timeout() {
+        true => anyhow!(
+            "{address} gave no answer within {patience:?}: is it up, and is it Redis, with TLS or without as it was asked?"
+        ),
+        false => anyhow!("the connection to {address} broke ({error}){MAY_BE_TLS}"),
+    })
 }
 
 const MAY_BE_TLS: &str = "; if it never worked, the server may speak TLS (rediss://, --tls)";
@@ -135,7 +142,7 @@ fn name_of(command: &Cmd) -> String {
 }
 
 /// What a server that can't be reached, or lets nobody in, wants.
-fn explain(address: &Address, error: &RedisError) -> anyhow::Error {
+pub(super) fn explain(address: &Address, error: &RedisError) -> anyhow::Error {
     if let Some(why) = of_tls(address, error) {
         return why;
     }

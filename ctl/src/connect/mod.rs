@@ -9,9 +9,11 @@ pub mod flags;
 pub mod link;
 pub mod refusal;
 mod tls;
+pub mod wire;
 
 pub use access::{Access, Way};
 pub use address::Address;
 pub use flags::ConnectFlags;
 pub use link::Link;
 pub use refusal::Refusal;
+pub use wire::Wire;

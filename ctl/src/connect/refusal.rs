@@ -19,6 +19,12 @@ impl Refusal {
         Self { code: error.code().to_string(), text }
     }
 
+    /// Of what stands behind the `-` of a reply.
+    pub fn read(line: &str) -> Self {
+        let (code, text) = line.split_once(' ').unwrap_or((line, ""));
+        Self { code: code.into(), text: text.into() }
+    }
+
     /// Whether the server does not know the command, or the subcommand, at all.
     pub fn is_unknown_command(&self) -> bool {
         // 6.2 begins with it: `Unknown subcommand or wrong number of arguments for 'HISTOGRAM'`.

@@ -1,10 +1,19 @@
 //! TLS: which certificates are shown, and which are believed.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{bail, ensure, Context, Result};
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned,
+};
 
 use super::flags::ConnectFlags;
 
@@ -51,5 +60,88 @@ impl Tls {
         let addr = ConnectionAddr::TcpTls { host, port, insecure, tls_params: None };
         Client::build_with_tls(info.set_addr(addr), self.certificates.clone())
             .context("--cacert, --cert and --cert-key must be PEM files")
+    }
+
+    /// The same on a connection that was made: for what the library's client can't read as it comes.
+    pub fn speak(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+        let name = ServerName::try_from(host.to_string()).context("no name for TLS")?;
+        let config = self.config().context("--cacert, --cert and --cert-key must be PEM files")?;
+        let connection = ClientConnection::new(Arc::new(config), name)?;
+        Ok(StreamOwned::new(connection, stream))
+    }
+
+    fn config(&self) -> Result<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        match &self.certificates.root_cert {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    roots.add(certificate?)?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = match &self.certificates.client_tls {
+            Some(own) => {
+                let chain: Result<Vec<_>, _> =
+                    CertificateDer::pem_slice_iter(&own.client_cert).collect();
+                config.with_client_auth_cert(
+                    chain?,
+                    PrivateKeyDer::from_pem_slice(&own.client_key)?,
+                )?
+            }
+            None => config.with_no_client_auth(),
+        };
+        if self.insecure {
+            let schemes = config.crypto_provider().signature_verification_algorithms;
+            let anybody = Arc::new(Anybody(schemes.supported_schemes()));
+            config.dangerous().set_certificate_verifier(anybody);
+        }
+        Ok(config)
+    }
+}
+
+/// Believes any certificate: `--insecure`.
+#[derive(Debug)]
+struct Anybody(Vec<SignatureScheme>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.clone()
     }
 }

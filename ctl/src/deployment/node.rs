@@ -4,7 +4,7 @@ use anyhow::{anyhow, Result};
 use serde::Serialize;
 
 use super::place::{Place, Said};
-use crate::connect::{Access, Address, Link};
+use crate::connect::{Access, Address, Link, Wire};
 use crate::output::Style;
 use crate::reading::Facts;
 
@@ -72,6 +72,11 @@ impl Node {
             Ok(_) => self.access.link(&self.place.address, database),
             Err(why) => Err(anyhow!("{why}")),
         }
+    }
+
+    /// The same, to read what is no reply.
+    pub fn wire(&self) -> Result<Wire> {
+        self.access.wire(&self.place.address)
     }
 
     /// Why it could not be looked at, if so.

@@ -1,10 +1,9 @@
 //! `export`: what is cached, one JSON object a line.
 //!
 //! Keys are found by a tag, or by a pattern of their names, at each primary; of each, DUMP gives what is stored
-//! (`dump.rs`), and the module's own decoder reads it (`line.rs`). So it looks like no use of a key, counts as no
+//! (`rdb/payload.rs`), and the module's own decoder reads it (`line.rs`). So it looks like no use of a key, counts as no
 //! lookup, and has records too that VALIDATE would not show, since they are disabled or have expired.
 
-mod dump;
 pub mod line;
 
 use std::io::{self, Write};
@@ -16,6 +15,7 @@ use redis::{Cmd, Value};
 use crate::connect::{Access, Link};
 use crate::deployment::Deployment;
 use crate::output::{grouped, note, Progress, Verdict};
+use crate::rdb::{payload, ENTRY_TYPES};
 use crate::reading::reply;
 
 use line::Line;
@@ -37,9 +37,6 @@ pub struct Flags {
 
 /// Keys that one call looks at.
 const STEP: usize = 200;
-
-/// The types of the keys that hold entries.
-const TYPES: [&str; 3] = ["apikeyrec", "apikeyscp", "apikeylst"];
 
 #[derive(Default)]
 struct Tally {
@@ -69,7 +66,7 @@ pub fn run(access: &Access, flags: &Flags) -> Result<Verdict> {
                 walk(&mut link, next, flags.digests, &mut out, &mut tally, &progress)?;
             }
             None => {
-                for of_type in TYPES {
+                for of_type in ENTRY_TYPES {
                     let next = |cursor: &[u8]| {
                         let mut command = redis::cmd("SCAN");
                         command.arg(cursor).arg("COUNT").arg(STEP).arg("TYPE").arg(of_type);
@@ -150,8 +147,8 @@ fn write(
             ..0 => continue,
             left => Some(now.saturating_add(left)),
         };
-        let line =
-            dump::bytes(payload).ok_or_else(|| "DUMP has a form that is not known".to_string());
+        let line = payload::bytes_in_dump(payload)
+            .ok_or_else(|| "DUMP has a form that is not known".to_string());
         match line.and_then(|bytes| Line::of(key, &bytes, expires, digests)) {
             Ok(Some(line)) => {
                 serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;

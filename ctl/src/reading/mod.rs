@@ -5,6 +5,7 @@ pub mod durations;
 pub mod facts;
 pub mod health;
 pub mod info;
+pub mod replicas;
 pub mod reply;
 
 pub use config::Config;

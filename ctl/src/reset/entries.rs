@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use redis::{Cmd, Value};
+use redis::Cmd;
 use serde::Serialize;
 
 use crate::connect::{Access, Link};
@@ -16,20 +16,15 @@ use crate::deployment::{Away, Deployment, Node};
 use crate::output::{
     confirm, grouped, note, Cell, Output, Progress, Report, Style, Table, Verdict,
 };
-use crate::reading::{reply, Health};
+use crate::rdb::ENTRY_TYPES;
+use crate::reading::{replicas, reply, Health};
 
 /// The tags of the kinds, without namespace.
 const KINDS: [&str; 4] =
     ["apikey:kind:record", "apikey:kind:absent", "apikey:kind:scopes", "apikey:kind:list"];
 
-/// The types of the keys that hold entries.
-const TYPES: [&str; 3] = ["apikeyrec", "apikeyscp", "apikeylst"];
-
 /// Keys that one SCAN looks at, and the most tags of one call.
 const STEP: usize = 500;
-
-/// How long replicas may take to hear of it.
-const REPLICAS: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct Emptied {
@@ -93,13 +88,13 @@ fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<()> 
         let address = node.address().to_string();
         let mut told = Told { address, database, killed: 0, namespaces: Vec::new() };
         told.killed += kill(&mut link, &KINDS.map(|tag| tag.as_bytes().to_vec()))?;
-        for kind in TYPES {
+        for kind in ENTRY_TYPES {
             scan(&mut link, kind, &mut told, progress)?;
         }
         emptied.killed += told.killed;
         emptied.databases.push(told);
     }
-    emptied.replicas_behind += behind(&mut link, facts.replicas.len())?;
+    emptied.replicas_behind += replicas::behind(&mut link, facts.replicas.len())?;
     Ok(())
 }
 
@@ -160,17 +155,6 @@ fn namespaces(link: &mut Link, keys: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
         found.extend(namespaces.filter(|namespace| !namespace.is_empty()).map(<[u8]>::to_vec));
     }
     Ok(found)
-}
-
-/// How many of so many replicas have not said in time that they have all that was done on this link.
-fn behind(link: &mut Link, replicas: usize) -> Result<u64> {
-    if replicas == 0 {
-        return Ok(0);
-    }
-    let have: Value =
-        link.ask(redis::cmd("WAIT").arg(replicas).arg(REPLICAS.as_millis() as u64))?;
-    let have = reply::number(&have).and_then(|have| usize::try_from(have).ok()).unwrap_or(0);
-    Ok(replicas.saturating_sub(have) as u64)
 }
 
 impl Report for Emptied {
