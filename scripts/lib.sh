@@ -163,6 +163,10 @@ need_postgres() {
 need_prometheus() {
     [ -n "${APIKEY_PROMETHEUS_BIN:-}" ] || apt_install prometheus prometheus-redis-exporter
 }
+# The browser that shows the page of `apikeyctl report`.
+need_chromium() {
+    [ -n "${APIKEY_CHROMIUM:-}" ] || command -v chromium >/dev/null || apt_install chromium
+}
 need_redis_cli() { command -v redis-cli >/dev/null || apt_install redis-tools; }
 
 # npm by the Node.js of the client libraries.

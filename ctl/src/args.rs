@@ -5,7 +5,9 @@ use clap::{Parser, Subcommand};
 
 use crate::connect::{Access, ConnectFlags};
 use crate::output::{Output, Verdict};
-use crate::{backup, check, doctor, export, exporter, import, nodes, reset, restore, warm};
+use crate::{
+    backup, check, doctor, export, exporter, import, nodes, plan, report, reset, restore, warm,
+};
 
 /// The operator's program of redis-apikey.
 ///
@@ -32,6 +34,10 @@ enum Command {
     Doctor(doctor::Flags),
     /// Answer Prometheus over HTTP with the figures of all nodes, until SIGTERM
     Exporter(exporter::Flags),
+    /// How the cache fared in a period against what one aims at, as Markdown, JSON or a page with charts
+    Report(report::Flags),
+    /// What more keys will take, when that is more than there is, and when to shard
+    Plan(plan::Flags),
     /// Compare the keys of every node and database with the module's index
     Check(check::Flags),
     /// Take an RDB of each primary, proved, with a manifest
@@ -56,6 +62,8 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Nodes => nodes::run(&access, &output),
         Command::Doctor(flags) => doctor::run(&access, &output, &flags),
         Command::Exporter(flags) => exporter::run(&access, &output, &flags),
+        Command::Report(flags) => report::run(&access, &output, &flags),
+        Command::Plan(flags) => plan::run(&access, &output, &flags),
         Command::Check(flags) => check::run(&access, &output, &flags),
         Command::Backup(flags) => backup::run(&access, &output, &flags),
         Command::Restore(flags) => restore::run(&access, &output, &flags),

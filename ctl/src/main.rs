@@ -15,13 +15,17 @@ mod doctor;
 mod export;
 mod exporter;
 mod fill;
+mod history;
 mod import;
 mod nodes;
 mod output;
+mod plan;
 mod rdb;
 mod reading;
+mod report;
 mod reset;
 mod restore;
+mod sample;
 mod warm;
 
 use std::io;

@@ -8,7 +8,9 @@ mod doctor;
 mod export;
 mod exporter;
 mod monitoring;
+mod plan;
 mod program;
+mod report;
 mod reset;
 pub mod warm;
 

@@ -7,7 +7,7 @@
 //! and has no other figures. No label has a key, a user or a tag. Nobody who asks can have the exporter connect to a
 //! server that its command line does not name.
 
-mod families;
+pub mod families;
 mod http;
 mod page;
 mod targets;

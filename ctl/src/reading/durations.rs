@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use redis::Value;
+use serde::{Deserialize, Serialize};
 
 use super::info::{part, Info};
 use super::reply;
 use crate::connect::Link;
 
 /// What the calls of one command took since the start, or since CONFIG RESETSTAT.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
     pub calls: u64,
     /// Of all of them together.

@@ -1,5 +1,6 @@
 //! What servers say: INFO, APIKEY.HEALTH, CONFIG and LATENCY, read in one place for all that is made of them.
 
+pub mod bytes;
 pub mod config;
 pub mod durations;
 pub mod facts;

@@ -3,9 +3,9 @@
 //! `row.rs` reads a line, `pattern.rs` makes keys and tags of it, `recipe.rs` the command; `fill` does the rest.
 
 mod flags;
-mod pattern;
-mod recipe;
-mod row;
+pub mod pattern;
+pub mod recipe;
+pub mod row;
 
 pub use flags::Flags;
 

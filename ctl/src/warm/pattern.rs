@@ -59,6 +59,11 @@ impl Pattern {
         self.0.iter().any(|part| matches!(part, Part::Field(_)))
     }
 
+    /// Whether it inserts this field.
+    pub fn names(&self, field: &str) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Field(name) if name == field))
+    }
+
     /// The text for one record, or why there is none.
     pub fn fill(&self, row: &Row) -> Result<String, String> {
         let mut filled = String::new();

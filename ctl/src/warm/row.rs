@@ -67,6 +67,11 @@ impl<'a> Row<'a> {
         Cow::Owned(json)
     }
 
+    /// All of them, as they were written.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.fields.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
     pub fn line(&self) -> &'a str {
         self.line
     }

@@ -23,6 +23,7 @@
 //! | `APIKEY_CHAOS_KILLS` | consumers that are killed while they drain into PostgreSQL | 200 |
 //! | `APIKEY_PYTHON` | a Python with redis-py and psycopg 3, for the examples | `python3` |
 //! | `APIKEY_POSTGRES_BIN` | where PostgreSQL's programs are | the newest in `/usr/lib/postgresql` |
+//! | `APIKEY_CHROMIUM` | the browser that shows a page | `chromium` from PATH |
 //! | `APIKEY_PROMETHEUS_BIN` | where Prometheus, promtool and redis_exporter are | `/usr/bin` |
 //!
 //! Tests never sleep for a guess: what takes time is polled by [`eventually`].
