@@ -90,6 +90,15 @@ need_libclang() {
     fi
 }
 
+# cargo-deb, where cargo finds it, in a folder of its own.
+need_cargo_deb() {
+    PATH=$target/tools/bin:$PATH
+    ! command -v cargo-deb >/dev/null || return 0
+    say "cargo install cargo-deb"
+    cargo install --quiet --locked --root "$target/tools" --target-dir "$target/tools/build" cargo-deb@3.8.0 >&2 \
+        || die "could not install cargo-deb"
+}
+
 # The module, whose path `module` then is: the one that APIKEY_MODULE names, else built for release.
 need_module() {
     module=${APIKEY_MODULE:-}

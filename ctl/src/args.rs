@@ -1,12 +1,13 @@
 //! The command line as a whole: which subcommands there are, and what all of them take.
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::connect::{Access, ConnectFlags};
 use crate::output::{Output, Verdict};
 use crate::{
-    backup, check, doctor, export, exporter, import, nodes, plan, report, reset, restore, warm,
+    backup, check, doctor, export, exporter, generate, import, nodes, plan, report, reset, restore,
+    uninstall, warm,
 };
 
 /// The operator's program of redis-apikey.
@@ -50,8 +51,13 @@ enum Command {
     Export(export::Flags),
     /// Store the records of an export again
     Import(import::Flags),
+    /// Take everything of the module from all nodes and their disks, so that they start without it
+    Uninstall(uninstall::Flags),
     /// Fill the cache from an export of the database: one JSON object a line becomes a record
     Warm(warm::Flags),
+    /// Write man pages and completions
+    #[command(hide = true)]
+    Generate(generate::Flags),
 }
 
 /// Does what the command line says.
@@ -70,6 +76,10 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Reset(flags) => reset::run(&access, &output, &flags),
         Command::Export(flags) => export::run(&access, &flags),
         Command::Import(flags) => import::run(&access, &output, flags),
+        Command::Uninstall(flags) => uninstall::run(&access, &output, &flags),
         Command::Warm(flags) => warm::run(&access, &output, flags),
+        Command::Generate(flags) => {
+            generate::run(Cli::command().disable_help_subcommand(true), &flags)
+        }
     }
 }

@@ -15,6 +15,7 @@ mod doctor;
 mod export;
 mod exporter;
 mod fill;
+mod generate;
 mod history;
 mod import;
 mod nodes;
@@ -26,6 +27,7 @@ mod report;
 mod reset;
 mod restore;
 mod sample;
+mod uninstall;
 mod warm;
 
 use std::io;

@@ -12,6 +12,7 @@ mod plan;
 mod program;
 mod report;
 mod reset;
+mod uninstall;
 pub mod warm;
 
 pub use program::{command, Ran};

@@ -15,8 +15,8 @@ use redis::{Cmd, Value};
 use crate::connect::{Access, Link};
 use crate::deployment::Deployment;
 use crate::output::{grouped, note, Progress, Verdict};
-use crate::rdb::{payload, ENTRY_TYPES};
-use crate::reading::reply;
+use crate::rdb::payload;
+use crate::reading::{keys, reply};
 
 use line::Line;
 
@@ -66,7 +66,7 @@ pub fn run(access: &Access, flags: &Flags) -> Result<Verdict> {
                 walk(&mut link, next, flags.digests, &mut out, &mut tally, &progress)?;
             }
             None => {
-                for of_type in ENTRY_TYPES {
+                for of_type in keys::ENTRIES {
                     let next = |cursor: &[u8]| {
                         let mut command = redis::cmd("SCAN");
                         command.arg(cursor).arg("COUNT").arg(STEP).arg("TYPE").arg(of_type);

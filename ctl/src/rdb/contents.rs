@@ -13,12 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::items::{Item, Items};
 use super::payload;
 use super::reader::bad;
-
-/// The types of the keys that hold entries.
-pub const ENTRY_TYPES: [&str; 3] = ["apikeyrec", "apikeyscp", "apikeylst"];
-
-/// The type of counters.
-const USAGE: &str = "apikeyuse";
+use crate::reading::keys;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
@@ -46,10 +41,10 @@ pub enum Kind {
 /// An error: a counter that this program can't read.
 pub fn kind(item: &Item) -> io::Result<Kind> {
     let Some(module) = &item.module else { return Ok(Kind::Other) };
-    if ENTRY_TYPES.contains(&module.name.as_str()) {
+    if keys::ENTRIES.contains(&module.name.as_str()) {
         return Ok(Kind::Entry);
     }
-    if module.name != USAGE {
+    if module.name != keys::COUNTER {
         return Ok(Kind::Other);
     }
     if let Some(why) = version::unread(module.encoding.into()) {

@@ -12,6 +12,6 @@ pub mod proof;
 mod reader;
 mod value;
 
-pub use contents::{Contents, Kind, ENTRY_TYPES};
+pub use contents::{Contents, Kind};
 pub use items::Item;
 pub use proof::{prove, Proof};

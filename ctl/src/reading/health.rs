@@ -64,6 +64,20 @@ impl Health {
         u64::try_from(sum).unwrap_or(0)
     }
 
+    /// Keys that hold counts.
+    pub fn counters(&self) -> u64 {
+        self.amount("usage_counters")
+    }
+
+    /// Uses that were counted and that nobody has settled yet.
+    pub fn unsettled(&self) -> u64 {
+        self.amount("usage_pending").saturating_add(self.amount("usage_leased"))
+    }
+
+    fn amount(&self, name: &str) -> u64 {
+        self.number(name).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+    }
+
     /// Every field, as an object.
     pub fn json(&self) -> Json {
         let field = |(name, value): &(String, Value)| (name.clone(), reply::json(value));

@@ -6,6 +6,7 @@ pub mod durations;
 pub mod facts;
 pub mod health;
 pub mod info;
+pub mod keys;
 pub mod replicas;
 pub mod reply;
 

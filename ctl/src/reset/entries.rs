@@ -16,22 +16,21 @@ use crate::deployment::{Away, Deployment, Node};
 use crate::output::{
     confirm, grouped, note, Cell, Output, Progress, Report, Style, Table, Verdict,
 };
-use crate::rdb::ENTRY_TYPES;
-use crate::reading::{replicas, reply, Health};
+use crate::reading::{keys, replicas, reply, Health};
 
 /// The tags of the kinds, without namespace.
 const KINDS: [&str; 4] =
     ["apikey:kind:record", "apikey:kind:absent", "apikey:kind:scopes", "apikey:kind:list"];
 
-/// Keys that one SCAN looks at, and the most tags of one call.
-const STEP: usize = 500;
+/// The most tags of one call.
+const TAGS: usize = 500;
 
-#[derive(Serialize)]
-struct Emptied {
-    killed: u64,
+#[derive(Default, Serialize)]
+pub struct Emptied {
+    pub killed: u64,
     databases: Vec<Told>,
     /// Replicas that have not said within five seconds that they have it, of all primaries.
-    replicas_behind: u64,
+    pub replicas_behind: u64,
     /// Primaries that could not be emptied, or not in whole.
     undone: Vec<Away>,
 }
@@ -65,8 +64,7 @@ pub fn run(access: &Access, output: &Output, yes: bool) -> Result<Verdict> {
         return Ok(Verdict::Wrong);
     }
     let progress = Progress::of(None);
-    let mut emptied =
-        Emptied { killed: 0, databases: Vec::new(), replicas_behind: 0, undone: Vec::new() };
+    let mut emptied = Emptied::default();
     for node in primaries {
         if let Err(why) = empty(node, &mut emptied, &progress) {
             let address = node.address().to_string();
@@ -79,7 +77,8 @@ pub fn run(access: &Access, output: &Output, yes: bool) -> Result<Verdict> {
     Ok(if is_done { Verdict::Well } else { Verdict::Wrong })
 }
 
-fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<()> {
+/// Kills all that one primary has cached.
+pub fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<()> {
     let Some(facts) = node.facts() else { return Ok(()) };
     let mut link = node.connect(0)?;
     link.wait_up_to(Duration::from_secs(60))?;
@@ -88,7 +87,7 @@ fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<()> 
         let address = node.address().to_string();
         let mut told = Told { address, database, killed: 0, namespaces: Vec::new() };
         told.killed += kill(&mut link, &KINDS.map(|tag| tag.as_bytes().to_vec()))?;
-        for kind in ENTRY_TYPES {
+        for kind in keys::ENTRIES {
             scan(&mut link, kind, &mut told, progress)?;
         }
         emptied.killed += told.killed;
@@ -106,14 +105,10 @@ fn kill(link: &mut Link, tags: &[Vec<u8>]) -> Result<u64> {
 
 /// Walks over the keys of a type, and kills what still lives under the namespaces that it finds.
 fn scan(link: &mut Link, of_type: &str, told: &mut Told, progress: &Progress) -> Result<()> {
-    let mut cursor = b"0".to_vec();
-    loop {
-        let mut command = redis::cmd("SCAN");
-        command.arg(&cursor).arg("COUNT").arg(STEP).arg("TYPE").arg(of_type);
-        let (next, keys): (Vec<u8>, Vec<Vec<u8>>) = link.ask(&command)?;
-        let namespaces = namespaces(link, &keys)?;
+    keys::walk(link, of_type, |link, keys| {
+        let namespaces = namespaces(link, keys)?;
         progress.advance(keys.len() as u64, format!("keys, {} killed", grouped(told.killed)));
-        for some in namespaces.into_iter().collect::<Vec<_>>().chunks(STEP / KINDS.len()) {
+        for some in namespaces.into_iter().collect::<Vec<_>>().chunks(TAGS / KINDS.len()) {
             let tags = some.iter().flat_map(|namespace| {
                 KINDS.map(|kind| [namespace.as_slice(), kind.as_bytes()].concat())
             });
@@ -121,11 +116,8 @@ fn scan(link: &mut Link, of_type: &str, told: &mut Told, progress: &Progress) ->
             told.namespaces
                 .extend(some.iter().map(|name| String::from_utf8_lossy(name).into_owned()));
         }
-        if next == b"0" {
-            return Ok(());
-        }
-        cursor = next;
-    }
+        Ok(())
+    })
 }
 
 /// The namespaces of those of the keys that are alive. (What is stored without one since is a new entry.)

@@ -5,6 +5,8 @@
 mod entries;
 mod switch;
 
+pub use entries::{empty, Emptied};
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 

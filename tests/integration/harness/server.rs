@@ -401,8 +401,26 @@ impl Server {
     /// Stops it and starts it again, with what `change` makes of its settings.
     #[track_caller]
     pub fn restart_with(&mut self, how: Stop, change: impl FnOnce(Builder) -> Builder) {
+        if let Err(failed) = self.try_restart_with(how, change) {
+            panic!("the server did not start again:\n{failed}");
+        }
+    }
+
+    /// The same; a failure has its log.
+    pub fn try_restart_with(
+        &mut self,
+        how: Stop,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Result<(), Failed> {
         self.stop(how);
         self.builder = change(std::mem::take(&mut self.builder));
+        self.spawn()
+    }
+
+    /// Starts it with the module again, after it did not start without.
+    #[track_caller]
+    pub fn start_again_with_module(&mut self) {
+        self.builder.without_module = false;
         self.start_again();
     }
 
