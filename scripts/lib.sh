@@ -172,6 +172,7 @@ need_postgres() {
 need_prometheus() {
     [ -n "${APIKEY_PROMETHEUS_BIN:-}" ] || apt_install prometheus prometheus-redis-exporter
 }
+need_tmux() { command -v tmux >/dev/null || apt_install tmux; }
 # The browser that shows the page of `apikeyctl report`.
 need_chromium() {
     [ -n "${APIKEY_CHROMIUM:-}" ] || command -v chromium >/dev/null || apt_install chromium

@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::connect::{Access, ConnectFlags};
 use crate::output::{Output, Verdict};
 use crate::{
-    backup, check, doctor, export, exporter, generate, import, nodes, plan, report, reset, restore,
-    uninstall, warm,
+    backup, check, doctor, drain, export, exporter, generate, import, nodes, plan, report, reset,
+    restore, top, uninstall, warm,
 };
 
 /// The operator's program of redis-apikey.
@@ -33,6 +33,8 @@ enum Command {
     Nodes,
     /// Look for what is wrong with a deployment, or will be, and say what to do
     Doctor(doctor::Flags),
+    /// All nodes at a glance, again and again: rates, hit rate, memory, usage, slowest commands
+    Top(top::Flags),
     /// Answer Prometheus over HTTP with the figures of all nodes, until SIGTERM
     Exporter(exporter::Flags),
     /// How the cache fared in a period against what one aims at, as Markdown, JSON or a page with charts
@@ -49,6 +51,8 @@ enum Command {
     Reset(reset::Flags),
     /// Write what is cached, one JSON object a line, without digests unless they are asked for
     Export(export::Flags),
+    /// Hand usage counts over to PostgreSQL, or as lines of JSON: each use once, whatever dies meanwhile
+    Drain(drain::Flags),
     /// Store the records of an export again
     Import(import::Flags),
     /// Take everything of the module from all nodes and their disks, so that they start without it
@@ -67,6 +71,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
     match cli.command {
         Command::Nodes => nodes::run(&access, &output),
         Command::Doctor(flags) => doctor::run(&access, &output, &flags),
+        Command::Top(flags) => top::run(&access, &output, &flags),
         Command::Exporter(flags) => exporter::run(&access, &output, &flags),
         Command::Report(flags) => report::run(&access, &output, &flags),
         Command::Plan(flags) => plan::run(&access, &output, &flags),
@@ -75,6 +80,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Restore(flags) => restore::run(&access, &output, &flags),
         Command::Reset(flags) => reset::run(&access, &output, &flags),
         Command::Export(flags) => export::run(&access, &flags),
+        Command::Drain(flags) => drain::run(&access, &output, &flags),
         Command::Import(flags) => import::run(&access, &output, flags),
         Command::Uninstall(flags) => uninstall::run(&access, &output, &flags),
         Command::Warm(flags) => warm::run(&access, &output, flags),

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod connect;
 mod doctor;
+mod drain;
 mod export;
 mod exporter;
 mod monitoring;
@@ -12,6 +13,7 @@ mod plan;
 mod program;
 mod report;
 mod reset;
+mod top;
 mod uninstall;
 pub mod warm;
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::harness::server::{die_with_parent, Stop};
 use crate::harness::*;
 
-/// How often Redis is killed in a run, and how often all connections to PostgreSQL are broken.
+/// How often Redis is killed in a run, and how often all connections to PostgreSQL are broken; once by its restart.
 const DISTURBANCES: usize = 8;
 
 const COUNTING_CLIENTS: usize = 4;
@@ -28,18 +28,19 @@ const LIFE: usize = 3;
 #[test]
 fn postgres_holds_every_count_once_whatever_is_killed() {
     let kills = env_number("APIKEY_CHAOS_KILLS", 200) as usize;
-    let outcome = storm(kills, "lease", &schema());
+    let outcome =
+        storm(kills, &schema(), |server, postgres| Example::new(server, postgres, "lease"));
     assert_eq!(outcome.wrong(), Vec::<String>::new());
-    // The kills did hit the two intervals that matter, as far as can be told from outside.
     if kills >= 200 {
-        assert!(outcome.written_before > 0, "none between COMMIT and ACK");
-        assert!(outcome.redelivered > outcome.written_before, "none between LEASE and COMMIT");
+        outcome.assert_hit();
     }
 }
 
 #[test]
 fn postgres_lacks_counts_when_the_lease_is_left_out() {
-    let outcome = storm(variant_kills(), "flush", &schema());
+    let outcome = storm(variant_kills(), &schema(), |server, postgres| {
+        Example::new(server, postgres, "flush")
+    });
     let (counted, written) = (outcome.counted(), outcome.written());
     assert!(written < counted, "{written} of {counted} are in the database");
     assert!(outcome.keys.iter().all(|key| key.written <= key.total), "and nothing twice");
@@ -49,7 +50,9 @@ fn postgres_lacks_counts_when_the_lease_is_left_out() {
 fn postgres_has_counts_twice_when_the_guard_is_left_out() {
     let without = schema().replace("line text PRIMARY KEY", "line text");
     assert_ne!(without, schema());
-    let outcome = storm(variant_kills(), "lease", &without);
+    let outcome = storm(variant_kills(), &without, |server, postgres| {
+        Example::new(server, postgres, "lease")
+    });
     let (counted, written) = (outcome.counted(), outcome.written());
     assert!(written > counted, "{written} for {counted} are in the database");
     assert!(outcome.keys.iter().all(|key| key.written >= key.total), "and nothing is lost");
@@ -61,7 +64,7 @@ fn postgres_that_refuses_a_batch_gets_it_again() {
     let mut c = server.client();
     c.count("k", 5);
     let postgres = Postgres::start();
-    let example = Example::new(&server, &postgres);
+    let example = Example::new(&server, &postgres, "lease");
     assert!(!example.drain_once());
     assert!(example.log().contains("usage_line\" does not exist"), "{}", example.log());
     assert_eq!(c.counts("k"), (0, 5, 5), "leased, and not acknowledged");
@@ -103,7 +106,7 @@ struct Known {
     lines: i64,
 }
 
-struct Outcome {
+pub struct Outcome {
     keys: Vec<Known>,
     /// Batches that were given out again, and those of which no line was new when they came again.
     redelivered: usize,
@@ -119,8 +122,15 @@ impl Outcome {
         self.keys.iter().map(|key| key.written).sum()
     }
 
+    /// The kills did hit the two intervals that matter, as far as can be told from outside.
+    #[track_caller]
+    pub fn assert_hit(&self) {
+        assert!(self.written_before > 0, "none between COMMIT and ACK");
+        assert!(self.redelivered > self.written_before, "none between LEASE and COMMIT");
+    }
+
     /// Every key of which the database has not what was counted, in words.
-    fn wrong(&self) -> Vec<String> {
+    pub fn wrong(&self) -> Vec<String> {
         let is_wrong = |key: &&Known| {
             let possible = key.told..=key.told + key.unanswered;
             !possible.contains(&key.written) || key.written != key.total || key.written != key.lines
@@ -140,14 +150,36 @@ impl Outcome {
     }
 }
 
+/// A program that drains a Redis into a PostgreSQL.
+pub trait Consumer: Sync {
+    /// Has processes begin its work and kills them, one after the other, until `enough` are killed.
+    fn kill(&self, rng: Rng, killed: &AtomicUsize, enough: usize);
+
+    /// The same until it is over, of processes that are started as a user starts them, where the others are not.
+    /// Returns how many.
+    fn kill_started(&self, _rng: Rng, _over: &AtomicBool) -> usize {
+        0
+    }
+
+    /// Lets it end by itself, and returns whether all went well.
+    fn drain_once(&self) -> bool;
+
+    /// What it has said. Of each batch it has a line that ends with `10 lines, 3 new`.
+    fn log(&self) -> String;
+}
+
 /// Counts and drains while so many consumers are killed, drains the rest in peace, and tells what is where.
-fn storm(kills: usize, variant: &str, schema: &str) -> Outcome {
+pub fn storm<C: Consumer>(
+    kills: usize,
+    schema: &str,
+    consumer: impl FnOnce(&Server, &Postgres) -> C,
+) -> Outcome {
     let mut rng = Rng::from_env(5);
     let start = Instant::now();
-    let postgres = Postgres::start();
+    let mut postgres = Postgres::start();
     postgres.sql(schema);
     let mut server = Server::builder().with_aof(true).start();
-    let example = Example::new(&server, &postgres);
+    let consumer = consumer(&server, &postgres);
     let mut keys: Vec<Known> = (0..40).map(|n| named(format!("apikey:{{ak_{n}}}:usage"))).collect();
     keys.push(named(b"not \\ text \0\xff\r\n'"));
 
@@ -166,15 +198,12 @@ fn storm(kills: usize, variant: &str, schema: &str) -> Outcome {
             .collect();
         let warm: Vec<_> = (0..CONSUMERS)
             .map(|_| {
-                let (example, killed, rng) = (&example, &killed, Rng::new(rng.next()));
-                scope.spawn(move || example.kill_forked(variant, rng, killed, kills))
+                let (consumer, killed, rng) = (&consumer, &killed, Rng::new(rng.next()));
+                scope.spawn(move || consumer.kill(rng, killed, kills))
             })
             .collect();
-        // And some that are started as a user starts them.
-        let cold = (variant == "lease").then(|| {
-            let (example, over, rng) = (&example, &over, Rng::new(rng.next()));
-            scope.spawn(move || example.kill_started(rng, over))
-        });
+        let (others, over_to_them, their_rng) = (&consumer, &over, Rng::new(rng.next()));
+        let cold = scope.spawn(move || others.kill_started(their_rng, over_to_them));
 
         let mut disturbances = 0;
         while !warm.iter().all(|consumer| consumer.is_finished()) {
@@ -186,13 +215,16 @@ fn storm(kills: usize, variant: &str, schema: &str) -> Outcome {
             if disturbances % 2 == 0 {
                 redelivered += redeliveries(&server);
                 server.restart(Stop::Kill);
+            } else if disturbances == DISTURBANCES + 1 {
+                postgres.stop();
+                postgres.start_again();
             } else {
                 postgres.break_connections();
             }
             disturbances += 1;
         }
         over.store(true, Ordering::Relaxed);
-        killed_cold = cold.map_or(0, |cold| cold.join().expect("consumer"));
+        killed_cold = cold.join().expect("consumer");
         for client in clients {
             for (sum, known) in keys.iter_mut().zip(client.join().expect("client")) {
                 sum.told += known.told;
@@ -202,7 +234,7 @@ fn storm(kills: usize, variant: &str, schema: &str) -> Outcome {
     });
 
     eventually("everything is drained when the leases are over", || {
-        assert!(example.drain_once(), "{}", example.log());
+        assert!(consumer.drain_once(), "{}", consumer.log());
         let health = server.client().must("APIKEY.HEALTH");
         health.get("usage_pending").int() + health.get("usage_leased").int() == 0
     });
@@ -223,15 +255,15 @@ fn storm(kills: usize, variant: &str, schema: &str) -> Outcome {
         key.lines = lines.parse().expect("a number");
     }
 
-    let log = example.log();
-    for unexpected in ["Traceback", "deadlock"] {
+    let log = consumer.log();
+    for unexpected in ["Traceback", "panicked", "deadlock"] {
         assert!(!log.contains(unexpected), "{log}");
     }
     let batches = log.lines().filter(|line| line.ends_with(" new")).count();
     let written_before = log.lines().filter(|line| line.ends_with(" lines, 0 new")).count();
     let outcome = Outcome { keys, redelivered, written_before };
     println!(
-        "{variant}, {:.1?}: killed {} consumers and {killed_cold} more started anew, Redis {DISTURBANCES} times; \
+        "{:.1?}: killed {} consumers and {killed_cold} more started anew, Redis {DISTURBANCES} times; \
          told {}, unanswered {}, counted {}, in the database {}; {batches} batches acknowledged, \
          {redelivered} given out again, {written_before} of these written before",
         start.elapsed(),
@@ -281,13 +313,14 @@ fn count(port: u16, mut keys: Vec<Known>, mut rng: Rng, over: &AtomicBool) -> Ve
 /// The example, on this Redis and this PostgreSQL.
 struct Example {
     python: PathBuf,
+    variant: &'static str,
     options: Vec<String>,
     /// Holds what its processes log.
     dir: TempDir,
 }
 
 impl Example {
-    fn new(server: &Server, postgres: &Postgres) -> Self {
+    fn new(server: &Server, postgres: &Postgres, variant: &'static str) -> Self {
         let options = [
             format!("--redis=redis://127.0.0.1:{}", server.port),
             format!("--postgres={}", postgres.dsn()),
@@ -297,6 +330,7 @@ impl Example {
         ];
         Self {
             python: python(),
+            variant,
             options: options.into(),
             dir: TempDir::new().expect("temporary directory"),
         }
@@ -309,11 +343,17 @@ impl Example {
         command
     }
 
-    /// Has processes begin its work and kills them, one after the other, until `enough` are killed.
-    fn kill_forked(&self, variant: &str, mut rng: Rng, killed: &AtomicUsize, enough: usize) {
+    fn open_log(&self) -> File {
+        let path = self.dir.path().join("log");
+        File::options().append(true).create(true).open(path).expect("log")
+    }
+}
+
+impl Consumer for Example {
+    fn kill(&self, mut rng: Rng, killed: &AtomicUsize, enough: usize) {
         let script = in_sources("tests/integration/postgres/consumers.py");
         let mut command = self.command(script);
-        command.arg(variant).args(&self.options).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(self.variant).args(&self.options).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut consumers = Killed(command.spawn().expect("python"));
         let mut input = consumers.0.stdin.take().expect("stdin");
         let mut output = BufReader::new(consumers.0.stdout.take().expect("stdout"));
@@ -332,10 +372,9 @@ impl Example {
         }
     }
 
-    /// Starts it anew and kills it, again and again until it is over, and returns how often.
     fn kill_started(&self, mut rng: Rng, over: &AtomicBool) -> usize {
         let mut kills = 0;
-        while !over.load(Ordering::Relaxed) {
+        while self.variant == "lease" && !over.load(Ordering::Relaxed) {
             let consumer = self
                 .command(in_sources("examples/usage_to_postgres/drain.py"))
                 .args(&self.options)
@@ -349,16 +388,10 @@ impl Example {
         kills
     }
 
-    /// Lets it end by itself, and returns whether all went well.
     fn drain_once(&self) -> bool {
         let mut command = self.command(in_sources("examples/usage_to_postgres/drain.py"));
         let status = command.args(&self.options).arg("--once").status().expect("python");
         status.success()
-    }
-
-    fn open_log(&self) -> File {
-        let path = self.dir.path().join("log");
-        File::options().append(true).create(true).open(path).expect("log")
     }
 
     fn log(&self) -> String {
@@ -368,7 +401,7 @@ impl Example {
 }
 
 /// A process that is killed with SIGKILL when this is dropped.
-struct Killed(Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -398,7 +431,7 @@ fn python() -> PathBuf {
     python.into()
 }
 
-fn schema() -> String {
+pub fn schema() -> String {
     let path = in_sources("examples/usage_to_postgres/schema.sql");
     fs::read_to_string(path).expect("schema.sql")
 }

@@ -105,6 +105,11 @@ impl Access {
         Self(Arc::new(Inner { way, ..(*self.0).clone() }))
     }
 
+    /// The same cluster, told of by another of its nodes.
+    pub fn by_node(&self, seed: Address) -> Self {
+        Self(Arc::new(Inner { way: Way::Cluster { seed }, ..(*self.0).clone() }))
+    }
+
     /// The same, where a server may take no longer than this for a connection, or an answer that takes it no time.
     pub fn within(&self, most: Duration) -> Self {
         let timeout = self.0.timeout.min(most);

@@ -1,7 +1,7 @@
 //! `exporter`: the figures of all nodes for Prometheus, over HTTP, until a signal ends it.
 //!
-//! `watch.rs` knows which servers there are and asks them, at each scrape anew; `families.rs` says which metric each
-//! figure of HEALTH is, `page.rs` makes the page of them, `targets.rs` says whom a scrape may ask for, `http.rs` answers.
+//! `families.rs` says which metric each figure of HEALTH is, `page.rs` makes the page of what `watch.rs` has seen,
+//! `targets.rs` says whom a scrape may ask for, `http.rs` answers.
 //!
 //! **What always holds.** `/metrics` is 200 and there in time, whatever servers do: one that is away is `apikey_up 0`,
 //! and has no other figures. No label has a key, a user or a tag. Nobody who asks can have the exporter connect to a
@@ -11,7 +11,6 @@ pub mod families;
 mod http;
 mod page;
 mod targets;
-mod watch;
 
 use std::net::SocketAddr;
 

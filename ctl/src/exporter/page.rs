@@ -8,8 +8,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind, FAMILIES, STATUSES};
-use super::watch::{Figures, Scrape, Seen};
 use crate::reading::{Durations, Role};
+use crate::watch::{Figures, Scrape, Seen};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -36,9 +36,9 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 impl Collector for Scrape {
     fn encode(&self, mut to: DescriptorEncoder) -> fmt::Result {
-        let up = self.nodes.iter().map(|seen| of_node(seen, seen.figures.is_some()));
+        let up = self.nodes.iter().map(|seen| of_node(seen, seen.figures.is_ok()));
         gauges(&mut to, "apikey_up", "Whether it gave all of these figures", up)?;
-        let found = [(vec![], f64::from(self.is_found))];
+        let found = [(vec![], f64::from(self.lost.is_none()))];
         let help = "Whether the servers could be found by who tells of them";
         gauges(&mut to, "apikey_discovery_up", help, found)?;
         let loaded = self
@@ -52,7 +52,7 @@ impl Collector for Scrape {
         let told: Vec<(&str, &Figures)> = self
             .nodes
             .iter()
-            .filter_map(|seen| Some((&*seen.node, seen.figures.as_ref()?)))
+            .filter_map(|seen| Some((&*seen.node, seen.figures.as_ref().ok()?)))
             .collect();
         statuses(&mut to, &told)?;
         for family in FAMILIES {
@@ -107,7 +107,7 @@ fn infos(to: &mut DescriptorEncoder, nodes: &[Seen]) -> fmt::Result {
     let help = "The module's version";
     let mut family = to.encode_descriptor("apikey_build", help, None, MetricType::Info)?;
     for seen in nodes {
-        let Some(figures) = &seen.figures else { continue };
+        let Ok(figures) = &seen.figures else { continue };
         let version = figures.health.version();
         family.encode_info(&[("node", &*seen.node), ("version", &*version)])?;
     }

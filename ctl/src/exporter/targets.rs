@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use anyhow::{ensure, Result};
 
-use super::watch::Watch;
 use crate::connect::address::NoAddress;
 use crate::connect::{Access, Address};
+use crate::watch::Watch;
 
 /// `host:port`, also behind `redis://` or `rediss://`.
 #[derive(Clone, Debug, PartialEq, Eq)]

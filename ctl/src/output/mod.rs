@@ -6,6 +6,7 @@
 pub mod confirm;
 pub mod note;
 pub mod progress;
+pub mod standing;
 pub mod style;
 pub mod table;
 pub mod verdict;
@@ -13,6 +14,7 @@ pub mod verdict;
 pub use confirm::confirm;
 pub use note::note;
 pub use progress::Progress;
+pub use standing::Standing;
 pub use style::Style;
 pub use table::{grouped, Cell, Table};
 pub use verdict::{Verdict, COULD_NOT_LOOK};
@@ -38,6 +40,10 @@ pub struct Output {
 impl Output {
     pub fn new(json: bool) -> Self {
         Self { json, style: Style::of_stdout() }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
     }
 
     pub fn print(&self, report: &impl Report) -> Result<()> {

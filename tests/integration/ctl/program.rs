@@ -9,7 +9,7 @@ use crate::harness::server::{die_with_parent, module};
 use crate::harness::*;
 
 /// `APIKEY_CTL`, or the one that was built beside the module.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let path = std::env::var_os("APIKEY_CTL")
         .map_or_else(|| module().with_file_name("apikeyctl"), PathBuf::from);
     assert!(path.exists(), "no {}: cargo build -p apikey-ctl", path.display());
@@ -22,7 +22,8 @@ pub fn bare(args: &[&str]) -> Command {
     command.args(args);
     let of_ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
-        name.starts_with("APIKEYCTL_") || ["REDISCLI_AUTH", "NO_COLOR"].contains(&&*name)
+        let is_ours = ["APIKEYCTL_", "PG"].iter().any(|of| name.starts_with(of));
+        is_ours || ["REDISCLI_AUTH", "NO_COLOR"].contains(&&*name)
     });
     of_ours.for_each(|name| drop(command.env_remove(name)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -41,6 +41,7 @@ pub mod proxy;
 pub mod rng;
 pub mod server;
 pub mod streams;
+pub mod terminal;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

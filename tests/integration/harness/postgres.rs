@@ -2,7 +2,7 @@
 //! temporary, it listens on a socket in there alone, and its life is as long as the value.
 
 use std::fs::{self, File};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{chown, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,13 +13,21 @@ use super::eventually;
 use super::server::die_with_parent;
 
 pub struct Postgres {
-    child: Child,
+    child: Option<Child>,
+    options: Vec<String>,
+    port: String,
     dir: TempDir,
 }
 
 impl Postgres {
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with(&[], &["listen_addresses="])
+    }
+
+    /// With copies of these files in its directory, by their names there, and these settings.
+    #[track_caller]
+    pub fn start_with(files: &[(&str, String)], settings: &[&str]) -> Self {
         let dir = TempDir::new().expect("temporary directory");
         let data = dir.path().join("data");
         if let Some((user, group)) = other_user() {
@@ -33,26 +41,71 @@ impl Postgres {
         let made = made.unwrap_or_else(|e| panic!("initdb in {}: {e}", programs().display()));
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
 
-        let log = File::create(dir.path().join("log")).expect("log");
-        let mut server = command("postgres", dir.path());
-        server.arg("-D").arg(&data).arg("-k").arg(dir.path());
-        // Nobody kills this server or its machine, so that nothing has to be on disk.
-        server.args(["-c", "listen_addresses=", "-c", "fsync=off"]).stderr(log);
+        for (name, from) in files {
+            let path = dir.path().join(name);
+            fs::copy(from, &path).expect("a copy");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
+            if let Some((user, group)) = other_user() {
+                chown(&path, Some(user), Some(group)).expect("chown");
+            }
+        }
+        let at = dir.path().display().to_string();
+        let port = settings.iter().find_map(|setting| setting.strip_prefix("port="));
+        let port = port.unwrap_or("5432").to_string();
+        // What it wrote outlives its processes, and nobody stops its machine: nothing has to be on disk.
+        let settings = [&["fsync=off"], settings].concat();
+        let settings =
+            settings.into_iter().flat_map(|setting| ["-c".into(), setting.replace("DIR", &at)]);
+        let options = settings.collect();
+        let mut postgres = Self { child: None, options, port, dir };
+        postgres.launch();
+        postgres
+    }
+
+    #[track_caller]
+    fn launch(&mut self) {
+        let path = self.dir.path();
+        let log = File::options().append(true).create(true).open(path.join("log")).expect("log");
+        let mut server = command("postgres", path);
+        server.arg("-D").arg(path.join("data")).arg("-k").arg(path).args(&self.options).stderr(log);
         // SIGQUIT and not SIGKILL, after which its shared memory would stay.
         die_with_parent(&mut server, libc::SIGQUIT);
-        let child = server.spawn().expect("postgres");
-        let mut postgres = Self { child, dir };
+        self.child = Some(server.spawn().expect("postgres"));
         eventually("PostgreSQL answers", || {
-            let ended = postgres.child.try_wait().expect("wait");
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("wait"));
             assert!(ended.is_none(), "postgres: {}", ended.unwrap_or_default());
-            postgres.psql("SELECT 1").output().expect("psql").status.success()
+            self.psql("SELECT 1").output().expect("psql").status.success()
         });
-        postgres
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let pid = i32::try_from(child.id()).expect("a process id");
+        // SAFETY: a call without memory, of a process that has not been waited for.
+        unsafe { libc::kill(pid, libc::SIGQUIT) };
+        // Its own children end before it does.
+        let _ = child.wait();
+    }
+
+    /// Starts it, after `stop`, with what it has.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.launch();
+    }
+
+    /// The same database as a URL.
+    pub fn url(&self) -> String {
+        format!("postgresql:///postgres?host={}&user=postgres", self.dir.path().display())
     }
 
     /// The connection string of its one database.
     pub fn dsn(&self) -> String {
-        format!("host={} user=postgres dbname=postgres", self.dir.path().display())
+        format!(
+            "host={} port={} user=postgres dbname=postgres",
+            self.dir.path().display(),
+            self.port
+        )
     }
 
     fn psql(&self, sql: &str) -> Command {
@@ -89,11 +142,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        // SAFETY: a call without memory, of a process that has not been waited for.
-        unsafe { libc::kill(pid, libc::SIGQUIT) };
-        // Its own children end before it does.
-        let _ = self.child.wait();
+        self.stop();
         if std::thread::panicking() {
             let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();

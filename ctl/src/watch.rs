@@ -1,4 +1,4 @@
-//! What is asked at a scrape: which servers there are, and what each says of itself.
+//! The figures of all nodes, asked again and again: which servers there are, and what each says of itself.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::connect::{Access, Way};
 use crate::deployment::{Deployment, Node, Place, Said};
-use crate::output::note;
+use crate::output::Standing;
 use crate::reading::{durations, Durations, Facts, Health};
 
 /// How long a server may take for each answer, and a scrape in all: Prometheus waits 10 s by itself, for all of them.
@@ -22,10 +22,14 @@ const SCRAPE: Duration = Duration::from_secs(9);
 pub struct Seen {
     /// Its address.
     pub node: String,
+    /// `primary`, `replica` or `unknown`: as it says itself, else as others say.
+    pub role: &'static str,
     /// What it says of itself, where it answers.
     pub facts: Option<Facts>,
-    /// The module's figures; none where it has not given all that it was asked for.
-    pub figures: Option<Figures>,
+    /// The module's figures; or why it has not given all that it was asked for.
+    pub figures: Result<Figures, String>,
+    /// When it had said all that.
+    pub at: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -36,8 +40,8 @@ pub struct Figures {
 
 #[derive(Clone, Debug)]
 pub struct Scrape {
-    /// Whether the servers could be found by who tells of them: the URL's server, a cluster's node, a Sentinel.
-    pub is_found: bool,
+    /// Why the servers could not be found by who tells of them: the URL's server, a cluster's node, a Sentinel.
+    pub lost: Option<String>,
     pub nodes: Vec<Seen>,
     pub took: Duration,
 }
@@ -51,12 +55,22 @@ struct Inner {
     /// Those that were there before. A primary tells of replicas that it hears alone, so one that is cut off would be
     /// forgotten in place of being away; and who tells of all may be away itself.
     known: Mutex<Vec<Place>>,
-    /// Why each of them is away, as it was noted last.
-    noted: Mutex<BTreeMap<String, String>>,
+    /// Why each of them is away, as the standard error has it; none: it is told of in another way.
+    noted: Option<Mutex<Standing>>,
 }
 
 impl Watch {
+    /// Notes who is away.
     pub fn new(access: Access) -> Self {
+        Self::with(access, Some(Mutex::default()))
+    }
+
+    /// Says nothing by itself.
+    pub fn silent(access: Access) -> Self {
+        Self::with(access, None)
+    }
+
+    fn with(access: Access, noted: Option<Mutex<Standing>>) -> Self {
         let access = access.within(STEP);
         let known = match access.way() {
             Way::Server { seed, .. } | Way::Cluster { seed } => {
@@ -64,7 +78,6 @@ impl Watch {
             }
             Way::Sentinel { .. } => Vec::new(),
         };
-        let noted = Mutex::new(BTreeMap::new());
         Self(Arc::new(Inner { access, known: Mutex::new(known), noted }))
     }
 
@@ -77,13 +90,16 @@ impl Watch {
         // looked up, and there may be many Sentinels that don't answer.
         thread::spawn(move || sender.send(watch.0.look()).ok());
         let looked = receiver.recv_timeout(SCRAPE);
-        let (is_found, nodes) = looked.unwrap_or_else(|_| (false, self.0.all_away()));
-        Scrape { is_found, nodes, took: began.elapsed() }
+        let (lost, nodes) = looked.unwrap_or_else(|_| {
+            let why = format!("the servers did not answer within {SCRAPE:?}");
+            (Some(why.clone()), self.0.all_away(&why))
+        });
+        Scrape { lost, nodes, took: began.elapsed() }
     }
 }
 
 impl Inner {
-    fn look(&self) -> (bool, Vec<Seen>) {
+    fn look(&self) -> (Option<String>, Vec<Seen>) {
         let (why, nodes) = match Deployment::look(&self.access) {
             Ok(deployment) => (None, self.with_known(deployment.nodes)),
             Err(why) => (Some(format!("{why:#}")), self.again(self.known())),
@@ -92,11 +108,12 @@ impl Inner {
             let asking: Vec<_> = nodes.iter().map(|node| scope.spawn(|| self.ask(node))).collect();
             asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
         });
-        let is_found = why.is_none();
-        // A server that can't be asked which others there are was told of already.
-        let told = |why: &String| lock(&self.noted).values().any(|noted| noted == why);
-        self.note("the servers", why.filter(|why| !told(why)));
-        (is_found, seen)
+        if let Some(mut noted) = self.noted.as_ref().map(lock) {
+            // A server that can't be asked which others there are was told of already.
+            let why = why.clone().filter(|why| !noted.holds(why));
+            noted.note("the servers", why);
+        }
+        (why, seen)
     }
 
     /// These, with those that were there before and that a primary does not tell of now.
@@ -127,27 +144,27 @@ impl Inner {
             _ => read(node).map_err(|why| format!("{why:#}")),
         };
         let name = node.address().to_string();
-        self.note(&name, figures.as_ref().err().cloned());
-        Seen { node: name, facts: node.facts().cloned(), figures: figures.ok() }
-    }
-
-    fn all_away(&self) -> Vec<Seen> {
-        let away =
-            |place: &Place| Seen { node: place.address.to_string(), facts: None, figures: None };
-        self.known().iter().map(away).collect()
-    }
-
-    /// Says why something is away once, and once that it is there again.
-    fn note(&self, what: &str, why: Option<String>) {
-        let mut noted = lock(&self.noted);
-        match why {
-            Some(why) if noted.get(what) != Some(&why) => {
-                note(&why);
-                noted.insert(what.into(), why);
-            }
-            None if noted.remove(what).is_some() => note(&format!("{what}: there again")),
-            _ => {}
+        if let Some(mut noted) = self.noted.as_ref().map(lock) {
+            noted.note(&name, figures.as_ref().err().cloned());
         }
+        Seen {
+            node: name,
+            role: node.role(),
+            facts: node.facts().cloned(),
+            figures,
+            at: Instant::now(),
+        }
+    }
+
+    fn all_away(&self, why: &str) -> Vec<Seen> {
+        let away = |place: &Place| Seen {
+            node: place.address.to_string(),
+            role: "unknown",
+            facts: None,
+            figures: Err(why.into()),
+            at: Instant::now(),
+        };
+        self.known().iter().map(away).collect()
     }
 }
 
