@@ -39,8 +39,11 @@ case ${1-} in
     '' | -*)
         primary=${REDIS_PRIMARY-}
         [ "$primary" != "$name" ] || primary=
+        # Here and in no file that is included: CONFIG REWRITE writes it here too, and a server that finds it twice does not
+        # start.
         # shellcheck disable=SC2086  # several files
         configure /data/redis.conf \
+            'loadmodule /usr/lib/redis/modules/libapikey.so' \
             "$(printf 'include %s\n' /etc/redis-apikey/redis.conf ${REDIS_INCLUDE-})" \
             "replica-announce-ip $name" \
             "cluster-announce-hostname $name" \

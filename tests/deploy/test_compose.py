@@ -157,6 +157,13 @@ class Production(Deployed):
         until("it yields", lambda: self.roles().get(f"{primary}:6379") == "replica")
         self.assertNotEqual(other, primary)
 
+        # Each starts again by the configuration that Sentinels have had it rewrite.
+        for name in servers:
+            self.assertEqual(deployment[name].stop(), 0)
+            deployment[name].start()
+            until(f"{name} is healthy again", deployment[name].healthy)
+            until("one is primary", lambda: sorted(self.roles().values()) == ["primary", "replica", "replica"])
+
         # A new certificate, for which nobody stops.
         before = self.serials(servers)
         started = [deployment[name].pid for name in servers]
