@@ -20,12 +20,13 @@ pub fn program() -> PathBuf {
 pub fn bare(args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(args);
-    let of_ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
-        let name = name.to_string_lossy();
-        let is_ours = ["APIKEYCTL_", "PG"].iter().any(|of| name.starts_with(of));
-        is_ours || ["REDISCLI_AUTH", "NO_COLOR"].contains(&&*name)
-    });
-    of_ours.for_each(|name| drop(command.env_remove(name)));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let is_ours = ["APIKEYCTL_", "PG"].iter().any(|of| text.starts_with(of));
+        if is_ours || ["REDISCLI_AUTH", "NO_COLOR"].contains(&&*text) {
+            command.env_remove(&name);
+        }
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     die_with_parent(&mut command, libc::SIGKILL);
     command
