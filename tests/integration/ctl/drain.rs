@@ -292,17 +292,24 @@ fn lines_are_written_before_they_are_acknowledged() {
     assert!(line.contains("\"count\":7"), "{line}");
     eventually("it is acknowledged", || c.counts("k") == (0, 0, 12));
     drop(out);
-    c.count("k", 8);
-    eventually("it ends", || process.0.try_wait().expect("wait").is_some());
+    let mut total = 12;
+    eventually("it ends", || {
+        // A process that another test is about to start has the reader's end as well, for a moment: then a line is taken.
+        if c.counts("k") == (0, 0, total) {
+            total += 8;
+            c.count("k", 8);
+        }
+        process.0.try_wait().expect("wait").is_some()
+    });
     assert_eq!(process.0.wait().expect("status").code(), Some(2));
-    assert_eq!(c.counts("k"), (0, 8, 20));
+    assert_eq!(c.counts("k"), (0, 8, total));
     let again = Ran::at(&server, "drain", &["--ndjson", "--once"]);
     assert!(again.out.contains("\"count\":8"), "it was given back: {}", again.out);
 
     // SIGTERM ends it well.
     let mut process = Killed(command(&server, "drain", &["--ndjson"]).spawn().expect("apikeyctl"));
     c.count("k", 9);
-    eventually("it is at work", || c.counts("k") == (0, 0, 29));
+    eventually("it is at work", || c.counts("k") == (0, 0, total + 9));
     terminate(&process.0);
     eventually("it ends", || process.0.try_wait().expect("wait").is_some());
     assert_eq!(process.0.wait().expect("status").code(), Some(0));
