@@ -49,7 +49,7 @@ case ${1-} in
             "cluster-announce-hostname $name" \
             ${primary:+"replicaof $primary 6379"}
         # The command line comes last, so that it holds against what was rewritten.
-        for setting in $(env | sed -n 's/^APIKEY_\([A-Z_]*\)=.*/\1/p'); do
+        for setting in $(env | sed -n 's/^APIKEY_\([A-Z0-9_]*\)=.*/\1/p'); do
             set -- "--apikey.$(printf %s "$setting" | tr 'A-Z_' 'a-z-')" "$(printenv "APIKEY_$setting")" "$@"
         done
         exec "$server" /data/redis.conf "$@"

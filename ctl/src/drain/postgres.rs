@@ -38,6 +38,10 @@ const WRITE: &str = "
     )
     SELECT count(*) FROM new";
 
+/// What is acknowledged has to be on a disk when COMMIT has replied. Anything but "off" is at least that.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'";
+
 /// How long a connection may take to show that it is alive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -68,6 +72,7 @@ impl Postgres {
                 ))?;
             }
             client.batch_execute(&format!("SET statement_timeout = {}", self.lease.as_millis()))?;
+            client.batch_execute(DURABLE)?;
             client.prepare(WRITE)
         };
         let write = prepare(&mut client).map_err(|error| explain(&error))?;

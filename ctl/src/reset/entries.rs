@@ -86,15 +86,20 @@ pub fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<
         link.select(database)?;
         let address = node.address().to_string();
         let mut told = Told { address, database, killed: 0, namespaces: Vec::new() };
-        told.killed += kill(&mut link, &KINDS.map(|tag| tag.as_bytes().to_vec()))?;
-        for kind in keys::ENTRIES {
-            scan(&mut link, kind, &mut told, progress)?;
-        }
+        let outcome = kill_all(&mut link, &mut told, progress);
+        // What was killed before it failed is dead.
         emptied.killed += told.killed;
         emptied.databases.push(told);
+        outcome?;
     }
     emptied.replicas_behind += replicas::behind(&mut link, facts.replicas.len())?;
     Ok(())
+}
+
+/// In the selected database: what has no namespace, and then what the walk finds.
+fn kill_all(link: &mut Link, told: &mut Told, progress: &Progress) -> Result<()> {
+    told.killed += kill(link, &KINDS.map(|tag| tag.as_bytes().to_vec()))?;
+    keys::ENTRIES.iter().try_for_each(|kind| scan(link, kind, told, progress))
 }
 
 /// On this node alone: each primary is told by itself.

@@ -1,4 +1,5 @@
-//! What the database has of each counter, as it says itself: `{"key": .., "total": ..}` a line.
+//! What the database has of each counter, as it says itself: `{"key": .., "total": ..}` a line, or `key_hex`, as a key
+//! may be any bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +12,8 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
-    key: String,
+    key: Option<String>,
+    key_hex: Option<String>,
     /// All uses of it that were ever written.
     total: i64,
     #[serde(default)]
@@ -27,15 +29,26 @@ impl Written {
         let lines = serde_json::Deserializer::from_reader(BufReader::new(file)).into_iter();
         let mut written = BTreeMap::new();
         for line in lines {
-            let Line { key, total, database } = line.map_err(|why| {
+            let form = |why: String| {
                 anyhow!(
-                    "--written {}: a line must be {{\"key\": .., \"total\": ..}}, and \"database\" where that is not 0: {why}",
+                    "--written {}: a line must be {{\"key\": .., \"total\": ..}}, with \"key_hex\" for a key that is no UTF-8, and \"database\" where that is not 0: {why}",
                     path.display()
                 )
-            })?;
-            ensure!(total >= 0, "--written {}: the total of {key} is negative", path.display());
-            if written.insert((database, key.clone().into_bytes()), total).is_some() {
-                bail!("--written {}: {key} is there twice", path.display());
+            };
+            let line: Line = line.map_err(|why| form(why.to_string()))?;
+            let key = match (line.key, line.key_hex) {
+                (Some(key), None) => key.into_bytes(),
+                (None, Some(hex)) => const_hex::decode(hex).map_err(|why| form(why.to_string()))?,
+                _ => return Err(form("it has one of them".into())),
+            };
+            let named = String::from_utf8_lossy(&key).into_owned();
+            ensure!(
+                line.total >= 0,
+                "--written {}: the total of {named} is negative",
+                path.display()
+            );
+            if written.insert((line.database, key), line.total).is_some() {
+                bail!("--written {}: {named} is there twice", path.display());
             }
         }
         ensure!(!written.is_empty(), "--written {}: it has no line", path.display());

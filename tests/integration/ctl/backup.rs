@@ -226,6 +226,8 @@ fn what_the_database_has_must_be_all_of_it() {
         (format!("{whole}\n{whole}\n"), "early is there twice"),
         (whole[..20].to_string(), "a line must be"),
         (json!({"key": "early"}).to_string(), "a line must be"),
+        (json!({"key": "early", "key_hex": "00", "total": 1}).to_string(), "a line must be"),
+        (json!({"key_hex": "0", "total": 1}).to_string(), "a line must be"),
         (json!({"key": "early", "total": -1}).to_string(), "negative"),
         // Of another database, or not from its beginning.
         (
@@ -254,7 +256,7 @@ fn the_query_of_the_page_says_what_the_database_has() {
     let postgres = Postgres::start();
     postgres.sql(&read("examples/usage_to_postgres/schema.sql"));
     postgres.sql(&format!(
-        "INSERT INTO usage_total VALUES (convert_to('{key}', 'UTF8'), 107, now()), ('other', 1, now())"
+        "INSERT INTO usage_total VALUES (convert_to('{key}', 'UTF8'), 107, now()), ('other', 1, now()), ('\\xff00', 3, now())"
     ));
     let path = place.path().join(".written");
     fs::write(&path, postgres.sql(query).join("\n")).expect("written");
@@ -262,6 +264,7 @@ fn the_query_of_the_page_says_what_the_database_has() {
     let source = Server::start();
     let mut c = source.client();
     assert_eq!(c.cmd(["APIKEY.USAGE.INCR", key, "BY", "100"]), int(100));
+    assert_eq!(c.cmd([b"APIKEY.USAGE.INCR".as_slice(), b"\xff\0", b"BY", b"3"]), int(3));
     Database::default().drain(&mut c);
     assert_eq!(c.cmd(["APIKEY.USAGE.INCR", key, "BY", "10"]), int(10));
     let backup = back_up(&source, &place, &[]);
