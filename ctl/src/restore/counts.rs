@@ -59,12 +59,6 @@ impl Counts {
             }
             Self::Said(Choice::Settled) => (0, counter.total()),
             Self::Written(written) => {
-                if std::str::from_utf8(&item.key).is_err() {
-                    let key = item.key.escape_ascii();
-                    return Err(io::Error::other(format!(
-                        "--written can't name {key}: it is no UTF-8"
-                    )));
-                }
                 let open = counter.pending().saturating_add(leases.count());
                 let settled = counter.total().saturating_sub(open);
                 let has = written.of(item.database, &item.key);
