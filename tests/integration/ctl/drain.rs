@@ -379,14 +379,15 @@ const FAILOVER: Duration = Duration::from_secs(150);
 
 #[test]
 fn drain_follows_a_failover_by_sentinel_and_counts_nothing_twice() {
-    let mut primary = Server::start();
-    let replica = Server::start();
+    // Neither comes back empty, nor is taken for down where the machine stalls for a second.
+    let mut primary = Server::builder().with_aof(true).start();
+    let replica = Server::builder().with_aof(true).start();
     replica.replicate(&primary);
     let sentinel = Server::builder()
         .sentinel()
         .config(&format!("sentinel monitor mymaster 127.0.0.1 {} 1", primary.port))
-        .config("sentinel down-after-milliseconds mymaster 1000")
-        .config("sentinel failover-timeout mymaster 5000")
+        .config("sentinel down-after-milliseconds mymaster 4000")
+        .config("sentinel failover-timeout mymaster 6000")
         .start();
     eventually_within(FAILOVER, "Sentinel knows the replica", || {
         let replicas = sentinel.client().must("SENTINEL REPLICAS mymaster");
@@ -406,7 +407,10 @@ fn drain_follows_a_failover_by_sentinel_and_counts_nothing_twice() {
     }
     assert_eq!(told, 200, "the replica has them all");
     primary.stop(Stop::Kill);
-    eventually_within(FAILOVER, "the replica is promoted", || says(&replica, "role:master"));
+    eventually_within(FAILOVER, "the replica is promoted", || {
+        let told = sentinel.client().must("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster");
+        says(&replica, "role:master") && told.items()[1].text() == replica.port.to_string()
+    });
     primary.start_again();
     eventually_within(FAILOVER, "the other follows it", || says(&primary, "role:slave"));
     let mut c = replica.client();
