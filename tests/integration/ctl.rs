@@ -17,4 +17,4 @@ mod top;
 mod uninstall;
 pub mod warm;
 
-pub use program::{command, Ran};
+pub use program::{command, program, Ran};

@@ -54,6 +54,7 @@ mod replication;
 mod restrictions;
 mod roles;
 mod rows;
+mod runbooks;
 mod scopes;
 mod secrecy;
 mod setval;

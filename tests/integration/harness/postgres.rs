@@ -108,6 +108,15 @@ impl Postgres {
         )
     }
 
+    /// The variables by which its programs find it.
+    pub fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            ("PGHOST", self.dir.path().display().to_string()),
+            ("PGPORT", self.port.clone()),
+            ("PGUSER", "postgres".into()),
+        ]
+    }
+
     fn psql(&self, sql: &str) -> Command {
         let mut psql = command("psql", self.dir.path());
         psql.stdout(Stdio::piped());
