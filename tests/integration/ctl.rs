@@ -4,6 +4,7 @@
 mod backup;
 mod check;
 mod connect;
+mod cron;
 mod doctor;
 mod drain;
 mod export;

@@ -1,6 +1,7 @@
 //! `docs/runbooks`, played: each test breaks real servers in the way that a page is for, types the page's own commands,
 //! compares what they print with what the page says, and sees that the page has mended it.
 
+mod connections;
 mod page;
 mod restore;
 

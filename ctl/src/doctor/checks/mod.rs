@@ -1,6 +1,7 @@
 //! What can be wrong, by subject. Each check is a function of what was seen, so that what is hard to bring about can be
 //! tested all the same.
 
+mod clients;
 mod clock;
 mod cluster;
 mod health;
@@ -18,7 +19,7 @@ use super::looking::Seen;
 type Check = fn(&[Seen]) -> Vec<Finding>;
 
 /// In the order in which things break.
-const ALL: [Check; 10] = [
+const ALL: [Check; 11] = [
     reachability::check,
     module::check,
     cluster::check,
@@ -26,6 +27,7 @@ const ALL: [Check; 10] = [
     health::check,
     settings::check,
     memory::check,
+    clients::check,
     persistence::check,
     clock::check,
     kernel::check,

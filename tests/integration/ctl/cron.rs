@@ -1,0 +1,91 @@
+//! `deploy/cron.example`: each job does its work, and prints nothing but what somebody has to know.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::program::{program, url};
+use crate::harness::*;
+
+/// What cron would run, `%` being a new line unless it is escaped.
+fn jobs(file: &str) -> Vec<String> {
+    let lines = file.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let jobs = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_digit() || c == '*'));
+    jobs.map(|job| {
+        let mut fields = job.splitn(7, ' ');
+        for _ in 0..5 {
+            let field = fields.next().expect("a field");
+            assert!(field.bytes().all(|b| b"0123456789*/,-".contains(&b)), "{job}");
+        }
+        assert_eq!(fields.next(), Some("redis"), "{job}");
+        let command = fields.next().expect("a command");
+        assert_eq!(command.matches('%').count(), command.matches(r"\%").count(), "{job}");
+        command.replace(r"\%", "%")
+    })
+    .collect()
+}
+
+#[test]
+fn each_job_of_the_example_does_its_work_and_is_silent_unless_something_is_wrong() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = fs::read_to_string(root.join("deploy/cron.example")).expect("the example");
+    let jobs = jobs(&file);
+    assert_eq!(jobs.len(), 6);
+    let server = Server::builder()
+        .config("maxmemory 100mb")
+        .config("maxmemory-policy volatile-ttl")
+        .with_aof(true)
+        .start();
+    let mut c = server.client();
+    // From 10,000 on plan measures.
+    let fill = |i| format!("APIKEY.SETVAL apikey:{{k{i}}} {}", record("r", "u"));
+    c.pipeline(&(0..11_000).map(fill).collect::<Vec<_>>());
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| dir.path().join(name);
+    for name in ["bin", "var/backups/redis-apikey", "var/lib/redis-apikey", "etc/redis"] {
+        fs::create_dir_all(at(name)).expect("a folder");
+    }
+    fs::write(at("etc/redis/redis.conf"), "port 6379\n").expect("a file");
+    std::os::unix::fs::symlink(program(), at("bin/apikeyctl")).expect("a link");
+    let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let here = dir.path().display().to_string();
+    let address = url(&server);
+    let run = |job: &str| {
+        let job =
+            job.replace("/var/", &format!("{here}/var/")).replace("-C /", &format!("-C {here}"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &job]).env_clear().env("PATH", &path).env("APIKEYCTL_URL", &address);
+        let output = shell.output().expect("sh");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    for _ in 0..2 {
+        for job in &jobs {
+            assert_eq!(run(job), "", "{job}");
+        }
+    }
+    let names = |name: &str| {
+        let entries = fs::read_dir(at(name)).expect("a folder").map(|entry| entry.expect("one"));
+        entries.map(|entry| entry.file_name().into_string().expect("UTF-8")).collect::<Vec<_>>()
+    };
+    let kept = names("var/backups/redis-apikey");
+    assert_eq!(kept.iter().filter(|name| name.ends_with('Z')).count(), 2, "{kept:?}");
+    assert_eq!(kept.iter().filter(|name| name.ends_with(".tar.gz")).count(), 1, "{kept:?}");
+    let mut reports = names("var/lib/redis-apikey");
+    reports.sort();
+    assert_eq!(reports, ["last.json", "report.html"]);
+
+    c.must("CONFIG SET maxmemory-policy allkeys-lru");
+    c.count("apikey:{k1}:usage", 1);
+    assert!(run(&jobs[1]).contains("counts-evictable"));
+    // Room for less than two months.
+    let used = c.info("memory", "used_memory").expect("it").parse::<u64>().expect("a number");
+    c.must(&format!("CONFIG SET maxmemory {}", used + used / 8));
+    assert!(run(&jobs[5]).contains("80 % of maxmemory"), "{}", run(&jobs[5]));
+    drop(server);
+    for job in &jobs[..4] {
+        assert!(run(job).contains("Connection refused"), "{job}");
+    }
+    // The week to compare with is still there.
+    let last = fs::read_to_string(at("var/lib/redis-apikey/last.json")).expect("a report");
+    assert!(last.starts_with('{'), "{last}");
+}
