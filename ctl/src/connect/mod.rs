@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod address;
+mod anybody;
 pub mod flags;
 pub mod link;
 pub mod refusal;
@@ -13,6 +14,7 @@ pub mod wire;
 
 pub use access::{Access, Way};
 pub use address::Address;
+pub use anybody::Anybody;
 pub use flags::ConnectFlags;
 pub use link::Link;
 pub use refusal::Refusal;
