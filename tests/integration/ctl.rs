@@ -10,6 +10,7 @@ mod drain;
 mod export;
 mod exporter;
 mod monitoring;
+mod operator;
 mod plan;
 mod program;
 mod report;

@@ -109,7 +109,7 @@ fn look(access: &Access) -> Result<Vec<Seen>> {
 fn unseen(all: &[Seen], role: Option<Role>) -> Vec<Away> {
     let is_meant = |why: &String| match role {
         Some(role) if !role.looks() => true,
-        Some(Role::Monitor) => why.contains(": CONFIG GET: "),
+        Some(Role::Monitor | Role::Backup) => why.contains(": CONFIG GET: "),
         _ => false,
     };
     let of = |seen: &Seen| {

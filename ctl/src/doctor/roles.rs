@@ -12,6 +12,8 @@ pub enum Role {
     Monitor,
     /// An operator
     Operator,
+    /// Backups
+    Backup,
 }
 
 /// A call, its words separated by spaces. `{key}` stands for a key of the role's, `{tag}` for a tag.
@@ -73,8 +75,13 @@ const OPERATOR: &[Call] = &[
     call("APIKEY.TAGINVAL {tag}"),
     call("APIKEY.TAGINVALNODE {tag}"),
     call("APIKEY.TAGS {key}"),
+    call("APIKEY.TAGCARD {tag}"),
     call("APIKEY.DESCRIBE {key}"),
     call("APIKEY.USAGE.GET {key}"),
+    call("SELECT 0"),
+    call("SCAN 0 COUNT 1"),
+    call("TYPE {key}"),
+    call("MEMORY USAGE {key}"),
     call("INFO"),
     call("CONFIG GET maxmemory"),
     call("CONFIG SET apikeyctl-doctor wrong"),
@@ -82,6 +89,14 @@ const OPERATOR: &[Call] = &[
     call("SLOWLOG LEN"),
     call("LATENCY LATEST"),
     call("CLIENT LIST"),
+    call("PING"),
+];
+
+const BACKUP: &[Call] = &[
+    call("APIKEY.HEALTH"),
+    call("INFO"),
+    asked("REPLCONF ack 0"),
+    asked("PSYNC ? -1"),
     call("PING"),
 ];
 
@@ -128,6 +143,7 @@ const NOT_MONITOR: &[&str] = &[
     "APIKEY.USAGE.LEASE 1000",
     "GET {key}",
 ];
+const NOT_BACKUP: &[&str] = NOT_MONITOR;
 const NOT_OPERATOR: &[&str] =
     &["APIKEY.VALIDATE {key}", "APIKEY.SETVAL {key} x", "APIKEY.USAGE.LEASE 1000", "MODULE LOAD x"];
 
@@ -139,6 +155,7 @@ impl Role {
             Self::Drain => "consumer",
             Self::Monitor => "monitoring",
             Self::Operator => "operator",
+            Self::Backup => "backup",
         }
     }
 
@@ -148,6 +165,7 @@ impl Role {
             Self::Drain => DRAIN,
             Self::Monitor => MONITOR,
             Self::Operator => OPERATOR,
+            Self::Backup => BACKUP,
         };
         let more = if is_in_cluster && matches!(self, Self::App | Self::Drain) {
             IN_A_CLUSTER
@@ -164,18 +182,19 @@ impl Role {
             Self::Drain => NOT_DRAIN,
             Self::Monitor => NOT_MONITOR,
             Self::Operator => NOT_OPERATOR,
+            Self::Backup => NOT_BACKUP,
         };
         NOBODY.iter().chain(own).copied()
     }
 
     /// Whether its keys are those below a prefix.
     pub fn has_keys(self) -> bool {
-        matches!(self, Self::App | Self::Operator)
+        matches!(self, Self::App)
     }
 
     /// Whether it may look at INFO and HEALTH.
     pub fn looks(self) -> bool {
-        matches!(self, Self::Monitor | Self::Operator)
+        matches!(self, Self::Monitor | Self::Operator | Self::Backup)
     }
 }
 
@@ -185,7 +204,8 @@ pub fn name(call: &str) -> String {
     let first = words.next().unwrap_or_default();
     match (first, words.next()) {
         (
-            "CONFIG" | "ACL" | "LATENCY" | "SLOWLOG" | "CLIENT" | "CLUSTER" | "MODULE" | "DEBUG",
+            "CONFIG" | "ACL" | "LATENCY" | "SLOWLOG" | "CLIENT" | "CLUSTER" | "MODULE" | "DEBUG"
+            | "MEMORY",
             Some(second),
         ) => {
             format!("{first} {second}")

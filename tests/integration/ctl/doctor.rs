@@ -534,6 +534,7 @@ fn the_users_of_the_page_are_as_their_roles_want_them() {
             ("drain", "consumer"),
             ("monitor", "monitoring"),
             ("operator", "operator"),
+            ("backup", "backup"),
         ] {
             let whose = ["--role", role, "--whose", user];
             let told = as_user(&users, &server, "administrator", &whose);
