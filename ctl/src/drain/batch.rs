@@ -5,14 +5,14 @@ use redis::Value;
 use crate::reading::reply;
 
 /// What is settled as a whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub id: String,
     pub lines: Vec<Line>,
 }
 
 /// What one counter has counted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Never given to another line: what guards against counting twice.
     pub id: String,

@@ -48,6 +48,13 @@ impl Database {
         Ok(Self { config, tls: MakeRustlsConnect::new(tls.client()?) })
     }
 
+    /// How long all of its hosts together may take to let one in.
+    pub fn patience(&self) -> Duration {
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
+        let each = self.config.get_connect_timeout().copied().unwrap_or(PATIENCE);
+        each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX))
+    }
+
     pub fn connect(&self) -> Result<Client> {
         self.config.connect(self.tls.clone()).map_err(|error| explain(&error))
     }

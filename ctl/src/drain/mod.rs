@@ -1,7 +1,7 @@
 //! `drain`: usage counts into PostgreSQL, or as lines of JSON on the standard output.
 //!
 //! `primary.rs` is the order of it: lease, write, acknowledge; `sink.rs` what is written to, `postgres.rs` and
-//! `ndjson.rs` those that there are, `database.rs` how PostgreSQL is reached; `primaries.rs` knows whom to ask.
+//! `ndjson.rs` those that there are, `patient.rs` how long one is waited for, `database.rs` how PostgreSQL is reached; `primaries.rs` knows whom to ask.
 //!
 //! **What always holds.** A batch is acknowledged when all its lines are written to stay, and not before. What is not
 //! acknowledged comes again under the same ids, here or at another drain. So it may be killed at any point.
@@ -9,6 +9,7 @@
 mod batch;
 mod database;
 mod ndjson;
+mod patient;
 mod postgres;
 mod primaries;
 mod primary;
@@ -25,7 +26,8 @@ use crate::interrupt::Interrupt;
 use crate::output::{Output, Standing, Verdict};
 use database::Database;
 use ndjson::Ndjson;
-use postgres::Postgres;
+use patient::Patient;
+use postgres::{Postgres, PATIENCE};
 use primaries::Primaries;
 use primary::{Failure, Pause, Terms};
 use sink::Sink;
@@ -95,11 +97,18 @@ pub fn run(access: &Access, output: &Output, flags: &Flags) -> Result<Verdict> {
         flags.postgres.is_some() || !flags.create_tables,
         "--create-tables is for --postgres: leave one out"
     );
+    let interrupt = Interrupt::watch()?;
     let mut sink: Box<dyn Sink> = match &flags.postgres {
-        Some(url) => Box::new(Postgres::new(Database::new(url)?, flags.create_tables, flags.lease)),
+        Some(url) => {
+            let database = Database::new(url)?;
+            let to_be_ready = PATIENCE + database.patience();
+            let postgres = Postgres::new(database, flags.create_tables, flags.lease);
+            // PostgreSQL itself ends what takes longer than the lease.
+            let to_write = to_be_ready + flags.lease;
+            Box::new(Patient::new(postgres, to_be_ready, to_write, interrupt))
+        }
         None => Box::new(Ndjson::new()?),
     };
-    let interrupt = Interrupt::watch()?;
     let terms = Terms {
         access,
         lease: flags.lease,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -272,6 +273,45 @@ fn drain_waits_for_a_database_that_is_down_and_ends_when_it_is_told() {
     eventually("it ends", || service.0.try_wait().expect("wait").is_some());
     assert_eq!(service.0.wait().expect("status").code(), Some(0), "{}", drain.log());
     assert_eq!(totals(&postgres), [("k".to_string(), 3)].into());
+}
+
+#[test]
+fn a_database_that_never_answers_is_given_up_and_asked_again() {
+    // As one that is stopped: the system takes connections for it.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("postgresql://u@{}/d", silent.local_addr().expect("an address"));
+    let server = Server::start();
+    server.client().count("k", 1);
+    let mut drain = command(&server, "drain", &["--postgres", &url, "--once"]);
+    drain.env("PGCONNECT_TIMEOUT", "1").env("PGSSLMODE", "disable");
+    let began = Instant::now();
+    Ran::of(drain).fails_with(2, "PostgreSQL has not answered for 6 s: is it stopped?");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(server.client().counts("k"), (1, 0, 1));
+    drop(silent);
+}
+
+#[test]
+fn a_database_that_was_stopped_goes_on_and_has_each_count_once() {
+    let server = Server::start();
+    let postgres = Postgres::start();
+    postgres.sql(&schema());
+    let drain = Drain::new(&server, &postgres);
+    server.client().count("k", 1);
+    let mut service = drain.command(&[]);
+    let mut service = Killed(service.env("PGCONNECT_TIMEOUT", "1").spawn().expect("apikeyctl"));
+    eventually("it is written", || server.client().counts("k") == (0, 0, 1));
+    postgres.freeze();
+    server.client().count("k", 1);
+    eventually("it is given up", || drain.log().contains("PostgreSQL has not answered"));
+    postgres.wake();
+    eventually("it goes on", || server.client().counts("k") == (0, 0, 2));
+    assert_eq!(totals(&postgres), [("k".to_string(), 2)].into());
+
+    postgres.freeze();
+    terminate(&service.0);
+    eventually("it ends", || service.0.try_wait().expect("wait").is_some());
+    postgres.wake();
 }
 
 #[test]

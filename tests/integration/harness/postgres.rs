@@ -88,6 +88,30 @@ impl Postgres {
         let _ = child.wait();
     }
 
+    /// Stops all its processes where they are: connections stay, and the system takes new ones for it.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    #[track_caller]
+    pub fn wake(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    #[track_caller]
+    fn signal(&self, signal: i32) {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("its children");
+        let all = children.split(' ').filter(|pid| !pid.is_empty());
+        for pid in all.map(|pid| pid.parse().expect("a pid")).chain([pid]) {
+            let pid = i32::try_from(pid).expect("a process id");
+            // SAFETY: a call without memory, to a process of ours; its children are waited for by itself alone.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+
     /// Starts it, after `stop`, with what it has.
     #[track_caller]
     pub fn start_again(&mut self) {
@@ -151,6 +175,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        if self.child.is_some() {
+            self.wake();
+        }
         self.stop();
         if std::thread::panicking() {
             let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
