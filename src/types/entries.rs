@@ -20,9 +20,9 @@ use host::{log, Level, Lock};
 use std::ffi::{c_int, CStr};
 use std::marker::PhantomData;
 
-/// The version that the server keeps beside a value: that of all that this node says
+/// The version that the server keeps beside an entry: that of all that this node says
 /// ([`apikey_engine::codec::version`]); the bytes of each kind have their own.
-pub const ENCODING: c_int = VERSION as c_int;
+const ENCODING: c_int = VERSION as c_int;
 
 /// The oldest that is read.
 pub const OLDEST_ENCODING: c_int = OLDEST as c_int;

@@ -1,11 +1,12 @@
 //! The type of usage counters: `apikeyuse`.
 
-use super::entries::{load, ENCODING, OLDEST_ENCODING};
+use super::entries::{load, OLDEST_ENCODING};
 use crate::defrag::Server;
 use crate::state;
 use crate::stream::apply;
 use crate::values::usage::UsageValue;
 use apikey_engine::codec::value::{encode_usage, Value};
+use apikey_engine::codec::version::{COUNTERS, VERSION};
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
 use host::defrag::Mover;
@@ -29,7 +30,9 @@ impl DataType for Usage {
 
     const NAME: &'static CStr = c"apikeyuse";
 
-    const ENCODING: c_int = ENCODING;
+    const ENCODING: c_int = COUNTERS as c_int;
+
+    const NEWEST_ENCODING: c_int = VERSION as c_int;
 
     const OLDEST_ENCODING: c_int = OLDEST_ENCODING;
 

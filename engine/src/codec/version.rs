@@ -1,9 +1,12 @@
 //! The version of what one node writes for others: values in an RDB or a DUMP, the words of the stream.
 //!
 //! There is one number for both, since the RDB of a full resync says by it what the stream behind it will be.
-//! Every value in an RDB carries it, and a primary says it to its replicas
+//! Every entry in an RDB carries it, and a primary says it to its replicas
 //! (`APIKEY.STREAM`). A node that does not read it refuses the RDB, and takes nothing of such a stream for
 //! alive.
+//!
+//! Counters carry a number of their own ([`COUNTERS`]), which stays as long as their bytes do. So who goes back to the
+//! version before takes the counts along, once there are no entries.
 //!
 //! **When it is raised**: when a node that has the version before would read something wrongly, or would lack
 //! something for not knowing a word. A word never changes what it says: another form has another name, so
@@ -18,6 +21,9 @@
 
 /// What this module writes. The server keeps ten bits of it beside a value.
 pub const VERSION: u16 = 4;
+
+/// What counters carry: the version of the time when their bytes became what they are.
+pub const COUNTERS: u16 = 1;
 
 /// The oldest that it reads.
 pub const OLDEST: u16 = 1;
@@ -45,6 +51,7 @@ mod tests {
     fn what_is_not_read_is_older_or_newer() {
         assert_eq!(unread(VERSION.into()), None);
         assert_eq!(unread(OLDEST.into()), None);
+        assert_eq!(unread(COUNTERS.into()), None);
         for version in [2, 3, 4] {
             assert_eq!(why(version, 2, 4), None);
         }

@@ -19,9 +19,11 @@ pub trait DataType: 'static {
     /// Nine characters of `A-Z a-z 0-9 - _`, which no other module has.
     const NAME: &'static CStr;
 
-    /// The version of the encoding, which the server keeps beside a value (0 to 1023). A value of a later one is
-    /// not loaded.
+    /// The version of the encoding, which the server keeps beside a value (0 to 1023).
     const ENCODING: c_int = 0;
+
+    /// The latest version of the encoding that [`DataType::load`] reads. A value of a later one is not loaded.
+    const NEWEST_ENCODING: c_int = Self::ENCODING;
 
     /// The oldest version of the encoding that [`DataType::load`] reads.
     const OLDEST_ENCODING: c_int = Self::ENCODING;

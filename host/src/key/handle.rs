@@ -87,7 +87,7 @@ unsafe extern "C" fn rdb_load<T: DataType>(
     encoding: c_int,
 ) -> *mut c_void {
     guard::run("rdb_load", null_mut(), || {
-        let (oldest, newest) = (T::OLDEST_ENCODING, T::ENCODING);
+        let (oldest, newest) = (T::OLDEST_ENCODING, T::NEWEST_ENCODING);
         if !(oldest..=newest).contains(&encoding) {
             let order = if encoding < oldest { "older" } else { "newer" };
             let reads =
