@@ -6,6 +6,7 @@ mod model;
 mod absent;
 mod acl;
 mod callers;
+mod changelog;
 mod channel;
 mod chaos;
 mod checks;

@@ -42,6 +42,7 @@ pub struct TagInvalNode;
 impl Command for TagInvalNode {
     const SPEC: Spec = Spec {
         name: c"apikey.taginvalnode",
+        since: c"0.2.0",
         flags: "write",
         arity: -2,
         summary: c"Kills every entry of the selected database that carries one of the tags, of which a call names 1,000 at most, on this node alone.",
