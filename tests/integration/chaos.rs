@@ -6,8 +6,8 @@
 //! `APIKEY_SEED` with which choices (`scripts/test --chaos SECONDS --seed N`). How it all interleaves is the machine's,
 //! so that a seed repeats a failure only often.
 
-mod clients;
-mod load;
+pub mod clients;
+pub mod load;
 mod shards;
 mod watched;
 

@@ -12,7 +12,7 @@ mod exporter;
 mod monitoring;
 mod operator;
 mod plan;
-mod program;
+pub mod program;
 mod report;
 mod reset;
 mod top;

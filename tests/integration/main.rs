@@ -65,5 +65,6 @@ mod tags;
 mod tls;
 mod tokens;
 mod trust;
+mod upgrades;
 mod usage;
 mod versions;

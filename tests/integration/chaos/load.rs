@@ -34,6 +34,11 @@ pub trait Service: Sync {
     /// All that this node tells of what it is told.
     fn primaries_told_by(&self, clients: &mut Clients, node: usize) -> Option<Vec<usize>>;
 
+    /// By which one of them alone is told.
+    fn inval_of_one(&self) -> &'static str {
+        "APIKEY.TAGINVALNODE"
+    }
+
     fn primaries(&self, clients: &mut Clients) -> Option<Vec<usize>> {
         let witness = self.witness(clients);
         self.primaries_seen_by(clients, witness)
@@ -184,6 +189,12 @@ impl<'a> Load<'a> {
 
     pub fn goes_on(&self) -> bool {
         !self.is_over.load(SeqCst) && !self.failed.load(SeqCst)
+    }
+
+    /// Waits until something was done so many times more.
+    pub fn goes_on_with(&self, name: &str, times: u64) {
+        let before = self.tried(name).load(SeqCst);
+        eventually(name, || !self.goes_on() || self.tried(name).load(SeqCst) >= before + times);
     }
 
     /// All counters are there from here on.
@@ -374,7 +385,7 @@ impl<'a> Load<'a> {
                 is_told(&line, &replies).then(BTreeSet::new)
             }
             How::Safely => {
-                let line = format!("APIKEY.TAGINVALNODE {tag}");
+                let line = format!("{} {tag}", self.service.inval_of_one());
                 for node in self.service.primaries(clients)? {
                     let replies = clients.say(node, &[&line, &wait]).ok()?;
                     if !is_told(&line, &replies) {

@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `APIKEY_MODULE` | the module to load | `target/debug/libapikey.so` of the workspace |
 //! | `APIKEY_HOST_EXAMPLES` | where the examples of `host/` and `engine/` are, built | `target/debug/examples` of the workspace |
-//! | `APIKEY_OTHER_MODULE` | a module of another revision, for tests of two versions (`scripts/test --with`) | those tests do nothing |
+//! | `APIKEY_OTHER_MODULE` | the module of the release before, or of another revision (`scripts/test --with`) | `target/released/libapikey.so` of the workspace, where `scripts/released` leaves it |
 //! | `APIKEY_CTL` | the operator's program | `apikeyctl` beside the module |
 //! | `APIKEY_SERVER_BIN` | the server to start | `redis-server` from PATH |
 //! | `APIKEY_SERVER` | what that server is: `redis-6.2`, `redis-7.0`, `redis-8.2`, `valkey-9.1` | told from its `--version` |

@@ -99,6 +99,20 @@ pub fn module() -> &'static Path {
     })
 }
 
+/// The module of the release before, or that of another revision (`scripts/released`).
+pub fn other_module() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| {
+        let path = std::env::var_os("APIKEY_OTHER_MODULE").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/released/libapikey.so"),
+            PathBuf::from,
+        );
+        fs::canonicalize(&path).unwrap_or_else(|e| {
+            panic!("no module at {}: {e}; run scripts/released", path.display())
+        })
+    })
+}
+
 /// What a server is started with.
 #[derive(Clone, Default)]
 pub struct Builder {
@@ -415,6 +429,13 @@ impl Server {
         self.stop(how);
         self.builder = change(std::mem::take(&mut self.builder));
         self.spawn()
+    }
+
+    /// Starts it with what `change` makes of its settings, after it was stopped or did not start.
+    #[track_caller]
+    pub fn start_again_with(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        self.builder = change(std::mem::take(&mut self.builder));
+        self.start_again();
     }
 
     /// Starts it with the module again, after it did not start without.

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::client::packed;
-use super::PATIENCE;
+use super::{eventually, PATIENCE};
 
 /// A connection whose bytes are gathered as they come.
 pub struct Tap {
@@ -52,6 +52,17 @@ impl Tap {
         // What the module says first to whoever comes.
         tap.until(b"\r\napikey.stream\r\n$1\r\n");
         tap
+    }
+
+    /// The version that it is of.
+    pub fn version(&mut self) -> u16 {
+        const WORD: &[u8] = b"\r\napikey.stream\r\n$1\r\n";
+        let at = find(self.until(WORD), WORD).expect("the word") + WORD.len();
+        eventually("the version", || {
+            self.gather();
+            self.seen.len() > at
+        });
+        u16::from(self.seen[at] - b'0')
     }
 
     /// Gathers until `marker` has been seen, and gives all bytes up to now.
