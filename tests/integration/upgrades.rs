@@ -404,10 +404,13 @@ fn two_nodes_are_upgraded_under_load_and_nothing_is_lost_or_stale() {
         pair.fail_over();
         some_work(load);
         pair.fail_over();
+        pair.primary().client().fill("nobody's", &[]);
         some_work(load);
         pair.restart_replica(Stop::NoSave, |builder| builder.module(module()));
         some_work(load);
     });
+    // What the other module could not read.
+    assert_eq!(pair.replica().client().code("nobody's"), "VALID");
     pair.assert_version(true);
 }
 
