@@ -1,11 +1,11 @@
-//! Which metric each figure of HEALTH is; docs/operating.md tells of all of them.
+//! Which metric each figure of HEALTH is, and some of INFO; docs/operating.md tells of all of them.
 //!
 //! A percentage has none, since Prometheus makes those of counters, for any time; nor has a text.
 
 use Figures::{By, One};
 use Kind::{Bytes, Counter, Gauge, Seconds};
 
-/// A metric that is made of fields of HEALTH.
+/// A metric that is made of fields of HEALTH, or of INFO.
 pub struct Family {
     /// Without its unit, and without `_total`.
     pub name: &'static str,
@@ -24,7 +24,7 @@ pub enum Kind {
     Seconds,
 }
 
-/// Fields of HEALTH.
+/// Fields of HEALTH, or of INFO.
 pub enum Figures {
     One(&'static str),
     /// The label that tells them apart, and each with its value of that.
@@ -175,6 +175,24 @@ pub const FAMILIES: &[Family] = &[
         Bytes,
         One("maxmemory"),
         "maxmemory of the server; 0 where there is no limit",
+    ),
+];
+
+/// Of INFO, which has them under these names.
+pub const OF_INFO: &[Family] = &[
+    family("apikey_server_connections", Gauge, One("connected_clients"), "Connections of clients"),
+    family("apikey_server_connections_limit", Gauge, One("maxclients"), "maxclients of the server"),
+    family(
+        "apikey_server_commands",
+        Counter,
+        One("total_commands_processed"),
+        "Commands that the server has carried out, others' than the module's among them",
+    ),
+    family(
+        "apikey_server_error_replies",
+        Counter,
+        One("total_error_replies"),
+        "Errors that the server has replied",
     ),
 ];
 

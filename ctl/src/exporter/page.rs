@@ -7,8 +7,8 @@ use prometheus_client::encoding::{prometheus_text, text, DescriptorEncoder, NoLa
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::families::{Family, Kind, FAMILIES, STATUSES};
-use crate::reading::{Durations, Role};
+use super::families::{Family, Kind, FAMILIES, OF_INFO, STATUSES};
+use crate::reading::{Durations, Facts, Role};
 use crate::watch::{Figures, Scrape, Seen};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,7 +56,16 @@ impl Collector for Scrape {
             .collect();
         statuses(&mut to, &told)?;
         for family in FAMILIES {
-            of_health(&mut to, family, &told)?;
+            numbers(&mut to, family, &told, |figures, field| figures.health.number(field))?;
+        }
+        let with_facts: Vec<(&str, &Facts)> = self
+            .nodes
+            .iter()
+            .filter(|seen| seen.figures.is_ok())
+            .filter_map(|seen| Some((&*seen.node, seen.facts.as_ref()?)))
+            .collect();
+        for family in OF_INFO {
+            numbers(&mut to, family, &with_facts, |facts, field| facts.info.number(field))?;
         }
         histograms(&mut to, &told)?;
         let mut scrape = to.encode_descriptor(
@@ -122,10 +131,12 @@ fn statuses(to: &mut DescriptorEncoder, told: &[(&str, &Figures)]) -> fmt::Resul
     gauges(to, "apikey_health_status", "1 for the status that APIKEY.HEALTH has", series)
 }
 
-fn of_health(
+/// `number` reads a field of what a node told.
+fn numbers<T>(
     to: &mut DescriptorEncoder,
     family: &Family,
-    told: &[(&str, &Figures)],
+    told: &[(&str, &T)],
+    number: impl Fn(&T, &str) -> Option<i64>,
 ) -> fmt::Result {
     let (kind, unit) = match family.kind {
         Kind::Counter => (MetricType::Counter, None),
@@ -136,8 +147,8 @@ fn of_health(
     let mut encoder = to.encode_descriptor(family.name, family.help, unit, kind)?;
     for (node, figures) in told {
         for (field, label) in family.figures.all() {
-            // Nil, or a field that this version of the module does not have.
-            let Some(number) = figures.health.number(field) else { continue };
+            // Nil, or a field that this version of the module, or of the server, does not have.
+            let Some(number) = number(figures, field) else { continue };
             let labels: Labels = [("node", *node)].into_iter().chain(label).collect();
             let mut encoder = encoder.encode_family(&labels)?;
             match family.kind {

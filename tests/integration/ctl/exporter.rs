@@ -227,6 +227,12 @@ fn traffic(c: &mut Client) {
     c.select(0);
 }
 
+/// How many errors a server has replied.
+fn errors_of(c: &mut Client) -> f64 {
+    let told = c.info("stats", "total_error_replies").expect("a number");
+    told.parse().expect("a number")
+}
+
 fn harness_record() -> String {
     record("id", "u1")
 }
@@ -237,6 +243,9 @@ fn every_figure_of_health_is_a_metric_or_deliberately_none() {
     let mut c = server.client();
     traffic(&mut c);
     let exporter = Exporter::start(&server, &[]);
+    (0..7).for_each(|_| drop(c.cmd(["NOCOMMAND"])));
+    let errors = errors_of(&mut c);
+    assert!(errors > 6.0, "{errors}");
     let before = c.must("APIKEY.HEALTH");
     let scrape = exporter.scrape();
     let after = c.must("APIKEY.HEALTH");
@@ -266,6 +275,18 @@ fn every_figure_of_health_is_a_metric_or_deliberately_none() {
         let labels = format!("status=\"{status}\"");
         assert_eq!(scrape.get("apikey_health_status", &server, &labels), Some(is), "{status}");
     }
+    let limit = c.info("clients", "maxclients").and_then(|text| text.parse().ok());
+    assert_eq!(scrape.get("apikey_server_connections_limit", &server, ""), limit);
+    // It asks 6.2 for LATENCY HISTOGRAM, which is an error there.
+    let replied = scrape.get("apikey_server_error_replies_total", &server, "");
+    assert!((errors..=errors_of(&mut c)).contains(&replied.expect("a number")), "{replied:?}");
+    let others: Vec<_> = (0..5).map(|_| server.client()).collect();
+    let connections = exporter.scrape().get("apikey_server_connections", &server, "");
+    // With this client, and the exporter's own.
+    assert!(connections.is_some_and(|all| (7.0..9.0).contains(&all)), "{connections:?}");
+    drop(others);
+    let commands = scrape.get("apikey_server_commands_total", &server, "");
+    assert!(commands.is_some_and(|commands| commands > 70.0), "{commands:?}");
     let version = format!("version=\"{}\"", before.get("version").text());
     assert_eq!(scrape.get("apikey_build_info", &server, &version), Some(1.0));
     assert_eq!((scrape.up(&server), scrape.role(&server)), (Some(1.0), Some("primary")));
