@@ -128,24 +128,25 @@ need_python_psycopg() {
     APIKEY_PYTHON=/usr/bin/python3
 }
 
-# The client libraries that tests/clients names, with a Python and a Node.js that find them, in a folder of their own.
-# They stay until those files change.
+# The client libraries that tests/clients names, with a Python and a Node.js that find them, in a folder of their own;
+# and what other programs in Python want (linters, the dashboard's SDK). They stay until those files change.
 need_client_libraries() {
     export APIKEY_CLIENTS=$target/clients
     local from=$top/tests/clients python=python3 wanted npm=()
-    local ours=$top/clients/python/requirements.txt
-    wanted=$(cat "$from/requirements.txt" "$ours" "$from/package.json")
+    local ours=$top/clients/python/requirements.txt dashboard=$top/deploy/monitoring/requirements.txt
+    wanted=$(cat "$from/requirements.txt" "$ours" "$dashboard" "$from/package.json")
     [ "$(cat "$APIKEY_CLIENTS/installed" 2>/dev/null)" != "$wanted" ] || return 0
     say "installing client libraries into $APIKEY_CLIENTS"
-    if ! python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    if ! python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         apt_install python3 python3-venv
         python=/usr/bin/python3
     fi
     rm -rf "$APIKEY_CLIENTS"
     "$python" -m venv "$APIKEY_CLIENTS/venv" >&2 || die "could not make a Python environment"
     python=$APIKEY_CLIENTS/venv/bin/python
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$from/requirements.txt" -r "$ours" >&2 \
-        || die "could not install what $from/requirements.txt and $ours name"
+    "$python" -m pip install --quiet --disable-pip-version-check \
+        -r "$from/requirements.txt" -r "$ours" -r "$dashboard" >&2 \
+        || die "could not install what $from/requirements.txt, $ours and $dashboard name"
     # The libraries want Node.js 20; Debian 12 has 18, and an npm of some hundred packages.
     if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then
         ln -s "$(node -p process.execPath)" "$APIKEY_CLIENTS/node"

@@ -5,11 +5,13 @@ deploy/test gives it the image.
 
 import json
 import pathlib
+import re
 import shutil
 import tempfile
 import unittest
 import urllib.parse
 
+import yaml
 from containers import TOP, Image, resolved, run, until
 from deployed import Deployed
 
@@ -62,6 +64,35 @@ class Development(Deployed):
             redis.healthy()
 
 
+class Watched(unittest.TestCase):
+    """What Grafana is given, which is not here."""
+
+    def test_grafana_is_given_prometheus_and_the_dashboard(self):
+        copy = pathlib.Path(tempfile.mkdtemp(prefix="apikey-grafana-"))
+        self.addCleanup(shutil.rmtree, copy)
+        shutil.copytree(TOP / "deploy", copy / "deploy", ignore=shutil.ignore_patterns("secrets/*"))
+        run(str(TOP / "deploy/secrets"), str(copy / "deploy/docker/secrets"), "redis-1")
+        services = resolved(copy / "deploy/docker/compose.prod.yml")
+        (mount,) = services["grafana"]["volumes"]
+        source, target, mode = mount.split(":")
+        provisioning = pathlib.Path(source)
+        self.assertEqual((target, mode), ("/etc/grafana/provisioning", "ro"))
+
+        (found,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+        self.assertEqual(services["grafana"]["network_mode"], services["prometheus"]["network_mode"])
+        self.assertEqual(found["url"], "http://127.0.0.1:9090")
+        self.assertIn("127.0.0.1:9090:9090/tcp", services["exporter"]["ports"])
+        scraped = yaml.safe_load((copy / "deploy/monitoring/prometheus.yml").read_text())["global"]["scrape_interval"]
+        self.assertEqual(found["jsonData"]["timeInterval"], scraped)
+
+        (files,) = yaml.safe_load((provisioning / "dashboards/files.yml").read_text())["providers"]
+        folder = provisioning / pathlib.PurePath(files["options"]["path"]).relative_to(target)
+        told = (TOP / "docs/monitoring.md").read_text()
+        (made,) = re.findall(r"dashboard\.py > (deploy/\S+)", told)
+        self.assertEqual((copy / made).resolve().parent, folder.resolve())
+        self.assertIn(f"/{made}\n", (TOP / ".gitignore").read_text())
+
+
 class Production(Deployed):
     def cli(self, service, *words, user="application"):
         password = (self.secrets / "passwords" / user).read_text().strip()
@@ -103,6 +134,8 @@ class Production(Deployed):
             "/",
         )
         services = resolved(copy / "deploy/docker/compose.prod.yml")
+        # It has a profile, so that it is not started by itself.
+        self.assertEqual(services.pop("grafana")["profiles"], ["grafana"])
         deployment = self.compose(services, {"prom/prometheus:v3.5.0": prometheus})
         # Faster than every 15 s, and its data in the /tmp that it has.
         rules = copy / "deploy/monitoring/prometheus.yml"

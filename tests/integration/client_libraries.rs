@@ -8,6 +8,7 @@ use crate::failover::calls;
 use crate::harness::cluster::slot;
 use crate::harness::*;
 use cut::Cut;
+pub use library::installed;
 use library::*;
 use serde_json::{json, Value};
 use std::time::Duration;

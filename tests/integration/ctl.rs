@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod connect;
 mod cron;
+mod dashboard;
 mod doctor;
 mod drain;
 mod export;

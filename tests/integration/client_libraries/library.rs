@@ -127,7 +127,7 @@ impl Library {
 }
 
 /// Where the libraries are installed: `need_client_libraries` of `scripts/lib.sh` does that.
-fn installed(name: &str) -> PathBuf {
+pub fn installed(name: &str) -> PathBuf {
     let at = std::env::var_os("APIKEY_CLIENTS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients"),
         PathBuf::from,

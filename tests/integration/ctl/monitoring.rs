@@ -1,5 +1,5 @@
-//! `deploy/monitoring`: the rules by promtool, and in a real Prometheus that scrapes the real exporter, where alerts are
-//! made to fire by their causes; the script in a real redis_exporter.
+//! `deploy/monitoring`: the rules by promtool, and in a real Prometheus that scrapes the real exporter, where the
+//! dashboard's queries find something, and alerts are made to fire by their causes; the script in a real redis_exporter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+use super::dashboard::{metrics, Dashboard};
 use super::exporter::Exporter;
 use crate::harness::http::{escaped, get};
 use crate::harness::server::{die_with_parent, free_port, kind, Kind, Stop};
@@ -79,16 +80,43 @@ fn listening(path: &str, command: impl Fn(u16) -> Command) -> (Process, u16) {
     panic!("it ended each time")
 }
 
-/// Names and runbooks of the alerts.
-fn alerts() -> Vec<(String, String)> {
+/// An alert of alerts.yml.
+pub struct Alert {
+    pub name: String,
+    runbook: String,
+    expr: String,
+}
+
+impl Alert {
+    /// Numbers that its expression compares with, and others in it.
+    pub fn bounds(&self) -> Vec<f64> {
+        let words = self.expr.split(|c: char| c.is_whitespace() || "()".contains(c));
+        words.filter_map(|word| word.parse().ok()).collect()
+    }
+}
+
+pub fn alerts() -> Vec<Alert> {
     let text = read(&file("alerts.yml"));
-    let value = |name: &str| {
-        let lines = text.lines().filter_map(|line| line.trim().strip_prefix(name));
-        lines.map(|value| value.trim().to_string()).collect::<Vec<_>>()
+    let of = |part: &str| {
+        let (name, rest) = part.split_once('\n').expect("a name");
+        let (_, rest) = rest.split_once("expr:").expect("an expression");
+        let (expr, rest) = rest.split_once(" for: ").expect("how long");
+        let mut lines = rest.lines();
+        let runbook = lines.find_map(|line| line.trim().strip_prefix("runbook_url: "));
+        let runbook = runbook.unwrap_or_else(|| panic!("{name} has no runbook"));
+        Alert { name: name.into(), runbook: runbook.into(), expr: expr.into() }
     };
-    let (names, runbooks) = (value("- alert:"), value("runbook_url:"));
-    assert_eq!(names.len(), runbooks.len(), "each has a runbook");
-    names.into_iter().zip(runbooks).collect()
+    text.split("- alert: ").skip(1).map(of).collect()
+}
+
+/// That `page.md#section` is in this repository.
+#[track_caller]
+pub fn assert_is_a_section(what: &str, page: &str) {
+    let (path, section) = page.split_once('#').expect("a section");
+    let text = read(&root().join(path));
+    let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let mut slugs = headings.map(|heading| heading.to_lowercase().replace(' ', "-"));
+    assert!(slugs.any(|slug| slug == section), "{what}: no section {page}");
 }
 
 /// Those of docs/monitoring.md.
@@ -100,9 +128,11 @@ fn queries() -> Vec<String> {
         lines.filter(|line| !line.starts_with('#')).map(Into::into).collect();
     assert!(queries.len() > 2, "{queries:?}");
     queries
-        .into_iter()
-        .filter(|query| !(kind() == Kind::Redis62 && query.contains("_bucket")))
-        .collect()
+}
+
+/// Redis 6.2 has no LATENCY HISTOGRAM, so of buckets `+Inf` alone, and no percentile.
+fn is_told(query: &str) -> bool {
+    !(kind() == Kind::Redis62 && query.contains("_bucket"))
 }
 
 #[test]
@@ -113,19 +143,15 @@ fn the_rules_are_well_formed_and_fire_when_they_should() {
     let tests = read(&file("alerts_test.yml"));
     let fires: Vec<&str> =
         tests.split("alertname: ").filter(|part| part.contains("exp_alerts")).collect();
-    for (name, runbook) in alerts() {
+    for Alert { name, runbook, .. } in alerts() {
         let is_shown = fires.iter().any(|part| part.starts_with(&format!("{name}\n")));
         assert!(is_shown, "alerts_test.yml never has {name} fire");
-        let (page, section) = runbook.split_once('#').expect("a section");
-        let page = read(&root().join(page));
-        let headings = page.lines().filter_map(|line| line.strip_prefix("## "));
-        let mut slugs = headings.map(|heading| heading.to_lowercase().replace(' ', "-"));
-        assert!(slugs.any(|slug| slug == section), "{name}: no section {runbook}");
+        assert_is_a_section(&name, &runbook);
     }
 }
 
 /// A Prometheus with the configuration of the repository, in a hurry: it looks twice a second, alerts wait for nothing,
-/// and a lease is old at once.
+/// a lease is old at once, and a read slow from a millisecond on.
 struct Prometheus {
     _process: Process,
     port: u16,
@@ -145,10 +171,10 @@ impl Prometheus {
             .map(|line| if line.trim().starts_with("for: ") { "        for: 0s" } else { line })
             .collect();
         let hurried = hurried.join("\n").replace("_lease_seconds > 900", "_lease_seconds > 0.1");
-        assert!(
-            hurried.contains("> 0.1") && config.contains("500ms"),
-            "the files are as they were"
-        );
+        let hurried = hurried.replace("[5m]) > 0.01\n", "[5m]) > 0.001\n");
+        let are_there =
+            ["_lease_seconds > 0.1\n", "[5m]) > 0.001\n"].map(|bound| hurried.contains(bound));
+        assert!(are_there == [true; 2] && config.contains("500ms"), "the files are as they were");
         fs::write(dir.path().join("prometheus.yml"), config).expect("configuration");
         fs::write(dir.path().join("alerts.yml"), hurried).expect("rules");
         let (process, port) = listening("/-/ready", |port| {
@@ -181,6 +207,13 @@ impl Prometheus {
         told["result"].as_array().expect("a result").clone()
     }
 
+    /// Whether a query has a number as its answer: NaN is of what did not happen.
+    #[track_caller]
+    fn finds(&self, query: &str) -> bool {
+        let is_number = |series: &Json| series["value"][1].as_str().is_some_and(|v| v != "NaN");
+        self.query(query).iter().any(is_number)
+    }
+
     /// Alerts that fire, with the port of the node that they are about; none where they are about the exporter.
     #[track_caller]
     fn firing(&self) -> BTreeSet<(String, Option<u16>)> {
@@ -194,10 +227,22 @@ impl Prometheus {
 
     #[track_caller]
     fn fires(&self, alert: &str, node: Option<&Server>) {
+        self.fires_while(alert, node, || ());
+    }
+
+    /// The same, of what has to go on for it.
+    #[track_caller]
+    fn fires_while(&self, alert: &str, node: Option<&Server>, mut cause: impl FnMut()) {
         let wanted = (alert.to_string(), node.map(|server| server.port));
-        eventually(alert, || self.firing().contains(&wanted));
+        eventually(alert, || {
+            cause();
+            self.firing().contains(&wanted)
+        });
     }
 }
+
+/// Panels of the dashboard that are empty then.
+const NONE_WHILE_ALL_IS_WELL: [&str; 1] = ["Alerts that fire"];
 
 #[test]
 fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
@@ -207,9 +252,11 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
     let exporter = Exporter::start(&primary, &[]);
     let prometheus = Prometheus::start(&exporter);
     let mut c = primary.client();
-    c.fill("apikey:{k}", &[]);
+    // A share of no limit there is none.
+    c.must("CONFIG SET maxmemory 1gb");
     let reads = |key: &str| vec![format!("APIKEY.VALIDATE {key} SECRET {SECRET}"); 200];
     eventually("both are scraped, more than once", || {
+        c.fill("apikey:{k}", &[]);
         c.pipeline(&reads("apikey:{k}"));
         let hits = r#"rate(apikey_lookups_total{result="hit"}[5m]) > 0"#;
         prometheus.query("apikey_up == 1").len() == 2 && !prometheus.query(hits).is_empty()
@@ -225,14 +272,36 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
     for rule in rules {
         let query = rule["query"].as_str().expect("a query");
         prometheus.query(query);
-        let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for metric in words.filter(|word| word.starts_with("apikey_")) {
+        for metric in metrics(query) {
             assert!(names.contains(metric), "{}: there is no {metric}", rule["name"]);
         }
     }
-    for query in queries() {
-        let found = prometheus.query(&query);
-        assert!(!found.is_empty(), "docs/monitoring.md: {query} finds nothing");
+    for query in queries().iter().filter(|query| is_told(query)) {
+        assert!(prometheus.finds(query), "docs/monitoring.md: {query} finds nothing");
+    }
+
+    // So is each query of the dashboard, and each metric is in one of them.
+    let dashboard = Dashboard::printed(&[]);
+    let asked = dashboard.queries();
+    let mut shown: BTreeSet<&str> = asked.iter().flat_map(|(_, query)| metrics(query)).collect();
+    for name in &names {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let of_histogram = |base| shown.iter().any(|other| other.starts_with(base));
+        let is_shown = shown.contains(name) || base.is_some_and(of_histogram);
+        assert!(is_shown || !name.starts_with("apikey_"), "the dashboard has nothing of {name}");
+    }
+    shown.retain(|name| !names.contains(name));
+    assert!(shown.is_empty(), "the dashboard wants what there is not: {shown:?}");
+    for (title, query) in asked.iter().filter(|(_, query)| is_told(query)) {
+        // Nothing fires yet.
+        if !NONE_WHILE_ALL_IS_WELL.contains(title) {
+            eventually(&format!("{title}: {query} finds something"), || prometheus.finds(query));
+        }
+    }
+    for (series, label) in dashboard.labels() {
+        let path = format!("label/{label}/values?match[]={}", escaped(&series));
+        let values = prometheus.api(&path);
+        assert!(values[0].is_string(), "the variable {label} has no value of {series}");
     }
     let is_ok = |rule: &Json| rule["health"] == "ok";
     eventually("all rules are evaluated", || {
@@ -244,6 +313,9 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
     c.count("apikey:{k}:usage", 7);
     let batch = c.lease();
     prometheus.fires("ApikeyLeaseOld", Some(&primary));
+    for (title, query) in asked.iter().filter(|(title, _)| NONE_WHILE_ALL_IS_WELL.contains(title)) {
+        eventually(title, || prometheus.finds(query));
+    }
     c.ack(&batch);
 
     let token = c.must("APIKEY.TOKEN apikey:{late}").text();
@@ -257,11 +329,37 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
     (0..misses).for_each(|_| drop(c.pipeline(&reads("apikey:{none}"))));
     prometheus.fires("ApikeyHitRateLow", Some(&primary));
 
-    let used: i64 = c.info("memory", "used_memory").expect("memory").parse().expect("a number");
-    c.must(&format!("CONFIG SET maxmemory {}", used + used / 50));
+    let used = |c: &mut Client| -> i64 {
+        c.info("memory", "used_memory").expect("memory").parse().expect("a number")
+    };
+    let now = used(&mut c);
+    c.must(&format!("CONFIG SET maxmemory {}", now + now / 50));
     prometheus.fires("ApikeyMemoryHigh", Some(&primary));
     prometheus.fires("ApikeyDegraded", Some(&primary));
+    // There has to be room for something that can be evicted.
+    let more = used(&mut c) + (1 << 20);
+    c.must(&format!("CONFIG SET maxmemory {more}"));
+    c.must("CONFIG SET maxmemory-policy volatile-ttl");
+    let mut keys = 0..;
+    prometheus.fires_while("ApikeyEvictionsHigh", Some(&primary), || {
+        let fill = |n| format!("APIKEY.SETVAL apikey:{{{n}}} {}", record("id", "u1"));
+        c.pipeline(&keys.by_ref().take(200).map(fill).collect::<Vec<_>>());
+    });
     c.must("CONFIG SET maxmemory 0");
+
+    let long =
+        format!(r#"{{"id":"id","user_id":"u1","is_active":true,"name":"{}"}}"#, "x".repeat(500));
+    let records = vec![long; 10_000];
+    c.list("apikey:{list}", &records, "");
+    prometheus.fires_while("ApikeyReadsSlow", Some(&primary), || {
+        c.must("APIKEY.GETLIST apikey:{list}");
+    });
+    c.must("APIKEY.INVAL apikey:{list}");
+
+    c.must("CONFIG SET maxclients 100");
+    let connected: Vec<_> = (0..80).map(|_| primary.client()).collect();
+    prometheus.fires("ApikeyConnectionsHigh", Some(&primary));
+    drop(connected);
 
     c.must("CONFIG SET min-replicas-to-write 5");
     prometheus.fires("ApikeyWritesRefused", Some(&primary));
