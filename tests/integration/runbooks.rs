@@ -2,8 +2,12 @@
 //! compares what they print with what the page says, and sees that the page has mended it.
 
 mod connections;
+mod database_down;
+mod lost_primary;
 mod page;
+mod replicated;
 mod restore;
+mod split_network;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,5 +29,8 @@ fn each_page_is_played_and_listed() {
         let test = root.join("tests/integration/runbooks").join(page.replace('-', "_") + ".rs");
         let test = fs::read_to_string(&test).unwrap_or_else(|e| panic!("{}: {e}", test.display()));
         assert!(test.contains(&format!("Page::open(\"{page}\")")), "{page} is not played");
+        for step in page::to_play(page) {
+            assert!(test.contains(&format!(".step({step})")), "{page}: nobody plays step {step}");
+        }
     }
 }

@@ -44,10 +44,7 @@ impl Page {
     /// What is typed finds this server where the page says none: by `redis-cli`, and by `apikeyctl` in APIKEYCTL_URL.
     #[track_caller]
     pub fn open(name: &'static str) -> Opened {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let path = root.join(format!("docs/runbooks/{name}.md"));
-        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        Opened { name, steps: steps(&text), stands_for: Vec::new(), environment: Vec::new() }
+        Opened { name, steps: read(name), stands_for: Vec::new(), environment: Vec::new() }
     }
 
     /// Types the commands of a step, those before the first being step 0. Steps without commands are the test's to do
@@ -81,6 +78,13 @@ impl Page {
             );
         }
         self.next = number + 1;
+    }
+
+    /// A step that is for another case than this one. Some other test of the page plays it.
+    #[track_caller]
+    pub fn passed_over(&mut self, number: usize) {
+        assert!(self.steps.get(number).is_some_and(|step| !step.is_empty()), "no such step");
+        self.steps[number].clear();
     }
 
     /// All has been played.
@@ -226,6 +230,20 @@ fn redis_cli() -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).map(|dir| dir.join("redis-cli")).find(|p| p.exists());
     found.expect("redis-cli: apt-get install redis-tools (scripts/test does)")
+}
+
+#[track_caller]
+fn read(name: &str) -> Vec<Vec<Typed>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join(format!("docs/runbooks/{name}.md"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    steps(&text)
+}
+
+/// The steps of a page that have commands.
+pub fn to_play(name: &str) -> Vec<usize> {
+    let steps = read(name).into_iter().enumerate();
+    steps.filter(|(_, step)| !step.is_empty()).map(|(number, _)| number).collect()
 }
 
 /// The commands of each step: those before the first, then those of `1.`, `2.`, ..
