@@ -20,4 +20,4 @@ mod top;
 mod uninstall;
 pub mod warm;
 
-pub use program::{command, program, Ran};
+pub use program::{bare, command, program, Ran};

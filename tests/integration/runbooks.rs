@@ -2,6 +2,7 @@
 //! compares what they print with what the page says, and sees that the page has mended it.
 
 mod connections;
+mod certificate;
 mod database_down;
 mod lost_primary;
 mod page;

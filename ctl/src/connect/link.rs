@@ -112,6 +112,16 @@ const MAY_BE_TLS: &str = "; if it never worked, the server may speak TLS (rediss
 /// What TLS wants, where it is that: it may show at the first word only.
 fn of_tls(address: &Address, error: &RedisError) -> Option<anyhow::Error> {
     let text = error.to_string();
+    // By rustls with the times, or without.
+    let has_ended = ["certificate: certificate expired", "certificate: Expired"];
+    if has_ended.iter().any(|told| text.contains(told)) {
+        return Some(anyhow!("{address}: its certificate has ended: docs/runbooks/certificate.md"));
+    }
+    if text.contains("fatal alert: CertificateExpired") {
+        return Some(anyhow!(
+            "{address}: the certificate of --cert has ended: docs/runbooks/certificate.md"
+        ));
+    }
     let why = if text.contains("invalid peer certificate") {
         "it shows a certificate that is not believed: --cacert names the CA that has signed it, and it must be for the host that is asked"
     } else if text.contains("fatal alert") {
