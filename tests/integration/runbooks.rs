@@ -3,6 +3,7 @@
 
 mod connections;
 mod certificate;
+mod consumer_dead;
 mod database_down;
 mod lost_primary;
 mod page;
