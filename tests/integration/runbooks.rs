@@ -10,6 +10,7 @@ mod page;
 mod replicated;
 mod restore;
 mod split_network;
+mod uninstall;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::page::Page;
 use crate::ctl::command;
 use crate::harness::*;
@@ -35,6 +37,7 @@ fn batches_of_a_dead_consumer_are_taken_over_and_counted_once() {
     let written = consumer.leases("2000");
     count(10..20);
     let of_another = consumer.leases("2000 COUNT 10");
+    let leased_at = Instant::now();
     assert_eq!((written[0].lines.len(), of_another[0].lines.len()), (10, 10));
     let sql = written[0].lines.iter().map(|line| {
         format!(
@@ -50,7 +53,8 @@ fn batches_of_a_dead_consumer_are_taken_over_and_counted_once() {
     let mut c = server.client();
     eventually("its leases are over", || {
         let reasons = c.must("APIKEY.HEALTH").get("reasons").items().to_vec();
-        reasons.iter().any(|reason| reason.text().contains("overdue"))
+        let is_told = reasons.iter().any(|reason| reason.text().contains("overdue"));
+        is_told && leased_at.elapsed() > Duration::from_secs(2)
     });
 
     let mut page = Page::open("consumer-dead");

@@ -26,9 +26,7 @@ fn end(mut servers: Replicated, mut page: Page, primary: u16) {
     servers.former.start_again_with(|builder| builder.config(&line));
     let [one, other] = &servers.replicas;
     let (primary, replica) = if one.port == primary { (one, other) } else { (other, one) };
-    for node in [&servers.former, replica] {
-        node.in_sync_with(primary);
-    }
+    servers.assert_well(primary, replica);
     page.step(6);
     page.end();
     servers.assert_whole(primary, replica);
@@ -44,6 +42,7 @@ fn sentinels_replace_it_and_what_it_alone_knew_is_told_again() {
     let mut page =
         servers.page(Page::open("lost-primary"), primary, replica, &sentinels).at(primary);
     page.step(1);
+    drop(sentinels);
     page.passed_over(2);
     page.passed_over(3);
     eventually("it vouches, and never heard of it", || primary.client().code("revoked") == "VALID");

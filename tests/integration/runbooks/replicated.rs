@@ -49,13 +49,14 @@ impl Replicated {
         Self { former, gate, replicas }
     }
 
-    /// Three Sentinels that know each other and the replicas.
+    /// Three Sentinels that know each other and the replicas. A busy machine may stall for a second, which is no
+    /// outage; nor are they needed any longer once they have agreed.
     pub fn sentinels(&self) -> Vec<Server> {
         let sentinel = |_| {
             Server::builder()
                 .sentinel()
                 .config(&format!("sentinel monitor mymaster 127.0.0.1 {} 2", self.gate.port))
-                .config("sentinel down-after-milliseconds mymaster 1000")
+                .config("sentinel down-after-milliseconds mymaster 4000")
                 .config("sentinel failover-timeout mymaster 6000")
                 .config("sentinel parallel-syncs mymaster 2")
                 .start()
@@ -118,6 +119,15 @@ impl Replicated {
             .with("10.0.0.1:6379", format!("127.0.0.1:{}", self.former.port))
             .with("10.0.0.2:6379", format!("127.0.0.1:{}", primary.port))
             .with("10.0.0.3:6379", format!("127.0.0.1:{}", replica.port))
+    }
+
+    /// Waits until it has its replicas and says that all is well: a machine that stalls for a second is told of.
+    pub fn assert_well(&self, primary: &Server, replica: &Server) {
+        for node in [&self.former, replica] {
+            node.in_sync_with(primary);
+        }
+        let mut c = primary.client();
+        eventually("all is well", || c.must("APIKEY.HEALTH").get("status") == &bulk("healthy"));
     }
 
     /// All nodes have what the new primary has, and nothing that was revoked came back.

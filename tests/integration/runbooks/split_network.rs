@@ -25,10 +25,11 @@ fn a_primary_that_is_cut_off_vouches_for_nothing_and_follows_the_new_one() {
     });
     page.step(2);
     page.step(3);
+    drop(sentinels);
     page.step(4);
     servers.gate.heal();
     page.step(5);
-    servers.former.in_sync_with(primary);
+    servers.assert_well(primary, replica);
     page.step(6);
     assert_eq!(c.code("there"), "VALID");
     page.step(7);
