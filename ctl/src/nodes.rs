@@ -66,7 +66,12 @@ fn tell(node: &Node, facts: &Facts) -> Told {
         Err(_) if facts.module.is_none() => {
             vec!["it has no module redis-apikey: start it with --loadmodule libapikey.so".into()]
         }
-        Err(why) => vec![format!("{why:#}")],
+        Err(why) => {
+            let why = format!("{why:#}");
+            // Which node it is stands before each reason.
+            let of_node = format!("{}: ", node.address());
+            vec![why.strip_prefix(&of_node).unwrap_or(&why).to_string()]
+        }
     };
     if let Role::Replica { of, is_linked: false } = &facts.role {
         reasons.push(format!(

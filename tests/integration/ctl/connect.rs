@@ -284,3 +284,17 @@ fn colour_is_for_terminals_that_want_it() {
     let plain = run("1").out;
     assert!(plain.contains("healthy") && !plain.contains("\x1b[32m"), "{plain}");
 }
+
+#[test]
+fn a_replica_that_answers_nothing_is_named_once() {
+    let mut primary = Server::start();
+    let replica = Server::builder().config("replica-serve-stale-data no").start();
+    replica.replicate(&primary);
+    primary.stop(Stop::Kill);
+    let address = format!("127.0.0.1:{}", replica.port);
+    let expected = format!("\n{address}: APIKEY.HEALTH: MASTERDOWN ");
+    eventually("it is told", || {
+        let ran = Ran::at(&replica, "nodes", &["--alone"]);
+        ran.status == Some(1) && ran.out.contains(&expected)
+    });
+}
