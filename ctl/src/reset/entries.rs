@@ -2,13 +2,14 @@
 //!
 //! The tags of a kind kill all entries of it that were stored without NS, in constant time. Nobody knows which
 //! namespaces there are, so the keys of the module's types are walked over, and the tags of each that is still alive
-//! say its namespace, which is then killed the same way. A counter is never touched: it carries no tag.
+//! say its namespace, which is then killed the same way. What lives on even so, and was there before, an index that is
+//! broken has lost: it is removed by its name. A counter is never touched: it carries no tag.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use redis::Cmd;
+use redis::{Cmd, Value};
 use serde::Serialize;
 
 use crate::connect::{Access, Link};
@@ -24,6 +25,9 @@ const KINDS: [&str; 4] =
 
 /// The most tags of one call.
 const TAGS: usize = 500;
+
+/// How much less than it is DESCRIBE may say of an age.
+const ROUNDED: Duration = Duration::from_secs(1);
 
 #[derive(Default, Serialize)]
 pub struct Emptied {
@@ -98,8 +102,9 @@ pub fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<
 
 /// In the selected database: what has no namespace, and then what the walk finds.
 fn kill_all(link: &mut Link, told: &mut Told, progress: &Progress) -> Result<()> {
+    let begun = Instant::now();
     told.killed += kill(link, &KINDS.map(|tag| tag.as_bytes().to_vec()))?;
-    keys::ENTRIES.iter().try_for_each(|kind| scan(link, kind, told, progress))
+    keys::ENTRIES.iter().try_for_each(|kind| scan(link, kind, begun, told, progress))
 }
 
 /// On this node alone: each primary is told by itself.
@@ -108,12 +113,18 @@ fn kill(link: &mut Link, tags: &[Vec<u8>]) -> Result<u64> {
     Ok(u64::try_from(killed).unwrap_or(0))
 }
 
-/// Walks over the keys of a type, and kills what still lives under the namespaces that it finds.
-fn scan(link: &mut Link, of_type: &str, told: &mut Told, progress: &Progress) -> Result<()> {
+/// Walks over the keys of a type, and kills what still lives under the namespaces that it finds, or by name.
+fn scan(
+    link: &mut Link,
+    of_type: &str,
+    begun: Instant,
+    told: &mut Told,
+    progress: &Progress,
+) -> Result<()> {
     keys::walk(link, of_type, |link, keys| {
-        let namespaces = namespaces(link, keys)?;
+        let living = living(link, keys)?;
         progress.advance(keys.len() as u64, format!("keys, {} killed", grouped(told.killed)));
-        for some in namespaces.into_iter().collect::<Vec<_>>().chunks(TAGS / KINDS.len()) {
+        for some in living.namespaces.into_iter().collect::<Vec<_>>().chunks(TAGS / KINDS.len()) {
             let tags = some.iter().flat_map(|namespace| {
                 KINDS.map(|kind| [namespace.as_slice(), kind.as_bytes()].concat())
             });
@@ -121,37 +132,78 @@ fn scan(link: &mut Link, of_type: &str, told: &mut Told, progress: &Progress) ->
             told.namespaces
                 .extend(some.iter().map(|name| String::from_utf8_lossy(name).into_owned()));
         }
+        told.killed += kill_by_name(link, &living.keys, begun)?;
         Ok(())
     })
 }
 
-/// The namespaces of those of the keys that are alive. (What is stored without one since is a new entry.)
-fn namespaces(link: &mut Link, keys: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
-    let tags = |key: &Vec<u8>| {
-        let mut command = redis::cmd("APIKEY.TAGS");
-        command.arg(key);
+/// Removes those of the keys that live and were stored before: what came since is a new entry, but for the last second.
+fn kill_by_name(link: &mut Link, keys: &[&Vec<u8>], begun: Instant) -> Result<u64> {
+    let described = each(link, "APIKEY.DESCRIBE", keys)?;
+    let since = begun.elapsed().saturating_sub(ROUNDED).as_millis();
+    let is_old = |told: &Value| {
+        let Some(fields) = reply::fields(told) else { return false };
+        let number = |name: &str| {
+            let field = fields.iter().find(|(field, _)| field == name);
+            field.and_then(|(_, value)| reply::number(value))
+        };
+        // Of what was loaded nobody knows the age.
+        let age = number("age").map(|age| u128::try_from(age).unwrap_or(0));
+        number("live") == Some(1) && age.is_none_or(|age| age >= since)
+    };
+    let old = described.iter().filter(|(_, told)| is_old(told)).map(|(key, _)| *key);
+    let removed = each(link, "APIKEY.INVAL", &old.collect::<Vec<_>>())?;
+    let counts = removed.iter().filter_map(|(_, removed)| reply::number(removed));
+    Ok(counts.filter_map(|count| u64::try_from(count).ok()).sum())
+}
+
+/// What a command says of each of the keys, without those that hold something else by now, or whose slot has left.
+fn each<'a>(
+    link: &mut Link,
+    name: &str,
+    keys: &[&'a Vec<u8>],
+) -> Result<Vec<(&'a Vec<u8>, Value)>> {
+    let command = |key: &&Vec<u8>| {
+        let mut command = redis::cmd(name);
+        command.arg(*key);
         command
     };
-    let commands: Vec<Cmd> = keys.iter().map(tags).collect();
-    let mut found = BTreeSet::new();
-    for (command, reply) in commands.iter().zip(link.ask_all(&commands)?) {
-        let tags = match reply {
-            Ok(tags) => tags,
-            // The key holds something else by now, or its slot has left.
-            Err(refusal) if matches!(refusal.code.as_str(), "WRONGTYPE" | "MOVED" | "ASK") => {
-                continue
-            }
+    let commands: Vec<Cmd> = keys.iter().map(command).collect();
+    let mut told = Vec::new();
+    for ((command, key), reply) in commands.iter().zip(keys).zip(link.ask_all(&commands)?) {
+        match reply {
+            Ok(value) => told.push((*key, value)),
+            Err(refusal) if matches!(refusal.code.as_str(), "WRONGTYPE" | "MOVED" | "ASK") => {}
             Err(refusal) => return Err(link.refused(command, &refusal)),
-        };
+        }
+    }
+    Ok(told)
+}
+
+/// What of some keys is alive.
+#[derive(Default)]
+struct Living<'a> {
+    keys: Vec<&'a Vec<u8>>,
+    namespaces: BTreeSet<Vec<u8>>,
+}
+
+/// (What is stored without a namespace since is a new entry.)
+fn living<'a>(link: &mut Link, keys: &'a [Vec<u8>]) -> Result<Living<'a>> {
+    let mut living = Living::default();
+    for (key, tags) in each(link, "APIKEY.TAGS", &keys.iter().collect::<Vec<_>>())? {
         let tags = reply::items(&tags).context("APIKEY.TAGS has a reply that is not known")?;
+        if !tags.is_empty() {
+            living.keys.push(key);
+        }
         // An id can end like a kind: what is then taken for a namespace has no entries that are not to die.
         let namespaces = tags
             .iter()
             .filter_map(reply::bytes)
             .filter_map(|tag| KINDS.iter().find_map(|kind| tag.strip_suffix(kind.as_bytes())));
-        found.extend(namespaces.filter(|namespace| !namespace.is_empty()).map(<[u8]>::to_vec));
+        let namespaces = namespaces.filter(|namespace| !namespace.is_empty());
+        living.namespaces.extend(namespaces.map(<[u8]>::to_vec));
     }
-    Ok(found)
+    Ok(living)
 }
 
 impl Report for Emptied {

@@ -69,6 +69,24 @@ fn all_that_is_cached_dies_and_counts_stay() {
 }
 
 #[test]
+fn what_a_broken_index_has_lost_dies_too() {
+    let server = Server::start();
+    let mut c = server.client();
+    if !has_debug_command(&mut c) {
+        return;
+    }
+    fill_all(&mut c);
+    for key in ["k", "ka", "absentb", "scopes", "listb"] {
+        assert_eq!(c.must(&format!("APIKEY.DEBUG FORGET {key}")), ok());
+    }
+    let ran = Ran::at(&server, "reset", &["--yes", "--json"]);
+    assert_eq!((ran.status, &ran.json()["killed"]), (Some(0), &json!(12)), "{}", ran.err);
+    assert_eq!((alive(&mut c), c.usage("usage").0), (0, 7));
+    reclaimed(&mut c);
+    assert_exact(&server);
+}
+
+#[test]
 fn fills_that_looked_before_come_too_late() {
     let server = Server::start();
     let mut c = server.client();
