@@ -6,6 +6,8 @@ mod certificate;
 mod consumer_dead;
 mod database_down;
 mod lost_primary;
+mod application;
+mod leaked_key;
 mod page;
 mod replicated;
 mod restore;
