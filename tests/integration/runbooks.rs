@@ -10,6 +10,7 @@ mod application;
 mod leaked_key;
 mod page;
 mod replicated;
+mod refused_writes;
 mod restore;
 mod split_network;
 mod uninstall;
