@@ -14,6 +14,7 @@ mod refused_writes;
 mod restore;
 mod split_network;
 mod uninstall;
+mod suspect_cache;
 
 use std::collections::BTreeSet;
 use std::fs;
