@@ -9,6 +9,7 @@ mod lost_primary;
 mod application;
 mod full_disk;
 mod leaked_key;
+mod memory;
 mod page;
 mod replicated;
 mod refused_writes;
