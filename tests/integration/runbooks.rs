@@ -10,6 +10,7 @@ mod application;
 mod full_disk;
 mod leaked_key;
 mod memory;
+mod miss_rate;
 mod page;
 mod replicated;
 mod refused_writes;
