@@ -17,6 +17,7 @@ mod refused_writes;
 mod restore;
 mod split_network;
 mod uninstall;
+mod slow_commands;
 mod suspect_cache;
 
 use std::collections::BTreeSet;
