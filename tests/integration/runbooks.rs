@@ -7,6 +7,7 @@ mod consumer_dead;
 mod database_down;
 mod lost_primary;
 mod application;
+mod clock;
 mod full_disk;
 mod leaked_key;
 mod memory;
