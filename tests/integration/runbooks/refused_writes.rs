@@ -27,11 +27,11 @@ fn what_could_not_be_revoked_while_writes_were_refused_is_never_valid_again() {
     eventually("writes are taken", || fill(&mut c, REVOKED, "k-1") == ok());
     assert_eq!(fill(&mut c, OTHER, "k-2"), ok());
     let refuses = |c: &mut Client, code: &str| {
-        eventually(code, || {
-            let told = c.run("APIKEY.TAGINVAL apikey:id:k-1");
-            matches!(told, Reply::Error(why) if why.starts_with(code))
-                && c.codes([REVOKED, OTHER]) == ["MISS", "MISS"]
-        });
+        let is_it = |told: &Reply| matches!(told, Reply::Error(why) if why.starts_with(code));
+        eventually(code, || is_it(&c.run("APIKEY.INVAL none")));
+        let told = c.run("APIKEY.TAGINVAL apikey:id:k-1");
+        assert!(is_it(&told), "{told:?}");
+        eventually("nothing is valid", || c.codes([REVOKED, OTHER]) == ["MISS", "MISS"]);
     };
     replica.stop(Stop::Kill);
     refuses(&mut c, "NOREPLICAS ");
