@@ -32,6 +32,7 @@ fn a_cache_that_says_what_the_database_does_not_is_emptied_and_counts_stay() {
         let _application = Application::start(&primary, asked, keys.reader());
         eventually("all are cached", || c.codes(KEYS) == ["VALID"; 4]);
     }
+    replica.in_sync_with(&primary);
     // A change that nobody told, and an index that has lost an entry.
     keys.0.sql("UPDATE api_keys SET is_active = false WHERE id IN ('k-1', 'k-2')");
     c.must(&format!("APIKEY.DEBUG FORGET {}", KEYS[1]));
