@@ -453,13 +453,6 @@ impl Server {
         }
     }
 
-    /// The same, with what `change` makes of its settings.
-    #[track_caller]
-    pub fn start_again_with(&mut self, change: impl FnOnce(Builder) -> Builder) {
-        self.builder = change(std::mem::take(&mut self.builder));
-        self.start_again();
-    }
-
     /// Starts it, after `stop`; a failure has its log.
     pub fn try_start_again(&mut self) -> Result<(), Failed> {
         self.spawn()

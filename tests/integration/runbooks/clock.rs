@@ -34,7 +34,7 @@ fn a_clock_that_was_an_hour_ahead_leaves_nothing_behind() {
         page.step(2);
         assert_eq!(c.code(KEY), "MISS");
     } else {
-        page.pass_over(2);
+        page.passed_over(2);
     }
     clock.set(0, &[&server]);
     page.step(4);
@@ -45,7 +45,7 @@ fn a_clock_that_was_an_hour_ahead_leaves_nothing_behind() {
     if has_switch {
         page.step(6);
     } else {
-        page.pass_over(6);
+        page.passed_over(6);
     }
     assert_eq!(c.codes([KEY, "apikey:{ends}"]), ["MISS", "MISS"]);
     store(&mut c, "apikey:{ends}", &format!(r#""expires_at":{ends}"#), &format!("SECRET {SECRET}"));

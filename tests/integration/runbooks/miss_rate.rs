@@ -46,7 +46,7 @@ fn a_cache_that_misses_finds_its_keys_again() {
     if has_settings {
         page.step(3);
     } else {
-        page.pass_over(3);
+        page.passed_over(3);
     }
     c.must("APIKEY.TAGINVAL apikey:kind:record");
     page.step(4);

@@ -51,6 +51,12 @@ impl Page {
     /// by itself, between.
     #[track_caller]
     pub fn step(&mut self, number: usize) {
+        self.step_doing(number, "", || ());
+    }
+
+    /// The same, with what the page says in words behind a command that has this.
+    #[track_caller]
+    pub fn step_doing(&mut self, number: usize, behind: &str, mut in_words: impl FnMut()) {
         let skipped: Vec<usize> =
             (self.next..number).filter(|&step| !self.steps[step].is_empty()).collect();
         assert!(skipped.is_empty(), "{}: steps {skipped:?} were not played", self.name);
@@ -76,6 +82,9 @@ impl Page {
                 prints.join("\n"),
                 printed.join("\n")
             );
+            if !behind.is_empty() && command.contains(behind) {
+                in_words();
+            }
         }
         self.next = number + 1;
     }
@@ -85,6 +94,12 @@ impl Page {
     pub fn passed_over(&mut self, number: usize) {
         assert!(self.steps.get(number).is_some_and(|step| !step.is_empty()), "no such step");
         self.steps[number].clear();
+    }
+
+    /// From here on what the page writes so is this.
+    pub fn now_stands_for(&mut self, of_page: &str, here: impl ToString) {
+        self.stands_for.retain(|(known, _)| known != of_page);
+        self.stands_for.push((of_page.into(), here.to_string()));
     }
 
     /// All has been played.

@@ -51,7 +51,7 @@ fn a_cache_that_says_what_the_database_does_not_is_emptied_and_counts_stay() {
         page.step(1);
         assert_eq!(c.codes(KEYS), ["MISS"; 4]);
     } else {
-        page.pass_over(1);
+        page.passed_over(1);
     }
     page.step(2);
     page.step(3);
@@ -61,7 +61,7 @@ fn a_cache_that_says_what_the_database_does_not_is_emptied_and_counts_stay() {
     if has_switch {
         page.step(7);
     } else {
-        page.pass_over(7);
+        page.passed_over(7);
     }
     for server in [&primary, &replica] {
         assert_eq!(server.client().codes(KEYS), ["MISS"; 4]);
