@@ -37,6 +37,7 @@ mod host;
 mod inside;
 mod large_leases;
 mod leases;
+mod links;
 mod lists;
 mod loading;
 mod log;
