@@ -34,6 +34,7 @@ mod uninstall;
 mod warm;
 mod watch;
 
+use std::env;
 use std::io;
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ use args::Cli;
 use output::{note, COULD_NOT_LOOK};
 
 fn main() -> ExitCode {
+    forget_what_is_empty();
     let cli = Cli::parse();
     // A signal comes to the main thread, which does nothing but wait: it would break off a read that has a timeout.
     let ran = std::thread::scope(|scope| scope.spawn(|| args::run(cli)).join());
@@ -56,6 +58,15 @@ fn main() -> ExitCode {
         }
         // It has said so.
         Err(_panic) => ExitCode::from(COULD_NOT_LOOK),
+    }
+}
+
+/// A variable of its own that is empty is none, as who writes compose files means it.
+fn forget_what_is_empty() {
+    for (name, value) in env::vars_os() {
+        if value.is_empty() && name.to_string_lossy().starts_with("APIKEYCTL_") {
+            env::remove_var(name);
+        }
     }
 }
 

@@ -73,6 +73,10 @@ fn the_url_and_the_password_may_stand_in_the_environment_and_are_never_repeated(
     c.must("CONFIG SET requirepass other");
     let mut command = bare(&["nodes", "--json", "--user", "someone"]);
     command.env("APIKEYCTL_URL", url(&server)).env("REDISCLI_AUTH", "secr3t");
+    // What is empty is not there, as compose files have it.
+    for name in ["SENTINEL", "SENTINEL_USER", "CACERT", "CERT", "CERT_KEY"] {
+        command.env(format!("APIKEYCTL_{name}"), "");
+    }
     assert_found(&Ran::of(command), &[(&server, "primary")]);
     for (user, password) in [("someone", "wr0ng"), ("nobody", "wr0ng")] {
         let with = format!("redis://{user}:{password}@127.0.0.1:{}", server.port);
