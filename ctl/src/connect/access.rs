@@ -2,7 +2,7 @@
 
 use std::env;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
@@ -11,7 +11,7 @@ use super::address::Address;
 use super::flags::ConnectFlags;
 use super::link::Link;
 use super::tls::Tls;
-use super::wire::Wire;
+use super::wire::{self, Wire};
 
 /// How the servers are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,15 @@ impl Access {
     /// Connects to a server as the same user, to read what is no reply.
     pub fn wire(&self, at: &Address) -> Result<Wire> {
         Wire::open(at, self.0.tls.as_ref(), &self.0.login, self.0.timeout)
+    }
+
+    /// When the certificate that a server shows ends; none where TLS is not spoken.
+    pub fn end_of_certificate(&self, at: &Address) -> Result<Option<SystemTime>> {
+        let (Some(tls), Address::Tcp { host, port }) = (&self.0.tls, at) else { return Ok(None) };
+        let stream = wire::connect(host, *port, self.0.timeout)?;
+        stream.set_read_timeout(Some(self.0.timeout))?;
+        stream.set_write_timeout(Some(self.0.timeout))?;
+        tls.end_of_certificate(host, stream).map(Some)
     }
 
     fn open(&self, at: &Address, login: RedisConnectionInfo) -> Result<Link> {

@@ -4,12 +4,15 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{bail, ensure, Context, Result};
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use x509_cert::der::Decode;
+use x509_cert::Certificate;
 
 use super::anybody::Anybody;
 use super::flags::ConnectFlags;
@@ -69,6 +72,17 @@ impl Tls {
         let config = self.config().context("--cacert, --cert and --cert-key must be PEM files")?;
         let connection = ClientConnection::new(Arc::new(config), name)?;
         Ok(StreamOwned::new(connection, stream))
+    }
+
+    /// When the certificate that is shown there ends.
+    pub fn end_of_certificate(&self, host: &str, stream: TcpStream) -> Result<SystemTime> {
+        let mut stream = self.speak(host, stream)?;
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        let shown = stream.conn.peer_certificates().and_then(|chain| chain.first());
+        let shown = Certificate::from_der(shown.context("no certificate was shown")?)?;
+        Ok(shown.tbs_certificate.validity.not_after.to_system_time())
     }
 
     fn config(&self) -> Result<ClientConfig> {

@@ -132,7 +132,7 @@ impl Wire {
 }
 
 /// To the first of the host's addresses that answers in time.
-fn connect(host: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
+pub(super) fn connect(host: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
     let mut error = io::Error::from(ErrorKind::AddrNotAvailable);
     for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, patience) {

@@ -13,14 +13,15 @@ fn must(program: impl AsRef<std::ffi::OsStr>, args: &[&str]) {
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The same certificate, but that it ended yesterday.
-fn has_ended(made: &str, certificate: &str, key: &str) {
+/// The same certificate, but that it ends so many days from now.
+fn ends_in(days: i32, made: &str, certificate: &str, key: &str) {
     let request = format!("{made}/request");
     let extensions = ["-copy_extensions", "copy"];
     let asks = ["x509", "-x509toreq", "-in", certificate, "-key", key, "-out", &request];
     must("openssl", &[&asks[..], &extensions].concat());
     let (ca, ca_key) = (format!("{made}/ca/ca.crt"), format!("{made}/ca/ca.key"));
-    let signs = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-days", "-1"];
+    let days = days.to_string();
+    let signs = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-days", &days];
     must("openssl", &[&signs[..], &extensions, &["-out", certificate]].concat());
 }
 
@@ -42,7 +43,7 @@ fn servers_whose_certificate_has_ended_take_a_new_one_as_they_run() {
     };
     place(&["ca.crt", "node.crt", "node.key", "users.acl"]);
     let (node, key) = (format!("{etc}/node.crt"), format!("{etc}/node.key"));
-    has_ended(&made, &node, &key);
+    ends_in(-1, &made, &node, &key);
 
     let password = |user: &str| fs::read_to_string(format!("{made}/passwords/{user}")).expect("it");
     let password = |user: &str| password(user).trim().to_string();
@@ -74,14 +75,15 @@ fn servers_whose_certificate_has_ended_take_a_new_one_as_they_run() {
         .with("10.0.0.1 10.0.0.2", format!("127.0.0.1:{} 127.0.0.1:{}", primary.port, replica.port))
         .with("10.0.0.1:6379", format!("127.0.0.1:{}", primary.port));
     let client = |name: &str| format!("{made}/client/{name}");
-    for (name, value) in [
+    let environment = [
         ("APIKEYCTL_URL", format!("rediss://127.0.0.1:{}", primary.port)),
         ("APIKEYCTL_USER", "operator".into()),
         ("REDISCLI_AUTH", password("operator")),
         ("APIKEYCTL_CACERT", client("ca.crt")),
         ("APIKEYCTL_CERT", client("client.crt")),
         ("APIKEYCTL_CERT_KEY", client("client.key")),
-    ] {
+    ];
+    for (name, value) in &environment {
         page = page.env(name, value);
     }
     let mut page = page.at(&primary);
@@ -97,9 +99,25 @@ fn servers_whose_certificate_has_ended_take_a_new_one_as_they_run() {
     assert_eq!(replica.client().code("apikey:{k}"), "VALID");
     assert_eq!(served, [primary.pid(), replica.pid()], "nobody was restarted");
 
+    // The next one is told before it ends.
+    let doctor = || {
+        let mut doctor = bare(&["doctor", "--read-only", "--role", "operator"]);
+        doctor.envs(environment.iter().map(|(name, value)| (name, value)));
+        Ran::of(doctor).out
+    };
+    let told = doctor();
+    assert!(told.contains("nodes: 2") && !told.contains("certificate-ends"), "{told}");
+    ends_in(10, &made, &node, &key);
+    let taken = format!("CONFIG SET tls-cert-file {node} tls-key-file {key}");
+    primary.client().must(&taken);
+    let told = doctor();
+    let at = format!("127.0.0.1:{} certificate-ends: its certificate ends in 9 days", primary.port);
+    assert!(told.contains(&at), "{told}");
+    assert_eq!(told.matches("certificate-ends").count(), 1, "{told}");
+
     // The clients' own is told apart from the server's.
     let (cert, key) = (client("client.crt"), client("client.key"));
-    has_ended(&made, &cert, &key);
+    ends_in(-1, &made, &cert, &key);
     let tls =
         ["--cacert", &client("ca.crt"), "--cert", &cert, "--cert-key", &key].map(String::from);
     let url = format!("rediss://127.0.0.1:{}", primary.port);

@@ -1,6 +1,7 @@
 //! What can be wrong, by subject. Each check is a function of what was seen, so that what is hard to bring about can be
 //! tested all the same.
 
+mod certificates;
 mod clients;
 mod clock;
 mod cluster;
@@ -19,7 +20,7 @@ use super::looking::Seen;
 type Check = fn(&[Seen]) -> Vec<Finding>;
 
 /// In the order in which things break.
-const ALL: [Check; 11] = [
+const ALL: [Check; 12] = [
     reachability::check,
     module::check,
     cluster::check,
@@ -30,6 +31,7 @@ const ALL: [Check; 11] = [
     clients::check,
     persistence::check,
     clock::check,
+    certificates::check,
     kernel::check,
 ];
 

@@ -37,6 +37,8 @@ const LOOKED_FOR: [&str; 5] = ["CONFIG", "DEL", "UNLINK", "PUBLISH", ONE_OF_ITS]
 /// What the user may not ask is left out and noted; a connection that breaks makes it unreachable.
 pub fn look_at(access: &Access, place: Place) -> Seen {
     let mut seen = Seen::of(place);
+    // Where that fails, so does the link, which says why.
+    seen.certificate_ends = access.end_of_certificate(&seen.place.address).ok().flatten();
     let looked =
         access.link(&seen.place.address, 0).and_then(|mut link| look(&mut link, &mut seen));
     if let Err(why) = looked {

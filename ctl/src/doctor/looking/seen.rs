@@ -1,5 +1,7 @@
 //! What was read of a node, before anything is made of it: the checks are functions of this alone.
 
+use std::time::SystemTime;
+
 use crate::connect::Address;
 use crate::deployment::{Place, Said};
 use crate::reading::{Config, Facts, Health, Info};
@@ -27,6 +29,8 @@ pub struct Seen {
     /// What CLUSTER INFO says.
     pub cluster: Option<Info>,
     pub clock: Option<Clock>,
+    /// When the certificate that it shows ends.
+    pub certificate_ends: Option<SystemTime>,
     pub kernel: Option<Kernel>,
     /// What the user may not look at, as sentences.
     pub unseen: Vec<String>,
@@ -45,6 +49,7 @@ impl Seen {
             without: Vec::new(),
             cluster: None,
             clock: None,
+            certificate_ends: None,
             kernel: None,
             unseen: Vec::new(),
         }
