@@ -1,5 +1,6 @@
 """What tests of deployments have in common: the image that deploy/test has built, and services that end with a test."""
 
+import functools
 import json
 import os
 import pathlib
@@ -7,7 +8,7 @@ import shutil
 import tempfile
 import unittest
 
-from containers import Deployment, Image
+from containers import Deployment, Image, until
 
 
 def image():
@@ -29,6 +30,12 @@ class Deployed(unittest.TestCase):
         self.deployment = Deployment(services, image(), folder, of_others)
         self.addCleanup(self.deployment.clear)
         return self.deployment
+
+    def replicas_are_known(self, sentinels, number):
+        """Waits until each Sentinel can promote one: it hears of them from the primary, every ten seconds."""
+        for name in sentinels:
+            written = functools.partial(self.deployment[name].run, "cat", "/data/sentinel.conf")
+            until(f"{name} knows them", lambda written=written: written().count("known-replica") == number)
 
     def run(self, result=None):
         before = len(result.failures) + len(result.errors)

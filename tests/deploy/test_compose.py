@@ -147,6 +147,7 @@ class Production(Deployed):
             until(f"{name} is healthy", deployment[name].healthy)
         whole = {"redis-1:6379": "primary", "redis-2:6379": "replica", "redis-3:6379": "replica"}
         until("all are known", lambda: self.roles() == whole)
+        self.replicas_are_known(sentinels, 2)
 
         first = deployment["redis-1"]
         self.assertEqual(self.cli(first, *STORE), ["OK"])

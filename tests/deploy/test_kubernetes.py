@@ -134,6 +134,7 @@ class Kubernetes(Deployed):
 
         whole = {f"{name}:6379": "primary" if name == NAMES[0] else "replica" for name in NAMES}
         until("all are known", lambda: roles() == whole)
+        self.replicas_are_known([name for name in probes if name.endswith("-sentinel")], 2)
         deployment[NAMES[0]].kill()
         until("another is promoted", lambda: sorted(roles().values()) == ["primary", "replica"])
         deployment[NAMES[0]].start()
