@@ -167,7 +167,7 @@ class Production(Deployed):
 
         # The primary is lost.
         first.kill()
-        primary = until("another is promoted", lambda: self.promoted("redis-1:6379"), 60)
+        primary = until("another is promoted", lambda: self.promoted("redis-1:6379"), 120)
         now = deployment[primary]
         until("it may vouch", lambda: self.cli(now, *VERIFY)[0] == "VALID")
         self.assertEqual(self.cli(now, "APIKEY.USAGE.GET", f"{KEY}:usage")[:2], ["pending", "7"])
@@ -186,7 +186,7 @@ class Production(Deployed):
         self.assertEqual(self.cli(now, *STORE), ["OK"])
         self.deployment.network.unplug(primary)
         until("alone, it vouches for nothing", lambda: self.cli(now, *VERIFY)[0] == "MISS")
-        other = until("another is promoted", lambda: self.promoted(f"{primary}:6379"), 60)
+        other = until("another is promoted", lambda: self.promoted(f"{primary}:6379"), 120)
         self.deployment.network.unplug(primary, False)
         until("it yields", lambda: self.roles().get(f"{primary}:6379") == "replica")
         self.assertNotEqual(other, primary)

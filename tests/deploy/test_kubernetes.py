@@ -136,7 +136,7 @@ class Kubernetes(Deployed):
         until("all are known", lambda: roles() == whole)
         self.replicas_are_known([name for name in probes if name.endswith("-sentinel")], 2)
         deployment[NAMES[0]].kill()
-        until("another is promoted", lambda: sorted(roles().values()) == ["primary", "replica"])
+        until("another is promoted", lambda: sorted(roles().values()) == ["primary", "replica"], 120)
         deployment[NAMES[0]].start()
         until("it is back as a replica", lambda: roles().get(f"{NAMES[0]}:6379") == "replica")
         scraped = run("ip", "netns", "exec", "exporter", "curl", "-sf", "http://127.0.0.1:9121/metrics")
