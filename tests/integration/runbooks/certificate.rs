@@ -71,7 +71,7 @@ fn servers_whose_certificate_has_ended_take_a_new_one_as_they_run() {
     let mut page = Page::open("certificate")
         .with("deploy/rotate", format!("{}/rotate --secrets {etc}", deploy.display()))
         .with("deploy/secrets", deploy.join("secrets").display())
-        .with("/root/redis-apikey", &made)
+        .with("/srv/redis-apikey", &made)
         .with("10.0.0.1 10.0.0.2", format!("127.0.0.1:{} 127.0.0.1:{}", primary.port, replica.port))
         .with("10.0.0.1:6379", format!("127.0.0.1:{}", primary.port));
     let client = |name: &str| format!("{made}/client/{name}");
