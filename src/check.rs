@@ -20,7 +20,7 @@ use crate::keyspace::{self, Slot};
 use crate::migrations;
 use crate::state;
 use crate::values::entry::AnyEntry;
-use apikey_engine::database::databases::RegionId;
+use apikey_engine::database::databases::SiteId;
 use apikey_engine::database::items::{counter_tags_in_index, tags_in_index, Held};
 use apikey_engine::database::totals::Totals;
 use apikey_engine::entry::kind::Entry;
@@ -107,7 +107,7 @@ enum Part {
 /// The job.
 pub struct Comparison {
     database: i32,
-    region: Option<RegionId>,
+    site: Option<SiteId>,
     changes: u64,
     totals: Totals,
     part: Part,
@@ -124,13 +124,13 @@ pub struct Comparison {
 
 impl Comparison {
     pub fn begin(lock: Lock, database: i32) -> Self {
-        let (region, changes, totals) = state::with(lock, |state| match state.region(database) {
-            Some(region) => (Some(region.id), region.database.changes(), region.database.totals()),
+        let (site, changes, totals) = state::with(lock, |state| match state.site(database) {
+            Some(site) => (Some(site.id), site.database.changes(), site.database.totals()),
             None => (None, 0, Totals::default()),
         });
         Self {
             database,
-            region,
+            site,
             changes,
             totals,
             part: Part::Items { next: 0 },
@@ -148,8 +148,8 @@ impl Comparison {
     /// Walks on until the time or the work is over; true for the latter.
     fn go_on(&mut self, ctx: &mut Ctx, until: Instant) -> bool {
         let lock = ctx.lock();
-        let region = state::with(lock, |state| state.region(self.database).map(|region| region.id));
-        if region != self.region && !matches!(self.part, Part::Done) {
+        let site = state::with(lock, |state| state.site(self.database).map(|site| site.id));
+        if site != self.site && !matches!(self.part, Part::Done) {
             if self.restarts == MAX_RESTARTS {
                 self.differ("the database was emptied or exchanged again and again".into());
                 return true;
@@ -215,7 +215,7 @@ impl Comparison {
     /// Looks at the item at a place; false behind the last one.
     fn item(&mut self, ctx: &mut Ctx, place: Place) -> bool {
         let name = state::with(ctx.lock(), |state| {
-            let index = state.region(self.database)?.database.index();
+            let index = state.site(self.database)?.database.index();
             if place as usize >= index.items_end() {
                 return None;
             }
@@ -229,7 +229,7 @@ impl Comparison {
         let is_it = key
             .slot()
             .link()
-            .is_some_and(|link| Some(link.region()) == self.region && link.place() == Some(place));
+            .is_some_and(|link| Some(link.site()) == self.site && link.place() == Some(place));
         drop(key);
         if !is_it {
             self.suspects.insert(name, place);
@@ -241,7 +241,7 @@ impl Comparison {
     fn members(&mut self, lock: Lock, place: Place, from: usize) -> bool {
         const MEMBERS: usize = 256;
         let looked = state::with(lock, |state| {
-            let index = state.region(self.database)?.database.index();
+            let index = state.site(self.database)?.database.index();
             ((place as usize) < index.tags_end()).then(|| index.check_tag(place, from, MEMBERS))
         });
         let Some((seen, wrong)) = looked else { return false };
@@ -259,7 +259,7 @@ impl Comparison {
     /// Looks at the open batch after another; false behind the last.
     fn batch(&mut self, lock: Lock, after: Option<Id>) -> bool {
         let looked = state::with(lock, |state| {
-            let database = &state.region(self.database)?.database;
+            let database = &state.site(self.database)?.database;
             let batch = database.batches().after(after)?;
             let tag = batch.fingerprint(&state.fingerprints);
             Some((batch, database.index().member_count(tag)))
@@ -312,7 +312,7 @@ impl Comparison {
             (None, _) => return,
         };
         let shown = name.escape_ascii();
-        if Some(link.region()) != self.region {
+        if Some(link.site()) != self.site {
             self.differ(format!("key {shown}: the index of this database does not know it"));
             return;
         }
@@ -326,8 +326,8 @@ impl Comparison {
                 if self.suspects.get(name) == Some(&place) {
                     self.suspects.remove(name);
                 }
-                state::with(lock, |state| match state.region(self.database) {
-                    Some(region) => region.database.index().check_item(place, name, &prints),
+                state::with(lock, |state| match state.site(self.database) {
+                    Some(site) => site.database.index().check_item(place, name, &prints),
                     None => Err("the database has no index".to_string()),
                 })
             }
@@ -348,8 +348,8 @@ impl Comparison {
 
     fn finish(&mut self, lock: Lock) {
         self.part = Part::Done;
-        let unchanged = state::with(lock, |state| match state.region(self.database) {
-            Some(region) => region.database.changes() == self.changes,
+        let unchanged = state::with(lock, |state| match state.site(self.database) {
+            Some(site) => site.database.changes() == self.changes,
             None => true,
         });
         // SCAN leaves keys out whose slots are coming.

@@ -24,8 +24,8 @@ impl Listener for Events {
                 let database = ctx.database();
                 state::with(ctx.lock(), |state| {
                     state.stats.last_eviction = Some(now());
-                    let region = state.region(database);
-                    if region.is_some_and(|r| r.database.was_last_removed(name.bytes())) {
+                    let site = state.site(database);
+                    if site.is_some_and(|r| r.database.was_last_removed(name.bytes())) {
                         state.stats.evicted_entries += 1;
                     }
                 });

@@ -161,13 +161,13 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         // then has none to leave: a walk over a tag that both carry meets the name all the time.
         let taken = self.slot().entry().map(|old| {
             let link = &old.life.link;
-            let (region, place) = (link.region(), link.place());
+            let (site, place) = (link.site(), link.place());
             link.clear();
-            (region, place, old.entry.kind())
+            (site, place, old.entry.kind())
         });
         if let Err(refused) = self.key.set(E::handle(), value) {
-            if let (Some((region, place, _)), Some(link)) = (taken, self.slot().link()) {
-                link.set(region, place);
+            if let (Some((site, place, _)), Some(link)) = (taken, self.slot().link()) {
+                link.set(site, place);
             }
             return Err(refused.into());
         }

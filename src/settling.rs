@@ -15,7 +15,7 @@ use crate::reclaim::is_held;
 use crate::state;
 use crate::stream::send::send;
 use crate::stream::settled;
-use apikey_engine::database::databases::RegionId;
+use apikey_engine::database::databases::SiteId;
 use apikey_engine::usage::batches::{Terms, MAX_LINES};
 use apikey_engine::usage::id::Id;
 use host::changes::Class;
@@ -104,7 +104,7 @@ pub fn tell_given_back(ctx: &mut Ctx, batches: &[Id]) {
 /// The job.
 pub struct Settling {
     database: i32,
-    region: Option<RegionId>,
+    site: Option<SiteId>,
     /// That are still to be settled, the next one last.
     batches: Vec<Id>,
     /// In the list of the next batch's lines: those before are still to be looked at.
@@ -117,14 +117,14 @@ pub struct Settling {
 impl Settling {
     pub fn begin(lock: Lock, database: i32, mut batches: Vec<Id>) -> Self {
         batches.reverse();
-        let region = state::with(lock, |state| state.region(database).map(|region| region.id));
-        Self { database, region, batches, position: usize::MAX, has_settled: false, settled: 0 }
+        let site = state::with(lock, |state| state.site(database).map(|site| site.id));
+        Self { database, site, batches, position: usize::MAX, has_settled: false, settled: 0 }
     }
 
     /// Selects the database, wherever it is now; false where it is no more.
     fn select(&mut self, ctx: &mut Ctx) -> bool {
-        let Some(region) = self.region else { return false };
-        let number = state::with(ctx.lock(), |state| state.number_of(region));
+        let Some(site) = self.site else { return false };
+        let number = state::with(ctx.lock(), |state| state.number_of(site));
         number.is_some_and(|number| {
             self.database = number;
             ctx.select(number)

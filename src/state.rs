@@ -17,7 +17,7 @@ use crate::values::life::Life;
 use crate::values::usage::UsageValue;
 use apikey_engine::codec::version;
 use apikey_engine::database::catalog::{Database, Next};
-use apikey_engine::database::databases::{Databases, DefragPlace, Figures, Gone, Region, RegionId};
+use apikey_engine::database::databases::{Databases, DefragPlace, Figures, Gone, Site, SiteId};
 use apikey_engine::database::items::{tags_in_index, Held};
 use apikey_engine::database::totals::MaxAbsent;
 use apikey_engine::defrag::Defrag;
@@ -182,13 +182,13 @@ impl State {
         }
     }
 
-    pub fn region(&self, number: i32) -> Option<&Region> {
+    pub fn site(&self, number: i32) -> Option<&Site> {
         self.databases.get(number)
     }
 
-    /// The number that the database of a region has now.
-    pub fn number_of(&self, id: RegionId) -> Option<i32> {
-        self.databases.by_id(id).map(|region| region.number)
+    /// The number that the database of a site has now.
+    pub fn number_of(&self, id: SiteId) -> Option<i32> {
+        self.databases.by_id(id).map(|site| site.number)
     }
 
     /// All databases together.
@@ -211,7 +211,7 @@ impl State {
 
     /// Whether the index of a database finds room for another key.
     pub fn has_room(&self, number: i32) -> bool {
-        self.region(number).is_none_or(|region| region.database.index().has_room())
+        self.site(number).is_none_or(|site| site.database.index().has_room())
     }
 
     /// Enters the loaded entries that wait for it.
@@ -255,8 +255,8 @@ impl State {
         self.has_work_for_reclaim |= is_dead;
         let stored =
             self.databases.change_or_make(number, |database| store(database, &entry, is_dead, &of));
-        let (region, place) = stored.unwrap_or_default();
-        life.link.set(region, place);
+        let (site, place) = stored.unwrap_or_default();
+        life.link.set(site, place);
         if place.is_none() {
             // No room: no invalidation would find it.
             life.stamp_dead();
@@ -269,8 +269,8 @@ impl State {
             return true;
         }
         // What the index does not have no invalidation would find.
-        match (self.databases.by_id(life.link.region()), life.link.place()) {
-            (Some(region), Some(place)) => region.database.index().is_condemned(place),
+        match (self.databases.by_id(life.link.site()), life.link.place()) {
+            (Some(site), Some(place)) => site.database.index().is_condemned(place),
             _ => true,
         }
     }
@@ -336,7 +336,7 @@ impl State {
 
     /// Whether something waits for reclaim in a database.
     pub fn has_dead(&self, number: i32) -> bool {
-        self.region(number).is_some_and(|region| region.database.reclaim_backlog() > 0)
+        self.site(number).is_some_and(|site| site.database.reclaim_backlog() > 0)
     }
 
     /// What is next for reclaim in a database; see [`Database::next_to_reclaim`].
@@ -346,19 +346,19 @@ impl State {
 
     /// The name of the item at a place of a database's index.
     pub fn item_name(&self, number: i32, place: Place) -> Option<&[u8]> {
-        self.region(number)?.database.index().name(place)
+        self.site(number)?.database.index().name(place)
     }
 
     /// See [`Database::touch_next_to_reclaim`].
     pub fn touch_next_to_reclaim(&self, number: i32, most: usize) {
-        if let Some(region) = self.region(number) {
-            region.database.touch_next_to_reclaim(most);
+        if let Some(site) = self.site(number) {
+            site.database.touch_next_to_reclaim(most);
         }
     }
 
     /// An entry's key has gone; the value goes with it, or to another name, where it is dead.
     pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
-        self.databases.change_by_id(life.link.region(), |database| {
+        self.databases.change_by_id(life.link.site(), |database| {
             database.remove_entry(name, life.link.place(), entry.kind());
         });
         life.link.clear();
@@ -376,8 +376,8 @@ impl State {
         let added = self
             .databases
             .change_or_make(number, |database| database.add_counter(name, held(value), &of));
-        if let Some((region, place)) = added {
-            value.link.set(region, place);
+        if let Some((site, place)) = added {
+            value.link.set(site, place);
         }
     }
 
@@ -386,7 +386,7 @@ impl State {
         // Where the value comes to, it tells the terms.
         value.set_leases(self.leases(value));
         let of = self.fingerprints.clone();
-        self.databases.change_by_id(value.link.region(), |database| {
+        self.databases.change_by_id(value.link.site(), |database| {
             database.remove_counter(name, value.link.place(), held(value), &of);
         });
         value.link.clear();
@@ -396,7 +396,7 @@ impl State {
     pub fn count(&mut self, name: Name, value: &mut UsageValue, counter: Counter) {
         let before = std::mem::replace(&mut value.counter, counter).pending();
         let now = counter.pending();
-        let id = value.link.region();
+        let id = value.link.site();
         if before > 0 && now > 0 {
             self.databases.count_on(id, before, now);
             return;
@@ -421,7 +421,7 @@ impl State {
         leases: Leases,
     ) {
         let of = self.fingerprints.clone();
-        let id = value.link.region();
+        let id = value.link.site();
         let now = Held { pending: counter.pending(), leases: &leases };
         let place = self.databases.change_by_id(id, |database| {
             database.update_counter(name, value.link.place(), held(value), now, &of)
@@ -436,8 +436,8 @@ impl State {
     /// The leases of a counter with the terms that their batches have now.
     pub fn leases(&self, value: &UsageValue) -> Leases {
         let mut leases = value.leases().clone();
-        if let Some(region) = self.databases.by_id(value.link.region()) {
-            leases.note_terms(region.database.batches());
+        if let Some(site) = self.databases.by_id(value.link.site()) {
+            leases.note_terms(site.database.batches());
         }
         leases
     }
@@ -452,7 +452,7 @@ impl State {
 
     /// The terms of an open batch of a database.
     pub fn terms(&self, number: i32, batch: Id) -> Option<Terms> {
-        self.region(number)?.database.batches().terms(batch)
+        self.site(number)?.database.batches().terms(batch)
     }
 
     /// Gives an open batch another deadline; false where there is no such batch.
@@ -478,18 +478,18 @@ impl State {
 
     /// The name of a tag's member at a position of its list.
     pub fn member_name(&self, number: i32, tag: Fingerprint, position: usize) -> Option<&[u8]> {
-        let index = self.region(number)?.database.index();
+        let index = self.site(number)?.database.index();
         index.name(index.member(tag, position)?)
     }
 
     pub fn member_count(&self, number: i32, tag: Fingerprint) -> usize {
-        self.region(number).map_or(0, |region| region.database.index().member_count(tag))
+        self.site(number).map_or(0, |site| site.database.index().member_count(tag))
     }
 
     /// The positions of a tag's members that it has not condemned: they stand behind those that it has.
     pub fn uncondemned(&self, number: i32, tag: Fingerprint) -> Range<usize> {
-        self.region(number).map_or(0..0, |region| {
-            let index = region.database.index();
+        self.site(number).map_or(0..0, |site| {
+            let index = site.database.index();
             index.condemned_count(tag)..index.member_count(tag)
         })
     }
@@ -503,8 +503,8 @@ impl State {
         cursor: u64,
         most: usize,
     ) -> (Range<usize>, u64) {
-        self.region(number)
-            .map_or((0..0, 0), |region| region.database.index().walk_step(tag, cursor, most))
+        self.site(number)
+            .map_or((0..0, 0), |site| site.database.index().walk_step(tag, cursor, most))
     }
 
     /// Makes the index wrong, for tests.

@@ -1,13 +1,13 @@
 //! Where the index has a value, and whether an entry lives.
 
-use apikey_engine::database::databases::RegionId;
+use apikey_engine::database::databases::SiteId;
 use apikey_engine::tags::segments::Place;
 use std::cell::Cell;
 
 /// Where the index has a value. The database's number would not do: SWAPDB exchanges it.
 #[derive(Debug, Default)]
 pub struct Link {
-    region: Cell<RegionId>,
+    site: Cell<SiteId>,
     place: Cell<Option<NonMaxPlace>>,
 }
 
@@ -15,8 +15,8 @@ pub struct Link {
 type NonMaxPlace = std::num::NonZeroU32;
 
 impl Link {
-    pub fn set(&self, region: RegionId, place: Option<Place>) {
-        self.region.set(region);
+    pub fn set(&self, site: SiteId, place: Option<Place>) {
+        self.site.set(site);
         self.place.set(place.and_then(|place| NonMaxPlace::new(place.wrapping_add(1))));
     }
 
@@ -26,11 +26,11 @@ impl Link {
 
     /// Whether the index has the value.
     pub fn is_set(&self) -> bool {
-        self.region.get() != 0
+        self.site.get() != 0
     }
 
-    pub fn region(&self) -> RegionId {
-        self.region.get()
+    pub fn site(&self) -> SiteId {
+        self.site.get()
     }
 
     pub fn place(&self) -> Option<Place> {

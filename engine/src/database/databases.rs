@@ -1,14 +1,14 @@
 //! All databases of a node: found by number and by id, summed up, and which of them has something to do.
 //!
-//! A database that has, or had, keys of ours stands in a *region*, whose id it keeps when SWAPDB gives it
+//! A database that has, or had, keys of ours stands in a *site*, whose id it keeps when SWAPDB gives it
 //! another number. Others cost nothing, whatever the highest number is.
 //!
 //! **Cost.** Nothing here walks over the databases. What a database says of itself ([`Figures`]) is noted
-//! with its region, and each change ([`Databases::change`] and its kin) puts the difference into the sums. What is
-//! asked for the soonest, the oldest or the next of all stands in ordered sets. A region is found by its id
+//! with its site, and each change ([`Databases::change`] and its kin) puts the difference into the sums. What is
+//! asked for the soonest, the oldest or the next of all stands in ordered sets. A site is found by its id
 //! in a table that grows a page at a time.
 //!
-//! **Sweeps.** That every entry may be dead ([`Databases::sweep`]) is a number, which a region compares
+//! **Sweeps.** That every entry may be dead ([`Databases::sweep`]) is a number, which a site compares
 //! with its own when it is changed or looked at for reclaim next. Until then all its places are to be swept, and
 //! the sums say so.
 
@@ -21,9 +21,9 @@ use crate::tags::segments::{Place, Slab};
 use crate::usage::batches::Ends;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The number of a region: no two that are there have the same, and one is not given again before all
+/// The number of a site: no two that are there have the same, and one is not given again before all
 /// others were. 0 is none.
-pub type RegionId = u32;
+pub type SiteId = u32;
 
 /// What is known of a database, or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,8 +83,8 @@ impl Figures {
 
 /// A database and what is noted of it.
 #[derive(Debug)]
-pub struct Region {
-    pub id: RegionId,
+pub struct Site {
+    pub id: SiteId,
     pub database: Database,
     /// The number that the database has now.
     pub number: i32,
@@ -108,7 +108,7 @@ pub struct DefragPlace {
 /// Something waits for reclaim.
 const WAITS: u64 = 0;
 
-impl Region {
+impl Site {
     fn standing(&self) -> Option<u64> {
         if self.noted.reclaim_backlog() > 0 {
             Some(WAITS)
@@ -121,21 +121,21 @@ impl Region {
 /// See the top of this file.
 #[derive(Debug)]
 pub struct Databases {
-    regions: Slab<Box<Region>>,
+    sites: Slab<Box<Site>>,
     by_id: Buckets,
     by_number: BTreeMap<i32, Place>,
-    last_id: RegionId,
+    last_id: SiteId,
     sums: Figures,
     /// Sweeps so far, and one.
     sweep: u64,
-    /// Regions that have items, by number: behind [`WAITS`] those where something waits, behind the latest
+    /// Sites that have items, by number: behind [`WAITS`] those where something waits, behind the latest
     /// sweep that it knows of any other.
     to_reclaim: BTreeSet<(u64, i32)>,
-    /// The [`Ends`] of each region that has an open batch: deadlines, when its latest was given out last, when
+    /// The [`Ends`] of each site that has an open batch: deadlines, when its latest was given out last, when
     /// its oldest was given out first.
-    deadlines: BTreeSet<(i64, RegionId)>,
-    given: BTreeSet<(i64, RegionId)>,
-    oldest: BTreeSet<(i64, RegionId)>,
+    deadlines: BTreeSet<(i64, SiteId)>,
+    given: BTreeSet<(i64, SiteId)>,
+    oldest: BTreeSet<(i64, SiteId)>,
     /// What [`Databases::put_aside`] has put aside.
     aside: Option<Box<Databases>>,
 }
@@ -143,7 +143,7 @@ pub struct Databases {
 impl Default for Databases {
     fn default() -> Self {
         Self {
-            regions: Slab::default(),
+            sites: Slab::default(),
             by_id: Buckets::default(),
             by_number: BTreeMap::new(),
             last_id: 0,
@@ -163,7 +163,7 @@ impl Default for Databases {
 #[derive(Debug, Default)]
 pub struct Gone {
     /// As it is dropped.
-    _all: (Option<Box<Region>>, Option<Box<Databases>>),
+    _all: (Option<Box<Site>>, Option<Box<Databases>>),
     size: usize,
 }
 
@@ -174,27 +174,27 @@ impl Gone {
     }
 
     fn of(databases: Box<Databases>) -> Self {
-        let size = databases.sums.size() + databases.regions.len();
+        let size = databases.sums.size() + databases.sites.len();
         Self { _all: (None, Some(databases)), size }
     }
 }
 
 /// Equal for equal ids alone, and spread over all numbers.
-fn hash(id: RegionId) -> u32 {
+fn hash(id: SiteId) -> u32 {
     id.wrapping_mul(0x9e37_79b1)
 }
 
 impl Databases {
-    /// The region of a database, if it has one.
-    pub fn get(&self, number: i32) -> Option<&Region> {
-        self.regions.get(*self.by_number.get(&number)?).map(|region| &**region)
+    /// The site of a database, if it has one.
+    pub fn get(&self, number: i32) -> Option<&Site> {
+        self.sites.get(*self.by_number.get(&number)?).map(|site| &**site)
     }
 
-    pub fn by_id(&self, id: RegionId) -> Option<&Region> {
-        self.regions.get(self.place(id)?).map(|region| &**region)
+    pub fn by_id(&self, id: SiteId) -> Option<&Site> {
+        self.sites.get(self.place(id)?).map(|site| &**site)
     }
 
-    fn place(&self, id: RegionId) -> Option<Place> {
+    fn place(&self, id: SiteId) -> Option<Place> {
         self.by_id.find(hash(id), |_| true)
     }
 
@@ -203,33 +203,33 @@ impl Databases {
         &self.sums
     }
 
-    /// Changes a database that has a region.
+    /// Changes a database that has a site.
     pub fn change<T>(&mut self, number: i32, change: impl FnOnce(&mut Database) -> T) -> Option<T> {
         self.change_at(*self.by_number.get(&number)?, change)
     }
 
-    /// Changes the database of a region.
+    /// Changes the database of a site.
     pub fn change_by_id<T>(
         &mut self,
-        id: RegionId,
+        id: SiteId,
         change: impl FnOnce(&mut Database) -> T,
     ) -> Option<T> {
         self.change_at(self.place(id)?, change)
     }
 
-    /// Changes a database, which gets a region where it has none; `None` where there are as many as there
+    /// Changes a database, which gets a site where it has none; `None` where there are as many as there
     /// can be.
     pub fn change_or_make<T>(
         &mut self,
         number: i32,
         change: impl FnOnce(&mut Database) -> T,
-    ) -> Option<(RegionId, T)> {
+    ) -> Option<(SiteId, T)> {
         let place = match self.by_number.get(&number) {
             Some(&place) => place,
             None => self.make(number)?,
         };
         let done = self.change_at(place, change)?;
-        Some((self.regions.get(place)?.id, done))
+        Some((self.sites.get(place)?.id, done))
     }
 
     fn make(&mut self, number: i32) -> Option<Place> {
@@ -239,7 +239,7 @@ impl Databases {
                 break;
             }
         }
-        let place = self.regions.insert(Box::new(Region {
+        let place = self.sites.insert(Box::new(Site {
             id: self.last_id,
             database: Database::default(),
             number,
@@ -255,18 +255,18 @@ impl Databases {
     }
 
     fn change_at<T>(&mut self, place: Place, change: impl FnOnce(&mut Database) -> T) -> Option<T> {
-        let region = self.regions.get_mut(place)?;
-        if region.sweep != self.sweep {
-            region.sweep = self.sweep;
-            region.database.sweep();
+        let site = self.sites.get_mut(place)?;
+        if site.sweep != self.sweep {
+            site.sweep = self.sweep;
+            site.database.sweep();
             // As the sums have it since the sweep began.
-            region.noted.to_sweep = region.noted.places;
+            site.noted.to_sweep = site.noted.places;
         }
-        let done = change(&mut region.database);
-        let now = Figures::of(&region.database);
-        let before = std::mem::replace(&mut region.noted, now);
+        let done = change(&mut site.database);
+        let now = Figures::of(&site.database);
+        let before = std::mem::replace(&mut site.noted, now);
         self.sums.exchange(&before, &now);
-        if region.batch_changes != region.database.batches().changes() {
+        if site.batch_changes != site.database.batches().changes() {
             self.note_ends(place);
         }
         self.note_standing(place);
@@ -274,47 +274,47 @@ impl Databases {
     }
 
     fn note_ends(&mut self, place: Place) {
-        let Some(region) = self.regions.get_mut(place) else { return };
-        let batches = region.database.batches();
-        region.batch_changes = batches.changes();
+        let Some(site) = self.sites.get_mut(place) else { return };
+        let batches = site.database.batches();
+        site.batch_changes = batches.changes();
         let now = batches.ends();
-        let before = std::mem::replace(&mut region.ends, now);
+        let before = std::mem::replace(&mut site.ends, now);
         if let Some(ends) = before {
             for deadline in ends.deadlines {
-                self.deadlines.remove(&(deadline, region.id));
+                self.deadlines.remove(&(deadline, site.id));
             }
-            self.given.remove(&(ends.given, region.id));
-            self.oldest.remove(&(ends.oldest, region.id));
+            self.given.remove(&(ends.given, site.id));
+            self.oldest.remove(&(ends.oldest, site.id));
         }
         if let Some(ends) = now {
-            self.deadlines.extend(ends.deadlines.map(|at| (at, region.id)));
-            self.given.insert((ends.given, region.id));
-            self.oldest.insert((ends.oldest, region.id));
+            self.deadlines.extend(ends.deadlines.map(|at| (at, site.id)));
+            self.given.insert((ends.given, site.id));
+            self.oldest.insert((ends.oldest, site.id));
         }
     }
 
     fn note_standing(&mut self, place: Place) {
-        let Some(region) = self.regions.get_mut(place) else { return };
-        let now = region.standing();
-        if region.standing == now {
+        let Some(site) = self.sites.get_mut(place) else { return };
+        let now = site.standing();
+        if site.standing == now {
             return;
         }
-        if let Some(before) = std::mem::replace(&mut region.standing, now) {
-            self.to_reclaim.remove(&(before, region.number));
+        if let Some(before) = std::mem::replace(&mut site.standing, now) {
+            self.to_reclaim.remove(&(before, site.number));
         }
         if let Some(now) = now {
-            self.to_reclaim.insert((now, region.number));
+            self.to_reclaim.insert((now, site.number));
         }
     }
 
     /// A counter that had something pending has more of it, or less: [`Database::count_on`].
-    pub fn count_on(&mut self, id: RegionId, before: i64, now: i64) {
-        let region = self.place(id).and_then(|place| self.regions.get_mut(place));
-        if let Some(region) = region {
-            region.database.count_on(before, now);
-            let pending = region.database.totals().pending;
-            self.sums.totals.pending += pending - region.noted.totals.pending;
-            region.noted.totals.pending = pending;
+    pub fn count_on(&mut self, id: SiteId, before: i64, now: i64) {
+        let site = self.place(id).and_then(|place| self.sites.get_mut(place));
+        if let Some(site) = site {
+            site.database.count_on(before, now);
+            let pending = site.database.totals().pending;
+            self.sums.totals.pending += pending - site.noted.totals.pending;
+            site.noted.totals.pending = pending;
         }
     }
 
@@ -332,7 +332,7 @@ impl Databases {
     pub fn defrag_step(&mut self, from: DefragPlace, to: &mut impl Defrag) -> Option<DefragPlace> {
         let (&number, &place) = self.by_number.range(from.number..).next()?;
         let walk = if number == from.number { from.walk } else { DefragWalk::default() };
-        let database = &mut self.regions.get_mut(place)?.database;
+        let database = &mut self.sites.get_mut(place)?.database;
         match database.defrag_step(walk, to) {
             Some(walk) => Some(DefragPlace { number, walk }),
             None => Some(DefragPlace { number: number.checked_add(1)?, ..DefragPlace::default() }),
@@ -362,17 +362,17 @@ impl Databases {
         let both =
             [(first, second), (second, first)].map(|(from, to)| (self.by_number.remove(&from), to));
         for (place, _) in both {
-            if let Some(region) = place.and_then(|place| self.regions.get_mut(place)) {
-                if let Some(standing) = region.standing.take() {
-                    self.to_reclaim.remove(&(standing, region.number));
+            if let Some(site) = place.and_then(|place| self.sites.get_mut(place)) {
+                if let Some(standing) = site.standing.take() {
+                    self.to_reclaim.remove(&(standing, site.number));
                 }
             }
         }
         for (place, number) in both {
             let Some(place) = place else { continue };
             self.by_number.insert(number, place);
-            if let Some(region) = self.regions.get_mut(place) {
-                region.number = number;
+            if let Some(site) = self.sites.get_mut(place) {
+                site.number = number;
             }
             self.note_standing(place);
         }
@@ -388,15 +388,15 @@ impl Databases {
 
     fn flush_one(&mut self, number: i32) -> Option<Gone> {
         let place = self.by_number.remove(&number)?;
-        let region = self.regions.get_mut(place)?;
-        let size = region.noted.size();
+        let site = self.sites.get_mut(place)?;
+        let size = site.noted.size();
         // What it leaves of itself is nothing.
-        let database = std::mem::take(&mut region.database);
+        let database = std::mem::take(&mut site.database);
         self.change_at(place, |_| ());
-        let mut region = self.regions.remove(place)?;
-        self.by_id.remove(hash(region.id), place);
-        region.database = database;
-        Some(Gone { _all: (Some(region), None), size })
+        let mut site = self.sites.remove(place)?;
+        self.by_id.remove(hash(site.id), place);
+        site.database = database;
+        Some(Gone { _all: (Some(site), None), size })
     }
 
     /// All that is there; in its stead there is nothing, with other ids.
@@ -493,7 +493,7 @@ mod tests {
     /// A key, as the server has it.
     #[derive(Clone, Default)]
     struct Value {
-        region: RegionId,
+        site: SiteId,
         place: Option<Place>,
         /// `None` for an entry.
         counter: Option<(Counter, Leases)>,
@@ -513,7 +513,7 @@ mod tests {
         all: Databases,
         keys: [HashMap<u8, Value>; NUMBERS.len()],
         of: Fingerprints,
-        given: Vec<RegionId>,
+        given: Vec<SiteId>,
     }
 
     fn id(batch: u8) -> Id {
@@ -523,7 +523,7 @@ mod tests {
     impl Node {
         fn remove(&mut self, db: usize, name: u8) {
             let Some(value) = self.keys[db].remove(&name) else { return };
-            self.all.change_by_id(value.region, |database| match &value.counter {
+            self.all.change_by_id(value.site, |database| match &value.counter {
                 None => database.remove_entry(&[name], value.place, Kind::Absent),
                 Some(_) => database.remove_counter(&[name], value.place, value.held(), &self.of),
             });
@@ -536,7 +536,7 @@ mod tests {
                 let mut value = Value { counter: Some(Default::default()), ..Value::default() };
                 let add =
                     |database: &mut Database| database.add_counter(&[name], value.held(), &self.of);
-                (value.region, value.place) = self.all.change_or_make(NUMBERS[db], add).unwrap();
+                (value.site, value.place) = self.all.change_or_make(NUMBERS[db], add).unwrap();
                 self.keys[db].insert(name, value);
             }
             let value = self.keys[db].get_mut(&name).unwrap();
@@ -545,12 +545,12 @@ mod tests {
             change(counter, leases);
             let (was, is) = (before.held(), value.held());
             if was.pending > 0 && is.pending > 0 && was.leases == is.leases {
-                self.all.count_on(value.region, was.pending, is.pending);
+                self.all.count_on(value.site, was.pending, is.pending);
             } else {
                 let update = |database: &mut Database| {
                     database.update_counter(&[name], before.place, was, is, &self.of)
                 };
-                let place = self.all.change_by_id(value.region, update).unwrap();
+                let place = self.all.change_by_id(value.site, update).unwrap();
                 self.keys[db].get_mut(&name).unwrap().place = place;
             }
         }
@@ -563,8 +563,8 @@ mod tests {
                     let add = |database: &mut Database| {
                         database.add_entry(&[name], &entry, dead, &self.of)
                     };
-                    let (region, place) = self.all.change_or_make(NUMBERS[db], add).unwrap();
-                    self.keys[db].insert(name, Value { region, place, counter: None });
+                    let (site, place) = self.all.change_or_make(NUMBERS[db], add).unwrap();
+                    self.keys[db].insert(name, Value { site, place, counter: None });
                 }
                 Step::Remove { db, name } => self.remove(db, name),
                 Step::Condemn { db } => {
@@ -641,7 +641,7 @@ mod tests {
             self.note_ids();
         }
 
-        /// An id stays with its region and is never given to another.
+        /// An id stays with its site and is never given to another.
         fn note_ids(&mut self) {
             let mut ids: Vec<_> =
                 NUMBERS.iter().filter_map(|&n| Some(self.all.get(n)?.id)).collect();
@@ -650,7 +650,7 @@ mod tests {
             self.given.extend(ids);
         }
 
-        fn regions(&self) -> impl Iterator<Item = (i32, &Region)> {
+        fn sites(&self) -> impl Iterator<Item = (i32, &Site)> {
             NUMBERS.iter().filter_map(|&number| Some((number, self.all.get(number)?)))
         }
 
@@ -658,9 +658,9 @@ mod tests {
         fn assert_as_walked(&self) {
             let all = &self.all;
             let mut sums = Figures::default();
-            for (_, region) in self.regions() {
-                let mut now = Figures::of(&region.database);
-                if region.sweep != all.sweep {
+            for (_, site) in self.sites() {
+                let mut now = Figures::of(&site.database);
+                if site.sweep != all.sweep {
                     now.to_sweep = now.places;
                 }
                 sums.exchange(&Figures::default(), &now);
@@ -668,7 +668,7 @@ mod tests {
             assert_eq!(*all.sums(), sums);
             let pending = self.keys.iter().flat_map(HashMap::values).map(|v| v.held().pending);
             assert_eq!(sums.totals.pending, pending.map(i128::from).sum::<i128>());
-            let batches = || self.regions().map(|(_, region)| region.database.batches());
+            let batches = || self.sites().map(|(_, site)| site.database.batches());
             let ends = all.ends();
             // The clock was set back for the last.
             for now in [0, 50, 99, 100, 50 - CLOCKS_DIFFER_MS] {
@@ -680,13 +680,13 @@ mod tests {
             }
             let oldest = batches().filter_map(Batches::ends).map(|ends| ends.oldest).min();
             assert_eq!(ends.map(|ends| ends.oldest), oldest);
-            for (number, region) in self.regions() {
-                assert_eq!((region.number, region.standing()), (number, region.standing));
-                assert_eq!(all.by_id(region.id).map(|found| found.number), Some(number));
+            for (number, site) in self.sites() {
+                assert_eq!((site.number, site.standing()), (number, site.standing));
+                assert_eq!(all.by_id(site.id).map(|found| found.number), Some(number));
             }
-            let known = self.regions().filter_map(|(n, region)| Some((region.standing?, n)));
+            let known = self.sites().filter_map(|(n, site)| Some((site.standing?, n)));
             assert_eq!(all.to_reclaim, known.collect());
-            assert_eq!(all.regions.len(), self.regions().count());
+            assert_eq!(all.sites.len(), self.sites().count());
         }
     }
 
@@ -744,6 +744,6 @@ mod tests {
             })
             .collect();
         assert_eq!(turns, [5, 9, 99_999, 5, 9, 99_999]);
-        assert_eq!(all.get(4).map(|region| region.id), None);
+        assert_eq!(all.get(4).map(|site| site.id), None);
     }
 }

@@ -22,7 +22,7 @@ pub const TOKEN_TTL_MS: i64 = 1000;
 pub type Tick = u64;
 
 /// The number of an index, which it keeps when SWAPDB moves it.
-type RegionId = u32;
+type SiteId = u32;
 
 /// The era of what is stamped dead; see `src/values/life.rs`.
 const NEVER: u32 = 0;
@@ -132,7 +132,7 @@ struct Value {
     record: Record<'static>,
     era: u32,
     /// Where the index has it.
-    link: Option<(RegionId, Option<Place>)>,
+    link: Option<(SiteId, Option<Place>)>,
     /// The model's: what the record shows; when it came to its name on this node; whether anything that
     /// may kill it has happened since.
     shown: Shown,
@@ -140,20 +140,20 @@ struct Value {
     touched: bool,
 }
 
-struct Region {
-    id: RegionId,
+struct Site {
+    id: SiteId,
     database: Database,
 }
 
 /// An invalidation that has replied, as it binds this node: what it covers shows these versions, or newer
-/// ones. It binds what was in the database's region when it was executed, wherever SWAPDB takes that,
+/// ones. It binds what was in the database's site when it was executed, wherever SWAPDB takes that,
 /// and whatever comes into the database afterwards.
 #[derive(Clone, Debug)]
 struct Promise {
     note: Note,
     covers: Covers,
     db: Db,
-    region: Option<RegionId>,
+    site: Option<SiteId>,
     since: Tick,
 }
 
@@ -162,7 +162,7 @@ struct Promise {
 pub struct Snapshot {
     pub position: usize,
     values: Vec<(Db, Key, Dump, Tick, bool)>,
-    /// With the database that a region was in, in place of the region.
+    /// With the database that a site was in, in place of the site.
     promises: Vec<(Promise, Option<Db>)>,
     tick: Tick,
 }
@@ -176,15 +176,15 @@ pub struct Node {
     era: u32,
     must_tell: bool,
     keys: [BTreeMap<Key, Value>; DBS],
-    regions: [Region; DBS],
-    last_region: RegionId,
+    sites: [Site; DBS],
+    last_site: SiteId,
     tick: Tick,
     promises: Vec<Promise>,
 }
 
 impl Node {
     pub fn new(switches: &Switches, settings: Settings, run: u64) -> Self {
-        let region = |id| Region { id, database: Database::default() };
+        let site = |id| Site { id, database: Database::default() };
         Self {
             switches: *switches,
             settings,
@@ -194,8 +194,8 @@ impl Node {
             era: 1,
             must_tell: false,
             keys: Default::default(),
-            regions: [region(1), region(2)],
-            last_region: 2,
+            sites: [site(1), site(2)],
+            last_site: 2,
             tick: 0,
             promises: Vec::new(),
         }
@@ -234,9 +234,9 @@ impl Node {
 
     /// Whether a tag has condemned it. What is stamped dead is condemned by a tag of its own.
     fn is_condemned(&self, value: &Value) -> bool {
-        let Some((region, Some(place))) = value.link else { return false };
-        let region = self.regions.iter().find(|other| other.id == region);
-        region.is_some_and(|region| region.database.index().is_condemned(place))
+        let Some((site, Some(place))) = value.link else { return false };
+        let site = self.sites.iter().find(|other| other.id == site);
+        site.is_some_and(|site| site.database.index().is_condemned(place))
     }
 
     /// Whether a fill under this token may store what it shows.
@@ -350,7 +350,7 @@ impl Node {
             Command::SwapDb => {
                 self.keys.swap(0, 1);
                 if self.on(Check::SwapMovesIndex) {
-                    self.regions.swap(0, 1);
+                    self.sites.swap(0, 1);
                 }
             }
             Command::FlushDb { db, note } => self.flush(&[db], Some(note)),
@@ -368,12 +368,12 @@ impl Node {
         }
         self.touch(db, |shown| shown.carries(tag));
         let tag = self.of.of(tag.name().as_bytes());
-        let index = self.regions[db].database.index();
+        let index = self.sites[db].database.index();
         let members = index.condemned_count(tag)..index.member_count(tag);
         let mut gone = Vec::new();
         if origin == Origin::Client && members.len() <= self.settings.sync_reclaim {
             for position in members.rev() {
-                let index = self.regions[db].database.index();
+                let index = self.sites[db].database.index();
                 let Some(name) = index.member(tag, position).and_then(|place| index.name(place))
                 else {
                     continue;
@@ -384,7 +384,7 @@ impl Node {
             }
         }
         if self.on(Check::TagInvalCondemns) {
-            self.regions[db].database.condemn(tag);
+            self.sites[db].database.condemn(tag);
         }
         gone
     }
@@ -396,8 +396,8 @@ impl Node {
         for &db in dbs {
             self.keys[db].clear();
             if self.on(Check::FlushDropsIndex) {
-                self.last_region += 1;
-                self.regions[db] = Region { id: self.last_region, database: Database::default() };
+                self.last_site += 1;
+                self.sites[db] = Site { id: self.last_site, database: Database::default() };
             }
             if let Some(note) = note {
                 self.promise(note, Covers::All, db);
@@ -415,7 +415,7 @@ impl Node {
     /// Looks at the next key that may be dead and takes it away if it is. Returns what is to be
     /// replicated, and what a read of it would have shown: nothing, if all is well.
     pub fn reclaim_one(&mut self, db: Db) -> Option<(Command, Option<Shown>)> {
-        let database = &mut self.regions[db].database;
+        let database = &mut self.sites[db].database;
         let Next::Item(place) = database.next_to_reclaim() else { return None };
         let key = key_of(database.index().name(place)?);
         let shows = self.read(db, key);
@@ -458,7 +458,7 @@ impl Node {
     fn begin_era(&mut self) {
         (0..DBS).for_each(|db| self.touch(db, |_| true));
         self.era += 1;
-        self.regions.iter_mut().for_each(|region| region.database.sweep());
+        self.sites.iter_mut().for_each(|site| site.database.sweep());
     }
 
     /// Whether it has dropped all and not told yet.
@@ -482,8 +482,8 @@ impl Node {
             }
         }
         let db_of = |promise: &Promise| {
-            let is_it = |region: &Region| Some(region.id) == promise.region;
-            self.regions.iter().position(is_it)
+            let is_it = |site: &Site| Some(site.id) == promise.site;
+            self.sites.iter().position(is_it)
         };
         snapshot.promises.extend(self.promises.iter().map(|p| (p.clone(), db_of(p))));
         snapshot
@@ -504,8 +504,8 @@ impl Node {
         }
         self.promises.clear();
         for (promise, db) in &snapshot.promises {
-            let region = db.map(|db| self.regions[db].id);
-            self.promises.push(Promise { region, ..promise.clone() });
+            let site = db.map(|db| self.sites[db].id);
+            self.promises.push(Promise { site, ..promise.clone() });
         }
     }
 
@@ -567,7 +567,7 @@ impl Node {
         if !dead {
             value.era = self.era;
         }
-        let Region { id, database } = &mut self.regions[db];
+        let Site { id, database } = &mut self.sites[db];
         let place = database.add_entry(key_name(key).as_bytes(), &value.record, dead, &self.of);
         value.link = Some((*id, place));
         self.keys[db].insert(key, value);
@@ -577,8 +577,8 @@ impl Node {
     fn unlink(&mut self, db: Db, key: Key) -> Option<Value> {
         let mut value = self.keys[db].remove(&key)?;
         if let (Some((id, place)), true) = (value.link.take(), self.on(Check::UnlinkLeavesIndex)) {
-            if let Some(region) = self.regions.iter_mut().find(|region| region.id == id) {
-                region.database.remove_entry(key_name(key).as_bytes(), place, value.record.kind());
+            if let Some(site) = self.sites.iter_mut().find(|site| site.id == id) {
+                site.database.remove_entry(key_name(key).as_bytes(), place, value.record.kind());
             }
         }
         Some(value)
@@ -587,8 +587,8 @@ impl Node {
     // The model's own: promises, and whether the node keeps them.
 
     fn promise(&mut self, note: Note, covers: Covers, db: Db) {
-        let region = Some(self.regions[db].id);
-        self.promises.push(Promise { note, covers, db, region, since: self.tick });
+        let site = Some(self.sites[db].id);
+        self.promises.push(Promise { note, covers, db, site, since: self.tick });
     }
 
     /// An invalidation that was executed elsewhere binds this node from now on, and if `at_all_times` also
@@ -596,7 +596,7 @@ impl Node {
     pub fn promise_too(&mut self, note: Note, covers: Covers, db: Db, at_all_times: bool) {
         if !self.promises.iter().any(|promise| promise.note.id == note.id && promise.db == db) {
             let since = if at_all_times { 0 } else { self.tick };
-            self.promises.push(Promise { note, covers, db, region: None, since });
+            self.promises.push(Promise { note, covers, db, site: None, since });
         }
     }
 
@@ -615,9 +615,9 @@ impl Node {
         for (db, key) in self.names() {
             let Some(shown) = self.read(db, key) else { continue };
             let came = self.keys[db].get(&key).map_or(0, |value| value.came);
-            let region = Some(self.regions[db].id);
+            let site = Some(self.sites[db].id);
             for promise in &self.promises {
-                let binds = promise.region == region || (promise.db == db && promise.since < came);
+                let binds = promise.site == site || (promise.db == db && promise.since < came);
                 let needed = promise.note.versions[shown.row];
                 if binds && promise.covers.covers(key, shown) && shown.version < needed {
                     let covers = promise.covers;
@@ -634,7 +634,7 @@ impl Node {
     /// Exactness: says where the index differs from the keyspace.
     pub fn difference(&self) -> Option<String> {
         for db in 0..DBS {
-            let database = &self.regions[db].database;
+            let database = &self.sites[db].database;
             let (index, totals) = (database.index(), database.totals());
             let count = self.keys[db].len();
             if index.len() != count || totals.records + totals.absent != count as u64 {
@@ -661,7 +661,7 @@ impl Node {
 
     /// How many entries wait for reclaim, at most.
     pub fn backlog(&self) -> usize {
-        self.regions.iter().map(|region| region.database.reclaim_backlog()).sum()
+        self.sites.iter().map(|site| site.database.reclaim_backlog()).sum()
     }
 
     /// Loss: says which entry counts as dead though nothing has happened to it since it was stored.
