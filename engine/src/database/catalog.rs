@@ -7,7 +7,8 @@
 //!
 //! **Reclaim.** What is condemned waits until its key is taken away: [`Database::next_to_reclaim`]
 //! comes to such items one by one. Where every entry may be dead ([`Database::sweep`]) it comes to all,
-//! and whoever asks has to look at each.
+//! and whoever asks has to look at each. What was softened comes behind the condemned: of that some stays and some
+//! is dead by it, which again is for whoever asks to see.
 
 use crate::database::items::{counter_tags_in_index, tags_in_index, Held, DEAD};
 use crate::database::totals::Totals;
@@ -194,7 +195,15 @@ impl Database {
 
     /// Condemns the entries that carry a tag; returns how many were not by this tag before.
     pub fn condemn(&mut self, tag: Fingerprint) -> usize {
+        // A walk that is among the softened comes to the condemned first.
+        self.walk = self.walk.filter(|walk| !walk.is_over());
         self.index.condemn(tag)
+    }
+
+    /// Softens the entries that carry a tag and are not condemned by it; returns how many were not softened by
+    /// it before. All of them will be looked at, also those that were before.
+    pub fn soften(&mut self, tag: Fingerprint) -> usize {
+        self.index.soften(tag)
     }
 
     /// Every entry may be dead.
@@ -208,18 +217,20 @@ impl Database {
     }
 
     /// Dead entries that are still there, at most: one can be condemned by several tags, and a sweep
-    /// counts what it has not looked at.
+    /// counts what it has not looked at, as do the passes over what was softened.
     pub fn reclaim_backlog(&self) -> usize {
-        self.index.condemned() + self.to_sweep()
+        self.index.condemned() + self.to_sweep() + self.index.to_visit()
     }
 
     /// Goes on with a walk over what may be dead, after the end of which another may begin. An item may be
-    /// taken away before the next call.
+    /// taken away before the next call. What is softened and stays is not met again: at the end nothing but
+    /// condemned items is left of the backlog.
     pub fn next_to_reclaim(&mut self) -> Next {
         for _ in 0..FREE_PLACES {
             let Some(place) = self.to_sweep.checked_sub(1) else {
                 let walk = self.walk.get_or_insert_with(|| self.index.walk_condemned());
-                let next = self.index.next_condemned(walk);
+                // Once it is over it stays so, until the softened are done as well.
+                let next = self.index.next_condemned(walk).or_else(|| self.index.next_softened());
                 if next.is_none() {
                     self.walk = None;
                 }
@@ -535,6 +546,49 @@ mod tests {
         assert!(database.was_last_removed(b"k"));
         assert!(database.index().is_empty());
         assert_eq!(database.totals(), Totals::default());
+    }
+
+    #[test]
+    fn what_was_softened_is_looked_at_once_behind_the_condemned() {
+        let of = Fingerprints::new([1; 16]);
+        let [a, b, c] = [b"a", b"b", b"c"].map(|tag| of.of(tag));
+        let mut database = Database::default();
+        let mut add = |name: &[u8], tag: &[u8]| {
+            let entry = Record::absent(b"", &[tag]).unwrap();
+            database.add_entry(name, &entry, false, &of).unwrap()
+        };
+        let [a1, a2, a3] = [b"a1", b"a2", b"a3"].map(|name| add(name, b"a"));
+        let [b1, c1] = [(b"b1", b"b"), (b"c1", b"c")].map(|(name, tag)| add(name, tag));
+        assert_eq!((database.soften(a), database.condemn(b)), (3, 1));
+        assert_eq!(database.reclaim_backlog(), 4);
+        assert_eq!(database.next_to_reclaim(), Next::Item(b1));
+        assert_eq!(database.next_to_reclaim(), Next::Item(a3));
+        assert_eq!(database.reclaim_backlog(), 3);
+        // What is condemned meanwhile comes first, and what can't be taken away keeps nobody waiting.
+        assert_eq!(database.condemn(c), 1);
+        let next = [(); 5].map(|()| database.next_to_reclaim());
+        assert_eq!(
+            next,
+            [c1, b1, a2, a1].map(Next::Item).into_iter().chain([Next::End]).collect::<Vec<_>>()[..]
+        );
+        database.remove_entry(b"b1", Some(b1), Kind::Absent);
+        database.remove_entry(b"c1", Some(c1), Kind::Absent);
+        assert_eq!(database.reclaim_backlog(), 0, "all of the softened have stayed");
+        assert_eq!(database.next_to_reclaim(), Next::End);
+        // Softened again they are looked at again, and those that leave are not.
+        assert_eq!((database.soften(a), database.reclaim_backlog()), (0, 3));
+        database.remove_entry(b"a2", Some(a2), Kind::Absent);
+        assert_eq!(to_reclaim(&mut database), [b"a3", b"a1"]);
+        assert_eq!(database.reclaim_backlog(), 0);
+        database.soften(a);
+        database.sweep();
+        assert_eq!(to_reclaim(&mut database), [b"a3", b"a1", b"a3", b"a1"]);
+        assert_eq!((database.reclaim_backlog(), database.index().softened()), (0, 2));
+        // Where nobody reclaims, as on a replica, nothing is noted of a tag that has gone.
+        database.soften(a);
+        database.remove_entry(b"a1", Some(a1), Kind::Absent);
+        database.remove_entry(b"a3", Some(a3), Kind::Absent);
+        assert_eq!((database.reclaim_backlog(), database.index().bytes()), (0, 0));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Figures {
     /// Those that it has still to look at.
     to_sweep: usize,
     condemned: usize,
+    /// Softened members that are still to be looked at.
+    to_visit: usize,
 }
 
 impl Figures {
@@ -53,13 +55,14 @@ impl Figures {
             places: database.index().items_end(),
             to_sweep: database.to_sweep(),
             condemned: database.index().condemned(),
+            to_visit: database.index().to_visit(),
         }
     }
 
     /// Dead entries that are still there, at most: one can be condemned by several tags, and a sweep
-    /// counts what it has not looked at.
+    /// counts what it has not looked at, as do the passes over what was softened.
     pub fn reclaim_backlog(&self) -> usize {
-        self.condemned + self.to_sweep
+        self.condemned + self.to_sweep + self.to_visit
     }
 
     /// How much there is to free.
@@ -78,6 +81,7 @@ impl Figures {
         one(&mut self.places, before.places, now.places);
         one(&mut self.to_sweep, before.to_sweep, now.to_sweep);
         one(&mut self.condemned, before.condemned, now.condemned);
+        one(&mut self.to_visit, before.to_visit, now.to_visit);
     }
 }
 
@@ -453,6 +457,7 @@ mod tests {
         Store { db: usize, name: u8, dead: bool },
         Remove { db: usize, name: u8 },
         Condemn { db: usize },
+        Soften { db: usize },
         Count { db: usize, name: u8, by: i64 },
         Lease { db: usize, name: u8, batch: u8, leased_at: i64, deadline: i64 },
         Settle { db: usize, name: u8, batch: u8 },
@@ -471,6 +476,7 @@ mod tests {
                 .prop_map(|(db, name, dead)| Step::Store { db, name, dead: dead == 0 }),
             4 => (db.clone(), name.clone()).prop_map(|(db, name)| Step::Remove { db, name }),
             2 => db.clone().prop_map(|db| Step::Condemn { db }),
+            2 => db.clone().prop_map(|db| Step::Soften { db }),
             6 => (db.clone(), name.clone(), 1..5i64)
                 .prop_map(|(db, name, by)| Step::Count { db, name, by }),
             4 => (db.clone(), name.clone(), batch.clone(), time.clone(), time.clone()).prop_map(
@@ -570,6 +576,10 @@ mod tests {
                 Step::Condemn { db } => {
                     let tag = self.of.of(b"a");
                     self.all.change(NUMBERS[db], |database| database.condemn(tag));
+                }
+                Step::Soften { db } => {
+                    let tag = self.of.of(b"a");
+                    self.all.change(NUMBERS[db], |database| database.soften(tag));
                 }
                 Step::Count { db, name, by } => {
                     self.change(db, name, |counter, _| {

@@ -4,7 +4,7 @@
 use crate::tags::fingerprint::Fingerprint;
 use crate::tags::index::{Tag, TagIndex};
 use crate::tags::item::Owner;
-use crate::tags::segments::Place;
+use crate::tags::segments::{Place, NOWHERE};
 
 impl TagIndex {
     /// Whether the item at `place` has this name and carries exactly these tags; if not, in what it
@@ -65,20 +65,28 @@ impl TagIndex {
         if self.find(tag.fingerprint) != Some(Owner::Tag(place)) {
             wrong.push(format!("tag {place} is not found by its fingerprint"));
         }
-        if let Some(what) = self.check_condemned(place, tag) {
+        if let Some(what) = self.check_parts(place, tag) {
             wrong.push(format!("tag {place} {what}"));
         }
         (seen, wrong)
     }
 
-    fn check_condemned(&self, place: Place, tag: &Tag) -> Option<&'static str> {
+    /// The condemned, the softened, and where they are queued.
+    fn check_parts(&self, place: Place, tag: &Tag) -> Option<&'static str> {
         let queued = self.queue.get(tag.queued_at as usize) == Some(&place);
+        let pass = self.passes.get(tag.pass_at as usize);
         if tag.members.is_empty() {
             Some("has no member")
         } else if tag.condemned as usize > tag.members.len() {
             Some("has more condemned members than members")
+        } else if tag.softened < tag.condemned || tag.softened as usize > tag.members.len() {
+            Some("has softened members before the condemned or behind all others")
         } else if tag.condemned > 0 && !queued {
             Some("has condemned members and is not in the queue")
+        } else if tag.pass_at != NOWHERE && pass.is_none_or(|pass| pass.tag != place) {
+            Some("has a pass that is not its own")
+        } else if tag.pass_at != NOWHERE && tag.softened == tag.condemned {
+            Some("has a pass and no softened member")
         } else {
             None
         }
@@ -88,7 +96,7 @@ impl TagIndex {
 #[cfg(test)]
 mod tests {
     use crate::tags::index::tests::fingerprints;
-    use crate::tags::index::TagIndex;
+    use crate::tags::index::{Tag, TagIndex};
     use crate::tags::item::Owner;
 
     #[test]
@@ -115,5 +123,32 @@ mod tests {
         assert!(index.check_item(place, b"key", &[a]).is_err());
         let (seen, wrong) = index.check_tag(tag, 0, 10);
         assert_eq!((seen, wrong.len()), (2, 1));
+    }
+
+    #[test]
+    fn check_finds_parts_of_a_list_that_are_not_in_order() {
+        type Change = fn(&mut Tag);
+        let cases: [(Change, &str); 6] = [
+            (|tag| tag.condemned = 5, "more condemned members than members"),
+            (|tag| tag.softened = 0, "before the condemned"),
+            (|tag| tag.softened = 5, "behind all others"),
+            (|tag| tag.queued_at = 1, "not in the queue"),
+            (|tag| tag.pass_at = 1, "not its own"),
+            (|tag| tag.softened = tag.condemned, "no softened member"),
+        ];
+        for (change, says) in cases {
+            let (mut index, of) = (TagIndex::default(), fingerprints());
+            let a = of.of(b"a");
+            index.insert(b"1", &[a]).unwrap();
+            index.condemn(a);
+            index.insert(b"2", &[a]).unwrap();
+            index.soften(a);
+            index.insert(b"3", &[a]).unwrap();
+            let Some(Owner::Tag(tag)) = index.find(a) else { panic!("it has a place") };
+            assert_eq!(index.check_tag(tag, 0, 10), (3, Vec::new()));
+            change(index.tags.get_mut(tag).unwrap());
+            let (_, wrong) = index.check_tag(tag, 0, 10);
+            assert!(wrong.len() == 1 && wrong[0].contains(says), "{wrong:?} is not {says}");
+        }
     }
 }

@@ -40,6 +40,7 @@ impl TagIndex {
                 if (nth, segment) == (0, 0) {
                     self.tags.defrag_block(block, to);
                     self.queue.defrag_segment(block, to);
+                    self.passes.defrag_segment(block, to);
                 }
                 let tag = self.tags.get_mut(place);
                 if tag.is_some_and(|tag| tag.members.defrag_segment(segment, to)) {
@@ -78,6 +79,7 @@ mod tests {
             })
             .collect();
         index.condemn(condemned);
+        index.soften(large);
         places.iter().step_by(3).for_each(|&place| assert!(index.remove(place)));
 
         let (mut walk, mut to) = (DefragWalk::default(), Counting::default());

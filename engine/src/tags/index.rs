@@ -22,9 +22,16 @@
 //! either: both say who came before the tag was last invalidated. The tags that have condemned members
 //! are kept in a queue, which [`TagIndex::next_condemned`] walks for whoever takes them away.
 //!
+//! **Softened members.** [`TagIndex::soften`] says of the members that a tag has that they are stale, and leaves
+//! them there, by a second number: behind the condemned come the softened, then all others. When a member
+//! leaves, each of these parts gives its last to fill the hole that the part before it left. What their staleness
+//! means is the owner's to say of each. So that it looks at all of them, a tag that is softened begins a *pass*,
+//! which [`TagIndex::next_softened`] goes on with, and which ends whether they stay or leave.
+//!
 //! **What always holds.** For every item and each of its tags: the tag's list has the item's place at
 //! the position that the item says. Every list entry belongs to such an item. A tag without members
-//! does not exist. A tag is in the queue, once, when it has condemned members.
+//! does not exist. A tag is in the queue, once, when it has condemned members. It has one pass at most, and
+//! none where it has no softened member, so that there are no more passes than tags.
 //! [`TagIndex::check_tag`] and [`TagIndex::check_item`] look at it.
 //!
 //! **Arrivals.** Where many items come and nobody looks meanwhile, they wait and are entered together
@@ -47,15 +54,36 @@ use crate::tags::item::{Item, ItemTags, Membership, Owner, ITEM};
 use crate::tags::segments::{Place, Segments, Slab, NOWHERE};
 use std::hint::black_box;
 
-/// A tag that has a list of its members, the condemned ones first.
+/// A tag that has a list of its members, the condemned ones first and behind them the softened.
 #[derive(Debug)]
 pub(super) struct Tag {
     pub(super) fingerprint: Fingerprint,
     pub(super) members: Segments<Place>,
     /// How many are condemned.
     pub(super) condemned: u32,
-    /// The tag's position in the queue, if some are.
+    /// How many are condemned or softened.
+    pub(super) softened: u32,
+    /// The tag's position in the queue, if some are condemned.
     pub(super) queued_at: u32,
+    /// That of its pass among the passes; [`NOWHERE`] where it has none.
+    pub(super) pass_at: u32,
+}
+
+/// A walk over the softened members of a tag, from the last to the first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pass {
+    pub(super) tag: Place,
+    /// Positions of the list that are still to be visited, at most.
+    pub(super) left: u32,
+}
+
+/// What an item's tags say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    Alive,
+    /// It is stale by one of them at least, and condemned by none.
+    Softened,
+    Condemned,
 }
 
 /// See the top of this file.
@@ -67,8 +95,14 @@ pub struct TagIndex {
     pub(super) buckets: Buckets,
     /// The tags that have condemned members.
     pub(super) queue: Segments<Place>,
+    /// Passes that have not ended; the last goes on.
+    pub(super) passes: Segments<Pass>,
     /// Condemned members of all tags; an item can be one in several.
     condemned: usize,
+    /// Likewise the softened ones, without those that the same tag condemns.
+    softened: usize,
+    /// What is left of all passes.
+    pub(super) to_visit: usize,
     /// Reserved tags that have a member.
     reserved: usize,
     /// Bytes of all items' allocations and of all lists.
@@ -103,6 +137,7 @@ impl TagIndex {
             + self.tags.bytes()
             + self.buckets.bytes()
             + self.queue.bytes()
+            + self.passes.bytes()
             + self.owned_bytes
     }
 
@@ -178,10 +213,11 @@ impl TagIndex {
     }
 
     /// Gives an item other tags. In the list of a tag that it carries before and after it keeps its
-    /// position, unless it was condemned: then it leaves and comes anew. Returns its place from now on;
-    /// `None`, and it is gone, as [`TagIndex::insert`].
+    /// position, unless it was condemned or softened, by whichever tag: then it leaves and comes anew. Returns
+    /// its place from now on; `None`, and it is gone, as [`TagIndex::insert`].
     pub fn replace(&mut self, place: Place, tags: &[Fingerprint]) -> Option<Place> {
-        if self.is_condemned(place) || !self.has_room() || tags.len() > MAX_ITEM_TAGS {
+        let keeps = self.standing(place) == Standing::Alive;
+        if !keeps || !self.has_room() || tags.len() > MAX_ITEM_TAGS {
             let name = self.name(place)?.to_vec();
             self.remove(place);
             return self.insert(&name, tags);
@@ -285,24 +321,77 @@ impl TagIndex {
         let Some(tag) = self.tags.get_mut(place) else { return 0 };
         let Ok(all) = u32::try_from(tag.members.len()) else { return 0 };
         let before = std::mem::replace(&mut tag.condemned, all);
+        self.softened -= (std::mem::replace(&mut tag.softened, all) - before) as usize;
         if before == 0 {
             tag.queued_at = self.queue.len() as u32;
             self.queue.push(place);
         }
         let more = (all - before) as usize;
         self.condemned += more;
+        let pass_at = tag.pass_at;
+        self.end_pass(pass_at);
         more
+    }
+
+    /// Softened members of all tags, without those that the same tag condemns; an item that is one in several
+    /// counts as often.
+    pub fn softened(&self) -> usize {
+        self.softened
+    }
+
+    /// Softens the members that a tag has and that it does not condemn, and returns how many were not softened
+    /// before. Its pass begins, again if it had begun.
+    pub fn soften(&mut self, tag: Fingerprint) -> usize {
+        let Some(owner) = self.find(tag) else { return 0 };
+        let Some(place) = self.list(owner, tag) else { return 0 };
+        let Some(tag) = self.tags.get_mut(place) else { return 0 };
+        let Ok(all) = u32::try_from(tag.members.len()) else { return 0 };
+        let more = (all - std::mem::replace(&mut tag.softened, all)) as usize;
+        self.softened += more;
+        if all > tag.condemned {
+            let pass = Pass { tag: place, left: all };
+            self.to_visit += all as usize;
+            match self.passes.get_mut(tag.pass_at as usize) {
+                Some(begun) => {
+                    self.to_visit -= std::mem::replace(begun, pass).left as usize;
+                }
+                None => {
+                    tag.pass_at = self.passes.len() as u32;
+                    self.passes.push(pass);
+                }
+            }
+        }
+        more
+    }
+
+    /// Softened members that the passes have still to visit, at most: what is condemned or has left is counted
+    /// until they come there.
+    pub fn to_visit(&self) -> usize {
+        self.to_visit
+    }
+
+    /// What an item's tags say of it.
+    pub fn standing(&self, place: Place) -> Standing {
+        self.assert_settled();
+        let mut standing = Standing::Alive;
+        if self.condemned | self.softened == 0 {
+            return standing;
+        }
+        for Membership { tag, position } in
+            self.items.get(place).into_iter().flat_map(Item::memberships)
+        {
+            match self.tags.get(tag) {
+                Some(tag) if position < tag.condemned => return Standing::Condemned,
+                Some(tag) if position < tag.softened => standing = Standing::Softened,
+                _ => {}
+            }
+        }
+        standing
     }
 
     /// Whether an item is condemned by one of its tags.
     pub fn is_condemned(&self, place: Place) -> bool {
-        self.assert_settled();
-        self.condemned > 0
-            && self.items.get(place).is_some_and(|item| {
-                item.memberships().any(|membership| {
-                    (membership.position as usize) < self.condemned_of(membership.tag)
-                })
-            })
+        self.standing(place) == Standing::Condemned
     }
 
     /// The member of a tag that joined it last, unless others have left since.
@@ -418,7 +507,14 @@ impl TagIndex {
         let mut members = Segments::default();
         members.push(item);
         self.owned_bytes += members.bytes();
-        let place = self.tags.insert(Tag { fingerprint, members, condemned: 0, queued_at: 0 })?;
+        let place = self.tags.insert(Tag {
+            fingerprint,
+            members,
+            condemned: 0,
+            softened: 0,
+            queued_at: 0,
+            pass_at: NOWHERE,
+        })?;
         self.buckets.exchange(fingerprint.hash(), owner.to_place(), Owner::Tag(place).to_place());
         let before = self.items.get(item)?;
         let mut tags = before.tags();
@@ -442,15 +538,23 @@ impl TagIndex {
                 item.set_position(place, hole);
             }
         };
+        // The last member of a part fills the hole, and leaves one for the part behind.
+        let mut end_part = |members: &mut Segments<Place>, end: &mut u32| {
+            *end -= 1;
+            match members.get(*end as usize) {
+                Some(&last) if hole != *end => fill(members, hole, last),
+                _ => {}
+            }
+            hole = *end;
+        };
         let was_condemned = position < tag.condemned;
         if was_condemned {
             self.condemned -= 1;
-            tag.condemned -= 1;
-            match members.get(tag.condemned as usize) {
-                Some(&last) if hole != tag.condemned => fill(members, hole, last),
-                _ => {}
-            }
-            hole = tag.condemned;
+            end_part(members, &mut tag.condemned);
+            end_part(members, &mut tag.softened);
+        } else if position < tag.softened {
+            self.softened -= 1;
+            end_part(members, &mut tag.softened);
         }
         let before = members.bytes();
         let last = members.pop();
@@ -460,6 +564,10 @@ impl TagIndex {
         }
 
         let (is_empty, condemned, queued_at) = (members.is_empty(), tag.condemned, tag.queued_at);
+        if tag.softened == condemned {
+            let pass_at = tag.pass_at;
+            self.end_pass(pass_at);
+        }
         if was_condemned && condemned == 0 {
             self.leave_queue(queued_at);
         }
@@ -477,6 +585,21 @@ impl TagIndex {
         *hole = last;
         if let Some(tag) = self.tags.get_mut(last) {
             tag.queued_at = position;
+        }
+    }
+
+    /// Ends the pass at a position of the passes, if there is one.
+    pub(super) fn end_pass(&mut self, position: u32) {
+        let Some(&Pass { tag, left }) = self.passes.get(position as usize) else { return };
+        self.to_visit -= left as usize;
+        if let Some(tag) = self.tags.get_mut(tag) {
+            tag.pass_at = NOWHERE;
+        }
+        let Some(last) = self.passes.pop() else { return };
+        let Some(hole) = self.passes.get_mut(position as usize) else { return };
+        *hole = last;
+        if let Some(tag) = self.tags.get_mut(last.tag) {
+            tag.pass_at = position;
         }
     }
 

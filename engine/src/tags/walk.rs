@@ -1,15 +1,21 @@
-//! Walks over the members of a tag, and over all condemned items, some at a time, while items come and go
-//! in between.
+//! Walks over the members of a tag, over all condemned items and over all softened ones, some at a time, while
+//! items come and go in between.
 //!
 //! [`TagIndex::walk_step`] goes over the members of a tag that are not condemned. It goes from the list's end to its beginning, and its
 //! cursor is how many positions are left. What is in the tag throughout is met, since all that is not
 //! yet met stands below the cursor at any time: a member that moves, because another one left, moves
-//! down, from the list's end into the hole or to the end of the condemned; who joins stands above; an
-//! item that is replaced ([`TagIndex::replace`]) keeps its position in each tag that it keeps; and
-//! condemning moves nobody. A member that was met already may move down and be met again.
+//! down, from the end of the list or of a part of it into the hole or to the end of the part before; who
+//! joins stands above; an item that is replaced ([`TagIndex::replace`]) keeps its position in each tag that it
+//! keeps; and condemning and softening move nobody. One that was softened, by any of its tags, and is replaced
+//! during the walk counts as come during it: it joins anew, and may be met or not. A member that was met already may
+//! move down and be met again.
 //!
 //! [`TagIndex::next_condemned`] goes over the queue of the tags that have condemned members, from its end to
 //! its beginning, and over the condemned of each likewise, so that the visited one may be taken away.
+//!
+//! [`TagIndex::next_softened`] goes over the softened members of each tag that was softened, from the last down.
+//! For the same reason as above it meets, once at least, whatever was softened and is neither gone, nor condemned,
+//! nor come anew. It goes on in the tag that was softened last.
 
 use crate::tags::fingerprint::Fingerprint;
 use crate::tags::index::TagIndex;
@@ -22,6 +28,13 @@ pub struct CondemnedWalk {
     /// Tags of the queue, and members of the tag behind them, that are still to be visited.
     tags: usize,
     members: usize,
+}
+
+impl CondemnedWalk {
+    /// Whether it has come to its end, or stands right before it.
+    pub fn is_over(&self) -> bool {
+        (self.tags, self.members) == (0, 0)
+    }
 }
 
 impl TagIndex {
@@ -43,6 +56,29 @@ impl TagIndex {
             if let (Some(tag), Some(position)) = (tag, walk.members.checked_sub(1)) {
                 walk.members = position;
                 return tag.members.get(position).copied();
+            }
+        }
+    }
+
+    /// The next softened item, `None` where no pass is left. Items may leave between two steps, and what is met
+    /// may stay: each step makes a pass shorter.
+    pub fn next_softened(&mut self) -> Option<Place> {
+        loop {
+            let at = self.passes.len().checked_sub(1)?;
+            let pass = self.passes.get_mut(at)?;
+            let tag = self.tags.get(pass.tag)?;
+            let position = pass.left.min(tag.softened).checked_sub(1);
+            match position.filter(|&position| position >= tag.condemned) {
+                Some(position) => {
+                    self.to_visit -= (pass.left - position) as usize;
+                    pass.left = position;
+                    let member = tag.members.get(position as usize).copied();
+                    if position == tag.condemned {
+                        self.end_pass(at as u32);
+                    }
+                    return member;
+                }
+                None => self.end_pass(at as u32),
             }
         }
     }
@@ -79,7 +115,7 @@ impl TagIndex {
 #[cfg(test)]
 mod tests {
     use crate::tags::index::tests::{assert_consistent, fingerprints};
-    use crate::tags::index::TagIndex;
+    use crate::tags::index::{Standing, TagIndex};
     use crate::tags::segments::Place;
     use proptest::prelude::*;
     use std::collections::{BTreeSet, HashMap};
@@ -98,6 +134,9 @@ mod tests {
         Condemn {
             tag: u8,
         },
+        Soften {
+            tag: u8,
+        },
         Reclaim {
             count: u8,
         },
@@ -112,6 +151,7 @@ mod tests {
                 .prop_map(|(name, tags)| Between::Store { name, tags }),
             4 => (0u8..60).prop_map(|name| Between::Remove { name }),
             1 => (1u8..8).prop_map(|tag| Between::Condemn { tag: tag % 5 }),
+            1 => (0u8..5).prop_map(|tag| Between::Soften { tag }),
             1 => any::<u8>().prop_map(|count| Between::Reclaim { count }),
             4 => (1usize..6).prop_map(|most| Between::Walk { most }),
         ]
@@ -161,7 +201,12 @@ mod tests {
                     Between::Store { name, tags } => {
                         let tags = prints(&tags);
                         let place = match items.get(&name) {
-                            Some(&place) => index.replace(place, &tags),
+                            Some(&place) => {
+                                if index.standing(place) == Standing::Softened {
+                                    throughout.remove(&name);
+                                }
+                                index.replace(place, &tags)
+                            }
                             None => index.insert(&[name], &tags),
                         };
                         items.insert(name, place.unwrap());
@@ -173,6 +218,9 @@ mod tests {
                     }
                     Between::Condemn { tag } => {
                         index.condemn(of.of(&[tag]));
+                    }
+                    Between::Soften { tag } => {
+                        index.soften(of.of(&[tag]));
                     }
                     Between::Reclaim { count } => {
                         let mut condemned = index.walk_condemned();
