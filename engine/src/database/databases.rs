@@ -442,6 +442,7 @@ mod tests {
     use crate::entry::kind::Kind;
     use crate::record::layout::Record;
     use crate::tags::fingerprint::Fingerprints;
+    use crate::tags::index::Standing;
     use crate::usage::batches::{Batches, Terms, CLOCKS_DIFFER_MS};
     use crate::usage::counter::Counter;
     use crate::usage::id::Id;
@@ -614,9 +615,10 @@ mod tests {
                         if let Some(Next::Item(place)) = next {
                             let db = NUMBERS.iter().position(|&n| n == number).unwrap();
                             let index = self.all.get(number).unwrap().database.index();
-                            let (name, dead) =
-                                (index.name(place).unwrap()[0], index.is_condemned(place));
-                            if dead {
+                            let name = index.name(place).unwrap()[0];
+                            // Some are dead by being softened, as those without a grace.
+                            let weakest = [Standing::Softened, Standing::Condemned];
+                            if index.standing(place) >= weakest[usize::from(name % 2)] {
                                 self.remove(db, name);
                             }
                         }
@@ -667,15 +669,18 @@ mod tests {
         /// What a walk over all databases finds.
         fn assert_as_walked(&self) {
             let all = &self.all;
-            let mut sums = Figures::default();
+            let (mut sums, mut backlog) = (Figures::default(), 0);
             for (_, site) in self.sites() {
                 let mut now = Figures::of(&site.database);
+                backlog += site.database.reclaim_backlog();
                 if site.sweep != all.sweep {
+                    backlog = backlog + now.places - now.to_sweep;
                     now.to_sweep = now.places;
                 }
                 sums.exchange(&Figures::default(), &now);
             }
             assert_eq!(*all.sums(), sums);
+            assert_eq!(sums.reclaim_backlog(), backlog);
             let pending = self.keys.iter().flat_map(HashMap::values).map(|v| v.held().pending);
             assert_eq!(sums.totals.pending, pending.map(i128::from).sum::<i128>());
             let batches = || self.sites().map(|(_, site)| site.database.batches());
@@ -755,5 +760,26 @@ mod tests {
             .collect();
         assert_eq!(turns, [5, 9, 99_999, 5, 9, 99_999]);
         assert_eq!(all.get(4).map(|site| site.id), None);
+    }
+
+    #[test]
+    fn one_that_was_softened_has_its_turns_until_all_of_it_was_looked_at_though_it_stays() {
+        let (mut all, of) = (Databases::default(), Fingerprints::new([1; 16]));
+        let entry = Record::absent(b"", &[b"a"]).unwrap();
+        for number in [5, 9] {
+            for name in [b"k", b"l"] {
+                let add = |database: &mut Database| database.add_entry(name, &entry, false, &of);
+                all.change_or_make(number, add).unwrap();
+            }
+        }
+        assert_eq!(all.change(9, |database| database.soften(of.of(b"a"))), Some(2));
+        for left in [2, 1] {
+            assert_eq!(all.sums().reclaim_backlog(), left);
+            assert_eq!(all.next_to_reclaim(0), Some(9));
+            let next = all.change(9, Database::next_to_reclaim);
+            assert!(matches!(next, Some(Next::Item(_))));
+        }
+        assert_eq!((all.next_to_reclaim(0), all.sums().reclaim_backlog()), (None, 0));
+        assert_eq!(all.get(9).map(|site| site.database.index().softened()), Some(2));
     }
 }
