@@ -87,6 +87,8 @@ impl TagIndex {
             Some("has a pass that is not its own")
         } else if tag.pass_at != NOWHERE && tag.softened == tag.condemned {
             Some("has a pass and no softened member")
+        } else if pass.is_some_and(|pass| pass.left <= tag.condemned) {
+            Some("has a pass that is over")
         } else {
             None
         }
@@ -128,13 +130,14 @@ mod tests {
     #[test]
     fn check_finds_parts_of_a_list_that_are_not_in_order() {
         type Change = fn(&mut Tag);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (|tag| tag.condemned = 5, "more condemned members than members"),
             (|tag| tag.softened = 0, "before the condemned"),
             (|tag| tag.softened = 5, "behind all others"),
             (|tag| tag.queued_at = 1, "not in the queue"),
             (|tag| tag.pass_at = 1, "not its own"),
             (|tag| tag.softened = tag.condemned, "no softened member"),
+            (|tag| (tag.condemned, tag.softened) = (2, 3), "that is over"),
         ];
         for (change, says) in cases {
             let (mut index, of) = (TagIndex::default(), fingerprints());

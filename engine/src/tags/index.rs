@@ -26,7 +26,8 @@
 //! them there, by a second number: behind the condemned come the softened, then all others. When a member
 //! leaves, each of these parts gives its last to fill the hole that the part before it left. What their staleness
 //! means is the owner's to say of each. So that it looks at all of them, a tag that is softened begins a *pass*,
-//! which [`TagIndex::next_softened`] goes on with, and which ends whether they stay or leave.
+//! which [`TagIndex::next_softened`] goes on with, and which ends whether they stay or leave: with the last of
+//! them, with the tag, or when it condemns them.
 //!
 //! **What always holds.** For every item and each of its tags: the tag's list has the item's place at
 //! the position that the item says. Every list entry belongs to such an item. A tag without members
@@ -373,13 +374,12 @@ impl TagIndex {
     /// What an item's tags say of it.
     pub fn standing(&self, place: Place) -> Standing {
         self.assert_settled();
-        let mut standing = Standing::Alive;
         if self.condemned | self.softened == 0 {
-            return standing;
+            return Standing::Alive;
         }
-        for Membership { tag, position } in
-            self.items.get(place).into_iter().flat_map(Item::memberships)
-        {
+        let Some(item) = self.items.get(place) else { return Standing::Alive };
+        let mut standing = Standing::Alive;
+        for Membership { tag, position } in item.memberships() {
             match self.tags.get(tag) {
                 Some(tag) if position < tag.condemned => return Standing::Condemned,
                 Some(tag) if position < tag.softened => standing = Standing::Softened,

@@ -63,24 +63,17 @@ impl TagIndex {
     /// The next softened item, `None` where no pass is left. Items may leave between two steps, and what is met
     /// may stay: each step makes a pass shorter.
     pub fn next_softened(&mut self) -> Option<Place> {
-        loop {
-            let at = self.passes.len().checked_sub(1)?;
-            let pass = self.passes.get_mut(at)?;
-            let tag = self.tags.get(pass.tag)?;
-            let position = pass.left.min(tag.softened).checked_sub(1);
-            match position.filter(|&position| position >= tag.condemned) {
-                Some(position) => {
-                    self.to_visit -= (pass.left - position) as usize;
-                    pass.left = position;
-                    let member = tag.members.get(position as usize).copied();
-                    if position == tag.condemned {
-                        self.end_pass(at as u32);
-                    }
-                    return member;
-                }
-                None => self.end_pass(at as u32),
-            }
+        let at = self.passes.len().checked_sub(1)?;
+        let pass = self.passes.get_mut(at)?;
+        let tag = self.tags.get(pass.tag)?;
+        let position = pass.left.min(tag.softened).checked_sub(1)?;
+        self.to_visit -= (pass.left - position) as usize;
+        pass.left = position;
+        let member = tag.members.get(position as usize).copied();
+        if position <= tag.condemned {
+            self.end_pass(at as u32);
         }
+        member
     }
 
     /// Has what is read when the next items of a walk are removed, at most so many, in the processor's cache.
