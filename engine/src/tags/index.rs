@@ -96,7 +96,7 @@ pub struct TagIndex {
     pub(super) buckets: Buckets,
     /// The tags that have condemned members.
     pub(super) queue: Segments<Place>,
-    /// Passes that have not ended; the last goes on.
+    /// Passes that have not ended; the one that stands last goes on.
     pub(super) passes: Segments<Pass>,
     /// Condemned members of all tags; an item can be one in several.
     condemned: usize,

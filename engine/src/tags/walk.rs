@@ -15,7 +15,7 @@
 //!
 //! [`TagIndex::next_softened`] goes over the softened members of each tag that was softened, from the last down.
 //! For the same reason as above it meets, once at least, whatever was softened and is neither gone, nor condemned,
-//! nor come anew. It goes on in the tag that was softened last.
+//! nor come anew. In which order the tags have their turns is not said.
 
 use crate::tags::fingerprint::Fingerprint;
 use crate::tags::index::TagIndex;
