@@ -6,13 +6,15 @@
 //! | folder or file, from the bottom to the top | holds |
 //! | --- | --- |
 //! | [`defrag`] | how allocations are handed to who moves them |
+//! | [`minute`] | lookups of the last minute |
 //! | [`tags`] | the tag index: which names carry which tags; knows nothing of API keys |
 //! | [`entry`] | what records and all other entries have in common: kinds, names of tags, whose they are |
 //! | [`record`] | what is kept of a record's JSON, how it is laid out, and VALIDATE's checks in their order |
 //! | [`answers`] | what else an application keeps: its scope decisions, lists of a user's records |
 //! | [`usage`] | usage counters; counts that were leased and not settled, the batches they form |
-//! | [`bus`] | what the primaries of a cluster ask each other, and who has still to answer |
 //! | [`invalidation`] | tokens, and when a fill is too late; the message that tells other caches |
+//! | [`cache`] | regions of a cache: their values, how fresh these are, who loads what is missing, what goes when there is too much |
+//! | [`bus`] | what the primaries of a cluster ask each other, and who has still to answer |
 //! | [`database`] | what is known of one database: the index, pending counters, totals |
 //! | [`codec`] | a value's bytes in an RDB, a DUMP and the replication stream |
 //! | [`vouch`] | whether a node may say VALID, which may have been replaced, or can't be told of an invalidation |
@@ -31,11 +33,13 @@
 
 pub mod answers;
 pub mod bus;
+pub mod cache;
 pub mod codec;
 pub mod database;
 pub mod defrag;
 pub mod entry;
 pub mod invalidation;
+pub mod minute;
 pub mod record;
 pub mod report;
 pub mod tags;

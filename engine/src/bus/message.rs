@@ -8,6 +8,7 @@
 //! characters. Another version has another number: who does not read it does not answer, and whoever asks says that
 //! an answer is missing.
 
+use crate::cache::glob::MAX_PATTERN_BYTES;
 use crate::entry::tag_names::{MAX_ANY_TAG_BYTES, MAX_NAMES};
 use crate::usage::id::Id;
 use bincode::{BorrowDecode, Encode};
@@ -45,6 +46,16 @@ pub enum Message<'a> {
 pub enum Question<'a> {
     /// Kill what carries one of the tags.
     TagInval { database: i32, tags: Vec<&'a [u8]> },
+    /// Have what carries one of the tags be stale.
+    TagSoften { database: i32, tags: Vec<&'a [u8]> },
+    /// Kill what is of a region, or of any, and fits a pattern, and what a user may kill.
+    PatInval {
+        database: i32,
+        pattern: &'a [u8],
+        /// Its tag.
+        region: Option<&'a [u8]>,
+        user: Option<&'a [u8]>,
+    },
     /// Count what carries the tag.
     TagCard { database: i32, tag: &'a [u8] },
     /// Settle what the batches have.
@@ -73,6 +84,8 @@ enum Body<'a> {
     Nack(i32, Vec<[u8; 16]>),
     AtWork,
     Keys(i32, Vec<&'a [u8]>),
+    TagSoften(i32, Vec<&'a [u8]>),
+    PatInval(i32, &'a [u8], Option<&'a [u8]>, Option<&'a [u8]>),
 }
 
 fn config() -> impl bincode::config::Config {
@@ -90,6 +103,12 @@ impl<'a> Message<'a> {
                 let body = match question {
                     Question::TagInval { database, tags } => {
                         Body::TagInval(*database, tags.clone())
+                    }
+                    Question::TagSoften { database, tags } => {
+                        Body::TagSoften(*database, tags.clone())
+                    }
+                    Question::PatInval { database, pattern, region, user } => {
+                        Body::PatInval(*database, pattern, *region, *user)
                     }
                     Question::TagCard { database, tag } => Body::TagCard(*database, tag),
                     Question::Ack { database, batches } => Body::Ack(*database, bytes_of(batches)),
@@ -141,6 +160,17 @@ impl<'a> Message<'a> {
             {
                 Question::TagInval { database, tags }
             }
+            Body::TagSoften(database, tags)
+                if (1..=MAX_NAMES).contains(&tags.len()) && tags.iter().all(is_tag) =>
+            {
+                Question::TagSoften { database, tags }
+            }
+            Body::PatInval(database, pattern, region, user)
+                if (1..=MAX_PATTERN_BYTES).contains(&pattern.len())
+                    && region.as_ref().is_none_or(is_tag) =>
+            {
+                Question::PatInval { database, pattern, region, user }
+            }
             Body::TagCard(database, tag) if is_tag(&tag) => Question::TagCard { database, tag },
             _ => return Err(Unread::Broken),
         };
@@ -171,15 +201,24 @@ pub fn of_keys<'a>(database: i32, names: &[&'a [u8]]) -> Vec<Message<'a>> {
     messages
 }
 
+/// Each with its length; what stands before them is small beside it.
+const MOST_TAGS: usize = MAX_MESSAGE_BYTES / (MAX_ANY_TAG_BYTES + 16);
+
 /// Of one message, with room for what stands before them.
 const MOST_BATCHES: usize = MAX_MESSAGE_BYTES / 16 - 64;
 
 impl<'a> Question<'a> {
     /// Questions that together kill what carries one of the tags, each small enough for a message.
     pub fn tag_inval(database: i32, tags: &[&'a [u8]]) -> Vec<Self> {
-        /// With its length; what stands before them is small beside it.
-        const MOST: usize = MAX_MESSAGE_BYTES / (MAX_ANY_TAG_BYTES + 16);
-        tags.chunks(MOST).map(|tags| Self::TagInval { database, tags: tags.to_vec() }).collect()
+        tags.chunks(MOST_TAGS)
+            .map(|tags| Self::TagInval { database, tags: tags.to_vec() })
+            .collect()
+    }
+
+    /// Questions that together have what carries one of the tags be stale.
+    pub fn tag_soften(database: i32, tags: &[&'a [u8]]) -> Vec<Self> {
+        let part = |tags: &[&'a [u8]]| Self::TagSoften { database, tags: tags.to_vec() };
+        tags.chunks(MOST_TAGS).map(part).collect()
     }
 
     /// Questions that together settle batches.

@@ -1,10 +1,12 @@
-//! The argument of `APIKEY.STORED`, in an AOF and in the stream: a live record's bytes behind its expiry.
+//! The argument of `APIKEY.STORED`, in an AOF and in the stream: the bytes of a live record, or of a region's value,
+//! behind its expiry.
 //!
 //! ```text
 //! epoch milliseconds when it expires, 0 for never (8 bytes, the lower first) | the value's bytes
 //! ```
 
-use crate::codec::value::{decode, encode_record_to, BadBytes, Origin, Value};
+use crate::cache::value::Cached;
+use crate::codec::value::{decode, encode_cached_to, encode_record_to, BadBytes, Origin, Value};
 use crate::record::layout::Record;
 
 /// Appends what `APIKEY.STORED` says of a key: when its record expires (epoch milliseconds, 8 bytes with
@@ -12,6 +14,12 @@ use crate::record::layout::Record;
 pub fn encode_stored(record: &Record, expires_at: Option<i64>, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&expires_at.unwrap_or(NEVER).to_le_bytes());
     encode_record_to(record, false, bytes);
+}
+
+/// The same of a region's value.
+pub fn encode_stored_value(cached: &Cached, expires_at: Option<i64>, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&expires_at.unwrap_or(NEVER).to_le_bytes());
+    encode_cached_to(cached, false, bytes);
 }
 
 /// Reads what [`encode_stored`] has appended.

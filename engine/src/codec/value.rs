@@ -4,7 +4,7 @@
 //! replication stream.
 //!
 //! ```text
-//! kind (1 byte: 'r' record, 'a' absent, 's' scopes, 'l' list, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
+//! kind (1 byte: 'r' record, 'a' absent, 's' scopes, 'l' list, 'c' cached, 'u' usage) | version (1 byte) | bincode 2.0.1, standard configuration
 //! ```
 //!
 //! The fields of each version, in their order (bincode's standard configuration: integers as varints
@@ -21,6 +21,7 @@
 //! | `a` 2 | namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
 //! | `l` 1 | namespace, an empty id, user_id (bytes), the caller's tags (vector of bytes), sanitised records as a JSON array (string), dead (boolean) |
+//! | `c` 1 | dead (boolean), and up to the end the value as it is laid out ([`crate::cache::value`]) |
 //! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
 //! | `u` 2 | those, and leases (vector of: batch id, line id (arrays of 16 bytes), count, leased_at, deadline (signed)) |
 //!
@@ -36,6 +37,7 @@
 
 use crate::answers::decisions::{Decision, Decisions};
 use crate::answers::list::{List, Records, MAX_LIST_BYTES};
+use crate::cache::value::Cached;
 use crate::entry::kind::Kind;
 use crate::entry::label::{Label, Owner};
 use crate::entry::tag_names::{MAX_ANY_TAG_BYTES, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS};
@@ -59,6 +61,7 @@ const RECORD: u8 = b'r';
 const ABSENT: u8 = b'a';
 const SCOPES: u8 = b's';
 const LIST: u8 = b'l';
+const CACHED: u8 = b'c';
 const USAGE: u8 = b'u';
 const VERSION: u8 = 1;
 
@@ -87,6 +90,7 @@ pub enum Value<'a> {
     Record { record: Record<'a>, dead: bool },
     Scopes { decisions: Decisions, dead: bool },
     List { list: List, dead: bool },
+    Cached { cached: Cached<'a>, dead: bool },
     Usage(Counter, Leases),
 }
 
@@ -149,6 +153,19 @@ pub(super) fn encode_record_to(record: &Record, dead: bool, bytes: &mut Vec<u8>)
     bytes.reserve(3 + record.bytes().len());
     bytes.extend_from_slice(&[RECORD, LAID_OUT_VERSION, u8::from(dead)]);
     bytes.extend_from_slice(record.bytes());
+}
+
+pub fn encode_cached(cached: &Cached, dead: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_cached_to(cached, dead, &mut bytes);
+    bytes
+}
+
+/// Appends what [`encode_cached`] returns.
+pub(super) fn encode_cached_to(cached: &Cached, dead: bool, bytes: &mut Vec<u8>) {
+    bytes.reserve(3 + cached.bytes().len());
+    bytes.extend_from_slice(&[CACHED, VERSION, u8::from(dead)]);
+    bytes.extend_from_slice(cached.bytes());
 }
 
 /// Resource, action, allow, expires_at.
@@ -260,12 +277,13 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
         (ABSENT, NAMESPACE_VERSION) => decode_absent(&decode_body(body)?),
         (SCOPES, VERSION) => decode_scopes(&decode_body(body)?),
         (LIST, VERSION) => decode_list(&decode_body(body)?),
+        (CACHED, VERSION) => decode_cached(body),
         (USAGE, VERSION) => decode_usage(decode_body(body)?, Vec::new()),
         (USAGE, LEASED_VERSION) => {
             let (numbers, lines) = decode_body(body)?;
             decode_usage(numbers, lines)
         }
-        (RECORD | ABSENT | SCOPES | LIST | USAGE, 1..) => {
+        (RECORD | ABSENT | SCOPES | LIST | CACHED | USAGE, 1..) => {
             Err(BadBytes("written by a newer version of the module"))
         }
         _ => Err(BadBytes("unknown kind")),
@@ -289,6 +307,14 @@ fn decode_laid_out(body: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
         return Err(BadBytes("no record"));
     }
     Ok(Value::Record { record, dead: dead == 1 })
+}
+
+fn decode_cached(body: &[u8]) -> Result<Value<'_>, BadBytes> {
+    let Some((&dead @ (0 | 1), bytes)) = body.split_first() else {
+        return Err(BadBytes("not the fields of its kind"));
+    };
+    let cached = Cached::read(bytes).ok_or(BadBytes("not a cached value's parts"))?;
+    Ok(Value::Cached { cached, dead: dead == 1 })
 }
 
 fn decode_record(input: RecordIn) -> Result<Value<'static>, BadBytes> {

@@ -10,10 +10,15 @@
 //! and whoever asks has to look at each. What was softened comes behind the condemned: of that some stays and some
 //! is dead by it, which again is for whoever asks to see.
 
+use crate::cache::policy::Evict;
+use crate::cache::region::Region;
+use crate::cache::regions::Regions;
+use crate::cache::uses::Uses;
 use crate::database::items::{counter_tags_in_index, tags_in_index, Held, DEAD};
 use crate::database::totals::Totals;
 use crate::defrag::Defrag;
 use crate::entry::kind::{Entry, Kind};
+use crate::entry::region_tag::RegionTag;
 use crate::tags::defrag::DefragWalk;
 use crate::tags::fingerprint::{Fingerprint, Fingerprints};
 use crate::tags::index::TagIndex;
@@ -31,8 +36,12 @@ pub struct Database {
     pending_counters: usize,
     /// Changes since the start, so that a walk can tell whether something changed meanwhile.
     changes: u64,
-    /// The name of the entry that left last: an eviction is told after the removal.
+    /// The name of the entry that left last, and the tag of its region: an eviction is told after the removal.
     last_removed: Vec<u8>,
+    last_region: Vec<u8>,
+    regions: Regions,
+    /// When items of regions were used.
+    uses: Uses,
     /// Reused for the tags of one entry.
     prints: Vec<Fingerprint>,
     /// Whether a dead entry was loaded that is not condemned yet.
@@ -51,6 +60,37 @@ pub enum Next {
     /// Free places, as many as one call looks at.
     Free,
     End,
+}
+
+/// What an entry counts as, by which it is counted out again when it has gone.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    kind: Kind,
+    /// The tag of its region, and what it takes there.
+    region: Option<(RegionTag, u64)>,
+}
+
+impl Counted {
+    /// An entry under a name; a dead one is of no region, since the index does not have it under that tag.
+    pub fn of(entry: &dyn Entry, dead: bool, name: &[u8]) -> Self {
+        let region = entry.region().filter(|_| !dead).and_then(|of| {
+            Some((RegionTag::new(of.namespace, of.name)?, (of.bytes + name.len()) as u64))
+        });
+        Self { kind: entry.kind(), region }
+    }
+}
+
+impl From<Kind> for Counted {
+    fn from(kind: Kind) -> Self {
+        Self { kind, region: None }
+    }
+}
+
+/// A member of a region's tag, chosen at random.
+fn random_member(index: &TagIndex, region: &mut Region) -> Option<Place> {
+    let members = index.member_count(region.print) as u64;
+    let position = region.random().checked_rem(members)?;
+    index.member(region.print, usize::try_from(position).ok()?)
 }
 
 /// Free places that one call of [`Database::next_to_reclaim`] looks at: where most of a large database has
@@ -115,7 +155,7 @@ impl Database {
         let place = self.index.insert_later(name, &prints);
         self.prints = prints;
         self.has_loaded_dead |= dead;
-        self.count_in(place, entry.kind());
+        self.count_in(place, name, entry, dead, of);
         place
     }
 
@@ -127,7 +167,7 @@ impl Database {
         }
     }
 
-    /// The entry of a key, of the kind `before`, has given way to another one under the same name; `place` is
+    /// The entry of a key, which counted as `before`, has given way to another one under the same name; `place` is
     /// what it had, and [`Database::remove_entry`] is not told of it. Its item becomes the other one's, so
     /// that a walk over a tag that both carry meets the name. Returns the place from now on, `None` when the
     /// index is full: then the item is gone.
@@ -135,12 +175,12 @@ impl Database {
         &mut self,
         name: &[u8],
         place: Option<Place>,
-        before: Kind,
+        before: impl Into<Counted>,
         entry: &dyn Entry,
         dead: bool,
         of: &Fingerprints,
     ) -> Option<Place> {
-        self.count_out(before);
+        self.count_out(&before.into());
         self.put_entry(name, place, entry, dead, of)
     }
 
@@ -156,36 +196,118 @@ impl Database {
         let mut prints = std::mem::take(&mut self.prints);
         tags_in_index(entry, dead, of, &mut prints);
         let place = match place.filter(|&place| self.index.name(place) == Some(name)) {
-            Some(place) => self.index.replace(place, &prints),
+            Some(before) => {
+                let place = self.index.replace(before, &prints);
+                if place != Some(before) {
+                    self.uses.forget(before);
+                }
+                place
+            }
             None => self.index.insert(name, &prints),
         };
         self.prints = prints;
-        self.count_in(place, entry.kind());
+        self.count_in(place, name, entry, dead, of);
         if dead {
             self.condemn(DEAD);
         }
         place
     }
 
-    fn count_in(&mut self, place: Option<Place>, kind: Kind) {
-        if place.is_some() {
-            *self.totals.of(kind) += 1;
-            self.changes += 1;
+    fn count_in(
+        &mut self,
+        place: Option<Place>,
+        name: &[u8],
+        entry: &dyn Entry,
+        dead: bool,
+        of: &Fingerprints,
+    ) {
+        let Some(place) = place else { return };
+        *self.totals.of(entry.kind()) += 1;
+        self.changes += 1;
+        if let Some(entry) = entry.region().filter(|_| !dead) {
+            if let Some(region) = self.regions.came(entry, name.len(), of) {
+                let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
+                let (tick, random) = (region.clock.now(entries), region.random() as u32);
+                self.uses.touch(place, tick, random);
+            }
         }
     }
 
     /// An entry's key has gone. The name is compared, so that nothing but its own item goes with it.
-    pub fn remove_entry(&mut self, name: &[u8], place: Option<Place>, kind: Kind) {
+    pub fn remove_entry(&mut self, name: &[u8], place: Option<Place>, counted: impl Into<Counted>) {
+        let counted = counted.into();
         self.remove_item(name, place);
         self.last_removed.clear();
         self.last_removed.extend_from_slice(name);
-        self.count_out(kind);
+        self.last_region.clear();
+        if let Some((tag, _)) = &counted.region {
+            self.last_region.extend_from_slice(tag.bytes());
+        }
+        self.count_out(&counted);
     }
 
-    fn count_out(&mut self, kind: Kind) {
-        let count = self.totals.of(kind);
+    fn count_out(&mut self, counted: &Counted) {
+        let count = self.totals.of(counted.kind);
         *count = count.saturating_sub(1);
         self.changes += 1;
+        if let Some((tag, bytes)) = &counted.region {
+            self.regions.went(tag.bytes(), *bytes);
+        }
+    }
+
+    /// A value of a region's was read, which has this name and place.
+    pub fn note_read(&mut self, tag: &[u8], name: &[u8], place: Place, bytes: usize, now: i64) {
+        let Some(region) = self.regions.get_mut(tag) else { return };
+        region.note_read(name, bytes, now);
+        let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
+        let (tick, random) = (region.clock.advance(entries), region.random() as u32);
+        self.uses.touch(place, tick, random);
+    }
+
+    /// The name of an entry of a region, chosen at random.
+    pub fn random_of_region(&mut self, tag: &[u8]) -> Option<&[u8]> {
+        let region = self.regions.get_mut(tag)?;
+        let place = random_member(&self.index, region)?;
+        self.index.name(place)
+    }
+
+    /// The name of the entry of a region that is to go first: a dead one, or one that was used the longest time ago, or
+    /// the least often. What has the name `keep` is none.
+    pub fn victim(&mut self, tag: &[u8], by: Evict, keep: Option<&[u8]>) -> Option<&[u8]> {
+        let region = self.regions.get_mut(tag)?;
+        let (index, uses) = (&self.index, &self.uses);
+        let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
+        let tick = region.clock.now(entries);
+        let print = region.print;
+        let score = |place: Place| {
+            if !index.carries(place, print) || index.name(place) == keep {
+                return None;
+            }
+            Some(match (index.is_condemned(place), by) {
+                (true, _) => u64::MAX,
+                (false, Evict::Lfu) => uses.rarity(place, tick).into(),
+                (false, _) => uses.idle(place, tick).into(),
+            })
+        };
+        let mut pool = std::mem::take(&mut region.pool);
+        let victim = pool.victim(|| random_member(index, region), score);
+        region.pool = pool;
+        index.name(victim?)
+    }
+
+    /// What is known of the regions that entries belong to.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
+    }
+
+    /// The same, to count what is read of them.
+    pub fn regions_mut(&mut self) -> &mut Regions {
+        &mut self.regions
+    }
+
+    /// The tag of the region of the entry that left last; empty where it was of none.
+    pub fn last_region(&self) -> &[u8] {
+        &self.last_region
     }
 
     /// Whether the entry that left last had this name.
@@ -339,6 +461,7 @@ impl Database {
     fn remove_item(&mut self, name: &[u8], place: Option<Place>) {
         if let Some(place) = place.filter(|&place| self.index.name(place) == Some(name)) {
             self.index.remove(place);
+            self.uses.forget(place);
         }
     }
 

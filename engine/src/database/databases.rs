@@ -12,6 +12,7 @@
 //! with its own when it is changed or looked at for reclaim next. Until then all its places are to be swept, and
 //! the sums say so.
 
+use crate::cache::regions::Regions;
 use crate::database::catalog::Database;
 use crate::database::totals::Totals;
 use crate::defrag::Defrag;
@@ -35,6 +36,9 @@ pub struct Figures {
     /// Tags that have an entry.
     pub tags: usize,
     pub index_bytes: usize,
+    pub regions: usize,
+    /// What entries of regions take.
+    pub cached_bytes: usize,
     /// Places that a sweep looks at.
     places: usize,
     /// Those that it has still to look at.
@@ -52,6 +56,8 @@ impl Figures {
             open_batches: database.batches().len(),
             tags: database.tag_count(),
             index_bytes: database.index().bytes(),
+            regions: database.regions().len(),
+            cached_bytes: database.regions().bytes() as usize,
             places: database.index().items_end(),
             to_sweep: database.to_sweep(),
             condemned: database.index().condemned(),
@@ -78,6 +84,8 @@ impl Figures {
         one(&mut self.open_batches, before.open_batches, now.open_batches);
         one(&mut self.tags, before.tags, now.tags);
         one(&mut self.index_bytes, before.index_bytes, now.index_bytes);
+        one(&mut self.regions, before.regions, now.regions);
+        one(&mut self.cached_bytes, before.cached_bytes, now.cached_bytes);
         one(&mut self.places, before.places, now.places);
         one(&mut self.to_sweep, before.to_sweep, now.to_sweep);
         one(&mut self.condemned, before.condemned, now.condemned);
@@ -200,6 +208,23 @@ impl Databases {
 
     fn place(&self, id: SiteId) -> Option<Place> {
         self.by_id.find(hash(id), |_| true)
+    }
+
+    /// The database of a site, for what is counted of its regions: nothing that [`Figures`] tell.
+    pub fn regions_mut(&mut self, number: i32) -> Option<&mut Regions> {
+        let place = *self.by_number.get(&number)?;
+        Some(self.sites.get_mut(place)?.database.regions_mut())
+    }
+
+    /// The same of the database itself.
+    pub fn uncounted(&mut self, number: i32) -> Option<&mut Database> {
+        let place = *self.by_number.get(&number)?;
+        self.sites.get_mut(place).map(|site| &mut site.database)
+    }
+
+    /// The numbers of the databases that have a site.
+    pub fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
+        self.by_number.keys().copied()
     }
 
     /// All databases together.

@@ -29,6 +29,8 @@ pub struct Totals {
     pub scopes: u64,
     /// Keys that hold a list of records.
     pub lists: u64,
+    /// Keys that hold a value of a region's.
+    pub cached: u64,
     pub counters: u64,
     pub pending: i128,
     pub leased: i128,
@@ -42,10 +44,11 @@ impl Totals {
             Kind::Absent => &mut self.absent,
             Kind::Scopes => &mut self.scopes,
             Kind::List => &mut self.lists,
+            Kind::Cached => &mut self.cached,
         }
     }
 
-    /// Keys that hold an entry, live or dead.
+    /// Keys that hold an entry of an API key, live or dead.
     pub fn entries(&self) -> u64 {
         self.records + self.absent + self.scopes + self.lists
     }
@@ -67,6 +70,7 @@ impl Totals {
         self.absent = self.absent + now.absent - before.absent;
         self.scopes = self.scopes + now.scopes - before.scopes;
         self.lists = self.lists + now.lists - before.lists;
+        self.cached = self.cached + now.cached - before.cached;
         self.counters = self.counters + now.counters - before.counters;
         self.pending += now.pending - before.pending;
         self.leased += now.leased - before.leased;

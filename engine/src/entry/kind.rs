@@ -9,6 +9,8 @@ pub enum Kind {
     Absent,
     Scopes,
     List,
+    /// A value of a region's.
+    Cached,
 }
 
 impl Kind {
@@ -18,8 +20,18 @@ impl Kind {
             Self::Absent => "absent",
             Self::Scopes => "scopes",
             Self::List => "list",
+            Self::Cached => "cache",
         }
     }
+}
+
+/// The region that an entry belongs to, and how much of it the entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionOf<'a> {
+    pub namespace: &'a [u8],
+    pub name: &'a [u8],
+    /// What the value takes.
+    pub bytes: usize,
 }
 
 /// What a key holds that can be invalidated.
@@ -31,4 +43,14 @@ pub trait Entry {
 
     /// How many tags [`Entry::each_tag`] names.
     fn tag_count(&self) -> usize;
+
+    /// Whether a soft invalidation of one of its tags leaves it, stale; else it is dead by that as by any other.
+    fn outlives_soft(&self) -> bool {
+        false
+    }
+
+    /// The region that it belongs to.
+    fn region(&self) -> Option<RegionOf<'_>> {
+        None
+    }
 }

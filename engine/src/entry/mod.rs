@@ -7,4 +7,5 @@
 
 pub mod kind;
 pub mod label;
+pub mod region_tag;
 pub mod tag_names;

@@ -51,7 +51,7 @@ pub(crate) const fn own_bounds(kind: Kind) -> (usize, usize) {
     match kind {
         Kind::Record => (MAX_CALLER_TAGS + MAX_TAG_FIELDS, MAX_ANY_TAG_BYTES),
         Kind::List => (MAX_OWN_TAGS, MAX_ANY_TAG_BYTES),
-        Kind::Scopes | Kind::Absent => (MAX_CALLER_TAGS, MAX_TAG_BYTES),
+        Kind::Scopes | Kind::Absent | Kind::Cached => (MAX_CALLER_TAGS, MAX_TAG_BYTES),
     }
 }
 

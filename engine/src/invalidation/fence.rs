@@ -38,6 +38,11 @@ impl Token {
     /// The token that every fill refuses, for where there is none to give.
     pub const REFUSED: Self = Self { run: 0, number: 0, time: 0 };
 
+    /// The number that was current when its reader began.
+    pub fn number(&self) -> Number {
+        self.number
+    }
+
     /// `run-number-time` in hex; 0 for [`Token::REFUSED`].
     pub fn text(&self) -> String {
         if *self == Self::REFUSED {

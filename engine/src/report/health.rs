@@ -1,6 +1,6 @@
 //! When the module calls itself healthy, degraded or unhealthy, and why.
 
-use crate::report::stats::LastMinute;
+use crate::minute::LastMinute;
 use crate::vouch::Writes;
 
 /// The figures that decide.

@@ -22,6 +22,11 @@ impl Fingerprint {
         matches!(self.0, [_, 0, 0, 0])
     }
 
+    /// Another part that is spread evenly, of more bits.
+    pub fn wide_hash(&self) -> u64 {
+        u64::from(self.0[2]) << 32 | u64::from(self.0[3])
+    }
+
     /// A part that is spread evenly.
     pub(crate) fn hash(&self) -> u32 {
         self.0[1]

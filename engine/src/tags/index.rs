@@ -394,6 +394,16 @@ impl TagIndex {
         self.standing(place) == Standing::Condemned
     }
 
+    /// Whether the item at a place carries a tag.
+    pub fn carries(&self, place: Place, tag: Fingerprint) -> bool {
+        let Some(item) = self.items.get(place) else { return false };
+        match self.find(tag) {
+            Some(Owner::Item(owner)) => owner == place,
+            Some(Owner::Tag(tag)) => item.memberships().any(|membership| membership.tag == tag),
+            None => false,
+        }
+    }
+
     /// The member of a tag that joined it last, unless others have left since.
     pub fn last_member(&self, tag: Fingerprint) -> Option<Place> {
         match self.find(tag)? {
