@@ -209,6 +209,34 @@ pub struct User {
 }
 
 impl User {
+    /// The user of this name, whether there is one or not.
+    pub fn named(name: &[u8]) -> Self {
+        Self { name: Text::new(name) }
+    }
+
+    /// Which of the keys the user may do this to; all of them on servers that can't tell (before 7.0), none where there
+    /// is no such user. Nothing is logged.
+    pub fn allowed(&self, _: &Ctx, access: Access, keys: &[Name]) -> Vec<bool> {
+        // SAFETY: as in `first_denied`.
+        unsafe {
+            let (Some(find), Some(free), Some(check)) = (
+                raw::RedisModule_GetModuleUserFromUserName,
+                raw::RedisModule_FreeModuleUser,
+                raw::RedisModule_ACLCheckKeyPermissions,
+            ) else {
+                return vec![true; keys.len()];
+            };
+            let user = find(self.name.name().as_ptr());
+            if user.is_null() {
+                return vec![false; keys.len()];
+            }
+            let may = |key: &Name| check(user, key.as_ptr(), access as _) == OK;
+            let allowed = keys.iter().map(may).collect();
+            free(user);
+            allowed
+        }
+    }
+
     /// What ACL WHOAMI calls it.
     pub fn name(&self) -> &[u8] {
         self.name.name().bytes()

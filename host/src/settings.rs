@@ -248,6 +248,11 @@ impl<T: Send> Parsed<T> {
         self.value.get(lock).borrow()
     }
 
+    /// Changes what was made of the text, as a command of the module's does.
+    pub fn change<R>(&self, lock: Lock, body: impl FnOnce(&mut T) -> R) -> R {
+        body(&mut self.value.get(lock).borrow_mut())
+    }
+
     /// Lends what was made of the text.
     pub fn with<R>(&self, lock: Lock, body: impl FnOnce(&T) -> R) -> R {
         body(&self.value.get(lock).borrow())

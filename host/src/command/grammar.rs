@@ -336,14 +336,15 @@ fn within(bytes: &[u8], name: impl Display, least: usize, most: usize) -> Result
 /// The most keys of a call that counts them.
 const MAX_COUNTED_KEYS: i64 = 10_000;
 
-/// `numkeys key value [key value ...]`, at the front of a call: the positions of the keys. The value of each
-/// is behind it.
-pub fn counted_keys(args: Args) -> Result<impl ExactSizeIterator<Item = usize>> {
-    let Some(count) = args.get(1) else { return Err(Error::SYNTAX) };
+/// `numkeys key value [key value ...]` from a position on: the positions of the keys. The value of each is behind
+/// it.
+pub fn counted_keys(args: Args, at: i32) -> Result<impl ExactSizeIterator<Item = usize>> {
+    let at = usize::try_from(at).unwrap_or(0);
+    let Some(count) = args.get(at) else { return Err(Error::SYNTAX) };
     let count = integer(count, "numkeys", 1, MAX_COUNTED_KEYS)?;
-    let end = 2 + 2 * usize::try_from(count).unwrap_or(0);
+    let end = at + 1 + 2 * usize::try_from(count).unwrap_or(0);
     if end > args.len() {
-        return Err(Error::err("numkeys is more than the keys and records that follow"));
+        return Err(Error::err("numkeys is more than the keys and values that follow"));
     }
-    Ok((2..end).step_by(2))
+    Ok((at + 1..end).step_by(2))
 }

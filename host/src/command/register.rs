@@ -71,13 +71,14 @@ unsafe fn register_as<C: Command>(
     if takes_a_secret(spec) && !is_redis_7() {
         flags.push_str(" no-monitor no-slowlog");
     }
-    if matches!(spec.keys, Keys::Counted(_)) {
+    if matches!(spec.keys, Keys::Counted(..)) {
         flags.push_str(" getkeys-api");
     }
     let (first, last, step) = match spec.keys {
-        Keys::None | Keys::Counted(_) => (0, 0, 0),
+        Keys::None | Keys::Counted(..) => (0, 0, 0),
         Keys::One(_) => (1, 1, 1),
         Keys::All(_) => (1, -1, 1),
+        Keys::From(first, _) => (first, -1, 1),
         Keys::EverySecond(first, _) => (first, -1, 2),
     };
     let flags = CString::new(flags).map_err(|_| Refused)?;
@@ -182,14 +183,15 @@ fn key_specs(keys: &Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
         Keys::None => return vec![end],
         Keys::One(to) => (to, 1, 0, 1),
         Keys::All(to) => (to, 1, -1, 1),
+        Keys::From(first, to) => (to, first, -1, 1),
         Keys::EverySecond(first, to) => (to, first, -1, 2),
-        Keys::Counted(to) => (to, 1, -1, 2),
+        Keys::Counted(at, to) => (to, at, -1, 2),
     };
     let mut spec = end;
     spec.flags = u64::from(to.0);
     spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
     spec.bs.index.pos = first;
-    if matches!(keys, Keys::Counted(_)) {
+    if matches!(keys, Keys::Counted(..)) {
         spec.flags |= u64::from(raw::REDISMODULE_CMD_KEY_INCOMPLETE);
         spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
         spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
@@ -236,6 +238,7 @@ impl RawArgs {
                     Kind::String(_) | Kind::Checked(..) => {
                         raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING
                     }
+                    Kind::Pattern => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PATTERN,
                     Kind::Integer(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
                     Kind::UnixTime(_) => {
                         raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_UNIX_TIME
@@ -315,10 +318,10 @@ unsafe extern "C" fn call<C: Command>(
 }
 
 fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-    if let Keys::Counted(to) = C::SPEC.keys {
+    if let Keys::Counted(at, to) = C::SPEC.keys {
         if ctx.asks_for_keys() {
             // Of a call that is wrong none is known; it changes nothing.
-            let positions = grammar::counted_keys(args).into_iter().flatten();
+            let positions = grammar::counted_keys(args, at).into_iter().flatten();
             positions.for_each(|position| ctx.key_is_at(position, to.0));
             return Ok(());
         }
@@ -352,8 +355,10 @@ fn hide<C: Command>(ctx: &Ctx, args: Args) {
         Values::At(position) if position < args.len() => ctx.redact(position),
         Values::At(_) => {}
         Values::OfCountedKeys => {
-            let keys = grammar::counted_keys(args).into_iter().flatten();
-            keys.for_each(|position| ctx.redact(position + 1));
+            if let Keys::Counted(at, _) = const { C::SPEC.keys } {
+                let keys = grammar::counted_keys(args, at).into_iter().flatten();
+                keys.for_each(|position| ctx.redact(position + 1));
+            }
         }
     }
     if words.is_empty() {

@@ -104,12 +104,14 @@ pub enum Keys {
     One(Use),
     /// All arguments.
     All(Use),
+    /// All arguments from this one on.
+    From(i32, Use),
     /// Every second argument from this one on.
     EverySecond(i32, Use),
-    /// Every second argument behind the first, which is their number. The server's own way to find them
+    /// Every second argument behind the one at this position, which is their number. The server's own way to find them
     /// takes a number of keys for one of arguments and would miss half of them (7.0.15), so that it is
     /// told not to rely on it and asks the module (`getkeys-api`).
-    Counted(Use),
+    Counted(i32, Use),
 }
 
 /// What a command does to its keys, for ACL rules.
@@ -156,6 +158,8 @@ pub struct Arg {
 pub enum Kind {
     /// A key.
     Key,
+    /// A pattern of names.
+    Pattern,
     /// Bytes, so many at least and at most where that is said.
     String(Option<(usize, usize)>),
     /// Bytes that are right, and what they must be.
@@ -214,6 +218,11 @@ impl Arg {
     /// A key, called so.
     pub const fn key() -> Self {
         Self::new(c"key", Kind::Key)
+    }
+
+    /// A pattern of names.
+    pub const fn pattern(name: &'static CStr) -> Self {
+        Self::new(name, Kind::Pattern)
     }
 
     /// Any bytes.
