@@ -6,6 +6,7 @@
 //! here than that no answer came.
 
 use crate::keyspace::{self, Removed};
+use crate::patinval;
 use crate::settings;
 use crate::settling;
 use crate::state;
@@ -15,6 +16,10 @@ use crate::vouch;
 use apikey_engine::bus::asked::{Asked, Before};
 use apikey_engine::bus::asking::Asking;
 use apikey_engine::bus::message::{of_keys, Message, Question, Unread};
+use apikey_engine::cache::glob::Pattern;
+use apikey_engine::cache::glob::Pattern;
+use apikey_engine::entry::region_tag::RegionTag;
+use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::usage::id::Id;
 use host::blocked::Waiting;
 use host::cluster::{my_id, NodeId, Receiver};
@@ -319,6 +324,8 @@ fn finish(open: &mut Vec<Open>, at: Option<usize>) {
 /// again is not done again.
 fn answer(ctx: &mut Ctx, by: NodeId, id: Id, question: Question) {
     let (Question::TagInval { database, .. }
+    | Question::TagSoften { database, .. }
+    | Question::PatInval { database, .. }
     | Question::TagCard { database, .. }
     | Question::Ack { database, .. }
     | Question::Nack { database, .. }) = question;
@@ -354,6 +361,24 @@ fn answer(ctx: &mut Ctx, by: NodeId, id: Id, question: Question) {
             let tags: Vec<Text> = tags.iter().map(|tag| Text::new(tag)).collect();
             let killed = tagged::kill(ctx, &tags.iter().map(Text::name).collect::<Vec<Name>>());
             then(ctx, Some(killed));
+        }
+        Question::TagSoften { tags, .. } => {
+            let tags: Vec<Text> = tags.iter().map(|tag| Text::new(tag)).collect();
+            let softened = tagged::soften(ctx, &tags.iter().map(Text::name).collect::<Vec<Name>>());
+            then(ctx, Some(softened));
+        }
+        Question::PatInval { pattern, region, user, .. } => {
+            let pattern = Pattern::new(pattern);
+            // Of a region that has none of these names nothing is here.
+            let region = region.map(RegionTag::of_bytes);
+            match (pattern, region) {
+                (Some(pattern), None | Some(Some(_))) => {
+                    let user = user.map(<[u8]>::to_vec);
+                    let walk = patinval::Walk::begin(ctx, pattern, region.flatten(), user);
+                    patinval::WALKS.begin(ctx, walk, move |ctx, killed| then(ctx, killed.copied()));
+                }
+                _ => then(ctx, None),
+            }
         }
         Question::Ack { batches, .. } => settling::settle(ctx, batches, then),
         Question::Nack { batches, .. } => {

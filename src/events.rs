@@ -1,6 +1,7 @@
 //! What the server tells the module unasked: keys that come by themselves, databases that are emptied
 //! or exchanged, its role, what it loads.
 
+use crate::evict;
 use crate::invalidation;
 use crate::keyspace::{self, Coming};
 use crate::migrations;
@@ -24,10 +25,7 @@ impl Listener for Events {
                 let database = ctx.database();
                 state::with(ctx.lock(), |state| {
                     state.stats.last_eviction = Some(now());
-                    let site = state.site(database);
-                    if site.is_some_and(|r| r.database.was_last_removed(name.bytes())) {
-                        state.stats.evicted_entries += 1;
-                    }
+                    state.was_evicted(database, name.bytes());
                 });
             }
             KeyEvent::Generic(_) => {}
@@ -52,6 +50,7 @@ impl Listener for Events {
                     state.tell_reclaim();
                 });
                 version::announce(ctx);
+                evict::look_at_all(ctx);
             }
             ServerEvent::ReplicaOnline => version::announce(ctx),
             ServerEvent::Demoted => state::with(lock, |state| {
@@ -72,6 +71,7 @@ impl Listener for Events {
             // it alive, and so may this node after its next start.
             ServerEvent::LoadingEnded => {
                 migrations::look(ctx);
+                evict::look_at_all(ctx);
                 state::with(lock, |state| {
                     if state.trust.end_loading() {
                         state.owe_word();

@@ -126,9 +126,9 @@ pub fn read_count(
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// The names that are all of a call: so many at most, unless it is replayed.
-pub fn names<'a>(ctx: &Ctx, args: Args<'a>, of: &str) -> Result<Vec<Name<'a>>> {
-    let names: Vec<Name> = args.from(1).collect();
+/// The names that are all of a call from a position on: so many at most, unless it is replayed.
+pub fn names<'a>(ctx: &Ctx, args: Args<'a>, from: usize, of: &str) -> Result<Vec<Name<'a>>> {
+    let names: Vec<Name> = args.from(from).collect();
     if names.len() > MAX_NAMES && !ctx.is_replayed() {
         return Err(Error::between(format_args!("the number of {of}"), 1, MAX_NAMES));
     }

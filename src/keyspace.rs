@@ -6,12 +6,12 @@
 
 use crate::migrations;
 use crate::state;
-use crate::types::entries::{EntryKind, LISTS, RECORDS, SCOPES};
+use crate::types::entries::{EntryKind, LISTS, RECORDS, SCOPES, VALUES};
 use crate::types::usage::USAGE;
-use crate::values::entry::{AnyEntry, ListValue, RecordValue, ScopesValue};
-use crate::values::life::{Life, Link};
+use crate::values::entry::{AnyEntry, CachedValue, ListValue, RecordValue, ScopesValue};
+use crate::values::life::{Life, Link, Standing};
 use crate::values::usage::UsageValue;
-use apikey_engine::entry::kind::Entry;
+use apikey_engine::database::catalog::Counted;
 use apikey_engine::report::stats::add_uses;
 use apikey_engine::usage::batches::Terms;
 use apikey_engine::usage::counter::Counter;
@@ -26,6 +26,7 @@ pub enum Slot<'k> {
     Record(&'k RecordValue),
     Scopes(&'k ScopesValue),
     List(&'k ListValue),
+    Cached(&'k CachedValue),
     Usage(&'k UsageValue),
     /// Something that is not this module's.
     Foreign,
@@ -38,6 +39,7 @@ impl<'k> Slot<'k> {
             Self::Record(value) => Some(AnyEntry::record(value)),
             Self::Scopes(value) => Some(AnyEntry::scopes(value)),
             Self::List(value) => Some(AnyEntry::list(value)),
+            Self::Cached(value) => Some(AnyEntry::cached(value)),
             Self::Empty | Self::Usage(_) | Self::Foreign => None,
         }
     }
@@ -60,6 +62,8 @@ pub fn slot<'k>(key: &'k Key) -> Slot<'k> {
     };
     if let Some(value) = value.of(&RECORDS) {
         Slot::Record(value)
+    } else if let Some(value) = value.of(&VALUES) {
+        Slot::Cached(value)
     } else if let Some(value) = value.of(&USAGE) {
         Slot::Usage(value)
     } else if let Some(value) = value.of(&SCOPES) {
@@ -113,7 +117,11 @@ impl<'k, K: AsRef<Key<'k>>> OpenKey<'k, K> {
 
     /// The entry of a kind under the name if it is alive; an error where something else is.
     pub fn live<E: EntryKind>(&self) -> Result<Option<&E::Value>> {
-        Ok(self.entry::<E>()?.filter(|value| !is_dead(self.lock, E::life(value))))
+        let lives = |value: &&E::Value| match standing(self.lock, E::life(value)) {
+            Standing::Alive => true,
+            standing => !E::any(value).is_dead(standing),
+        };
+        Ok(self.entry::<E>()?.filter(lives))
     }
 
     /// The entry of any kind under the name if it is alive; an error where something else is.
@@ -121,7 +129,7 @@ impl<'k, K: AsRef<Key<'k>>> OpenKey<'k, K> {
         match self.slot() {
             Slot::Empty => Ok(None),
             slot => match slot.entry() {
-                Some(any) => Ok(Some(any).filter(|any| !is_dead(self.lock, any.life))),
+                Some(any) => Ok(Some(any).filter(|any| !is_dead(self.lock, any))),
                 None => Err(Error::WRONG_TYPE),
             },
         }
@@ -163,7 +171,8 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
             let link = &old.life.link;
             let (site, place) = (link.site(), link.place());
             link.clear();
-            (site, place, old.entry.kind())
+            let is_stamped = old.life.is_stamped_dead();
+            (site, place, Counted::of(&old.entry, is_stamped, self.name.bytes()))
         });
         if let Err(refused) = self.key.set(E::handle(), value) {
             if let (Some((site, place, _)), Some(link)) = (taken, self.slot().link()) {
@@ -176,8 +185,8 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
             state::with(self.lock, |state| {
                 state.stats.stored_entries += u64::from(!is_loading);
                 match taken {
-                    Some((1.., place, kind)) => {
-                        state.exchange_entry(database, name, (kind, place), any);
+                    Some((1.., place, before)) => {
+                        state.exchange_entry(database, name, (before, place), any);
                     }
                     _ => state.add_entry(database, name, any),
                 }
@@ -254,7 +263,7 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
     /// Removes the entry under the name, if it is dead, or if it may be live.
     fn unlink(self, at_most: Removed) -> Removed {
         let removed = match self.slot().entry() {
-            Some(any) if is_dead(self.lock, any.life) => Removed::Dead,
+            Some(any) if is_dead(self.lock, &any) => Removed::Dead,
             Some(_) => Removed::Live,
             None => Removed::Nothing,
         };
@@ -282,8 +291,13 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
 }
 
 /// Whether an entry waits for its end: every read takes it for nothing.
-pub fn is_dead(lock: Lock, life: &Life) -> bool {
-    state::with(lock, |state| state.is_dead(life))
+pub fn is_dead(lock: Lock, any: &AnyEntry) -> bool {
+    any.is_dead(standing(lock, any.life))
+}
+
+/// What has become of an entry by invalidations.
+pub fn standing(lock: Lock, life: &Life) -> Standing {
+    state::with(lock, |state| state.standing(life))
 }
 
 /// What became of a key that was to be removed.

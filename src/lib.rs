@@ -18,6 +18,9 @@
 //! | [`types`] | how the server saves, loads, copies and drops what keys hold |
 //! | [`keyspace`] | the one file that opens keys |
 //! | [`invalidation`] | what every invalidation does |
+//! | [`evict`] | what of a region goes that holds more than it may |
+//! | [`patinval`] | a job: the entries of regions whose keys fit a pattern are killed |
+//! | [`policies`] | what is set of regions takes effect |
 //! | [`reclaim`], [`check`] | jobs: dead entries are taken away; keys and index are compared |
 //! | [`events`] | keys that come by themselves, databases emptied or exchanged |
 //! | [`counters`] | what a command without keys has changed of counters, as it is told |
@@ -36,11 +39,14 @@ mod commands;
 mod counters;
 mod defrag;
 mod events;
+mod evict;
 mod grammar;
 mod invalidation;
 mod keyspace;
 mod members;
 mod migrations;
+mod patinval;
+mod policies;
 mod reclaim;
 mod settings;
 mod settling;
@@ -78,6 +84,7 @@ impl Module for ApiKey {
         loading.data_type(&entries::RECORDS)?;
         loading.data_type(&entries::SCOPES)?;
         loading.data_type(&entries::LISTS)?;
+        loading.data_type(&entries::VALUES)?;
         loading.data_type(&usage::USAGE)?;
         register::register(loading)?;
         loading.listen::<Events>();
@@ -86,11 +93,17 @@ impl Module for ApiKey {
         loading.defrag::<Indices>()?;
         loading.receive::<Bus>();
         loading.after_each(reclaim::look);
-        loading.each_cron(vouch::begin);
+        loading.each_cron(each_cron);
         loading.when_replay_fails(cannot_replay);
         log(Level::Notice, concat!("redis-apikey ", env!("CARGO_PKG_VERSION"), " is loaded"));
         Ok(())
     }
+}
+
+/// What is to be looked at from time to time.
+fn each_cron(ctx: &mut Ctx) {
+    vouch::begin(ctx);
+    policies::look(ctx);
 }
 
 /// A replica, or a server that loads its AOF, can't do what it was told.

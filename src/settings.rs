@@ -1,5 +1,8 @@
 //! Settings, each with its default and its bounds. They know no state.
 
+use apikey_engine::cache::policy::{Policies, Policy};
+use apikey_engine::cache::value::MAX_VALUE_BYTES as MOST_VALUE_BYTES;
+use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::entry::tag_names::{MAX_CALLER_TAGS, MAX_TAG_FIELDS, MAX_TAG_FIELD_BYTES};
 use apikey_engine::record::fields::{FieldNames, Kept, KEPT_FIELDS, MAX_EXTRA_FIELDS};
 use apikey_engine::record::restrictions::refuse_to_map;
@@ -134,6 +137,11 @@ pub static MAX_DECISIONS: Number =
     Number::new(c"max-decisions", 1024, 1, apikey_engine::answers::decisions::MAX_DECISIONS as i64);
 pub static FENCE_SLOTS: Number = Number::new(c"fence-slots", 65_536, 1, 16_777_216).fixed();
 pub static TOKEN_TTL_MS: Number = Number::new(c"token-ttl-ms", 30_000, 1, 86_400_000);
+pub static MAX_VALUE_BYTES: Number =
+    Number::new(c"max-value-bytes", 8 << 20, 1, MOST_VALUE_BYTES as i64);
+pub static LEASE_SLOTS: Number = Number::new(c"lease-slots", 16_384, 4, 4_194_304).fixed();
+pub static REGIONS: Parsed<Policies> =
+    Parsed::new(c"regions", Policies::NONE, Policies::parse, Policies::show);
 pub static SYNC_RECLAIM: Number = Number::new(c"sync-reclaim", 256, 0, 100_000);
 pub static RECLAIM_BUDGET_US: Number = Number::new(c"reclaim-budget-us", 500, 10, 100_000);
 pub static LOG_MAX_LEN: Number = Number::new(c"log-max-len", 128, 0, MAX_LOG_LEN);
@@ -175,7 +183,10 @@ pub static NAIVE_TIMES: Parsed<NaiveTimes> =
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 33] = [
+pub static ALL: [&'static dyn Setting; 36] = [
+    &MAX_VALUE_BYTES,
+    &LEASE_SLOTS,
+    &REGIONS,
     &CLUSTER_TIMEOUT_MS,
     &ABSENT_TTL,
     &SCOPE_TTL,
@@ -226,6 +237,11 @@ pub fn with_record_limits<T>(lock: Lock, body: impl FnOnce(&Limits) -> T) -> T {
         tag_fields: &TAG_FIELDS.get(lock),
         naive_times: *NAIVE_TIMES.get(lock),
     })
+}
+
+/// What is set of a region.
+pub fn policy(lock: Lock, tag: &RegionTag) -> Policy {
+    REGIONS.with(lock, |all| all.get(tag.namespace(), tag.region()).cloned().unwrap_or_default())
 }
 
 /// The channel that is told of invalidations, if there is one.

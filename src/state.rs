@@ -13,20 +13,27 @@ use crate::settings;
 use crate::trouble::Trouble;
 use crate::trust::Trust;
 use crate::values::entry::AnyEntry;
-use crate::values::life::Life;
+use crate::values::life::{Life, Standing};
 use crate::values::usage::UsageValue;
+use apikey_engine::cache::glob::Pattern;
+use apikey_engine::cache::leases::{Asked, KeyHash, Leases as Loads};
+use apikey_engine::cache::patterns::Patterns;
+use apikey_engine::cache::policy::Evict;
+use apikey_engine::cache::region::Region;
 use apikey_engine::codec::version;
-use apikey_engine::database::catalog::{Database, Next};
+use apikey_engine::database::catalog::{Counted, Database, Next};
 use apikey_engine::database::databases::{Databases, DefragPlace, Figures, Gone, Site, SiteId};
 use apikey_engine::database::items::{tags_in_index, Held};
 use apikey_engine::database::totals::MaxAbsent;
 use apikey_engine::defrag::Defrag;
-use apikey_engine::entry::kind::{Entry, Kind};
+use apikey_engine::entry::kind::Entry;
+use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::invalidation::fence::{Fence, Token};
 use apikey_engine::record::layout::Record;
 use apikey_engine::report::refusals::Refusals;
 use apikey_engine::report::stats::Stats;
 use apikey_engine::tags::fingerprint::{Fingerprint, Fingerprints};
+use apikey_engine::tags::index;
 use apikey_engine::tags::segments::Place;
 use apikey_engine::usage::batches::{Ends, Terms};
 use apikey_engine::usage::counter::Counter;
@@ -34,14 +41,27 @@ use apikey_engine::usage::id::{Id, Ids};
 use apikey_engine::usage::lease::Leases;
 use apikey_engine::vouch::Vouch;
 use host::server::random_bytes;
-use host::{Lock, Locked, Name};
+use host::{Lock, Locked, Name, Text};
 use smallvec::SmallVec;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
+/// Who loads what is missing.
+#[derive(Clone, Copy, Debug)]
+pub enum Load {
+    /// Who asked, with this token.
+    Mine(Token),
+    /// Another: to be asked again after so many milliseconds.
+    Anothers(i64),
+}
+
 pub struct State {
     pub fingerprints: Fingerprints,
     pub fence: Fence,
+    /// What [`crate::patinval`] has invalidated.
+    pub patterns: Patterns,
+    /// Who loads what is missing of regions.
+    pub loads: Loads,
     pub stats: Stats,
     /// The latest refused validations, for LOG.
     pub refusals: Refusals,
@@ -156,6 +176,8 @@ impl State {
         Self {
             fingerprints: Fingerprints::new(random_bytes()),
             fence: Fence::new(random_run(), settings::FENCE_SLOTS.size()),
+            patterns: Patterns::default(),
+            loads: Loads::new(settings::LEASE_SLOTS.size()),
             stats: Stats::default(),
             refusals: Refusals::default(),
             ids: Ids::new(random_bytes()),
@@ -235,11 +257,11 @@ impl State {
         &mut self,
         number: i32,
         name: &[u8],
-        (kind, place): (Kind, Option<Place>),
+        (before, place): (Counted, Option<Place>),
         any: AnyEntry,
     ) {
         self.enter(number, any, |database, entry, dead, of| {
-            database.exchange_entry(name, place, kind, entry, dead, of)
+            database.exchange_entry(name, place, before, entry, dead, of)
         });
     }
 
@@ -263,15 +285,19 @@ impl State {
         }
     }
 
-    /// Whether an entry is dead: every read takes it for nothing.
-    pub fn is_dead(&self, life: &Life) -> bool {
+    /// What has become of an entry by invalidations: a dead one every read takes for nothing.
+    pub fn standing(&self, life: &Life) -> Standing {
         if life.era() < self.trust.oldest_alive() {
-            return true;
+            return Standing::Dead;
         }
         // What the index does not have no invalidation would find.
         match (self.databases.by_id(life.link.site()), life.link.place()) {
-            (Some(site), Some(place)) => site.database.index().is_condemned(place),
-            _ => true,
+            (Some(site), Some(place)) => match site.database.index().standing(place) {
+                index::Standing::Alive => Standing::Alive,
+                index::Standing::Softened => Standing::Softened,
+                index::Standing::Condemned => Standing::Dead,
+            },
+            _ => Standing::Dead,
         }
     }
 
@@ -307,6 +333,13 @@ impl State {
         self.trust.set_lost(false);
         self.trouble.begin_anew();
         was_lost
+    }
+
+    /// Has the entries of a database that carry a tag be stale, where they can be; returns how many were not before.
+    pub fn soften(&mut self, number: i32, tag: Fingerprint) -> usize {
+        let softened = self.databases.change(number, |database| database.soften(tag)).unwrap_or(0);
+        self.has_work_for_reclaim |= softened > 0;
+        softened
     }
 
     /// Condemns the entries of a database that carry a tag; returns how many were not before.
@@ -359,7 +392,8 @@ impl State {
     /// An entry's key has gone; the value goes with it, or to another name, where it is dead.
     pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
         self.databases.change_by_id(life.link.site(), |database| {
-            database.remove_entry(name, life.link.place(), entry.kind());
+            let counted = Counted::of(&entry, life.is_stamped_dead(), name);
+            database.remove_entry(name, life.link.place(), counted);
         });
         life.link.clear();
         life.stamp_dead();
@@ -537,11 +571,161 @@ impl State {
         let mut names = Vec::new();
         tags_in_index(entry, false, &self.fingerprints, &mut names);
         names.push(self.fingerprints.of(name));
-        let accepted = self.fence.accepts(token, names, now, settings::TOKEN_TTL_MS.get());
+        let accepted = self.fence.accepts(token, names, now, settings::TOKEN_TTL_MS.get())
+            && self.accepts_by_patterns(token, name, entry);
         if !accepted {
             self.stats.stale_fills_refused += 1;
         }
         accepted
+    }
+
+    fn accepts_by_patterns(&self, token: &Token, name: &[u8], entry: &dyn Entry) -> bool {
+        self.patterns.is_empty()
+            || entry.region().is_none_or(|of| {
+                let tag = RegionTag::new(of.namespace, of.name);
+                let tag = tag.as_ref().map_or(&b""[..], RegionTag::bytes);
+                self.patterns.accept(token.number(), name, tag)
+            })
+    }
+
+    /// The names of a database that fit a pattern are invalidated, of one region or of all.
+    pub fn invalidate_pattern(&mut self, pattern: Pattern, region: Option<&RegionTag>, now: i64) {
+        self.fence.raise([]);
+        let number = self.fence.current();
+        let (region, ttl) =
+            (region.map_or(&b""[..], RegionTag::bytes), settings::TOKEN_TTL_MS.get());
+        if self.patterns.invalidated(pattern, region, number, now, ttl) {
+            self.fence.raise_all();
+        }
+    }
+
+    /// A region of a database, where there is one, or room for it.
+    pub fn region(&mut self, number: i32, tag: &RegionTag) -> Option<&mut Region> {
+        self.databases.regions_mut(number)?.find(tag, &self.fingerprints)
+    }
+
+    /// Whether a value of a region's finds room among the regions of a database.
+    pub fn has_room_for_region(&self, number: i32, tag: &RegionTag) -> bool {
+        self.site(number).is_none_or(|site| site.database.regions().has_room(tag.bytes()))
+    }
+
+    /// A value of a region's was read.
+    pub fn note_read(
+        &mut self,
+        number: i32,
+        tag: &RegionTag,
+        name: &[u8],
+        life: &Life,
+        read: (usize, i64),
+    ) {
+        if let (Some(database), Some(place)) = (self.databases.uncounted(number), life.link.place())
+        {
+            let (bytes, now) = read;
+            database.note_read(tag.bytes(), name, place, bytes, now);
+        }
+    }
+
+    /// The server has evicted a key of this name.
+    pub fn was_evicted(&mut self, number: i32, name: &[u8]) {
+        let Some(database) = self.databases.uncounted(number) else { return };
+        if !database.was_last_removed(name) {
+            return;
+        }
+        self.stats.evicted_entries += 1;
+        let tag = database.last_region().to_vec();
+        if let Some(region) = database.regions_mut().get_mut(&tag) {
+            region.counts.evicted += 1;
+        }
+    }
+
+    /// How many entries a region has, and what they take.
+    pub fn size_of_region(&self, number: i32, tag: &RegionTag) -> (u64, u64) {
+        let database = self.site(number).map(|site| &site.database);
+        let size = database.and_then(|database| {
+            let region = database.regions().get(tag.bytes())?;
+            Some((database.index().member_count(region.print) as u64, region.bytes))
+        });
+        size.unwrap_or_default()
+    }
+
+    /// The name of the entry of a region that is to go first.
+    pub fn victim(
+        &mut self,
+        number: i32,
+        tag: &RegionTag,
+        by: Evict,
+        keep: Option<&[u8]>,
+    ) -> Option<&[u8]> {
+        self.databases.uncounted(number)?.victim(tag.bytes(), by, keep)
+    }
+
+    /// The name of an entry of a region, chosen at random.
+    pub fn random_of_region(&mut self, number: i32, tag: &RegionTag) -> Option<Text> {
+        self.databases.uncounted(number)?.random_of_region(tag.bytes()).map(Text::new)
+    }
+
+    /// All regions, each with the number of its database.
+    pub fn all_regions(&self) -> Vec<(i32, RegionTag)> {
+        let of = |number: i32| {
+            let regions = self.site(number).map(|site| site.database.regions());
+            let tags = regions.map(|regions| regions.tags()).unwrap_or_default();
+            tags.into_iter().filter_map(move |tag| Some((number, *regions?.get(&tag)?.tag())))
+        };
+        self.databases.numbers().flat_map(of).collect()
+    }
+
+    fn key_hash(&self, number: i32, name: &[u8]) -> KeyHash {
+        self.fingerprints.of(name).wide_hash().wrapping_add(u64::from(number.unsigned_abs()))
+    }
+
+    /// A reader would load what a key of a region's is to hold: the lease is its own, or another has it.
+    pub fn ask_to_load(
+        &mut self,
+        number: i32,
+        name: &[u8],
+        tag: &RegionTag,
+        lease_ms: i64,
+        now: i64,
+    ) -> Load {
+        let token = self.fence.token(now);
+        if lease_ms == 0 {
+            return Load::Mine(token);
+        }
+        let (fence, patterns) = (&self.fence, &self.patterns);
+        let names = [self.fingerprints.of(name), self.fingerprints.of(tag.bytes())];
+        let is_valid = |token: &Token| {
+            fence.accepts(token, names, now, i64::MAX)
+                && patterns.accept(token.number(), name, tag.bytes())
+        };
+        let key = self.key_hash(number, name);
+        match self.loads.ask(key, token, now, lease_ms, is_valid) {
+            Asked::Wait(ms) => Load::Anothers(ms),
+            Asked::Given => {
+                if let Some(region) = self.region(number, tag) {
+                    region.counts.leases += 1;
+                }
+                Load::Mine(token)
+            }
+        }
+    }
+
+    /// Something was stored under a key: nobody waits for who loads it any more.
+    pub fn end_load(&mut self, number: i32, name: &[u8]) {
+        let key = self.key_hash(number, name);
+        self.loads.end(key);
+    }
+
+    /// Who loads what a key is to hold gives that back, and others wait a while; false where it was not theirs.
+    pub fn give_load_back(
+        &mut self,
+        number: i32,
+        name: &[u8],
+        token: &Token,
+        now: i64,
+        pause_ms: i64,
+    ) -> bool {
+        let key = self.key_hash(number, name);
+        self.loads.give_back(key, token, now, pause_ms)
     }
 
     /// Whether there may be an absent key under a name, which is one more unless the name holds one; a refusal

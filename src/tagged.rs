@@ -4,7 +4,7 @@ use crate::invalidation;
 use crate::keyspace::{self, Removed};
 use crate::settings;
 use crate::state;
-use crate::stream::killed;
+use crate::stream::{killed, softened};
 use apikey_engine::entry::kind::Entry;
 use apikey_engine::tags::fingerprint::Fingerprint;
 use host::{Ctx, Lock, Name, Text};
@@ -49,6 +49,18 @@ pub fn kill(ctx: &mut Ctx, tags: &[Name]) -> usize {
     keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
     count_killed(lock, killed);
     killed
+}
+
+/// Has what carries one of the tags be stale, where it has a grace, and kills the rest; returns how many entries that
+/// concerns.
+pub fn soften(ctx: &mut Ctx, tags: &[Name]) -> usize {
+    let (lock, database) = (ctx.lock(), ctx.database());
+    invalidation::of_tags(ctx, tags);
+    let prints = fingerprints(lock, tags);
+    let soften = |tag: &Fingerprint| state::with(lock, |state| state.soften(database, *tag));
+    let softened = prints.iter().map(soften).sum();
+    softened::write(ctx, tags);
+    softened
 }
 
 /// Kills what a key of the selected database holds, by the first of its tags, and so perhaps more. Replicas are told as it

@@ -20,9 +20,25 @@ pub fn to_invalidate(ctx: &mut Ctx, tags: &[Name]) -> Result<()> {
 }
 
 /// An error where the caller may not look at what carries the tag.
-fn to_read(ctx: &mut Ctx, tag: Name) -> Result<()> {
+pub fn to_read(ctx: &mut Ctx, tag: Name) -> Result<()> {
     match ctx.user().and_then(|user| user.first_denied(ctx, Access::Read, &[tag])) {
         Some(_) => Err(denied("read the tag", "read")),
+        None => Ok(()),
+    }
+}
+
+/// Which of the tags the caller may read by.
+pub fn readable(ctx: &mut Ctx, tags: &[Name]) -> Vec<bool> {
+    match ctx.user() {
+        Some(user) => user.allowed(ctx, Access::Read, tags),
+        None => vec![true; tags.len()],
+    }
+}
+
+/// An error where what a pattern of names begins with is none of the caller's: others' fills would be refused for it.
+pub fn to_invalidate_pattern(ctx: &mut Ctx, beginning: Name) -> Result<()> {
+    match ctx.user().and_then(|user| user.first_denied(ctx, Access::Write, &[beginning])) {
+        Some(_) => Err(denied("invalidate by the pattern, by what it begins with", "write")),
         None => Ok(()),
     }
 }

@@ -55,7 +55,9 @@ struct Description {
 }
 
 impl Description {
-    fn of_entry(lock: Lock, AnyEntry { entry, life, bytes }: AnyEntry) -> Self {
+    fn of_entry(lock: Lock, any: AnyEntry) -> Self {
+        let is_live = !keyspace::is_dead(lock, &any);
+        let AnyEntry { entry, life, bytes } = any;
         let mut tags = Vec::with_capacity(entry.tag_count());
         entry.each_tag(&mut |tag| tags.push(tag.to_vec()));
         let mut digests = match &entry {
@@ -69,7 +71,7 @@ impl Description {
             bytes,
             tags,
             digests,
-            is_live: !keyspace::is_dead(lock, life),
+            is_live,
         }
     }
 

@@ -2,6 +2,7 @@
 //! look up, decide in the engine, apply, replicate, notify, reply.
 
 pub mod access;
+pub mod cache;
 pub mod check;
 #[cfg(debug_assertions)]
 pub mod debug;

@@ -1,11 +1,15 @@
 //! All commands, as the server is told of them.
 
+use super::cache::{
+    clear, fail, get as cache_get, mset, patinval, region, set, setabsent as cache_absent, stats,
+    taginval as cache_taginval, top,
+};
 use super::check::Check;
 #[cfg(debug_assertions)]
 use super::debug::Debug;
 use super::describe::Describe;
 use super::health::Health;
-use super::internal::{died, leased, settled, stored, version};
+use super::internal::{died, leased, regions, settled, stored, version};
 use super::list::{GetList, SetList};
 use super::log::Log;
 use super::record::{inval, msetval, setabsent, setval, token, validate};
@@ -39,18 +43,33 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<lease::Lease>()?;
     loading.command::<settle::Ack>()?;
     loading.command::<settle::Nack>()?;
+    loading.command::<cache_get::Get>()?;
+    loading.command::<cache_get::MGet>()?;
+    loading.command::<set::Set>()?;
+    loading.command::<mset::MSet>()?;
+    loading.command::<cache_absent::SetAbsent>()?;
+    loading.command::<fail::Fail>()?;
+    loading.command::<cache_taginval::TagInval>()?;
+    loading.command::<clear::Clear>()?;
+    loading.command::<patinval::PatInval>()?;
+    loading.command::<region::Region>()?;
+    loading.command::<stats::Stats>()?;
+    loading.command::<top::Top>()?;
     loading.command::<Health>()?;
     loading.command::<Log>()?;
     loading.command::<Check>()?;
     loading.command::<stored::Stored>()?;
     loading.command::<stored::Apply>()?;
+    loading.command::<stored::Replaced>()?;
     loading.command::<died::Killed>()?;
+    loading.command::<died::Softened>()?;
     loading.command::<died::Dropped>()?;
     loading.command::<died::Gone>()?;
     loading.command::<died::Reclaimed>()?;
     loading.command::<leased::Leased>()?;
     loading.command::<settled::Settled>()?;
     loading.command::<version::Stream>()?;
+    loading.command::<regions::Regions>()?;
     #[cfg(debug_assertions)]
     loading.command::<Debug>()?;
     Ok(())

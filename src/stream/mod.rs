@@ -14,6 +14,9 @@
 //! | [`reclaimed`] | the same, as it was written before there was [`gone`] |
 //! | [`leased`] | a batch was given out, with its lines, or again, without |
 //! | [`settled`] | lines of a batch were settled, where an ACK of many does so in slices |
+//! | [`replaced`] | a value of a region's was stored, and others were evicted for it |
+//! | [`softened`] | tags that were invalidated softly |
+//! | [`regions`] | what is set of regions, to replicas alone |
 //! | [`version`] | the version of all this, to replicas alone |
 //!
 //! A word keeps its form for ever: another form is another word, and a higher version. Where one that comes
@@ -29,8 +32,11 @@ pub mod gone;
 pub mod killed;
 pub mod leased;
 pub mod reclaimed;
+pub mod regions;
+pub mod replaced;
 pub mod resolved;
 pub mod send;
 pub mod settled;
+pub mod softened;
 pub mod stored;
 pub mod version;

@@ -1,11 +1,13 @@
-//! STORED: `key value [key value ...]`. Records that were stored, each with its expiry before its bytes.
+//! STORED: `key value [key value ...]`. Records, or values of regions, that were stored, each with its expiry before its
+//! bytes.
 //!
 //! SETVAL and MSETVAL are replicated by it: to store bytes that are laid out already costs a replica a
 //! fraction of what it would to read JSON again.
 
 use super::send::{not_ours, send, send_value};
 use crate::state;
-use apikey_engine::codec::stored::{decode_stored, encode_stored};
+use apikey_engine::cache::value::Cached;
+use apikey_engine::codec::stored::{decode_stored, encode_stored, encode_stored_value};
 use apikey_engine::codec::value::Value;
 use apikey_engine::record::layout::Record;
 use host::{Args, Ctx, Error, Name, Result};
@@ -22,7 +24,16 @@ pub fn write(ctx: &mut Ctx, key: Name, record: &Record, expires_at: Option<i64>)
     );
 }
 
-/// Records that were stored, to be said at once.
+/// Says that a value of a region's was stored.
+pub fn write_value(ctx: &mut Ctx, key: Name, cached: &Cached, expires_at: Option<i64>) {
+    state::with_bytes(
+        ctx.lock(),
+        |bytes| encode_stored_value(cached, expires_at, bytes),
+        |bytes| send_value(ctx, NAME, key, bytes),
+    );
+}
+
+/// What was stored, to be said at once.
 #[derive(Default)]
 pub struct Many<'a> {
     words: Vec<Word<'a>>,
@@ -37,6 +48,12 @@ impl<'a> Many<'a> {
     pub fn push(&mut self, key: Name<'a>, record: &Record, expires_at: Option<i64>) {
         let mut value = Vec::new();
         encode_stored(record, expires_at, &mut value);
+        self.words.extend([Word::Key(key), Word::Value(value)]);
+    }
+
+    pub fn push_value(&mut self, key: Name<'a>, cached: &Cached, expires_at: Option<i64>) {
+        let mut value = Vec::new();
+        encode_stored_value(cached, expires_at, &mut value);
         self.words.extend([Word::Key(key), Word::Value(value)]);
     }
 

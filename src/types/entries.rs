@@ -1,16 +1,18 @@
-//! The types of entries: `apikeyrec`, `apikeyscp` and `apikeylst`.
+//! The types of entries: `apikeyrec`, `apikeyscp`, `apikeylst` and `cache-val`.
 
 use crate::defrag::Server;
 use crate::state;
 use crate::stream::apply;
 use crate::values::entry::{
-    of_record, record, AnyEntry, EntryValue, ListValue, RecordValue, ScopesValue,
+    cached, of_cached, of_record, record, AnyEntry, CachedValue, EntryValue, ListValue,
+    RecordValue, ScopesValue,
 };
-use crate::values::life::Life;
+use crate::values::life::{Life, Standing};
 use apikey_engine::codec::value::{
-    decode, encode_list, encode_record, encode_scopes, Origin, Value,
+    decode, encode_cached, encode_list, encode_record, encode_scopes, Origin, Value,
 };
 use apikey_engine::codec::version::{OLDEST, VERSION};
+use apikey_engine::entry::kind::Entry;
 use host::defrag::Mover;
 use host::key::data_type::DataType;
 use host::key::handle::Handle;
@@ -38,7 +40,7 @@ pub trait EntryKind: Sized + 'static {
     /// The value, where it is of this kind.
     fn decoded(value: Value) -> Option<Box<Self::Value>>;
 
-    fn encode(value: &Self::Value, dead: bool) -> Vec<u8>;
+    fn encode(value: &Self::Value, standing: Standing) -> Vec<u8>;
 
     /// A copy. An entry lives only where it was stored: this one is dead.
     fn copied(value: &Self::Value) -> Box<Self::Value>;
@@ -57,6 +59,7 @@ pub struct Entries<K>(PhantomData<K>);
 pub static RECORDS: Handle<Entries<Records>> = Handle::new();
 pub static SCOPES: Handle<Entries<Scopes>> = Handle::new();
 pub static LISTS: Handle<Entries<Lists>> = Handle::new();
+pub static VALUES: Handle<Entries<Values>> = Handle::new();
 
 pub struct Records;
 
@@ -76,8 +79,8 @@ impl EntryKind for Records {
         }
     }
 
-    fn encode(value: &RecordValue, dead: bool) -> Vec<u8> {
-        encode_record(&record(value), dead)
+    fn encode(value: &RecordValue, standing: Standing) -> Vec<u8> {
+        encode_record(&record(value), standing != Standing::Alive)
     }
 
     fn copied(value: &RecordValue) -> Box<RecordValue> {
@@ -114,8 +117,8 @@ impl EntryKind for Scopes {
         }
     }
 
-    fn encode(value: &ScopesValue, dead: bool) -> Vec<u8> {
-        encode_scopes(&value.entry, dead)
+    fn encode(value: &ScopesValue, standing: Standing) -> Vec<u8> {
+        encode_scopes(&value.entry, standing != Standing::Alive)
     }
 
     fn copied(value: &ScopesValue) -> Box<ScopesValue> {
@@ -153,8 +156,8 @@ impl EntryKind for Lists {
         }
     }
 
-    fn encode(value: &ListValue, dead: bool) -> Vec<u8> {
-        encode_list(&value.entry, dead)
+    fn encode(value: &ListValue, standing: Standing) -> Vec<u8> {
+        encode_list(&value.entry, standing != Standing::Alive)
     }
 
     fn copied(value: &ListValue) -> Box<ListValue> {
@@ -172,6 +175,50 @@ impl EntryKind for Lists {
     fn defrag(value: &mut ListValue, to: &mut Server) {
         value.entry.defrag(to);
     }
+}
+
+pub struct Values;
+
+impl EntryKind for Values {
+    type Value = CachedValue;
+
+    // The server wants nine characters.
+    const NAME: &'static CStr = c"cache-val";
+
+    fn handle() -> &'static Handle<Entries<Self>> {
+        &VALUES
+    }
+
+    fn decoded(value: Value) -> Option<Box<CachedValue>> {
+        match value {
+            Value::Cached { cached, dead } => Some(of_cached(&cached, dead)),
+            _ => None,
+        }
+    }
+
+    fn encode(value: &CachedValue, standing: Standing) -> Vec<u8> {
+        let cached = cached(value);
+        match standing {
+            Standing::Softened if cached.outlives_soft() => {
+                encode_cached(&cached.softened(), false)
+            }
+            standing => encode_cached(&cached, standing != Standing::Alive),
+        }
+    }
+
+    fn copied(value: &CachedValue) -> Box<CachedValue> {
+        of_cached(&cached(value), true)
+    }
+
+    fn life(value: &CachedValue) -> &Life {
+        &value.head
+    }
+
+    fn any(value: &CachedValue) -> AnyEntry<'_> {
+        AnyEntry::cached(value)
+    }
+
+    fn defrag(_: &mut CachedValue, _: &mut Server) {}
 }
 
 /// Makes something of a value of this module's, from an RDB or from what somebody sends to RESTORE.
@@ -192,7 +239,7 @@ pub(super) fn load<T>(
 }
 
 fn encode<K: EntryKind>(lock: Lock, value: &K::Value) -> Vec<u8> {
-    K::encode(value, state::with(lock, |state| state.is_dead(K::life(value))))
+    K::encode(value, state::with(lock, |state| state.standing(K::life(value))))
 }
 
 impl<K: EntryKind> DataType for Entries<K> {

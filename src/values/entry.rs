@@ -1,14 +1,18 @@
-//! Entries as keys hold them: a record, scope decisions, a list.
+//! Entries as keys hold them: a record, scope decisions, a list, a value of a region's.
 
-use super::life::Life;
+use super::life::{Life, Standing};
 use apikey_engine::answers::decisions::Decisions;
 use apikey_engine::answers::list::List;
-use apikey_engine::entry::kind::{Entry, Kind};
+use apikey_engine::cache::value::Cached;
+use apikey_engine::entry::kind::{Entry, Kind, RegionOf};
 use apikey_engine::record::layout::Record;
 use host::WithBytes;
 
 /// What a key of the type `apikeyrec` holds: a record's bytes behind its life, in one allocation.
 pub type RecordValue = WithBytes<Life>;
+
+/// What a key of the type `cache-val` holds, likewise.
+pub type CachedValue = WithBytes<Life>;
 
 /// What a key of the other types of entries holds.
 #[derive(Debug)]
@@ -39,6 +43,17 @@ pub fn record(value: &RecordValue) -> Record<'_> {
     Record::stored(value.bytes())
 }
 
+/// The value of what belongs to a region.
+pub fn of_cached(cached: &Cached, dead: bool) -> Box<CachedValue> {
+    WithBytes::new(Life::new(dead), cached.bytes())
+}
+
+/// What belongs to a region.
+#[inline]
+pub fn cached(value: &CachedValue) -> Cached<'_> {
+    Cached::stored(value.bytes())
+}
+
 /// An entry of whatever kind.
 pub struct AnyEntry<'v> {
     pub entry: Content<'v>,
@@ -52,6 +67,8 @@ pub enum Content<'v> {
     Record(Record<'v>),
     Scopes(&'v Decisions),
     List(&'v List),
+    /// And what the value takes.
+    Cached(Cached<'v>, usize),
 }
 
 impl Content<'_> {
@@ -60,6 +77,7 @@ impl Content<'_> {
             Self::Record(record) => record,
             Self::Scopes(decisions) => *decisions,
             Self::List(list) => *list,
+            Self::Cached(cached, _) => cached,
         }
     }
 }
@@ -76,12 +94,39 @@ impl Entry for Content<'_> {
     fn tag_count(&self) -> usize {
         self.as_entry().tag_count()
     }
+
+    fn outlives_soft(&self) -> bool {
+        self.as_entry().outlives_soft()
+    }
+
+    fn region(&self) -> Option<RegionOf<'_>> {
+        match self {
+            Self::Cached(cached, bytes) => {
+                Some(RegionOf { bytes: *bytes, ..Entry::region(cached)? })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl<'v> AnyEntry<'v> {
+    /// Whether it is dead, where it stands so.
+    pub fn is_dead(&self, standing: Standing) -> bool {
+        match standing {
+            Standing::Alive => false,
+            Standing::Softened => !self.entry.outlives_soft(),
+            Standing::Dead => true,
+        }
+    }
+
     pub fn record(value: &'v RecordValue) -> Self {
         let entry = Content::Record(record(value));
         Self { entry, life: &value.head, bytes: size_of_val(value) }
+    }
+
+    pub fn cached(value: &'v CachedValue) -> Self {
+        let bytes = size_of_val(value);
+        Self { entry: Content::Cached(cached(value), bytes), life: &value.head, bytes }
     }
 
     pub fn scopes(value: &'v ScopesValue) -> Self {

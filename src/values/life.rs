@@ -44,6 +44,15 @@ pub type Era = u32;
 /// Before all eras: the value is stamped dead.
 const NEVER: Era = 0;
 
+/// What has become of an entry by invalidations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Alive,
+    /// It is stale, where it can be; else it is dead.
+    Softened,
+    Dead,
+}
+
 /// Where an entry lives, and whether it does.
 #[derive(Debug)]
 pub struct Life {

@@ -83,6 +83,7 @@ impl Line {
             Value::Record { dead: true, .. }
             | Value::Scopes { dead: true, .. }
             | Value::List { dead: true, .. }
+            | Value::Cached { .. }
             | Value::Usage(..) => return Ok(None),
             Value::Record { record, .. } => line.with_record(&record, digests)?,
             Value::Scopes { decisions, .. } => {

@@ -1,9 +1,9 @@
-//! KILLED, DROPPED, GONE and RECLAIMED: entries that died, or were taken away.
+//! KILLED, SOFTENED, DROPPED, GONE and RECLAIMED: entries that died, or were taken away.
 
 use crate::commands::plain::PLAIN;
 use crate::keyspace::{self, Removed};
 use crate::state;
-use crate::stream::{dropped, gone, killed, reclaimed, send::must_be_replayed};
+use crate::stream::{dropped, gone, killed, reclaimed, send::must_be_replayed, softened};
 use crate::tagged;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
 use host::{Args, Ctx, Name, Reply, Result, Text};
@@ -31,6 +31,29 @@ impl Command for Killed {
         let (tags, keys) = killed::read(args)?;
         tagged::replay(ctx, &tags);
         remove(ctx, keys);
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
+pub struct Softened;
+
+impl Command for Softened {
+    const SPEC: Spec = Spec {
+        name: softened::NAME,
+        since: c"0.2.0",
+        flags: "write",
+        dangerous: true,
+        arity: -2,
+        summary: c"Internal: tags that a primary has invalidated softly. Refused from clients.",
+        complexity: c"O(N) where N is the number of tags",
+        fixed: &[Arg::string(c"tag").repeated(Repeat::Value)],
+        ..PLAIN
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        tagged::soften(ctx, &softened::read(args)?);
         reply.simple(c"OK");
         Ok(())
     }

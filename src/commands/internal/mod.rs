@@ -3,6 +3,7 @@
 
 pub mod died;
 pub mod leased;
+pub mod regions;
 pub mod settled;
 pub mod stored;
 pub mod version;

@@ -1,15 +1,15 @@
-//! STORED and APPLY: values that were stored.
+//! STORED, REPLACED and APPLY: values that were stored.
 
 use crate::commands::plain::PLAIN;
 use crate::commands::record::store;
-use crate::keyspace::{self, OpenKey, Slot};
+use crate::keyspace::{self, OpenKey, Removed, Slot};
 use crate::state::comes_dead;
-use crate::stream::{apply, send::must_be_replayed, stored};
-use crate::types::entries::{Lists, Records, Scopes};
-use crate::values::entry::{of_record, EntryValue};
+use crate::stream::{apply, replaced, send::must_be_replayed, stored};
+use crate::types::entries::{Lists, Records, Scopes, Values};
+use crate::values::entry::{of_cached, of_record, EntryValue};
 use apikey_engine::codec::value::Value;
 use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use};
-use host::{now, Args, Ctx, Error, KeyMut, Name, Reply, Result};
+use host::{now, Args, Ctx, Error, KeyMut, Name, Reply, Result, Text};
 
 pub struct Stored;
 
@@ -66,6 +66,40 @@ impl Command for Apply {
     }
 }
 
+pub struct Replaced;
+
+impl Command for Replaced {
+    const SPEC: Spec = Spec {
+        name: replaced::NAME,
+        since: c"0.2.0",
+        flags: "write",
+        dangerous: true,
+        arity: 4,
+        keys: Keys::One(Use::OVERWRITES),
+        summary: c"Internal: a value that a primary has stored in a region, and what it has evicted for it. Refused from clients.",
+        complexity: c"O(N) where N is the length of the value and of the names",
+        fixed: &[Arg::key(), Arg::string(c"value"), Arg::string(c"names")],
+        ..PLAIN
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        must_be_replayed(ctx, Self::SPEC.name)?;
+        let replaced::Replaced { key, expires_at, value, mut evicted } = replaced::read(args)?;
+        put(ctx, key, value, |_| expires_at)?;
+        let mut gone = Vec::new();
+        while let Some(name) = evicted.next_name().map(Text::new) {
+            if keyspace::unlink_entry(ctx, name.name()) != Removed::Nothing {
+                gone.push(name);
+            }
+        }
+        ctx.replicate_verbatim();
+        store::notify(ctx, key, expires_at.is_some());
+        keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
 /// Stores a value that was judged elsewhere, in place of what stands under the name.
 fn put(
     ctx: &mut Ctx,
@@ -89,6 +123,9 @@ fn put(
         }
         Value::List { list, dead } => {
             key.store_entry::<Lists>(EntryValue::new(list, dead || come), at, now)
+        }
+        Value::Cached { cached, dead } => {
+            key.store_entry::<Values>(of_cached(&cached, dead || come), at, now)
         }
         Value::Usage(counter, leases) => key.store_usage(counter, leases, at),
     }

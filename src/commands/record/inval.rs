@@ -24,7 +24,7 @@ impl Command for Inval {
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-        let names = grammar::names(ctx, args, "keys")?;
+        let names = grammar::names(ctx, args, 1, "keys")?;
         for &name in &names {
             keyspace::look(ctx, name).live_entry()?;
         }

@@ -38,7 +38,7 @@ impl Command for MSetVal {
         flags: "write deny-oom",
         hides: grammar::hides_records(Values::OfCountedKeys),
         arity: -6,
-        keys: Keys::Counted(Use::OVERWRITES),
+        keys: Keys::Counted(1, Use::OVERWRITES),
         summary: c"Stores the records of many API keys, all of them or, where one is bad, none.",
         complexity: c"O(N*M) where N is the number of keys and M the length of a record and the number of tags",
         fixed: &[
@@ -51,7 +51,7 @@ impl Command for MSetVal {
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         let lock = ctx.lock();
-        let positions = counted_keys(args)?;
+        let positions = counted_keys(args, 1)?;
         // It is STORED that is replayed.
         let moment = Moment { now: now(), replayed: false };
         let options = Options::parse(OPTIONS, args, 2 + 2 * positions.len(), Judged::Here)?;
@@ -87,7 +87,7 @@ impl Command for MSetVal {
 }
 
 /// A key stands in a call once: of two records it could hold only one.
-fn must_differ(pairs: &[(Name, Name)]) -> Result<()> {
+pub fn must_differ(pairs: &[(Name, Name)]) -> Result<()> {
     let mut seen = AHashMap::with_capacity(pairs.len());
     for (number, (name, _)) in (1..).zip(pairs) {
         if let Some(before) = seen.insert(name.bytes(), number) {

@@ -26,7 +26,7 @@ impl Command for Take {
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-        let names = grammar::names(ctx, args, "keys")?;
+        let names = grammar::names(ctx, args, 1, "keys")?;
         for &name in &names {
             keyspace::read(ctx, name).usage()?;
         }

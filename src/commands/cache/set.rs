@@ -1,0 +1,85 @@
+//! SET: stores a value of a region's.
+
+use super::named::REGION;
+use super::store::{self, Terms, GRACE, LABEL};
+use crate::bus;
+use crate::commands::access;
+use crate::commands::plain::PLAIN;
+use crate::evict;
+use crate::grammar;
+use crate::invalidation;
+use crate::keyspace;
+use crate::state::fills_are_stored;
+use host::command::grammar::{Judged, Options};
+use host::command::spec::{Arg, Command, Keys, Spec, Use, Values};
+use host::{now, Args, Ctx, Error, Name, Reply, Result};
+
+pub struct Set;
+
+const OPTIONS: &[Arg] = &[
+    grammar::EXPIRY_OR_KEEPTTL,
+    GRACE,
+    grammar::TAGS,
+    grammar::NAMESPACE,
+    LABEL,
+    grammar::TOKEN.optional(),
+    Arg::one_of(c"condition", &[Arg::word(c"nx", c"NX"), Arg::word(c"xx", c"XX")]).optional(),
+];
+
+impl Command for Set {
+    const SPEC: Spec = Spec {
+        name: c"cache.set",
+        since: c"0.2.0",
+        flags: "write deny-oom",
+        hides: grammar::hides_records(Values::At(3)),
+        arity: -4,
+        keys: Keys::One(Use::OVERWRITES),
+        summary: c"Stores a value in a region: with the token of a reader, unless the key, the region or one of the tags was invalidated since; without one as the word of a writer.",
+        complexity: c"O(N+M) where N is the length of the value and M the number of tags; where the region holds more than it may, a few entries are evicted, and the rest in the background",
+        fixed: &[Arg::key(), REGION, Arg::string(c"value")],
+        options: OPTIONS,
+        ..PLAIN
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let (Some(name), Some(region), Some(value)) = (args.get(1), args.get(2), args.get(3))
+        else {
+            return Err(Error::SYNTAX);
+        };
+        let lock = ctx.lock();
+        let options = Options::parse(OPTIONS, args, 4, Judged::Here)?;
+        let terms = Terms::read(lock, region, &options, now())?;
+        let cached = terms.lay_out(name, Some(value.bytes()))?;
+        access::to_store(ctx, &cached)?;
+        terms.must_fit(ctx, name)?;
+        // As SETVAL: a writer's word is not checked, and refuses the fills of readers that looked before it, also where
+        // it is not stored.
+        if terms.token.is_none() {
+            speak(ctx, name);
+        }
+        let Some(expires_at) = terms.store(ctx, name, &cached)? else {
+            reply.nil();
+            return Ok(());
+        };
+        let evicted = evict::after_store(ctx, &terms.tag, name);
+        store::replicate(ctx, name, &cached, expires_at, &evicted);
+        store::notify(ctx, name, c"cache.set", &evicted, expires_at.is_some());
+        reply.simple(c"OK");
+        Ok(())
+    }
+}
+
+/// The word of a writer on a key.
+fn speak(ctx: &mut Ctx, name: Name) {
+    if !fills_are_stored(ctx.lock()) {
+        invalidation::of_keys(ctx, &[name]);
+        bus::tell_of_keys(ctx, &[name]);
+        return;
+    }
+    let key = keyspace::look(ctx, name);
+    bus::tell_of_keys(key.ctx(), &[name]);
+    drop(key);
+    if invalidation::raise_for_write(ctx.lock(), name) {
+        invalidation::tell_of_write(ctx, name);
+    }
+}

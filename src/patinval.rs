@@ -1,0 +1,160 @@
+//! Patterns: the entries of regions whose keys fit one are killed, by a job.
+//!
+//! The client waits, the server does not. Fills of such keys that began before are refused from the beginning on
+//! ([`apikey_engine::cache::patterns`]). The walk goes over the places of the index as there are at its beginning: what is
+//! stored meanwhile was loaded after that, or is a writer's word, and may be met or not. Each slice is replicated by
+//! itself. The job goes where SWAPDB takes its database, and ends with it.
+
+use crate::keyspace::{self, Removed};
+use crate::state;
+use crate::stream::gone;
+use crate::values::entry::cached;
+use apikey_engine::cache::glob::Pattern;
+use apikey_engine::database::databases::SiteId;
+use apikey_engine::entry::region_tag::RegionTag;
+use apikey_engine::tags::segments::Place;
+use host::caller::{Access, User};
+use host::job::{Job, Jobs, Step};
+use host::server::avoids_replica_traffic;
+use host::{now, Ctx, Lock, Reply, Text};
+use std::time::{Duration, Instant};
+
+/// How long a slice may take.
+const SLICE: Duration = Duration::from_micros(500);
+
+/// How long the job waits while replicas are to be left alone.
+const WAIT_MS: i64 = 100;
+
+/// Places that are looked at between two looks at the clock.
+const PLACES: Place = 64;
+
+/// Bytes of names from which on a slice ends, so that its word is one for a buffer.
+const ENOUGH_NAMES: usize = 64 << 10;
+
+pub static WALKS: Jobs<Walk> = Jobs::new("patinval");
+
+/// The job.
+pub struct Walk {
+    site: Option<SiteId>,
+    next: Place,
+    /// Places from here on came later.
+    end: Place,
+    pattern: Pattern,
+    region: Option<RegionTag>,
+    /// Whose keys alone are killed; all where nobody asks who it is.
+    user: Option<Vec<u8>>,
+    killed: usize,
+}
+
+impl Walk {
+    /// Has fills that began before refused, in the selected database, and begins a walk over its entries.
+    pub fn begin(
+        ctx: &Ctx,
+        pattern: Pattern,
+        region: Option<RegionTag>,
+        user: Option<Vec<u8>>,
+    ) -> Self {
+        let database = ctx.database();
+        let (site, end) = state::with(ctx.lock(), |state| {
+            state.invalidate_pattern(pattern.clone(), region.as_ref(), now());
+            state.stats.invalidated_patterns += 1;
+            let site = state.site(database);
+            let end = site.map_or(0, |site| site.database.index().items_end());
+            (site.map(|site| site.id), Place::try_from(end).unwrap_or(Place::MAX))
+        });
+        Self { site, next: 0, end, pattern, region, user, killed: 0 }
+    }
+
+    /// Selects the database, wherever it is now; where it is no more, `None`.
+    fn select(&self, ctx: &mut Ctx) -> Option<i32> {
+        let number = state::with(ctx.lock(), |state| state.number_of(self.site?))?;
+        ctx.select(number).then_some(number)
+    }
+
+    /// The names that fit of the next places.
+    fn names(&mut self, lock: Lock, database: i32) -> Vec<Text> {
+        let until = self.next.saturating_add(PLACES).min(self.end);
+        let names = state::with(lock, |state| {
+            (self.next..until)
+                .filter_map(|place| state.item_name(database, place))
+                .filter(|name| self.pattern.matches(name))
+                .map(Text::new)
+                .collect()
+        });
+        self.next = until;
+        names
+    }
+
+    /// Kills what is a region's of these, and may be killed.
+    fn kill(&mut self, ctx: &mut Ctx, names: Vec<Text>, gone: &mut Vec<Text>) {
+        let user = self.user.as_deref().map(User::named);
+        for name in names {
+            let is_ours = {
+                let key = keyspace::look(ctx, name.name());
+                match key.slot() {
+                    keyspace::Slot::Cached(value) => {
+                        let cached = cached(value);
+                        let fits = |tag: &RegionTag| cached.is_of(tag.namespace(), tag.region());
+                        self.region.as_ref().is_none_or(fits)
+                    }
+                    _ => false,
+                }
+            };
+            let may = |user: &User| {
+                user.allowed(ctx, Access::Write, &[name.name()]).first() == Some(&true)
+            };
+            if !is_ours || !user.as_ref().is_none_or(may) {
+                continue;
+            }
+            match keyspace::unlink_entry(ctx, name.name()) {
+                Removed::Nothing => continue,
+                Removed::Dead => {}
+                Removed::Live => self.killed += 1,
+            }
+            gone.push(name);
+        }
+    }
+}
+
+impl Job for Walk {
+    /// How many live entries were killed.
+    type Outcome = usize;
+
+    fn budget(&self) -> Duration {
+        SLICE
+    }
+
+    /// Each client is told of the entries that it has killed.
+    fn is_the_same(&self, _: &Self) -> bool {
+        false
+    }
+
+    fn slice(&mut self, ctx: &mut Ctx, until: Instant) -> Step<usize> {
+        if avoids_replica_traffic(ctx.lock()) {
+            return Step::Later(WAIT_MS);
+        }
+        if ctx.is_any_replica() {
+            return Step::Done(self.killed);
+        }
+        let Some(database) = self.select(ctx) else { return Step::Done(self.killed) };
+        let (mut gone, mut bytes) = (Vec::new(), 0);
+        let before = self.killed;
+        while self.next < self.end && bytes < ENOUGH_NAMES && Instant::now() < until {
+            let names = self.names(ctx.lock(), database);
+            bytes += names.iter().map(|name| name.name().bytes().len()).sum::<usize>();
+            self.kill(ctx, names, &mut gone);
+        }
+        let killed = (self.killed - before) as u64;
+        state::with(ctx.lock(), |state| state.stats.killed_entries += killed);
+        gone::write(ctx, &gone);
+        keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
+        match self.next < self.end {
+            true => Step::More,
+            false => Step::Done(self.killed),
+        }
+    }
+
+    fn reply(killed: &usize, reply: Reply) {
+        reply.count(*killed);
+    }
+}

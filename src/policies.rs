@@ -1,0 +1,31 @@
+//! What is set of regions takes effect, and is told to replicas, whoever has set it.
+
+use crate::evict;
+use crate::settings::REGIONS;
+use crate::stream::regions;
+use apikey_engine::cache::policy::Policies;
+use host::server::avoids_replica_traffic;
+use host::{Ctx, Locked};
+use std::cell::RefCell;
+
+/// What replicas were told last.
+static TOLD: Locked<RefCell<Policies>> = Locked::new(RefCell::new(Policies::NONE));
+
+/// Looks whether something else is set than was told.
+pub fn look(ctx: &mut Ctx) {
+    let lock = ctx.lock();
+    let is_told = REGIONS.with(lock, |now| *now == *TOLD.get(lock).borrow());
+    if is_told || ctx.is_any_replica() || avoids_replica_traffic(lock) {
+        return;
+    }
+    tell(ctx);
+    evict::look_at_all(ctx);
+}
+
+/// Tells replicas, one of which may be new.
+pub fn tell(ctx: &mut Ctx) {
+    let lock = ctx.lock();
+    let now = REGIONS.with(lock, Policies::clone);
+    regions::write(ctx, &now);
+    *TOLD.get(lock).borrow_mut() = now;
+}
