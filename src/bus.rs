@@ -17,8 +17,6 @@ use apikey_engine::bus::asked::{Asked, Before};
 use apikey_engine::bus::asking::Asking;
 use apikey_engine::bus::message::{of_keys, Message, Question, Unread};
 use apikey_engine::cache::glob::Pattern;
-use apikey_engine::cache::glob::Pattern;
-use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::usage::id::Id;
 use host::blocked::Waiting;
