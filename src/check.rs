@@ -12,7 +12,7 @@
 //!    A suspect that is met here is none any more.
 //! 5. every suspect that is left: is it still in the index? Then it is a difference.
 //!
-//! Where nothing changed in the database from beginning to end, the totals are compared as well; a walk over
+//! Where nothing changed in the database from beginning to end, the totals are compared as well, of each region too; a walk over
 //! keys whose table is being resized can meet one twice, so it is repeated before they are said to differ.
 //! Where the index was replaced meanwhile (FLUSHDB, SWAPDB), all begins again.
 
@@ -20,6 +20,7 @@ use crate::keyspace::{self, Slot};
 use crate::migrations;
 use crate::state;
 use crate::values::entry::AnyEntry;
+use apikey_engine::database::catalog::Counted;
 use apikey_engine::database::databases::SiteId;
 use apikey_engine::database::items::{counter_tags_in_index, tags_in_index, Held};
 use apikey_engine::database::totals::Totals;
@@ -29,7 +30,7 @@ use apikey_engine::usage::id::Id;
 use host::job::{Job, Jobs, Step};
 use host::key::walk::Walk;
 use host::{Ctx, Key, Lock, Reply, Text};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long a slice may take.
@@ -115,6 +116,8 @@ pub struct Comparison {
     rescans: u32,
     keys: u64,
     seen: Totals,
+    /// Entries and bytes, by the tag of their region.
+    regions: BTreeMap<Vec<u8>, (u64, u64)>,
     entries: u64,
     differences: u64,
     found: Vec<String>,
@@ -138,6 +141,7 @@ impl Comparison {
             rescans: 0,
             keys: 0,
             seen: Totals::default(),
+            regions: BTreeMap::new(),
             entries: 0,
             differences: 0,
             found: Vec::new(),
@@ -282,6 +286,12 @@ impl Comparison {
                     tags_in_index(&entry, life.is_stamped_dead(), &state.fingerprints, &mut prints);
                 });
                 *self.seen.of(entry.kind()) += 1;
+                if let Some((tag, bytes)) =
+                    Counted::of(&entry, life.is_stamped_dead(), name).region()
+                {
+                    let seen = self.regions.entry(tag.bytes().to_vec()).or_default();
+                    *seen = (seen.0 + 1, seen.1 + bytes);
+                }
                 // The index can't have what the entry does not name.
                 let (named, carried) = (prints.len(), entry.tag_count());
                 if !life.is_stamped_dead() && named != carried {
@@ -353,16 +363,53 @@ impl Comparison {
             None => true,
         });
         // SCAN leaves keys out whose slots are coming.
-        if unchanged && self.seen != self.totals && !migrations::are_coming(lock) {
+        let known = self.known_regions(lock);
+        let differs = self.seen != self.totals || self.regions != known;
+        if unchanged && differs && !migrations::are_coming(lock) {
             if self.differences == 0 && self.rescans < MAX_RESCANS {
                 if let Some(walk) = Walk::new() {
                     self.rescans += 1;
                     (self.keys, self.seen) = (0, Totals::default());
+                    self.regions.clear();
                     self.part = Part::Keys(walk);
                     return;
                 }
             }
-            self.differ(format!("totals: {:?} in the keys, {:?} known", self.seen, self.totals));
+            if self.seen != self.totals {
+                self.differ(format!(
+                    "totals: {:?} in the keys, {:?} known",
+                    self.seen, self.totals
+                ));
+            }
+            let of = |regions: &BTreeMap<Vec<u8>, (u64, u64)>, tag: &[u8]| {
+                regions.get(tag).copied().unwrap_or_default()
+            };
+            let tags: BTreeSet<&Vec<u8>> = self.regions.keys().chain(known.keys()).collect();
+            let wrong: Vec<String> = tags
+                .into_iter()
+                .filter(|tag| of(&self.regions, tag) != of(&known, tag))
+                .map(|tag| {
+                    let (seen, known) = (of(&self.regions, tag), of(&known, tag));
+                    let tag = tag.escape_ascii();
+                    format!("region {tag}: {seen:?} entries and bytes in the keys, {known:?} known")
+                })
+                .collect();
+            wrong.into_iter().for_each(|what| self.differ(what));
         }
+    }
+
+    /// Entries and bytes of the regions that have some, as they are counted.
+    fn known_regions(&self, lock: Lock) -> BTreeMap<Vec<u8>, (u64, u64)> {
+        state::with(lock, |state| {
+            let Some(site) = state.site(self.database) else { return BTreeMap::new() };
+            let (regions, index) = (site.database.regions(), site.database.index());
+            let known = |tag: Box<[u8]>| {
+                let region = regions.get(&tag)?;
+                let entries = index.member_count(region.print) as u64;
+                (entries > 0 || region.bytes > 0)
+                    .then_some((tag.into_vec(), (entries, region.bytes)))
+            };
+            regions.tags().into_iter().filter_map(known).collect()
+        })
     }
 }

@@ -123,8 +123,8 @@ fn service() -> [Field; 3] {
 
 /// The module's own figures at one moment.
 struct Figures {
-    answers: [Field; 21],
-    contents: [Field; 8],
+    answers: [Field; 22],
+    contents: [Field; 11],
     usage: [Field; 9],
     last_minute: LastMinute,
     last_eviction_ms: Option<u64>,
@@ -165,6 +165,7 @@ impl Figures {
                     (c"invalidated_tags", Some(stats.invalidated_tags)),
                     (c"invalidated_keys", Some(stats.invalidated_keys)),
                     (c"written_keys", Some(stats.written_keys)),
+                    (c"invalidated_patterns", Some(stats.invalidated_patterns)),
                     (c"flushes", Some(stats.flushes)),
                     (c"killed_entries", Some(stats.killed_entries)),
                     (c"evicted_entries", Some(stats.evicted_entries)),
@@ -174,6 +175,9 @@ impl Figures {
                     (c"absent", Some(all.totals.absent)),
                     (c"scopes", Some(all.totals.scopes)),
                     (c"lists", Some(all.totals.lists)),
+                    (c"cached_values", Some(all.totals.cached)),
+                    (c"cached_bytes", Some(all.cached_bytes as u64)),
+                    (c"regions", Some(all.regions as u64)),
                     (c"usage_counters", Some(all.totals.counters)),
                     (c"tags", Some(all.tags as u64)),
                     (c"reclaim_backlog", Some(all.reclaim_backlog() as u64)),

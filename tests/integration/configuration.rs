@@ -3,11 +3,18 @@
 use crate::harness::server::Stop;
 use crate::harness::*;
 
-/// The setting that only the load of the module sets.
+/// A setting that only the load of the module sets.
 const FIXED: &str = "fence-slots";
 
+/// Whether only the load of the module sets it.
+fn is_fixed(name: &str) -> bool {
+    name == FIXED || name == "lease-slots"
+}
+
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 18] = [
+const NUMBERS: [(&str, i64, i64, i64); 20] = [
+    ("max-value-bytes", 8_388_608, 1, 67_108_864),
+    ("lease-slots", 16_384, 4, 4_194_304),
     ("validation-ttl", 300, 1, 31_536_000),
     ("absent-ttl", 30, 1, 31_536_000),
     ("scope-ttl", 600, 1, 31_536_000),
@@ -35,7 +42,8 @@ const SWITCHES: [(&str, &str); 6] = [
     ("writes-enabled", "yes"),
     ("serve-when-writes-refused", "no"),
 ];
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 10] = [
+    ("regions", ""),
     ("extra-fields", ""),
     ("digest-field", ""),
     ("field-names", ""),
@@ -49,7 +57,10 @@ const NAMES: [(&str, &str); 9] = [
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 33] = [
+const OTHERS: [(&str, &str); 36] = [
+    ("max-value-bytes", "1000"),
+    ("lease-slots", "8"),
+    ("regions", "products"),
     ("validation-ttl", "77"),
     ("absent-ttl", "7"),
     ("scope-ttl", "8"),
@@ -141,7 +152,7 @@ fn a_number_is_set_within_its_bounds_and_refused_beyond_them() {
     }
     let server = Server::start();
     let mut c = server.client();
-    for (name, default, least, most) in NUMBERS.into_iter().filter(|(name, ..)| *name != FIXED) {
+    for (name, default, least, most) in NUMBERS.into_iter().filter(|(name, ..)| !is_fixed(name)) {
         for value in [least, most, default] {
             assert_eq!(set(&mut c, name, &value.to_string()), ok(), "{name} {value}");
             assert_eq!(get(&mut c, name), value.to_string());
@@ -328,7 +339,7 @@ fn what_is_set_holds_at_once() {
     let mut c = server.client();
     for (name, value) in OTHERS {
         // The two that would refuse all fills are seen in `codes`.
-        if !name.ends_with("enabled") && name != FIXED {
+        if !name.ends_with("enabled") && !is_fixed(name) {
             assert_eq!(set(&mut c, name, value), ok());
         }
     }
@@ -344,7 +355,7 @@ fn a_rewritten_configuration_keeps_what_was_set() {
     let mut c = server.client();
     let mut others = OTHERS;
     others.iter_mut().find(|(name, _)| *name == "extra-fields").expect("it is there").1 = "a b \"c";
-    for (name, value) in others.into_iter().filter(|(name, _)| *name != FIXED) {
+    for (name, value) in others.into_iter().filter(|(name, _)| !is_fixed(name)) {
         assert_eq!(set(&mut c, name, value), ok());
     }
     c.must("CONFIG REWRITE");

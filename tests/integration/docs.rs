@@ -785,22 +785,24 @@ fn the_category_apikey_has_every_command_and_operators_commands_are_dangerous() 
     }
 }
 
-/// The page that has a section for each public command, headed by how it is called; commands that are
-/// told together share one: `### APIKEY.A key [COUNT n], APIKEY.B key`.
-const PAGE: &str = "docs/commands.md";
+/// The pages that have a section for each public command, headed by how it is called, and what the commands of each
+/// begin with; commands that are told together share a section: `### APIKEY.A key [COUNT n], APIKEY.B key`.
+const PAGES: [(&str, &str); 2] = [("docs/commands.md", "APIKEY."), ("docs/regions.md", "CACHE.")];
 
-/// The page's commands, in lower case, and their arguments as they stand there.
+/// The pages' commands, in lower case, and their arguments as they stand there.
 fn sections() -> Vec<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let headings = text.lines().filter_map(|line| line.strip_prefix("### APIKEY."));
-    headings
-        .flat_map(|heading| heading.split(", APIKEY."))
-        .map(|call| {
+    let of_page = |(page, begins): (&str, &str)| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let headings = text.lines().filter_map(|line| line.strip_prefix("### "));
+        let calls = headings.flat_map(|heading| heading.split(", ")).filter_map(|call| {
             let (name, args) = call.split_once(' ').unwrap_or((call, ""));
-            (format!("apikey.{}", name.to_lowercase()), args.to_string())
-        })
-        .collect()
+            name.starts_with(begins).then(|| (name.to_lowercase(), args.to_string()))
+        });
+        calls.collect::<Vec<_>>()
+    };
+    PAGES.into_iter().flat_map(of_page).collect()
 }
 
 /// A part of how a command is called.

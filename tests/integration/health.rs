@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 47] = [
+const HEALTH: [&str; 51] = [
     "status",
     "reasons",
     "version",
@@ -28,6 +28,7 @@ const HEALTH: [&str; 47] = [
     "invalidated_tags",
     "invalidated_keys",
     "written_keys",
+    "invalidated_patterns",
     "flushes",
     "killed_entries",
     "evicted_entries",
@@ -35,6 +36,9 @@ const HEALTH: [&str; 47] = [
     "absent",
     "scopes",
     "lists",
+    "cached_values",
+    "cached_bytes",
+    "regions",
     "usage_counters",
     "tags",
     "reclaim_backlog",

@@ -26,13 +26,13 @@ fn told(replica: &Server, times: u64) {
 }
 
 const NEWER: &str =
-    "the primary's stream is not read: version 5 is newer than what this module reads (1 to 4)";
+    "the primary's stream is not read: version 6 is newer than what this module reads (1 to 5)";
 
 #[test]
 fn a_primary_says_its_version_to_each_replica_that_comes() {
     let server = Server::start();
     let mut stream = Tap::replication(server.port);
-    stream.until(b"apikey.stream\r\n$1\r\n4\r\n");
+    stream.until(b"apikey.stream\r\n$1\r\n5\r\n");
     let replica = Server::start();
     stream.clear();
     replica.replicate(&server);
@@ -55,7 +55,7 @@ fn nothing_of_a_stream_that_is_not_understood_lives() {
     assert_eq!(ours.code("before"), "VALID");
     assert_eq!(reasons(&replica), Vec::<String>::new());
 
-    theirs.must("APIKEY.DEBUG STREAM 5");
+    theirs.must("APIKEY.DEBUG STREAM 6");
     theirs.fill("after", &["t"]);
     theirs.must(r#"APIKEY.SETSCOPE scopes k u users read ALLOW TOKEN 0"#);
     theirs.count("counter", 1);
@@ -63,14 +63,14 @@ fn nothing_of_a_stream_that_is_not_understood_lives() {
     assert_eq!(ours.codes(["before", "after"]), ["MISS", "MISS"]);
     assert_eq!(ours.usage("counter"), (8, 8));
     assert_eq!(reasons(&replica), [NEWER]);
-    assert!(replica.log().contains("version 5 is newer than what this module reads (1 to 4)"));
+    assert!(replica.log().contains("version 6 is newer than what this module reads (1 to 5)"));
     assert_exact(&replica);
     assert_eq!(theirs.codes(["before", "after"]), ["VALID", "VALID"]);
 
     // The link is made anew, without an RDB, and says what it is.
     theirs.must("APIKEY.DEBUG STREAM 0");
     replica.in_sync_with(&primary);
-    let older = NEWER.replace("5 is newer", "0 is older");
+    let older = NEWER.replace("6 is newer", "0 is older");
     assert_eq!(reasons(&replica), [older]);
     ours.must("CLIENT KILL TYPE master");
     eventually("it is told", || reasons(&replica).is_empty());
@@ -81,7 +81,7 @@ fn nothing_of_a_stream_that_is_not_understood_lives() {
     assert_exact(&replica);
 
     // A full resync brings back what had died here.
-    theirs.must("APIKEY.DEBUG STREAM 5");
+    theirs.must("APIKEY.DEBUG STREAM 6");
     replica.in_sync_with(&primary);
     replica.promote();
     replica.replicate(&primary);
@@ -103,7 +103,7 @@ fn a_replica_that_did_not_understand_is_promoted_without_entries() {
     replica.replicate(&primary);
     told(&replica, 1);
     below.replicate(&replica);
-    theirs.must("APIKEY.DEBUG STREAM 5");
+    theirs.must("APIKEY.DEBUG STREAM 6");
     below.in_sync_with(&primary);
     assert_eq!(reasons(&below), [NEWER]);
     replica.promote();
@@ -157,7 +157,7 @@ fn rdb_of(server: &Server, version: u64) -> Vec<u8> {
     let digit = |id, byte: u8| (id << 6) | find(SET, &[byte]).expect("in the set") as u64;
     let id = b"apikeyrec".iter().fold(0, |id, &byte| digit(id, byte)) << 10;
     let is = |version: u64| (id | version).to_be_bytes();
-    let at = find(&rdb, &is(4)).expect("a record of version 4");
+    let at = find(&rdb, &is(5)).expect("a record of version 5");
     rdb[at..at + 8].copy_from_slice(&is(version));
     // 0 is no checksum.
     let end = rdb.len() - 8;
@@ -167,13 +167,13 @@ fn rdb_of(server: &Server, version: u64) -> Vec<u8> {
 
 #[test]
 fn an_rdb_of_a_version_that_is_not_understood_is_not_loaded() {
-    for (version, order) in [(0, "older"), (5, "newer"), (1023, "newer")] {
+    for (version, order) in [(0, "older"), (6, "newer"), (1023, "newer")] {
         let mut server = Server::start();
         let rdb = rdb_of(&server, version);
         server.stop(Stop::NoSave);
         fs::write(server.dir().join("dump.rdb"), rdb).expect("written");
         let failed = server.try_start_again().expect_err("it must not start");
-        let said = format!("its version {version} is {order} than what this module reads (1 to 4)");
+        let said = format!("its version {version} is {order} than what this module reads (1 to 5)");
         assert!(failed.log.contains(&said), "{failed}");
     }
 }
@@ -182,12 +182,12 @@ fn an_rdb_of_a_version_that_is_not_understood_is_not_loaded() {
 #[test]
 fn a_full_resync_of_a_version_that_is_not_understood_is_refused() {
     for load in ["disabled", "on-empty-db"] {
-        let rdb = rdb_of(&Server::start(), 5);
+        let rdb = rdb_of(&Server::start(), 6);
         let mut replica = Server::builder().config(&format!("repl-diskless-load {load}")).start();
         let port = serve_rdb(rdb);
         replica.client().must(&format!("REPLICAOF 127.0.0.1 {port}"));
         eventually("it says so", || {
-            replica.log().contains("its version 5 is newer than what this module reads (1 to 4)")
+            replica.log().contains("its version 6 is newer than what this module reads (1 to 5)")
         });
         eventually("it ends", || !replica.is_alive());
     }

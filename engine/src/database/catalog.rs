@@ -80,6 +80,13 @@ impl Counted {
     }
 }
 
+impl Counted {
+    /// The tag of its region, and what it takes there.
+    pub fn region(&self) -> Option<(&RegionTag, u64)> {
+        self.region.as_ref().map(|(tag, bytes)| (tag, *bytes))
+    }
+}
+
 impl From<Kind> for Counted {
     fn from(kind: Kind) -> Self {
         Self { kind, region: None }
