@@ -365,14 +365,14 @@ fn answer(ctx: &mut Ctx, by: NodeId, id: Id, question: Question) {
             let softened = tagged::soften(ctx, &tags.iter().map(Text::name).collect::<Vec<Name>>());
             then(ctx, Some(softened));
         }
-        Question::PatInval { pattern, region, user, .. } => {
-            let pattern = Pattern::new(pattern);
+        Question::PatInval { pattern: text, region, user, .. } => {
+            let pattern = Pattern::new(text);
             // Of a region that has none of these names nothing is here.
             let region = region.map(RegionTag::of_bytes);
             match (pattern, region) {
                 (Some(pattern), None | Some(Some(_))) => {
                     let user = user.map(<[u8]>::to_vec);
-                    let walk = patinval::Walk::begin(ctx, pattern, region.flatten(), user);
+                    let walk = patinval::Walk::begin(ctx, (pattern, text), region.flatten(), user);
                     patinval::WALKS.begin(ctx, walk, move |ctx, killed| then(ctx, killed.copied()));
                 }
                 _ => then(ctx, None),

@@ -39,6 +39,14 @@ pub fn tell_of_write(ctx: &mut Ctx, key: Name) {
     tell_of(ctx, &[key], |names| What::Keys(names));
 }
 
+/// The keys that fit a pattern were invalidated, and another number was taken for it.
+pub fn of_pattern(ctx: &mut Ctx, pattern: &[u8]) {
+    if let Some(channel) = channel(ctx) {
+        let database = ctx.database();
+        tell(ctx, &channel, Some(database), What::Pattern(pattern));
+    }
+}
+
 /// A database was emptied; all of them for `None`.
 pub fn of_database(ctx: &mut Ctx, number: Option<i32>) {
     state::with(ctx.lock(), |state| {

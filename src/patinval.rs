@@ -5,6 +5,7 @@
 //! stored meanwhile was loaded after that, or is a writer's word, and may be met or not. Each slice is replicated by
 //! itself. The job goes where SWAPDB takes its database, and ends with it.
 
+use crate::invalidation;
 use crate::keyspace::{self, Removed};
 use crate::state;
 use crate::stream::gone;
@@ -40,6 +41,8 @@ pub struct Walk {
     /// Places from here on came later.
     end: Place,
     pattern: Pattern,
+    /// As it was given, for who is told.
+    text: Vec<u8>,
     region: Option<RegionTag>,
     /// Whose keys alone are killed; all where nobody asks who it is.
     user: Option<Vec<u8>>,
@@ -49,8 +52,8 @@ pub struct Walk {
 impl Walk {
     /// Has fills that began before refused, in the selected database, and begins a walk over its entries.
     pub fn begin(
-        ctx: &Ctx,
-        pattern: Pattern,
+        ctx: &mut Ctx,
+        (pattern, text): (Pattern, &[u8]),
         region: Option<RegionTag>,
         user: Option<Vec<u8>>,
     ) -> Self {
@@ -62,7 +65,8 @@ impl Walk {
             let end = site.map_or(0, |site| site.database.index().items_end());
             (site.map(|site| site.id), Place::try_from(end).unwrap_or(Place::MAX))
         });
-        Self { site, next: 0, end, pattern, region, user, killed: 0 }
+        invalidation::of_pattern(ctx, text);
+        Self { site, next: 0, end, pattern, text: text.to_vec(), region, user, killed: 0 }
     }
 
     /// Selects the database, wherever it is now; where it is no more, `None`.
@@ -148,10 +152,13 @@ impl Job for Walk {
         state::with(ctx.lock(), |state| state.stats.killed_entries += killed);
         gone::write(ctx, &gone);
         keyspace::tell_of_removed(ctx, gone.iter().map(Text::name));
-        match self.next < self.end {
-            true => Step::More,
-            false => Step::Done(self.killed),
+        if self.next < self.end {
+            return Step::More;
         }
+        // Caches outside may have kept what was here until now.
+        state::with(ctx.lock(), |state| state.fence.raise([]));
+        invalidation::of_pattern(ctx, &self.text);
+        Step::Done(self.killed)
     }
 
     fn reply(killed: &usize, reply: Reply) {

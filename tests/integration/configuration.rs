@@ -362,6 +362,8 @@ fn a_rewritten_configuration_keeps_what_was_set() {
     server.stop(Stop::NoSave);
     server.start_as_rewritten();
     others.iter_mut().find(|(name, _)| *name == "extra-fields").expect("it is there").1 = "a,b,\"c";
+    // At load only, and so as it was.
+    others.iter_mut().find(|(name, _)| *name == "lease-slots").expect("it is there").1 = "16384";
     assert_eq!(all(&mut server.client()), sorted(&others));
     // Once more, without a change between.
     server.client().must("CONFIG REWRITE");
@@ -415,6 +417,8 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("tag-fields", ""),
         ("naive-times", "refuse"),
         ("invalidation-channel", ""),
+        ("max-value-bytes", "8388608"),
+        ("regions", ""),
     ];
     for (name, value) in defaults {
         assert_eq!(set(&mut c, name, value), ok());
@@ -423,7 +427,7 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
     server.stop(Stop::NoSave);
     server.start_as_rewritten();
     // What could not be set stays as the argument says.
-    let expected = [&defaults[..], &[(FIXED, "1")]].concat();
+    let expected = [&defaults[..], &[(FIXED, "1"), ("lease-slots", "8")]].concat();
     assert_eq!(all(&mut server.client()), sorted(&expected));
 }
 

@@ -5,6 +5,7 @@
 //! {"run":"9f0c..","number":18,"database":0,"keys":["apikey:{ak_live_7Qm2}"]}
 //! {"run":"9f0c..","number":19,"database":null,"flushed":true}
 //! {"run":"9f0c..","number":20,"database":0,"flushed":true,"unnamed":1000}
+//! {"run":"9f0c..","number":21,"database":0,"flushed":true,"pattern":"cache:products:*"}
 //! ```
 //!
 //! Numbers follow each other within a run: who sees one left out, or another run, has missed something.
@@ -22,6 +23,8 @@ use serde::Serialize;
 pub enum What<'a> {
     Tags(&'a [&'a [u8]]),
     Keys(&'a [&'a [u8]]),
+    /// Names of keys that fit: whoever can't tell which drops all.
+    Pattern(&'a [u8]),
     /// Everything.
     Flushed,
 }
@@ -43,6 +46,8 @@ struct Message<'a> {
     /// How many tags or keys there are that no message could name.
     #[serde(skip_serializing_if = "Option::is_none")]
     unnamed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<Shown<'a>>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +69,9 @@ pub fn message(fence: &Fence, database: Option<i32>, what: What) -> String {
     let names = match what {
         What::Tags(names) | What::Keys(names) => names,
         What::Flushed => return written(&all()),
+        What::Pattern(pattern) => {
+            return written(&Message { pattern: Some(show(pattern)), ..all() });
+        }
     };
     // Names are not shown shorter than they are.
     if names.iter().map(|name| name.len()).sum::<usize>() <= MAX_BYTES {

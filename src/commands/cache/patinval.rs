@@ -51,7 +51,7 @@ impl Command for PatInval {
         ctx.may_block("cache.patinval")?;
         let database = ctx.database();
         let tag = region.as_ref().map(RegionTag::bytes);
-        let walk = patinval::Walk::begin(ctx, pattern.clone(), region, user.clone());
+        let walk = patinval::Walk::begin(ctx, (pattern, text), region, user.clone());
         if !ctx.is_in_cluster() || ctx.is_replayed() {
             return patinval::WALKS.ask(ctx, "cache.patinval", walk);
         }
