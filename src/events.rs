@@ -5,6 +5,7 @@ use crate::evict;
 use crate::invalidation;
 use crate::keyspace::{self, Coming};
 use crate::migrations;
+use crate::policies;
 use crate::state;
 use crate::stream::version;
 use crate::trust::Trust;
@@ -52,7 +53,10 @@ impl Listener for Events {
                 version::announce(ctx);
                 evict::look_at_all(ctx);
             }
-            ServerEvent::ReplicaOnline => version::announce(ctx),
+            ServerEvent::ReplicaOnline => {
+                version::announce(ctx);
+                policies::announce(ctx);
+            }
             ServerEvent::Demoted => state::with(lock, |state| {
                 state.begin_run();
                 state.trust.forget_word();

@@ -8,6 +8,9 @@ use host::server::avoids_replica_traffic;
 use host::{Ctx, Locked};
 use std::cell::RefCell;
 
+/// How long a primary waits that may say nothing now.
+const WAIT_MS: i64 = 100;
+
 /// What replicas were told last.
 static TOLD: Locked<RefCell<Policies>> = Locked::new(RefCell::new(Policies::NONE));
 
@@ -22,8 +25,22 @@ pub fn look(ctx: &mut Ctx) {
     evict::look_at_all(ctx);
 }
 
-/// Tells replicas, one of which may be new.
-pub fn tell(ctx: &mut Ctx) {
+/// Tells replicas again as soon as the server has done what it is at: one of them is new.
+pub fn announce(ctx: &mut Ctx) {
+    ctx.after(0, announce_now);
+}
+
+fn announce_now(ctx: &mut Ctx) {
+    if ctx.is_any_replica() || REGIONS.with(ctx.lock(), Policies::is_empty) {
+        return;
+    }
+    match avoids_replica_traffic(ctx.lock()) {
+        true => ctx.after(WAIT_MS, announce_now),
+        false => tell(ctx),
+    }
+}
+
+fn tell(ctx: &mut Ctx) {
     let lock = ctx.lock();
     let now = REGIONS.with(lock, Policies::clone);
     regions::write(ctx, &now);

@@ -1,6 +1,7 @@
 //! The rows, one file each, what a row is (`row.rs`), and the commands that several of them share
 //! (`fills.rs`). A new row is a file that ends in a [`Row`], and its line in [`ROWS`].
 
+mod cache;
 mod client;
 mod cluster;
 mod drain;
@@ -39,4 +40,5 @@ pub const ROWS: &[Row] = &[
     reclaim::ROW,
     pauses::ROW,
     cluster::ROW,
+    cache::ROW,
 ];

@@ -28,15 +28,15 @@ pub enum Freshness {
     Over,
 }
 
-impl Age {
-    /// When it is fresh no more; `None`: never by itself.
-    pub fn fresh_until(&self) -> Option<i64> {
-        Some(self.expires_at?.saturating_sub(self.grace))
-    }
+/// When a value is fresh no more, by its key's expiry and its grace; `None`: never by itself.
+pub fn fresh_until(expires_at: Option<i64>, grace: i64) -> Option<i64> {
+    Some(expires_at?.saturating_sub(grace))
+}
 
+impl Age {
     /// How fresh it is now; in the last `eager` percent of its time it is due to be refreshed.
     pub fn at(&self, now: i64, eager: u8) -> Freshness {
-        let until = self.fresh_until();
+        let until = fresh_until(self.expires_at, self.grace);
         let is_over = self.expires_at.is_some_and(|end| end <= now);
         if self.is_softened || until.is_some_and(|until| until <= now) {
             return if self.grace > 0 && !is_over { Freshness::Stale } else { Freshness::Over };

@@ -2,17 +2,13 @@
 
 use super::named::REGION;
 use super::store::{self, Terms, GRACE, LABEL};
-use crate::bus;
 use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::evict;
 use crate::grammar;
-use crate::invalidation;
-use crate::keyspace;
-use crate::state::fills_are_stored;
 use host::command::grammar::{Judged, Options};
 use host::command::spec::{Arg, Command, Keys, Spec, Use, Values};
-use host::{now, Args, Ctx, Error, Name, Reply, Result};
+use host::{now, Args, Ctx, Error, Reply, Result};
 
 pub struct Set;
 
@@ -51,12 +47,6 @@ impl Command for Set {
         let terms = Terms::read(lock, region, &options, now())?;
         let cached = terms.lay_out(name, Some(value.bytes()))?;
         access::to_store(ctx, &cached)?;
-        terms.must_fit(ctx, name)?;
-        // As SETVAL: a writer's word is not checked, and refuses the fills of readers that looked before it, also where
-        // it is not stored.
-        if terms.token.is_none() {
-            speak(ctx, name);
-        }
         let Some(expires_at) = terms.store(ctx, name, &cached)? else {
             reply.nil();
             return Ok(());
@@ -66,20 +56,5 @@ impl Command for Set {
         store::notify(ctx, name, c"cache.set", &evicted, expires_at.is_some());
         reply.simple(c"OK");
         Ok(())
-    }
-}
-
-/// The word of a writer on a key.
-fn speak(ctx: &mut Ctx, name: Name) {
-    if !fills_are_stored(ctx.lock()) {
-        invalidation::of_keys(ctx, &[name]);
-        bus::tell_of_keys(ctx, &[name]);
-        return;
-    }
-    let key = keyspace::look(ctx, name);
-    bus::tell_of_keys(key.ctx(), &[name]);
-    drop(key);
-    if invalidation::raise_for_write(ctx.lock(), name) {
-        invalidation::tell_of_write(ctx, name);
     }
 }

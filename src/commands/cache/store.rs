@@ -1,15 +1,18 @@
 //! How a value of a region's is stored, by whichever command: until when, what refuses it, who is told.
 
 use super::named;
+use crate::bus;
 use crate::grammar::{token, Expiry};
+use crate::invalidation;
 use crate::keyspace::{self, OpenKey};
 use crate::settings;
 use crate::state::{self, fills_are_stored};
 use crate::stream::{replaced, stored};
 use crate::types::entries::Values;
 use crate::values::entry::{self, of_cached};
-use apikey_engine::cache::freshness::Age;
-use apikey_engine::cache::policy::{fresh_until, Policy};
+use apikey_engine::cache::freshness::fresh_until;
+use apikey_engine::cache::policy::{self, Policy};
+use apikey_engine::cache::regions::MAX_REGIONS;
 use apikey_engine::cache::value::{Cached, Parts, MAX_GRACE_MS, MAX_LABEL_BYTES};
 use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::invalidation::fence::Token;
@@ -48,7 +51,7 @@ enum Condition {
 struct Before {
     /// A value that lives, and is none that says that there is none.
     exists: bool,
-    /// Until when that is fresh; `None`: for ever.
+    /// Until when that is fresh, where somebody wants to know; `None`: for ever.
     fresh_until: Option<i64>,
 }
 
@@ -115,7 +118,7 @@ impl<'a> Terms<'a> {
                     0 => 0,
                     _ => u32::from_ne_bytes(random_bytes()),
                 };
-                fresh_until(self.now, ttl, self.policy.jitter, random)
+                policy::fresh_until(self.now, ttl, self.policy.jitter, random)
             }
         };
         Some(until.saturating_add(cached.grace()))
@@ -129,13 +132,11 @@ impl<'a> Terms<'a> {
         if cached.value().is_none() || !cached.is_of(self.tag.namespace(), self.tag.region()) {
             return Ok(nothing);
         }
-        let age = Age {
-            stored_at: cached.stored_at(),
-            expires_at: key.expires_at(),
-            grace: cached.grace(),
-            is_softened: false,
+        let fresh_until = match self.expiry {
+            Expiry::Keep => fresh_until(key.expires_at(), cached.grace()),
+            _ => None,
         };
-        Ok(Before { exists: true, fresh_until: age.fresh_until() })
+        Ok(Before { exists: true, fresh_until })
     }
 
     /// An error where something else than a region's value stands under a key.
@@ -148,7 +149,24 @@ impl<'a> Terms<'a> {
         let lock = ctx.lock();
         let database = ctx.database();
         let mut key = keyspace::write(ctx, name);
-        let before = self.before(&key)?;
+        let mut before = self.before(&key)?;
+        if !state::with(lock, |state| state.has_room_for_region(database, &self.tag)) {
+            let most = MAX_REGIONS;
+            return Err(Error::err(format_args!(
+                "the database has as many regions as it may: {most}"
+            )));
+        }
+        // As SETVAL: a writer's word is not checked, and refuses the fills of readers that looked before it, also where
+        // it is not stored.
+        if self.token.is_none() {
+            bus::tell_of_keys(key.ctx(), &[name]);
+            if invalidation::raise_for_write(lock, name) {
+                drop(key);
+                invalidation::tell_of_write(ctx, name);
+                key = keyspace::write(ctx, name);
+                before = self.before(&key)?;
+            }
+        }
         let refused = match self.condition {
             Some(Condition::IfAbsent) => before.exists,
             Some(Condition::IfPresent) => !before.exists,
@@ -169,12 +187,6 @@ impl<'a> Terms<'a> {
         };
         if !fills_are_stored(lock) || refused || self.token.as_ref().is_some_and(late) {
             return Ok(None);
-        }
-        if !state::with(lock, |state| state.has_room_for_region(database, &self.tag)) {
-            return Err(Error::err(format_args!(
-                "the database has as many regions as it may: {}",
-                apikey_engine::cache::regions::MAX_REGIONS
-            )));
         }
         let expires_at = self.expires_at(&before, cached);
         key.store_entry::<Values>(of_cached(cached, false), expires_at, self.now)?;
