@@ -43,6 +43,7 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<lease::Lease>()?;
     loading.command::<settle::Ack>()?;
     loading.command::<settle::Nack>()?;
+    loading.category(c"cache")?;
     loading.command::<cache_get::Get>()?;
     loading.command::<cache_get::MGet>()?;
     loading.command::<set::Set>()?;
@@ -55,6 +56,7 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<region::Region>()?;
     loading.command::<stats::Stats>()?;
     loading.command::<top::Top>()?;
+    loading.category(c"apikey")?;
     loading.command::<Health>()?;
     loading.command::<Log>()?;
     loading.command::<Check>()?;

@@ -53,6 +53,34 @@ const APPLICATION: Role = Role {
     ],
 };
 
+const CACHE: Role = Role {
+    name: "cache",
+    may: &[
+        "cache.get",
+        "cache.mget",
+        "cache.set",
+        "cache.mset",
+        "cache.setabsent",
+        "cache.fail",
+        "cache.taginval",
+        "cache.clear",
+        "cache.patinval",
+        "cache.stats",
+        "cache.top",
+        "apikey.token",
+        "apikey.inval",
+        "apikey.tags",
+        "apikey.tagcard",
+        "apikey.tagscan",
+        "apikey.describe",
+        "ping",
+        "client|setname",
+        "wait",
+        "subscribe",
+        "unsubscribe",
+    ],
+};
+
 const CONSUMER: Role = Role {
     name: "consumer",
     may: &[
@@ -84,6 +112,12 @@ const OPERATOR: Role = Role {
         "apikey.inval",
         "apikey.taginval",
         "apikey.taginvalnode",
+        "cache.taginval",
+        "cache.clear",
+        "cache.patinval",
+        "cache.region",
+        "cache.stats",
+        "cache.top",
         "ping",
         "info",
         "dbsize",
@@ -118,6 +152,7 @@ const MONITORING: Role = Role {
     name: "monitoring",
     may: &[
         "apikey.health",
+        "cache.stats",
         "ping",
         "info",
         "role",
@@ -413,8 +448,16 @@ fn assert_refused(reply: &Reply) {
 fn each_user_of_the_page_is_refused_everything_that_is_not_on_its_list() {
     for (users, server) in servers() {
         let mut admin = server.client();
-        let mut roles =
-            vec![&APPLICATION, &CONSUMER, &OPERATOR, &MONITORING, &BACKUP, &REPLICA, &SENTINEL];
+        let mut roles = vec![
+            &APPLICATION,
+            &CACHE,
+            &CONSUMER,
+            &OPERATOR,
+            &MONITORING,
+            &BACKUP,
+            &REPLICA,
+            &SENTINEL,
+        ];
         if has_key_permissions() {
             roles.push(&GATEWAY);
         }
@@ -526,6 +569,34 @@ fn use_as_application(c: &mut Client, id: &str) {
     assert_eq!(c.must(&format!("APIKEY.TAGINVALNODE {tag}")), int(0));
     assert_eq!(code_of(&c.must(&validate)), "MISS");
     assert_eq!(code_of(&c.must(&check)), "MISS");
+}
+
+#[test]
+fn the_caches_user_reads_stores_and_invalidates_what_regions_have() {
+    for (users, server) in servers() {
+        let mut c = users.client(&server, &CACHE);
+        let token = c.must("CACHE.GET cache:p:{1} products").items()[1].text();
+        let set =
+            format!("CACHE.SET cache:p:{{1}} products a TOKEN {token} TAGS 1 cache:category:7");
+        assert_eq!(c.must(&set), ok());
+        assert_eq!(c.must("CACHE.GET cache:p:{1} products").items()[1].text(), "a");
+        assert_eq!(c.must("CACHE.TAGINVAL SOFT cache:category:7"), int(1));
+        assert_eq!(c.must("CACHE.CLEAR products"), int(0));
+        assert_eq!(c.must("CACHE.SET cache:p:{1} products b"), ok());
+        assert_eq!(c.must("CACHE.PATINVAL cache:p:*"), int(1));
+        assert_eq!(c.must("CACHE.STATS products").get("hits"), &int(1));
+        assert_eq!(c.must("CACHE.TOP products").items().len(), 1);
+        assert_no_denial(&server);
+        // The operator sets what they are.
+        assert_refused(&c.run("CACHE.REGION LIST"));
+        let mut operator = users.client(&server, &OPERATOR);
+        assert_eq!(operator.must("CACHE.REGION SET products TTL 1000"), ok());
+        assert_eq!(users.client(&server, &MONITORING).must("CACHE.STATS").items().len(), 1);
+        if has_key_permissions() {
+            assert_refused(&c.run("CACHE.PATINVAL *"));
+            assert_refused(&c.run("CACHE.CLEAR products NS acme:"));
+        }
+    }
 }
 
 #[test]
