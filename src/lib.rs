@@ -103,7 +103,7 @@ impl Module for ApiKey {
 /// What is to be looked at from time to time.
 fn each_cron(ctx: &mut Ctx) {
     vouch::begin(ctx);
-    policies::look(ctx);
+    policies::watch(ctx);
 }
 
 /// A replica, or a server that loads its AOF, can't do what it was told.

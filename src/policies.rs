@@ -5,7 +5,7 @@ use crate::settings::REGIONS;
 use crate::stream::regions;
 use apikey_engine::cache::policy::Policies;
 use host::server::avoids_replica_traffic;
-use host::{Ctx, Locked};
+use host::{Ctx, Lock, Locked};
 use std::cell::RefCell;
 
 /// How long a primary waits that may say nothing now.
@@ -14,11 +14,21 @@ const WAIT_MS: i64 = 100;
 /// What replicas were told last.
 static TOLD: Locked<RefCell<Policies>> = Locked::new(RefCell::new(Policies::NONE));
 
+/// CONFIG SET, or the start, may have set something else than was told.
+pub fn watch(ctx: &mut Ctx) {
+    if !is_told(ctx.lock()) {
+        ctx.after(0, look);
+    }
+}
+
+fn is_told(lock: Lock) -> bool {
+    REGIONS.with(lock, |now| *now == *TOLD.get(lock).borrow())
+}
+
 /// Looks whether something else is set than was told.
 pub fn look(ctx: &mut Ctx) {
     let lock = ctx.lock();
-    let is_told = REGIONS.with(lock, |now| *now == *TOLD.get(lock).borrow());
-    if is_told || ctx.is_any_replica() || avoids_replica_traffic(lock) {
+    if is_told(lock) || ctx.is_any_replica() || avoids_replica_traffic(lock) {
         return;
     }
     tell(ctx);
