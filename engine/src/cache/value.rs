@@ -162,6 +162,10 @@ impl<'a> Cached<'a> {
         is_same.then_some(cached)
     }
 
+    pub fn into_owned(self) -> Cached<'static> {
+        Cached { bytes: Cow::Owned(self.bytes.into_owned()) }
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -2,12 +2,13 @@
 //! each rule which sees to that is needed.
 //!
 //! **What is real.** The engine: fence and tokens, tag index with its condemned members, reclaim's queue, the
-//! records and their bytes. `node.rs` joins them to a keyspace as the module in `src/` joins them to a server's.
+//! records and values of regions, and their bytes. `node.rs` joins them to a keyspace as the module in `src/` joins them to a server's.
 //!
 //! **What is simulated.** `world.rs`: a database of three rows, each with a version that counts its changes;
 //! two readers, who get a token, read the row and store it; two writers, who change the row and invalidate, or
 //! lock it and store it themselves; and whatever else touches keys: DEL, expiry and eviction, RENAME, COPY,
-//! MOVE, DUMP and RESTORE, SWAPDB, FLUSHDB, reclaim. Two servers are a primary and its replica, with a stream
+//! MOVE, DUMP and RESTORE, SWAPDB, FLUSHDB, reclaim. In some runs two of the rows are cached as values of a region, one
+//! with a grace and one without; then writers invalidate softly too, and the region evicts. Two servers are a primary and its replica, with a stream
 //! that the replica executes as late as it likes, failovers that lose what it had not executed, full resyncs,
 //! saves, and restarts from an RDB or from an AOF whose tail may be lost; or they are two nodes of a cluster
 //! between which the keys' slot moves, and does not come back within `token-ttl-ms`. Each step is small, and
@@ -21,8 +22,11 @@
 //!   failover or a restart an invalidation that was lost binds what comes from then on; it binds what was there
 //!   only if `trust-promoted` or `trust-loaded` is `no`: then all that was there is dropped, and stays so over
 //!   later starts.
-//! - *Exactness.* The index equals the keyspace: same keys, same tags, same counts.
-//! - *Loss.* What was stored, and not touched since, is alive; reclaim takes nothing away that a read returns;
+//!   A soft invalidation (TAGINVAL SOFT) binds what is returned as fresh: what has a grace may be returned as stale.
+//!   No other one leaves that.
+//! - *Return.* What was stale is not fresh again, and what was not returned any more stays so, until something is stored.
+//! - *Exactness.* The index equals the keyspace: same keys, same tags, same counts, and of regions the same bytes.
+//! - *Loss.* What was stored, and not touched since, is alive and not softened; reclaim takes nothing away that a read returns;
 //!   SETABSENT replaces no newer record.
 //! - *Agreement.* A replica that has executed the whole stream answers as its primary does, once that has told
 //!   what it dropped, and holds the same keys while nothing waits for reclaim. So does a server that has read its
@@ -312,6 +316,49 @@ fn telling_before_anything_is_stored_is_needed() {
 #[test]
 fn sparing_live_records_from_absence_is_needed() {
     lossy_without(Check::AbsentNeverCoversLive, alone());
+}
+
+// Regions.
+
+const SOFTLY: &[Tell] = &[Tell::Softly];
+
+/// A reader's older fill is stored, and is fresh.
+#[test]
+fn the_fence_of_a_soft_invalidation_is_needed() {
+    stale_without(Check::SoftRaises, alone().with_regions().telling(SOFTLY));
+}
+
+#[test]
+fn judging_the_softened_is_needed() {
+    stale_without(Check::JudgeSoftened, alone().with_regions().telling(SOFTLY));
+}
+
+/// A record is never stale: softly invalidated, it is dead.
+#[test]
+fn killing_softly_what_has_no_grace_is_needed() {
+    stale_without(Check::SoftKillsTheRest, alone().telling(SOFTLY));
+}
+
+/// A tag was invalidated softly, and then another of the same entry.
+#[test]
+fn that_hard_beats_soft_is_needed() {
+    let both = &[Tell::Softly, Tell::Id, Tell::User, Tell::Region];
+    let profile = alone().with_regions().telling(both);
+    stale_without(Check::HardBeatsSoft, profile.with(|settings| settings.sync_reclaim = 0));
+}
+
+/// What was stale is fresh again after a restart.
+#[test]
+fn saving_what_is_softened_is_needed() {
+    let profile = Profile::of(&[(Kind::Save, 2), (Kind::Restart, 2)]).with_regions();
+    let trusting = profile.telling(SOFTLY).with(|settings| settings.trust_loaded = true);
+    stale_without(Check::SaveSaysSoftened, trusting);
+}
+
+#[test]
+fn replicating_a_soft_invalidation_is_needed() {
+    let profile = Profile::of(&[(Kind::Replicate, 12)]).with_regions();
+    disagreeing_without(Check::SoftIsReplicated, profile.telling(SOFTLY));
 }
 
 // Reclaim.

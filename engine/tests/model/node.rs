@@ -4,16 +4,21 @@
 //! Everything but the promises and the fields that say so is what the module has; the promises are the
 //! model's: which invalidations this node has executed, so that a read can be judged.
 
-use crate::names::{key_name, Covers, Db, Key, Shown, Tag, Version, DBS, KEYS};
+use crate::names::{
+    key_name, region_tag, Content, Covers, Db, Kept, Key, Shown, Tag, Version, DBS, FRESH_MS, KEYS,
+};
 use crate::switches::{Check, Switches};
+use apikey_engine::cache::freshness::{Age, Freshness};
+use apikey_engine::cache::policy::Evict;
 use apikey_engine::codec::value::{self as codec, Value as Decoded};
-use apikey_engine::database::catalog::{Database, Next};
+use apikey_engine::database::catalog::{Counted, Database, Next};
 use apikey_engine::database::items::tags_in_index;
 use apikey_engine::entry::kind::Entry;
 use apikey_engine::invalidation::fence::{Fence, Token};
-use apikey_engine::record::layout::Record;
 use apikey_engine::tags::fingerprint::{Fingerprint, Fingerprints};
+use apikey_engine::tags::index::Standing;
 use apikey_engine::tags::segments::Place;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 pub const TOKEN_TTL_MS: i64 = 1000;
@@ -34,6 +39,8 @@ pub struct Settings {
     pub sync_reclaim: usize,
     pub trust_loaded: bool,
     pub trust_promoted: bool,
+    /// Whether some rows are kept as values of a region ([`Kept::of`]).
+    pub regions: bool,
 }
 
 /// An invalidation, as the world remembers it.
@@ -53,6 +60,8 @@ pub enum Command {
         db: Db,
         key: Key,
         shown: Shown,
+        /// When.
+        at: i64,
         writer: Option<Note>,
     },
     Inval {
@@ -61,6 +70,12 @@ pub enum Command {
         note: Note,
     },
     TagInval {
+        db: Db,
+        tag: Tag,
+        note: Note,
+    },
+    /// TAGINVAL SOFT.
+    Soften {
         db: Db,
         tag: Tag,
         note: Note,
@@ -116,6 +131,19 @@ pub enum Command {
 pub struct Dump {
     bytes: Vec<u8>,
     shown: Shown,
+    /// A restart and a replica have it from the RDB. RESTORE is given none, of what is dead then anyway.
+    expires_at: Option<i64>,
+    /// The model's: what it has been seen as.
+    seen: Seen,
+}
+
+/// What a read makes of an entry. There is no way back from one of these to one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seen {
+    Fresh,
+    Stale,
+    /// It is dead, or its time is over.
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,7 +157,8 @@ pub enum Origin {
 
 #[derive(Clone, Debug)]
 struct Value {
-    record: Record<'static>,
+    content: Content,
+    expires_at: Option<i64>,
     era: u32,
     /// Where the index has it.
     link: Option<(SiteId, Option<Place>)>,
@@ -138,6 +167,9 @@ struct Value {
     shown: Shown,
     came: Tick,
     touched: bool,
+    /// Whether it was softened here.
+    softened: bool,
+    seen: Cell<Seen>,
 }
 
 struct Site {
@@ -218,25 +250,71 @@ impl Node {
         self.fence.token(now).text()
     }
 
-    /// What VALIDATE finds under a name.
-    pub fn read(&self, db: Db, key: Key) -> Option<Shown> {
-        self.keys[db].get(&key).filter(|value| !self.reads_as_nothing(value)).map(|v| v.shown)
+    /// What VALIDATE or CACHE.GET finds under a name, and whether it is stale.
+    pub fn read(&self, db: Db, key: Key, now: i64) -> Option<(Shown, bool)> {
+        let value = self.keys[db].get(&key)?;
+        match self.see(value, now) {
+            Seen::Nothing => None,
+            seen => Some((value.shown, seen == Seen::Stale)),
+        }
     }
 
-    fn reads_as_nothing(&self, value: &Value) -> bool {
+    fn see(&self, value: &Value, now: i64) -> Seen {
+        let standing = self.standing(value);
+        if self.reads_as_nothing(value, standing) {
+            return Seen::Nothing;
+        }
+        let Content::Cached(cached) = &value.content else { return Seen::Fresh };
+        let is_softened = standing != Standing::Alive || cached.was_softened();
+        let age = Age {
+            stored_at: cached.stored_at(),
+            expires_at: value.expires_at,
+            grace: cached.grace(),
+            is_softened: is_softened && self.on(Check::JudgeSoftened),
+        };
+        match age.at(now, 0) {
+            Freshness::Fresh { .. } => Seen::Fresh,
+            Freshness::Stale => Seen::Stale,
+            Freshness::Over => Seen::Nothing,
+        }
+    }
+
+    fn reads_as_nothing(&self, value: &Value, standing: Standing) -> bool {
         (self.on(Check::JudgeEra) && value.era < self.era)
-            || (self.on(Check::JudgeCondemned) && self.is_condemned(value))
+            || match standing {
+                Standing::Alive => false,
+                Standing::Softened => {
+                    self.on(Check::SoftKillsTheRest) && !value.content.outlives_soft()
+                }
+                Standing::Condemned => self.on(Check::JudgeCondemned),
+            }
     }
 
     fn is_dead(&self, value: &Value) -> bool {
-        value.era < self.era || self.is_condemned(value)
+        value.era < self.era
+            || match self.standing(value) {
+                Standing::Alive => false,
+                Standing::Softened => !value.content.outlives_soft(),
+                Standing::Condemned => true,
+            }
     }
 
-    /// Whether a tag has condemned it. What is stamped dead is condemned by a tag of its own.
-    fn is_condemned(&self, value: &Value) -> bool {
-        let Some((site, Some(place))) = value.link else { return false };
+    /// What its tags say of it. What is stamped dead is condemned by a tag of its own.
+    fn standing(&self, value: &Value) -> Standing {
+        let Some((site, Some(place))) = value.link else { return Standing::Alive };
         let site = self.sites.iter().find(|other| other.id == site);
-        site.is_some_and(|site| site.database.index().is_condemned(place))
+        let standing = site.map_or(Standing::Alive, |site| site.database.index().standing(place));
+        match standing {
+            Standing::Condemned if value.softened && !self.on(Check::HardBeatsSoft) => {
+                Standing::Softened
+            }
+            standing => standing,
+        }
+    }
+
+    /// How a row is kept here.
+    fn kept(&self, row: Key) -> Kept {
+        Kept::of(row, self.settings.regions)
     }
 
     /// Whether a fill under this token may store what it shows.
@@ -251,7 +329,8 @@ impl Node {
         let ttl = if self.on(Check::TokenTtl) { TOKEN_TTL_MS } else { i64::MAX };
         let mut names = Vec::new();
         if self.on(Check::TagSlots) {
-            shown.record().each_tag(&mut |tag| names.push(self.fence_name(db, tag)));
+            let content = shown.content(self.kept(shown.row), now);
+            content.each_tag(&mut |tag| names.push(self.fence_name(db, tag)));
         }
         if self.on(Check::KeySlot) {
             names.push(self.fence_name(db, key_name(key).as_bytes()));
@@ -273,7 +352,17 @@ impl Node {
 
     fn dump_of(&self, value: &Value) -> Dump {
         let dead = self.on(Check::StampOnSave) && self.is_dead(value);
-        Dump { bytes: codec::encode_record(&value.record, dead), shown: value.shown }
+        let softened =
+            self.on(Check::SaveSaysSoftened) && self.standing(value) == Standing::Softened;
+        let bytes = match &value.content {
+            Content::Record(record) => codec::encode_record(record, dead),
+            Content::Cached(cached) if softened && !dead => {
+                codec::encode_cached(&cached.softened(), false)
+            }
+            Content::Cached(cached) => codec::encode_cached(cached, dead),
+        };
+        let (shown, expires_at, seen) = (value.shown, value.expires_at, value.seen.get());
+        Dump { bytes, shown, expires_at, seen }
     }
 
     pub fn names(&self) -> Vec<(Db, Key)> {
@@ -286,7 +375,7 @@ impl Node {
     pub fn execute(&mut self, command: &Command, origin: Origin) -> Option<Vec<Command>> {
         self.tick += 1;
         match *command {
-            Command::Store { db, key, shown, writer } => {
+            Command::Store { db, key, shown, at, writer } => {
                 if let Some(note) = writer {
                     self.promise(note, Covers::Key(key), db);
                 }
@@ -300,7 +389,7 @@ impl Node {
                 if waits && self.on(Check::ToldBeforeStored) {
                     return None;
                 }
-                self.store(db, key, shown, self.comes_dead(origin));
+                self.store(db, key, shown, at, self.comes_dead(origin));
             }
             Command::Inval { db, key, note } => {
                 self.promise(note, Covers::Key(key), db);
@@ -315,6 +404,12 @@ impl Node {
                 let gone = self.kill(db, tag, note, origin);
                 if !gone.is_empty() {
                     return Some(vec![Command::Killed { db, tag, note, gone }]);
+                }
+            }
+            Command::Soften { db, tag, note } => {
+                self.soften(db, tag, note, origin);
+                if !self.on(Check::SoftIsReplicated) {
+                    return None;
                 }
             }
             Command::Killed { db, tag, note, ref gone } => {
@@ -389,6 +484,19 @@ impl Node {
         gone
     }
 
+    /// TAGINVAL SOFT: what carries the tag is stale, or dead where it has no grace.
+    fn soften(&mut self, db: Db, tag: Tag, note: Note, origin: Origin) {
+        self.promise(note, Covers::Softly(tag), db);
+        if self.on(Check::SoftRaises) {
+            self.raise(db, tag.name(), origin);
+        }
+        self.touch(db, |shown| shown.carries(tag));
+        let covered = self.keys[db].values_mut().filter(|value| value.shown.carries(tag));
+        covered.for_each(|value| value.softened = true);
+        let tag = self.of.of(tag.name().as_bytes());
+        self.sites[db].database.soften(tag);
+    }
+
     fn flush(&mut self, dbs: &[Db], note: Option<Note>) {
         if self.on(Check::Floor) {
             self.fence.raise_all();
@@ -414,17 +522,26 @@ impl Node {
 
     /// Looks at the next key that may be dead and takes it away if it is. Returns what is to be
     /// replicated, and what a read of it would have shown: nothing, if all is well.
-    pub fn reclaim_one(&mut self, db: Db) -> Option<(Command, Option<Shown>)> {
+    pub fn reclaim_one(&mut self, db: Db, now: i64) -> Option<(Command, Option<Shown>)> {
         let database = &mut self.sites[db].database;
         let Next::Item(place) = database.next_to_reclaim() else { return None };
         let key = key_of(database.index().name(place)?);
-        let shows = self.read(db, key);
+        let shows = self.read(db, key, now).map(|(shown, _)| shown);
         let dead = self.keys[db].get(&key).is_some_and(|value| self.is_dead(value));
         if !dead && self.on(Check::ReclaimSparesTheLiving) {
             return None;
         }
         self.unlink(db, key)?;
         Some((Command::Unlink { db, key }, shows))
+    }
+
+    /// Takes the entry of the region away that is to go first, as one is where there are too many.
+    pub fn evict(&mut self, db: Db) -> Option<Command> {
+        let tag = region_tag();
+        let database = &mut self.sites[db].database;
+        let key = key_of(database.victim(tag.bytes(), Evict::Lru, None)?);
+        self.unlink(db, key)?;
+        Some(Command::Unlink { db, key })
     }
 
     // The role of the node, its starts and its saves.
@@ -521,30 +638,45 @@ impl Node {
 
     // Keys and their index.
 
-    fn store(&mut self, db: Db, key: Key, shown: Shown, dead: bool) {
+    fn store(&mut self, db: Db, key: Key, shown: Shown, at: i64, dead: bool) {
         self.unlink(db, key);
         let era = if dead { NEVER } else { self.era };
+        let content = shown.content(self.kept(shown.row), at);
+        let expires_at = match &content {
+            Content::Record(_) => None,
+            Content::Cached(cached) => Some(at + FRESH_MS + cached.grace()),
+        };
         let value = Value {
-            record: shown.record(),
+            content,
+            expires_at,
             era,
             link: None,
             shown,
             came: self.tick,
             touched: dead,
+            softened: false,
+            seen: Cell::new(Seen::Fresh),
         };
         self.enter(db, key, value);
     }
 
     fn decoded(&self, dump: &Dump) -> Value {
-        let Ok(Decoded::Record { record, dead }) =
-            codec::decode(&dump.bytes, codec::Origin::Anyone)
-        else {
-            panic!("the bytes of a record are read again");
+        let (content, dead) = match codec::decode(&dump.bytes, codec::Origin::Anyone) {
+            Ok(Decoded::Record { record, dead }) => (Content::Record(record.into_owned()), dead),
+            Ok(Decoded::Cached { cached, dead }) => (Content::Cached(cached.into_owned()), dead),
+            other => panic!("the bytes of an entry are read again: {other:?}"),
         };
-        let era = if dead { NEVER } else { self.era };
-        let (shown, came) = (dump.shown, self.tick);
-        let record = record.into_owned();
-        Value { record, era, link: None, shown, came, touched: true }
+        Value {
+            content,
+            expires_at: dump.expires_at,
+            era: if dead { NEVER } else { self.era },
+            link: None,
+            shown: dump.shown,
+            came: self.tick,
+            touched: true,
+            softened: false,
+            seen: Cell::new(dump.seen),
+        }
     }
 
     /// A key has come by RENAME, COPY, MOVE or RESTORE.
@@ -568,7 +700,7 @@ impl Node {
             value.era = self.era;
         }
         let Site { id, database } = &mut self.sites[db];
-        let place = database.add_entry(key_name(key).as_bytes(), &value.record, dead, &self.of);
+        let place = database.add_entry(key_name(key).as_bytes(), &value.content, dead, &self.of);
         value.link = Some((*id, place));
         self.keys[db].insert(key, value);
     }
@@ -578,7 +710,9 @@ impl Node {
         let mut value = self.keys[db].remove(&key)?;
         if let (Some((id, place)), true) = (value.link.take(), self.on(Check::UnlinkLeavesIndex)) {
             if let Some(site) = self.sites.iter_mut().find(|site| site.id == id) {
-                site.database.remove_entry(key_name(key).as_bytes(), place, value.record.kind());
+                let name = key_name(key);
+                let counted = Counted::of(&value.content, value.era == NEVER, name.as_bytes());
+                site.database.remove_entry(name.as_bytes(), place, counted);
             }
         }
         Some(value)
@@ -610,16 +744,19 @@ impl Node {
         self.keys[db].values_mut().filter(|v| which(v.shown)).for_each(|v| v.touched = true);
     }
 
-    /// Freshness: says which entry a read returns that an invalidation covered.
-    pub fn stale_entry(&self) -> Option<String> {
+    /// Freshness: says which entry a read returns that an invalidation covered, not even as stale; or that a soft one
+    /// covered, and not as stale.
+    pub fn stale_entry(&self, now: i64) -> Option<String> {
         for (db, key) in self.names() {
-            let Some(shown) = self.read(db, key) else { continue };
+            let Some((shown, is_stale)) = self.read(db, key, now) else { continue };
             let came = self.keys[db].get(&key).map_or(0, |value| value.came);
             let site = Some(self.sites[db].id);
             for promise in &self.promises {
                 let binds = promise.site == site || (promise.db == db && promise.since < came);
                 let needed = promise.note.versions[shown.row];
-                if binds && promise.covers.covers(key, shown) && shown.version < needed {
+                let is_told = is_stale && matches!(promise.covers, Covers::Softly(_));
+                let covered = promise.covers.covers(key, shown) && shown.version < needed;
+                if binds && covered && !is_told {
                     let covers = promise.covers;
                     return Some(format!(
                         "k{key} of db {db} shows {shown:?}, after an invalidation of {covers:?} \
@@ -631,21 +768,37 @@ impl Node {
         None
     }
 
+    /// Return: says which entry a read returns as it did before, and had not since.
+    pub fn returned_entry(&self, now: i64) -> Option<String> {
+        self.names().into_iter().find_map(|(db, key)| {
+            let value = self.keys[db].get(&key)?;
+            let (before, seen) = (value.seen.get(), self.see(value, now));
+            value.seen.set(seen);
+            (seen < before).then(|| format!("k{key} of db {db} was {before:?} and is {seen:?}"))
+        })
+    }
+
     /// Exactness: says where the index differs from the keyspace.
     pub fn difference(&self) -> Option<String> {
         for db in 0..DBS {
             let database = &self.sites[db].database;
             let (index, totals) = (database.index(), database.totals());
             let count = self.keys[db].len();
-            if index.len() != count || totals.records + totals.absent != count as u64 {
+            let counted = totals.records + totals.absent + totals.cached;
+            if index.len() != count || counted != count as u64 {
                 return Some(format!("db {db} has {count} keys, its index {}", index.len()));
+            }
+            let bytes: usize = self.keys[db].iter().map(|(&key, value)| bytes_of(key, value)).sum();
+            if database.regions().bytes() != bytes as u64 {
+                let counted = database.regions().bytes();
+                return Some(format!("regions of db {db} take {bytes} bytes, and not {counted}"));
             }
             for (&key, value) in &self.keys[db] {
                 let Some((_, Some(place))) = value.link else {
                     return Some(format!("k{key} of db {db} has no place in the index"));
                 };
                 let mut tags = Vec::new();
-                tags_in_index(&value.record, value.era == NEVER, &self.of, &mut tags);
+                tags_in_index(&value.content, value.era == NEVER, &self.of, &mut tags);
                 if let Err(what) = index.check_item(place, key_name(key).as_bytes(), &tags) {
                     return Some(format!("k{key} of db {db}: {what}"));
                 }
@@ -668,10 +821,17 @@ impl Node {
     pub fn lost_entry(&self) -> Option<String> {
         self.names().into_iter().find_map(|(db, key)| {
             let value = self.keys[db].get(&key)?;
-            let lost = !value.touched && self.is_dead(value);
-            lost.then(|| format!("k{key} of db {db} is dead, and nothing has killed it"))
+            let is_alive = !self.is_dead(value) && self.standing(value) == Standing::Alive;
+            let lost = !value.touched && !is_alive;
+            lost.then(|| format!("k{key} of db {db} is dead or stale, and nothing has done that"))
         })
     }
+}
+
+/// What an entry takes of its region; a dead one is of none.
+fn bytes_of(key: Key, value: &Value) -> usize {
+    let region = value.content.region().filter(|_| value.era != NEVER);
+    region.map_or(0, |of| of.bytes + key_name(key).len())
 }
 
 fn key_of(name: &[u8]) -> Key {

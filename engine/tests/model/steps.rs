@@ -11,6 +11,7 @@ use proptest::strategy::Union;
 pub enum Kind {
     Reader,
     Writer,
+    Evict,
     Remove,
     Rename,
     Copy,
@@ -45,8 +46,19 @@ pub struct Profile {
     pub steps: usize,
 }
 
-pub const SETTINGS: Settings =
-    Settings { fence_slots: 1024, sync_reclaim: 1, trust_loaded: false, trust_promoted: true };
+pub const SETTINGS: Settings = Settings {
+    fence_slots: 1024,
+    sync_reclaim: 1,
+    trust_loaded: false,
+    trust_promoted: true,
+    regions: false,
+};
+
+const TELLS: &[Tell] = &[Tell::Key, Tell::Id, Tell::User, Tell::Team, Tell::Store];
+
+/// What may be told of regions, beside.
+const ALL_TELLS: &[Tell] =
+    &[Tell::Key, Tell::Id, Tell::User, Tell::Team, Tell::Softly, Tell::Region, Tell::Store];
 
 impl Profile {
     /// Two readers and two writers on a replicated pair, and these steps beside.
@@ -54,13 +66,18 @@ impl Profile {
         Self {
             start: Start { shape: Shape::Replicated, settings: SETTINGS },
             weights: [&[(Kind::Reader, 8), (Kind::Writer, 6)], weights].concat(),
-            tells: &[Tell::Key, Tell::Id, Tell::User, Tell::Team, Tell::Store],
+            tells: TELLS,
             steps: 40,
         }
     }
 
     pub fn telling(self, tells: &'static [Tell]) -> Self {
         Self { tells, ..self }
+    }
+
+    /// Most rows are values of a region.
+    pub fn with_regions(self) -> Self {
+        self.with(|settings| settings.regions = true).telling(ALL_TELLS)
     }
 
     pub fn in_a_cluster(mut self) -> Self {
@@ -87,12 +104,17 @@ pub fn everything() -> impl Strategy<Value = (Start, Vec<Step>)> {
         0usize..3,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(shape, fence_slots, sync_reclaim, trust_loaded, trust_promoted)| Start {
-            shape,
-            settings: Settings { fence_slots, sync_reclaim, trust_loaded, trust_promoted },
-        });
+        .prop_map(
+            |(shape, fence_slots, sync_reclaim, trust_loaded, trust_promoted, regions)| {
+                let settings =
+                    Settings { fence_slots, sync_reclaim, trust_loaded, trust_promoted, regions };
+                Start { shape, settings }
+            },
+        );
     let weights = [
+        (Kind::Evict, 1),
         (Kind::Remove, 1),
         (Kind::Rename, 2),
         (Kind::Copy, 2),
@@ -114,6 +136,7 @@ pub fn everything() -> impl Strategy<Value = (Start, Vec<Step>)> {
     profile.weights[0].1 = 16;
     profile.weights[1].1 = 12;
     profile.steps = 120;
+    profile.tells = ALL_TELLS;
     (start, profile.steps())
 }
 
@@ -145,6 +168,7 @@ fn step(kind: Kind, tells: &'static [Tell]) -> BoxedStrategy<Step> {
                 })
                 .boxed()
         }
+        Kind::Evict => db().prop_map(|db| Step::Evict { db }).boxed(),
         Kind::Remove => (db(), key()).prop_map(|(db, key)| Step::Remove { db, key }).boxed(),
         Kind::Rename => {
             (db(), key(), key()).prop_map(|(db, from, to)| Step::Rename { db, from, to }).boxed()

@@ -64,6 +64,20 @@ pub enum Check {
     /// SETABSENT does not replace a live record.
     AbsentNeverCoversLive,
 
+    // Regions.
+    /// TAGINVAL SOFT fences its tags.
+    SoftRaises,
+    /// Reads take a softened entry that has a grace for stale ..
+    JudgeSoftened,
+    /// .. and any other for nothing.
+    SoftKillsTheRest,
+    /// What is softened by one tag and condemned by another is dead.
+    HardBeatsSoft,
+    /// A save says what is softened.
+    SaveSaysSoftened,
+    /// TAGINVAL SOFT is replicated.
+    SoftIsReplicated,
+
     // Reclaim.
     /// An entry that was stored anew is not touched.
     ReclaimSparesTheLiving,

@@ -1,7 +1,7 @@
 //! The world around the nodes: the database of rows, two servers, the stream between them, and the readers and
 //! writers, each of which takes one small step at a time.
 
-use crate::names::{Covers, Db, Key, Shown, Tag, Version, DBS, KEYS};
+use crate::names::{Covers, Db, Kept, Key, Shown, Tag, Version, DBS, KEYS};
 use crate::node::{Command, Dump, Node, Note, Origin, Settings, Snapshot, TOKEN_TTL_MS};
 use crate::switches::{Check, Duty, Limit, Switches};
 use std::rc::Rc;
@@ -36,6 +36,10 @@ pub enum Tell {
     User,
     /// TAGINVAL of the caller's tag.
     Team,
+    /// TAGINVAL SOFT of that.
+    Softly,
+    /// CLEAR of the region, which is TAGINVAL of its tag.
+    Region,
     /// SETVAL without a token, with the row locked.
     Store,
 }
@@ -58,6 +62,10 @@ pub enum Step {
         key: Key,
         change: Change,
         tell: Tell,
+    },
+    /// The region has too many entries.
+    Evict {
+        db: Db,
     },
     /// DEL, expiry or eviction.
     Remove {
@@ -124,8 +132,10 @@ pub enum Step {
 /// How a run of the model has gone wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wrong {
-    /// A read returns an entry that an invalidation covered.
+    /// A read returns an entry that an invalidation covered, or returns it as fresh where that was soft.
     Freshness(String),
+    /// A read returns an entry as fresh that was stale, or returns one that it did not before.
+    Return(String),
     /// The index differs from the keyspace.
     Exactness(String),
     /// An entry has gone that nothing was to take away.
@@ -258,6 +268,13 @@ impl World {
             Step::Writer { who, db, key, change, tell } => {
                 self.writer_steps(who, db, key, change, tell);
             }
+            Step::Evict { db } => {
+                let server = &mut self.servers[self.leader];
+                if let Some(command) = server.node.evict(db) {
+                    server.log.push(Rc::new(vec![command.clone()]));
+                    self.say(|| format!("the region evicts: {command:?}"));
+                }
+            }
             Step::Remove { db, key } => self.run(Command::Unlink { db, key }),
             Step::Rename { db, from, to } => self.run(Command::Rename { db, from, to }),
             Step::Copy { db, from, to_db, to } => self.run(Command::Copy { db, from, to_db, to }),
@@ -305,7 +322,10 @@ impl World {
     fn look(&self) -> Result<(), Wrong> {
         for (number, server) in self.servers.iter().enumerate() {
             let on = |what: String| format!("server {number}: {what}");
-            server.node.stale_entry().map_or(Ok(()), |what| Err(Wrong::Freshness(on(what))))?;
+            let stale = server.node.stale_entry(self.now);
+            stale.map_or(Ok(()), |what| Err(Wrong::Freshness(on(what))))?;
+            let returned = server.node.returned_entry(self.now);
+            returned.map_or(Ok(()), |what| Err(Wrong::Return(on(what))))?;
             server.node.difference().map_or(Ok(()), |what| Err(Wrong::Exactness(on(what))))?;
             server.node.lost_entry().map_or(Ok(()), |what| Err(Wrong::Loss(on(what))))?;
         }
@@ -315,8 +335,10 @@ impl World {
             && !self.leader().node.must_tell()
             && one.log.len() == other.log.len()
         {
-            let what = answers_differ(&answers(&one.node), &answers(&other.node));
+            let [one, other] = [one, other].map(|server| answers(&server.node, self.now));
+            let what = answers_differ(&one, &other);
             what.map_or(Ok(()), |what| Err(Wrong::Agreement(what)))?;
+            let [one, other] = &self.servers;
             if self.leader().node.backlog() == 0 && one.node.names() != other.node.names() {
                 return Err(Wrong::Agreement("the primary and its replica hold other keys".into()));
             }
@@ -347,6 +369,14 @@ impl World {
     /// A client's command, where clients write.
     fn run(&mut self, command: Command) {
         self.run_on(self.leader, command);
+    }
+
+    /// .. and on every primary.
+    fn run_on_all(&mut self, command: Command) {
+        if self.shape == Shape::Cluster {
+            self.run_on(1 - self.leader, command.clone());
+        }
+        self.run(command);
     }
 
     fn run_on(&mut self, number: usize, command: Command) {
@@ -433,7 +463,7 @@ impl World {
         };
         let all = position == server.log.len() && !untold;
         let run = if self.switches.on(Check::NewRunAtStart) { run } else { server.node.run() };
-        let before = answers(&server.node);
+        let before = answers(&server.node, self.now);
         let bound = server.node.bound_at_all_times();
         server.node = Node::new(&self.switches, self.settings, run);
         server.log.truncate(position);
@@ -446,7 +476,7 @@ impl World {
             server.node.execute(command, origin);
         }
         server.node.end_loading(origin);
-        let after = answers(&server.node);
+        let after = answers(&server.node, self.now);
         let trusted = is_replica || self.settings.trust_loaded;
         if trusted && all {
             for (note, covers, db) in bound {
@@ -506,7 +536,7 @@ impl World {
             return Ok(());
         }
         let server = &mut self.servers[number];
-        let Some((command, shows)) = server.node.reclaim_one(db) else { return Ok(()) };
+        let Some((command, shows)) = server.node.reclaim_one(db, self.now) else { return Ok(()) };
         if !is_replica && self.switches.on(Check::ReclaimReplicates) {
             server.log.push(Rc::new(vec![command.clone()]));
         }
@@ -567,14 +597,17 @@ impl World {
         shown: Shown,
     ) -> Result<(), Wrong> {
         let node = &self.leader().node;
-        let live = node.read(db, key).filter(|live| shown.is_absent() && !live.is_absent());
+        // What is a region's, the source's word replaces.
+        let is_record = Kept::of(shown.row, self.settings.regions) == Kept::Record;
+        let live = node.read(db, key, self.now).map(|(live, _)| live);
+        let live = live.filter(|live| is_record && shown.is_absent() && !live.is_absent());
         let covers = live.is_some() && self.switches.on(Check::AbsentNeverCoversLive);
         if covers || !node.accepts(token, db, key, shown, self.now) {
             self.say(|| format!("the fill of reader {who} is refused"));
             return Ok(());
         }
         self.say(|| format!("the fill of reader {who} is accepted"));
-        self.run(Command::Store { db, key, shown, writer: None });
+        self.run(Command::Store { db, key, shown, at: self.now, writer: None });
         match live {
             Some(live) if live.version > shown.version => {
                 Err(Wrong::Loss(format!("SETABSENT replaced {live:?}")))
@@ -611,7 +644,8 @@ impl World {
                 let mut versions = self.versions();
                 versions[key] = to.version;
                 let note = self.note(Covers::Key(key), vec![db], versions);
-                self.run(Command::Store { db, key, shown: to, writer: Some(note) });
+                let at = self.now;
+                self.run(Command::Store { db, key, shown: to, at, writer: Some(note) });
             }
         }
         if !matches!(act, Act::Invalidate | Act::Store) {
@@ -647,6 +681,10 @@ impl World {
             (Tell::Id, _) => Covers::Tag(Tag::Id(key)),
             (Tell::User, Some(user)) => Covers::Tag(Tag::User(user)),
             (Tell::Team, _) => Covers::Tag(Tag::team_of(key)),
+            (Tell::Softly, _) => Covers::Softly(Tag::team_of(key)),
+            (Tell::Region, _) if Kept::of(key, self.settings.regions) != Kept::Record => {
+                Covers::Tag(Tag::Region)
+            }
             _ => Covers::Key(key),
         };
         Writer::Writing { db, key, to, todo, tell }
@@ -658,24 +696,20 @@ impl World {
         versions[announces.row] = versions[announces.row].max(announces.version);
         let note = self.note(covers, vec![db], versions);
         match covers {
-            Covers::Tag(tag) => {
-                self.run(Command::TagInval { db, tag, note });
-                if self.shape == Shape::Cluster {
-                    // Clients send it to every primary.
-                    self.run_on(1 - self.leader, Command::TagInval { db, tag, note });
-                }
-            }
+            Covers::Tag(tag) => self.run_on_all(Command::TagInval { db, tag, note }),
+            Covers::Softly(tag) => self.run_on_all(Command::Soften { db, tag, note }),
             Covers::Key(key) => self.run(Command::Inval { db, key, note }),
             Covers::All => {}
         }
     }
 }
 
-type Answers = Vec<Option<Shown>>;
+/// What is shown, and whether that is stale.
+type Answers = Vec<Option<(Shown, bool)>>;
 
 /// What a node answers for every key.
-fn answers(node: &Node) -> Answers {
-    (0..DBS).flat_map(|db| (0..KEYS).map(move |key| node.read(db, key))).collect()
+fn answers(node: &Node, now: i64) -> Answers {
+    (0..DBS).flat_map(|db| (0..KEYS).map(move |key| node.read(db, key, now))).collect()
 }
 
 fn answers_differ(one: &Answers, other: &Answers) -> Option<String> {
