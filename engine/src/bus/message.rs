@@ -247,6 +247,14 @@ mod tests {
         Id::from_bytes([byte; 16]).unwrap()
     }
 
+    fn pat_inval<'a>(
+        pattern: &'a [u8],
+        region: Option<&'a [u8]>,
+        user: Option<&'a [u8]>,
+    ) -> Question<'a> {
+        Question::PatInval { database: 1, pattern, region, user }
+    }
+
     /// What is written, byte by byte: nodes of two builds have to understand each other.
     #[test]
     fn the_bytes_of_a_version_stay_what_they_are() {
@@ -286,6 +294,21 @@ mod tests {
             ),
             (Message::AtWork { id: id() }, b"\x05"),
             (Message::Keys { database: 1, names: vec![b"", b"k"] }, b"\x06\x02\x02\x00\x01k"),
+            (
+                Message::Question {
+                    id: id(),
+                    question: Question::TagSoften { database: 3, tags: vec![b"a", b"bc"] },
+                },
+                b"\x07\x06\x02\x01a\x02bc",
+            ),
+            (
+                Message::Question { id: id(), question: pat_inval(b"a*", None, None) },
+                b"\x08\x02\x02a*\x00\x00",
+            ),
+            (
+                Message::Question { id: id(), question: pat_inval(b"?", Some(b"r"), Some(b"me")) },
+                b"\x08\x02\x01?\x01\x01r\x01\x02me",
+            ),
         ] {
             let mut bytes = [&head[..], body].concat();
             if matches!(message, Message::Keys { .. }) {
@@ -313,7 +336,22 @@ mod tests {
         assert_eq!(Message::decode(&newer), Err(Unread::Broken));
         let long = [b'x'; MAX_ANY_TAG_BYTES + 1];
         for tags in [vec![], vec![&b""[..]], vec![b"a", &long], vec![b"a"; MAX_NAMES + 1]] {
-            let question = Question::TagInval { database: 0, tags };
+            for question in [
+                Question::TagInval { database: 0, tags: tags.clone() },
+                Question::TagSoften { database: 0, tags },
+            ] {
+                let bytes = Message::Question { id: id(), question }.encode();
+                assert_eq!(Message::decode(&bytes), Err(Unread::Broken));
+            }
+        }
+        let longer = [b'*'; MAX_PATTERN_BYTES + 1];
+        let longest = pat_inval(&longer[1..], Some(&long[1..]), Some(&longer));
+        let message = Message::Question { id: id(), question: longest };
+        assert_eq!(Message::decode(&message.encode()).as_ref(), Ok(&message));
+        for (pattern, region) in
+            [(&b""[..], None), (&longer, None), (b"a", Some(&b""[..])), (b"a", Some(&long))]
+        {
+            let question = pat_inval(pattern, region, None);
             let bytes = Message::Question { id: id(), question }.encode();
             assert_eq!(Message::decode(&bytes), Err(Unread::Broken));
         }
@@ -359,20 +397,27 @@ mod tests {
             .map(|n| [&n.to_be_bytes()[..], &[b't'; MAX_ANY_TAG_BYTES - 2]].concat())
             .collect();
         let tags: Vec<&[u8]> = tags.iter().map(Vec::as_slice).collect();
-        let questions = Question::tag_inval(1, &tags);
-        assert_eq!(questions.len(), 3);
-        let mut all = Vec::new();
-        for question in questions {
-            let bytes = Message::Question { id: id(), question: question.clone() }.encode();
-            assert!(bytes.len() <= MAX_MESSAGE_BYTES);
-            assert_eq!(
-                Message::decode(&bytes),
-                Ok(Message::Question { id: id(), question: question.clone() })
-            );
-            let Question::TagInval { database: 1, tags } = question else { panic!() };
-            all.extend(tags);
+        for questions in [Question::tag_inval(1, &tags), Question::tag_soften(1, &tags)] {
+            assert_eq!(questions.len(), 3);
+            let mut all = Vec::new();
+            for question in questions {
+                let message = Message::Question { id: id(), question };
+                let bytes = message.encode();
+                assert!(bytes.len() <= MAX_MESSAGE_BYTES);
+                assert_eq!(Message::decode(&bytes).as_ref(), Ok(&message));
+                let Message::Question {
+                    question:
+                        Question::TagInval { database: 1, tags }
+                        | Question::TagSoften { database: 1, tags },
+                    ..
+                } = message
+                else {
+                    panic!()
+                };
+                all.extend(tags);
+            }
+            assert_eq!(all, tags);
         }
-        assert_eq!(all, tags);
     }
 
     #[test]
@@ -403,9 +448,12 @@ mod tests {
             let _ = Message::decode(&[&MAGIC[..], &[VERSION], &[7; 16], &body].concat());
             let tags = vec![&b"a"[..], b"bc"];
             let batches = vec![batch(1), batch(2)];
-            for question in
-                [Question::TagInval { database: 3, tags }, Question::Ack { database: 3, batches }]
-            {
+            for question in [
+                Question::TagInval { database: 3, tags: tags.clone() },
+                Question::TagSoften { database: 3, tags },
+                pat_inval(b"a*", Some(b"r"), Some(b"me")),
+                Question::Ack { database: 3, batches },
+            ] {
                 let mut bytes = Message::Question { id: id(), question }.encode();
                 let at = at % bytes.len();
                 bytes[at] = byte;

@@ -41,7 +41,7 @@ const NEVER: i64 = 0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::value::tests::record;
+    use crate::codec::value::tests::{cached, record};
 
     #[test]
     fn what_is_stored_comes_with_its_expiry() {
@@ -51,6 +51,14 @@ mod tests {
             match decode_stored(&bytes) {
                 Ok((at, Value::Record { record: decoded, dead: false })) => {
                     assert_eq!((at, decoded.bytes()), (expires_at, record().bytes()));
+                }
+                other => panic!("{other:?}"),
+            }
+            let mut bytes = Vec::new();
+            encode_stored_value(&cached(), expires_at, &mut bytes);
+            match decode_stored(&bytes) {
+                Ok((at, Value::Cached { cached: decoded, dead: false })) => {
+                    assert_eq!((at, decoded.bytes()), (expires_at, cached().bytes()));
                 }
                 other => panic!("{other:?}"),
             }

@@ -1,6 +1,7 @@
 //! The bytes of each version, one by one; what is read back, and what is refused.
 
 use super::*;
+use crate::cache::value::Parts as CachedParts;
 use crate::database::catalog::Database;
 use crate::database::items::Held;
 use crate::entry::kind::Entry;
@@ -39,6 +40,31 @@ fn list() -> List {
     let owner = Owner { namespace: b"", id: b"", user_id: b"u" };
     let (records, _) = Records::sanitise(format!("[{JSON}]").as_bytes(), &Limits::STORED).unwrap();
     List::new(Label::new(Kind::List, &owner, &[b"x"]).unwrap(), records)
+}
+
+pub(in crate::codec) fn cached() -> Cached<'static> {
+    let parts = CachedParts {
+        value: Some(b"{}"),
+        region: b"products",
+        namespace: b"acme:",
+        label: b"json",
+        stored_at: 70_000,
+        grace: 300,
+    };
+    Cached::new(&parts, &[b"x", b"\0\xff"]).unwrap()
+}
+
+/// That the source has no such thing.
+fn cached_absent() -> Cached<'static> {
+    let parts = CachedParts {
+        value: None,
+        region: b"r",
+        namespace: b"",
+        label: b"",
+        stored_at: 7,
+        grace: 0,
+    };
+    Cached::new(&parts, &[]).unwrap()
 }
 
 fn counter() -> Counter {
@@ -86,6 +112,16 @@ fn the_bytes_of_each_version_stay_what_they_are() {
     );
     let expected = [&b"l\x01\0\0\x01u\x01\x01x\x3c["[..], JSON.as_bytes(), b"]\0"].concat();
     assert_eq!(encode_list(&list(), false), expected);
+    let mut expected = b"c\x01\0".to_vec();
+    expected.extend_from_slice(&70_000_i64.to_le_bytes());
+    expected.extend_from_slice(&300_i64.to_le_bytes());
+    expected.extend_from_slice(b"\0\x08\x04\x05\x02\x07\0");
+    expected.extend_from_slice(b"productsjsonacme:\x01\0x\x02\0\0\xff{}");
+    assert_eq!(encode_cached(&cached(), false), expected);
+    expected[3 + 16] = 2;
+    assert_eq!(encode_cached(&cached().softened(), false), expected);
+    let absent = [&b"c\x01\x01"[..], &7_i64.to_le_bytes(), &[0; 8], b"\x01\x01\0\0\0\0\0r"];
+    assert_eq!(encode_cached(&cached_absent(), true), absent.concat());
     let numbers =
         [&b"\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()].concat();
     assert_eq!(encode_usage(&counter(), Leases::NONE), [b"u\x01", &numbers[..]].concat());
@@ -120,6 +156,21 @@ fn what_was_encoded_is_decoded() {
     let Ok(Value::List { list, dead: true }) = decode(&bytes) else { panic!("no list") };
     assert!(list.page(0, 9).eq([JSON.as_bytes()]));
     assert_eq!(encode_list(&list, true), bytes);
+    for (cached, dead) in [(cached(), false), (cached().softened(), false), (cached_absent(), true)]
+    {
+        let bytes = encode_cached(&cached, dead);
+        for origin in [Origin::Server, Origin::Anyone] {
+            let Ok(Value::Cached { cached: read, dead: was }) = super::decode(&bytes, origin)
+            else {
+                panic!("no value of a region")
+            };
+            assert_eq!((read.bytes(), was), (cached.bytes(), dead));
+            assert_eq!(
+                (read.value(), read.was_softened()),
+                (cached.value(), cached.was_softened())
+            );
+        }
+    }
     for leases in [Leases::default(), leases(&[line(1, 10), line(2, 289)])] {
         let bytes = encode_usage(&counter(), &leases);
         assert!(matches!(
@@ -268,6 +319,48 @@ fn a_record_whose_ids_have_lost_their_length_is_refused_whoever_brings_it() {
     }
 }
 
+/// No two readings: a part of it that is another's, an end of the value that is none, a flag that nobody has.
+#[test]
+fn a_value_of_a_region_that_is_not_as_it_is_laid_out_is_refused_whoever_brings_it() {
+    let good = encode_cached(&cached(), false);
+    let refused = BadBytes("not a cached value's parts");
+    for origin in [Origin::Server, Origin::Anyone] {
+        for len in 3..good.len() - 2 {
+            assert_eq!(super::decode(&good[..len], origin).unwrap_err(), refused, "{len} bytes");
+        }
+        for (at, byte, what) in [
+            (10, 0x80, "stored before 1970"),
+            (18, 0x80, "a negative grace"),
+            (18, 0x7f, "a grace for ever"),
+            (19, 1, "absent, and has a value"),
+            (19, 4, "a flag that there is not"),
+            (20, 0, "of no region"),
+            (20, 65, "a long name of a region"),
+            (21, 65, "a long label"),
+            (22, 101, "a long namespace"),
+            (23, 1, "a tag less than there is"),
+            (23, 3, "a tag more than there is"),
+            (24, 6, "tags that end in the midst of one"),
+            (24, 8, "tags that end in the value"),
+            (25, 1, "tags that end behind the value"),
+            (43, 0, "a tag that is empty"),
+        ] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            assert_eq!(super::decode(&bad, origin).unwrap_err(), refused, "{what}");
+        }
+        let mut twice = encode_cached(&cached(), false);
+        twice.splice(23..26, [3, 10, 0]);
+        twice.splice(43..43, *b"\x01\0x");
+        assert_eq!(super::decode(&twice, origin).unwrap_err(), refused, "a tag twice");
+        let mut dead = good.clone();
+        dead[2] = 2;
+        let error = BadBytes("not the fields of its kind");
+        assert_eq!(super::decode(&dead, origin).unwrap_err(), error);
+        assert_eq!(super::decode(b"c\x01", origin).unwrap_err(), error);
+    }
+}
+
 #[test]
 fn other_bytes_are_refused() {
     let good = encode_record(&record(), false);
@@ -279,7 +372,7 @@ fn other_bytes_are_refused() {
     assert_eq!(decode(&long).unwrap_err(), BadBytes("not a record's parts"));
     assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
     assert_eq!(decode(b"u\0").unwrap_err(), BadBytes("unknown kind"));
-    for newer in [b"u\x03", b"r\x05", b"a\x03", b"s\x02", b"l\x02"] {
+    for newer in [b"u\x03", b"r\x05", b"a\x03", b"s\x02", b"l\x02", b"c\x02"] {
         let error = BadBytes("written by a newer version of the module");
         assert_eq!(decode(newer).unwrap_err(), error);
     }
