@@ -601,7 +601,7 @@ impl State {
 
     /// A region of a database, where there is one, or room for it.
     pub fn region(&mut self, number: i32, tag: &RegionTag) -> Option<&mut Region> {
-        self.databases.regions_mut(number)?.find(tag, &self.fingerprints)
+        self.databases.region_mut(number, tag, &self.fingerprints)
     }
 
     /// Whether a value of a region's finds room among the regions of a database.

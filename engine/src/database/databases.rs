@@ -12,12 +12,14 @@
 //! with its own when it is changed or looked at for reclaim next. Until then all its places are to be swept, and
 //! the sums say so.
 
-use crate::cache::regions::Regions;
+use crate::cache::region::Region;
 use crate::database::catalog::Database;
 use crate::database::totals::Totals;
 use crate::defrag::Defrag;
+use crate::entry::region_tag::RegionTag;
 use crate::tags::buckets::Buckets;
 use crate::tags::defrag::DefragWalk;
+use crate::tags::fingerprint::Fingerprints;
 use crate::tags::segments::{Place, Slab};
 use crate::usage::batches::Ends;
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,13 +212,23 @@ impl Databases {
         self.by_id.find(hash(id), |_| true)
     }
 
-    /// The database of a site, for what is counted of its regions: nothing that [`Figures`] tell.
-    pub fn regions_mut(&mut self, number: i32) -> Option<&mut Regions> {
+    /// A region of a database, where there is one, or room for it: for what is counted of it, nothing that [`Figures`]
+    /// tell.
+    pub fn region_mut(
+        &mut self,
+        number: i32,
+        tag: &RegionTag,
+        of: &Fingerprints,
+    ) -> Option<&mut Region> {
         let place = *self.by_number.get(&number)?;
-        Some(self.sites.get_mut(place)?.database.regions_mut())
+        if self.sites.get(place)?.database.regions().get(tag.bytes()).is_none() {
+            // How many there are is told.
+            self.change_at(place, |database| database.regions_mut().find(tag, of).map(drop));
+        }
+        self.sites.get_mut(place)?.database.regions_mut().get_mut(tag.bytes())
     }
 
-    /// The same of the database itself.
+    /// A database, for what is counted of its regions.
     pub fn uncounted(&mut self, number: i32) -> Option<&mut Database> {
         let place = *self.by_number.get(&number)?;
         self.sites.get_mut(place).map(|site| &mut site.database)
@@ -462,11 +474,13 @@ impl Databases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::catalog::Next;
+    use crate::cache::policy::Evict;
+    use crate::cache::region::Answer;
+    use crate::cache::value::{Cached, Parts};
+    use crate::database::catalog::{Counted, Next};
     use crate::database::items::Held;
     use crate::entry::kind::Kind;
     use crate::record::layout::Record;
-    use crate::tags::fingerprint::Fingerprints;
     use crate::tags::index::Standing;
     use crate::usage::batches::{Batches, Terms, CLOCKS_DIFFER_MS};
     use crate::usage::counter::Counter;
@@ -481,6 +495,9 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Store { db: usize, name: u8, dead: bool },
+        Cache { db: usize, name: u8, region: u8, len: usize, dead: bool },
+        ReadRegion { db: usize, region: u8 },
+        Evict { db: usize, region: u8 },
         Remove { db: usize, name: u8 },
         Condemn { db: usize },
         Soften { db: usize },
@@ -500,6 +517,13 @@ mod tests {
         prop_oneof![
             8 => (db.clone(), name.clone(), 0..10u8)
                 .prop_map(|(db, name, dead)| Step::Store { db, name, dead: dead == 0 }),
+            8 => (db.clone(), name.clone(), 0..3u8, 0..40usize, 0..10u8).prop_map(
+                |(db, name, region, len, dead)| {
+                    Step::Cache { db, name, region, len, dead: dead == 0 }
+                }
+            ),
+            2 => (db.clone(), 0..4u8).prop_map(|(db, region)| Step::ReadRegion { db, region }),
+            2 => (db.clone(), 0..3u8).prop_map(|(db, region)| Step::Evict { db, region }),
             4 => (db.clone(), name.clone()).prop_map(|(db, name)| Step::Remove { db, name }),
             2 => db.clone().prop_map(|db| Step::Condemn { db }),
             2 => db.clone().prop_map(|db| Step::Soften { db }),
@@ -529,9 +553,18 @@ mod tests {
         place: Option<Place>,
         /// `None` for an entry.
         counter: Option<(Counter, Leases)>,
+        /// A value of a region's, and whether it came dead.
+        cached: Option<(Cached<'static>, bool)>,
     }
 
     impl Value {
+        fn counted(&self, name: u8) -> Counted {
+            match &self.cached {
+                Some((cached, dead)) => Counted::of(cached, *dead, &[name]),
+                None => Kind::Absent.into(),
+            }
+        }
+
         fn held(&self) -> Held<'_> {
             self.counter.as_ref().map_or(
                 Held { pending: 0, leases: Leases::NONE },
@@ -556,7 +589,7 @@ mod tests {
         fn remove(&mut self, db: usize, name: u8) {
             let Some(value) = self.keys[db].remove(&name) else { return };
             self.all.change_by_id(value.site, |database| match &value.counter {
-                None => database.remove_entry(&[name], value.place, Kind::Absent),
+                None => database.remove_entry(&[name], value.place, value.counted(name)),
                 Some(_) => database.remove_counter(&[name], value.place, value.held(), &self.of),
             });
         }
@@ -596,7 +629,54 @@ mod tests {
                         database.add_entry(&[name], &entry, dead, &self.of)
                     };
                     let (site, place) = self.all.change_or_make(NUMBERS[db], add).unwrap();
-                    self.keys[db].insert(name, Value { site, place, counter: None });
+                    self.keys[db].insert(name, Value { site, place, ..Value::default() });
+                }
+                Step::Cache { db, name, region, len, dead } => {
+                    let parts = Parts {
+                        value: Some(&[b'v'; 40][..len]),
+                        region: &[region],
+                        namespace: b"",
+                        label: b"",
+                        stored_at: 0,
+                        grace: i64::from(name % 2),
+                    };
+                    let cached = Cached::new(&parts, &[b"a", &[name % 2]]).unwrap();
+                    if self.keys[db].get(&name).is_some_and(|value| value.counter.is_some()) {
+                        self.remove(db, name);
+                    }
+                    let put = |database: &mut Database| match self.keys[db].get(&name) {
+                        Some(old) => {
+                            let counted = old.counted(name);
+                            let of = &self.of;
+                            database.exchange_entry(&[name], old.place, counted, &cached, dead, of)
+                        }
+                        None => database.add_entry(&[name], &cached, dead, &self.of),
+                    };
+                    let (site, place) = self.all.change_or_make(NUMBERS[db], put).unwrap();
+                    let cached = Some((cached, dead));
+                    self.keys[db].insert(name, Value { site, place, counter: None, cached });
+                }
+                Step::ReadRegion { db, region } => {
+                    let tag = RegionTag::new(b"", &[region]).unwrap();
+                    if let Some(region) = self.all.region_mut(NUMBERS[db], &tag, &self.of) {
+                        region.count(Answer::Miss, 0);
+                    }
+                }
+                Step::Evict { db, region } => {
+                    let tag = RegionTag::new(b"", &[region]).unwrap();
+                    let victim = self.all.uncounted(NUMBERS[db]).and_then(|database| {
+                        database.victim(tag.bytes(), Evict::Lru, None).map(|name| name[0])
+                    });
+                    let of_region = |value: &Value| {
+                        let cached = value.cached.as_ref().filter(|(_, dead)| !dead);
+                        cached.is_some_and(|(cached, _)| cached.is_of(b"", &[region]))
+                    };
+                    let any = self.keys[db].values().any(of_region);
+                    assert_eq!(victim.is_some(), any);
+                    if let Some(name) = victim {
+                        assert!(of_region(&self.keys[db][&name]));
+                        self.remove(db, name);
+                    }
                 }
                 Step::Remove { db, name } => self.remove(db, name),
                 Step::Condemn { db } => {
@@ -691,6 +771,26 @@ mod tests {
             NUMBERS.iter().filter_map(|&number| Some((number, self.all.get(number)?)))
         }
 
+        /// What regions hold is what their entries take, with their names.
+        fn assert_regions(&self) {
+            for (number, site) in self.sites() {
+                let db = NUMBERS.iter().position(|&n| n == number).unwrap();
+                let mut bytes: HashMap<Vec<u8>, u64> = HashMap::new();
+                for value in self.keys[db].values() {
+                    let Some((cached, false)) = &value.cached else { continue };
+                    let taken = cached.bytes().len() as u64 + 1;
+                    *bytes.entry(cached.region().to_vec()).or_default() += taken;
+                }
+                let regions = site.database.regions();
+                assert_eq!(regions.bytes(), bytes.values().sum::<u64>());
+                for region in 0..4 {
+                    let tag = RegionTag::new(b"", &[region]).unwrap();
+                    let known = regions.get(tag.bytes()).map_or(0, |region| region.bytes);
+                    assert_eq!(known, bytes.get(&[region][..]).copied().unwrap_or(0));
+                }
+            }
+        }
+
         /// What a walk over all databases finds.
         fn assert_as_walked(&self) {
             let all = &self.all;
@@ -705,6 +805,7 @@ mod tests {
                 sums.exchange(&Figures::default(), &now);
             }
             assert_eq!(*all.sums(), sums);
+            self.assert_regions();
             assert_eq!(sums.reclaim_backlog(), backlog);
             let pending = self.keys.iter().flat_map(HashMap::values).map(|v| v.held().pending);
             assert_eq!(sums.totals.pending, pending.map(i128::from).sum::<i128>());
