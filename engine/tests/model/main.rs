@@ -8,7 +8,7 @@
 //! two readers, who get a token, read the row and store it; two writers, who change the row and invalidate, or
 //! lock it and store it themselves; and whatever else touches keys: DEL, expiry and eviction, RENAME, COPY,
 //! MOVE, DUMP and RESTORE, SWAPDB, FLUSHDB, reclaim. In some runs two of the rows are cached as values of a region, one
-//! with a grace and one without; then writers invalidate softly too, and the region evicts. Two servers are a primary and its replica, with a stream
+//! with a grace and one without; then readers ask for leases, writers invalidate softly and by patterns too, and the region evicts. Two servers are a primary and its replica, with a stream
 //! that the replica executes as late as it likes, failovers that lose what it had not executed, full resyncs,
 //! saves, and restarts from an RDB or from an AOF whose tail may be lost; or they are two nodes of a cluster
 //! between which the keys' slot moves, and does not come back within `token-ttl-ms`. Each step is small, and
@@ -24,6 +24,9 @@
 //!   later starts.
 //!   A soft invalidation (TAGINVAL SOFT) binds what is returned as fresh: what has a grace may be returned as stale.
 //!   No other one leaves that.
+//! - *Leases.* Of a node at most one reader has the lease of a key, and nobody waits where nobody has it. It ends as the
+//!   design says: with what is stored under its key, with an invalidation of its key or region, with its holder's fill or
+//!   word, or, where its holder has died, by its time.
 //! - *Return.* What was stale is not fresh again, and what was not returned any more stays so, until something is stored.
 //! - *Exactness.* The index equals the keyspace: same keys, same tags, same counts, and of regions the same bytes.
 //! - *Loss.* What was stored, and not touched since, is alive and not softened; reclaim takes nothing away that a read returns;
@@ -37,7 +40,7 @@
 //! wrong, among steps of the same kinds as those among which it finds nothing while all are on. Two are not
 //! missed; the tests at the end say why. Each search is the same at every run.
 //!
-//! **What it leaves out.** MULTI and scripts, commands of several keys or tags, NX and KEEPTTL, SETSCOPE's merging,
+//! **What it leaves out.** MULTI and scripts, patterns in a cluster, more of them than are kept, commands of several keys or tags, NX and KEEPTTL, SETSCOPE's merging,
 //! `enabled` and `writes-enabled`, usage counters, tokens that nobody gave and clocks that are set back
 //! (`src/fence.rs` has tests of its own), the databases put aside by 6.2, chains of replicas. Expiry, eviction and
 //! DEL are one. Two primaries at once, what they say to each other, and a slot's migration that is cancelled or seen
@@ -359,6 +362,67 @@ fn saving_what_is_softened_is_needed() {
 fn replicating_a_soft_invalidation_is_needed() {
     let profile = Profile::of(&[(Kind::Replicate, 12)]).with_regions();
     disagreeing_without(Check::SoftIsReplicated, profile.telling(SOFTLY));
+}
+
+const BY_PATTERN: &[Tell] = &[Tell::Pattern, Tell::PatternOfAll];
+
+/// A walk that comes to its end, in runs with these steps beside.
+fn walking(weights: &[(Kind, u32)]) -> Profile {
+    let profile = Profile::of(&[&[(Kind::Walk, 20)], weights].concat());
+    profile.with_regions().telling(BY_PATTERN)
+}
+
+/// A reader's older fill is stored where the walk has been, or after it.
+#[test]
+fn the_fence_of_a_pattern_is_needed() {
+    stale_without(Check::PatternRefuses, walking(&[]));
+}
+
+#[test]
+fn the_walk_of_a_pattern_is_needed() {
+    stale_without(Check::PatternKills, walking(&[]));
+}
+
+#[test]
+fn a_walk_that_follows_its_database_is_needed() {
+    stale_without(Check::PatternFollowsDatabase, walking(&[(Kind::SwapDb, 3)]));
+}
+
+// Leases.
+
+const UNLEASED: Wanted = |wrong| matches!(wrong, Wrong::Lease(_));
+
+fn unleased_without(check: Check, weights: &[(Kind, u32)]) {
+    wrong_only_with(Switches::without(check), UNLEASED, Profile::of(weights).with_regions());
+}
+
+#[test]
+fn one_reader_at_a_time_is_needed() {
+    unleased_without(Check::LeaseMakesWait, &[]);
+}
+
+/// Its holder has died.
+#[test]
+fn the_end_of_a_lease_by_its_time_is_needed() {
+    unleased_without(Check::LeaseEndsByTime, &[(Kind::Stop, 2), (Kind::Wait, 2)]);
+}
+
+/// The fill of its holder would be refused, and nobody would load.
+#[test]
+fn the_end_of_a_lease_with_an_invalidation_is_needed() {
+    unleased_without(Check::LeaseEndsByInvalidation, &[]);
+}
+
+/// A writer stores, and the entry goes again.
+#[test]
+fn the_end_of_a_lease_with_what_is_stored_is_needed() {
+    unleased_without(Check::LeaseEndsByStoring, &[(Kind::Remove, 6)]);
+}
+
+/// One of its tags was invalidated, of which its lease knows nothing.
+#[test]
+fn the_end_of_a_lease_with_a_refused_fill_is_needed() {
+    unleased_without(Check::LeaseEndsByRefusal, &[]);
 }
 
 // Reclaim.

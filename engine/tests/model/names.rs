@@ -200,6 +200,8 @@ pub enum Covers {
     Tag(Tag),
     /// TAGINVAL SOFT: what has a grace may be returned from now on, as stale.
     Softly(Tag),
+    /// PATINVAL of this name, or of all names, among those of the region's values.
+    Pattern(Option<Key>),
     /// FLUSHDB and FLUSHALL.
     All,
 }
@@ -209,6 +211,7 @@ impl Covers {
         match self {
             Self::Key(key) => key == name,
             Self::Tag(tag) | Self::Softly(tag) => shown.carries(tag),
+            Self::Pattern(key) => key.is_none_or(|key| key == name) && shown.carries(Tag::Region),
             Self::All => true,
         }
     }

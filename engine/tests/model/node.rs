@@ -9,6 +9,9 @@ use crate::names::{
 };
 use crate::switches::{Check, Switches};
 use apikey_engine::cache::freshness::{Age, Freshness};
+use apikey_engine::cache::glob::Pattern;
+use apikey_engine::cache::leases::{Asked, KeyHash, Leases};
+use apikey_engine::cache::patterns::Patterns;
 use apikey_engine::cache::policy::Evict;
 use apikey_engine::codec::value::{self as codec, Value as Decoded};
 use apikey_engine::database::catalog::{Counted, Database, Next};
@@ -22,6 +25,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 pub const TOKEN_TTL_MS: i64 = 1000;
+
+/// How long a lease is; longer than a token lives.
+pub const LEASE_MS: i64 = 1500;
 
 /// Counts what a node executes, so that one can say what came after what.
 pub type Tick = u64;
@@ -78,6 +84,12 @@ pub enum Command {
     Soften {
         db: Db,
         tag: Tag,
+        note: Note,
+    },
+    /// A PATINVAL has come to its end, and replied. The model's: all that is replicated of it is what it took away.
+    Walked {
+        db: Db,
+        covers: Covers,
         note: Note,
     },
     /// A TAGINVAL that removed all that it killed, as it is replicated.
@@ -199,11 +211,27 @@ pub struct Snapshot {
     tick: Tick,
 }
 
+/// A PATINVAL that goes on.
+struct Walk {
+    site: SiteId,
+    /// Where it began.
+    db: Db,
+    next: Place,
+    end: Place,
+    pattern: Pattern,
+    covers: Covers,
+    note: Note,
+    since: Tick,
+}
+
 pub struct Node {
     switches: Switches,
     settings: Settings,
     of: Fingerprints,
     fence: Fence,
+    patterns: Patterns,
+    walks: Vec<Walk>,
+    loads: Leases,
     run: u64,
     era: u32,
     must_tell: bool,
@@ -222,6 +250,9 @@ impl Node {
             settings,
             of: Fingerprints::new([9; 16]),
             fence: Fence::new(run, settings.fence_slots),
+            patterns: Patterns::default(),
+            walks: Vec::new(),
+            loads: Leases::new(64),
             run,
             era: 1,
             must_tell: false,
@@ -248,6 +279,34 @@ impl Node {
             return Token::REFUSED.text();
         }
         self.fence.token(now).text()
+    }
+
+    /// Asks to load what is missing of the region, or stale: a token, or `None` where another has the lease.
+    pub fn ask_to_load(&mut self, db: Db, key: Key, now: i64) -> Option<String> {
+        let token = self.fence.token(now);
+        let name = key_name(key);
+        let names = [self.of.of(name.as_bytes()), self.of.of(region_tag().bytes())];
+        let ends = self.on(Check::LeaseEndsByInvalidation);
+        let (fence, patterns) = (&self.fence, &self.patterns);
+        let is_valid = |token: &Token| {
+            let is_accepted = fence.accepts(token, names, now, i64::MAX)
+                && patterns.accept(token.number(), name.as_bytes(), region_tag().bytes());
+            is_accepted || !ends
+        };
+        let lease_ms = if self.on(Check::LeaseEndsByTime) { LEASE_MS } else { i64::MAX };
+        let asked = self.loads.ask(self.of_load(db, key), token, now, lease_ms, is_valid);
+        let waits = asked != Asked::Given && self.on(Check::LeaseMakesWait);
+        (!waits).then(|| token.text())
+    }
+
+    /// A reader gives the lease of a key back.
+    pub fn give_load_back(&mut self, db: Db, key: Key, token: &str, now: i64) {
+        let token = Token::parse(token.as_bytes()).unwrap();
+        self.loads.give_back(self.of_load(db, key), &token, now, 0);
+    }
+
+    fn of_load(&self, db: Db, key: Key) -> KeyHash {
+        self.of.of(key_name(key).as_bytes()).wide_hash().wrapping_add(db as u64)
     }
 
     /// What VALIDATE or CACHE.GET finds under a name, and whether it is stale.
@@ -335,7 +394,12 @@ impl Node {
         if self.on(Check::KeySlot) {
             names.push(self.fence_name(db, key_name(key).as_bytes()));
         }
-        self.fence.accepts(&token, names, now, ttl)
+        let of_region = shown.content(self.kept(shown.row), now).region().is_some();
+        let name = key_name(key);
+        let tag = region_tag();
+        let accepts =
+            || self.patterns.accept(token.number(), name.as_bytes(), tag.bytes()) || !of_region;
+        self.fence.accepts(&token, names, now, ttl) && accepts()
     }
 
     fn fence_name(&self, db: Db, name: &[u8]) -> Fingerprint {
@@ -390,6 +454,9 @@ impl Node {
                     return None;
                 }
                 self.store(db, key, shown, at, self.comes_dead(origin));
+                if self.on(Check::LeaseEndsByStoring) {
+                    self.loads.end(self.of_load(db, key));
+                }
             }
             Command::Inval { db, key, note } => {
                 self.promise(note, Covers::Key(key), db);
@@ -412,6 +479,7 @@ impl Node {
                     return None;
                 }
             }
+            Command::Walked { db, covers, note } => self.promise(note, covers, db),
             Command::Killed { db, tag, note, ref gone } => {
                 self.kill(db, tag, note, origin);
                 gone.iter().for_each(|&key| drop(self.unlink(db, key)));
@@ -495,6 +563,68 @@ impl Node {
         covered.for_each(|value| value.softened = true);
         let tag = self.of.of(tag.name().as_bytes());
         self.sites[db].database.soften(tag);
+    }
+
+    /// PATINVAL of a name, or of all: fills are refused from now on, and a walk begins.
+    pub fn begin_pattern(&mut self, db: Db, key: Option<Key>, note: Note, now: i64) {
+        self.tick += 1;
+        let text = key.map_or_else(|| "apikey:*".into(), |key| format!("*{{k{key}}}"));
+        let pattern = Pattern::new(text.as_bytes()).unwrap();
+        if self.on(Check::PatternRefuses) {
+            self.fence.raise([]);
+            let number = self.fence.current();
+            let region = region_tag();
+            let patterns = &mut self.patterns;
+            if patterns.invalidated(pattern.clone(), region.bytes(), number, now, TOKEN_TTL_MS) {
+                self.fence.raise_all();
+            }
+        }
+        let Site { id, database } = &self.sites[db];
+        self.walks.push(Walk {
+            site: *id,
+            db,
+            next: 0,
+            end: database.index().items_end() as Place,
+            pattern,
+            covers: Covers::Pattern(key),
+            note,
+            since: self.tick,
+        });
+    }
+
+    /// The walk that began first looks at another item. Returns what is to be replicated, and what has replied.
+    pub fn go_on_with_pattern(&mut self) -> (Option<Command>, Option<(Note, Covers, Db)>) {
+        let Some(walk) = self.walks.first_mut() else { return (None, None) };
+        let site = walk.site;
+        let db = match self.switches.on(Check::PatternFollowsDatabase) {
+            true => self.sites.iter().position(|other| other.id == site),
+            false => Some(walk.db),
+        };
+        let Some(db) = db else {
+            // The database was emptied.
+            self.walks.remove(0);
+            return (None, None);
+        };
+        let index = self.sites[db].database.index();
+        let Some(place) = (walk.next..walk.end).find(|&place| index.name(place).is_some()) else {
+            let Walk { covers, note, since, .. } = self.walks.remove(0);
+            self.promises.push(Promise { note, covers, db, site: Some(site), since });
+            return (Some(Command::Walked { db, covers, note }), Some((note, covers, db)));
+        };
+        walk.next = place + 1;
+        let fits = |name: &&[u8]| walk.pattern.matches(name);
+        let Some(key) = index.name(place).filter(fits).map(key_of) else { return (None, None) };
+        let is_cached = |value: &Value| matches!(value.content, Content::Cached(_));
+        if !self.on(Check::PatternKills) || !self.keys[db].get(&key).is_some_and(is_cached) {
+            return (None, None);
+        }
+        self.unlink(db, key);
+        (Some(Command::Unlink { db, key }), None)
+    }
+
+    /// This node is a replica from now on: nobody is told how a walk ends.
+    pub fn demote(&mut self) {
+        self.walks.clear();
     }
 
     fn flush(&mut self, dbs: &[Db], note: Option<Note>) {

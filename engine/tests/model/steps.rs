@@ -11,6 +11,8 @@ use proptest::strategy::Union;
 pub enum Kind {
     Reader,
     Writer,
+    Stop,
+    Walk,
     Evict,
     Remove,
     Rename,
@@ -57,8 +59,17 @@ pub const SETTINGS: Settings = Settings {
 const TELLS: &[Tell] = &[Tell::Key, Tell::Id, Tell::User, Tell::Team, Tell::Store];
 
 /// What may be told of regions, beside.
-const ALL_TELLS: &[Tell] =
-    &[Tell::Key, Tell::Id, Tell::User, Tell::Team, Tell::Softly, Tell::Region, Tell::Store];
+const ALL_TELLS: &[Tell] = &[
+    Tell::Key,
+    Tell::Id,
+    Tell::User,
+    Tell::Team,
+    Tell::Softly,
+    Tell::Region,
+    Tell::Pattern,
+    Tell::PatternOfAll,
+    Tell::Store,
+];
 
 impl Profile {
     /// Two readers and two writers on a replicated pair, and these steps beside.
@@ -114,6 +125,8 @@ pub fn everything() -> impl Strategy<Value = (Start, Vec<Step>)> {
             },
         );
     let weights = [
+        (Kind::Stop, 1),
+        (Kind::Walk, 12),
         (Kind::Evict, 1),
         (Kind::Remove, 1),
         (Kind::Rename, 2),
@@ -168,6 +181,10 @@ fn step(kind: Kind, tells: &'static [Tell]) -> BoxedStrategy<Step> {
                 })
                 .boxed()
         }
+        Kind::Stop => {
+            (0usize..2, any::<bool>()).prop_map(|(who, says)| Step::Stop { who, says }).boxed()
+        }
+        Kind::Walk => Just(Step::Walk).boxed(),
         Kind::Evict => db().prop_map(|db| Step::Evict { db }).boxed(),
         Kind::Remove => (db(), key()).prop_map(|(db, key)| Step::Remove { db, key }).boxed(),
         Kind::Rename => {

@@ -78,6 +78,25 @@ pub enum Check {
     /// TAGINVAL SOFT is replicated.
     SoftIsReplicated,
 
+    /// A fill is refused where its name fits a pattern that was invalidated since.
+    PatternRefuses,
+    /// PATINVAL takes away what fits ..
+    PatternKills,
+    /// .. in the database where it began, wherever SWAPDB takes that.
+    PatternFollowsDatabase,
+
+    // Leases.
+    /// A reader waits while another has the lease.
+    LeaseMakesWait,
+    /// A lease ends by its time ..
+    LeaseEndsByTime,
+    /// .. with an invalidation of its key or region ..
+    LeaseEndsByInvalidation,
+    /// .. when something is stored under its key ..
+    LeaseEndsByStoring,
+    /// .. and when its holder's fill is refused.
+    LeaseEndsByRefusal,
+
     // Reclaim.
     /// An entry that was stored anew is not touched.
     ReclaimSparesTheLiving,

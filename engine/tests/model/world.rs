@@ -2,7 +2,7 @@
 //! writers, each of which takes one small step at a time.
 
 use crate::names::{Covers, Db, Kept, Key, Shown, Tag, Version, DBS, KEYS};
-use crate::node::{Command, Dump, Node, Note, Origin, Settings, Snapshot, TOKEN_TTL_MS};
+use crate::node::{Command, Dump, Node, Note, Origin, Settings, Snapshot, LEASE_MS, TOKEN_TTL_MS};
 use crate::switches::{Check, Duty, Limit, Switches};
 use std::rc::Rc;
 
@@ -40,6 +40,9 @@ pub enum Tell {
     Softly,
     /// CLEAR of the region, which is TAGINVAL of its tag.
     Region,
+    /// PATINVAL of the key, or of all keys: a slice has still to come for each place of the index.
+    Pattern,
+    PatternOfAll,
     /// SETVAL without a token, with the row locked.
     Store,
 }
@@ -63,6 +66,13 @@ pub enum Step {
         change: Change,
         tell: Tell,
     },
+    /// A reader dies, or gives up and says so.
+    Stop {
+        who: usize,
+        says: bool,
+    },
+    /// A slice of PATINVAL.
+    Walk,
     /// The region has too many entries.
     Evict {
         db: Db,
@@ -134,6 +144,8 @@ pub enum Step {
 pub enum Wrong {
     /// A read returns an entry that an invalidation covered, or returns it as fresh where that was soft.
     Freshness(String),
+    /// Two readers have the lease of a key, or one waits for nobody.
+    Lease(String),
     /// A read returns an entry as fresh that was stale, or returns one that it did not before.
     Return(String),
     /// The index differs from the keyspace.
@@ -162,6 +174,31 @@ enum Reader {
         token: Option<String>,
         row: Option<Shown>,
     },
+}
+
+/// Who has the lease of a key, as the design has it.
+struct Holder {
+    who: usize,
+    server: usize,
+    db: Db,
+    key: Key,
+    until: i64,
+}
+
+impl Holder {
+    /// Whether what its server executes ends the lease.
+    fn ends_with(&self, command: &Command) -> bool {
+        match *command {
+            Command::Store { db, key, .. } if (db, key) == (self.db, self.key) => true,
+            // The fence knows no databases.
+            Command::Store { key, writer: Some(_), .. } | Command::Inval { key, .. } => {
+                key == self.key
+            }
+            Command::TagInval { tag, .. } | Command::Soften { tag, .. } => tag == Tag::Region,
+            Command::FlushDb { .. } | Command::FlushAll { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -205,6 +242,8 @@ pub struct World {
     leader: usize,
     readers: [Reader; 2],
     writers: [Writer; 2],
+    holders: Vec<Holder>,
+    last_note: usize,
     dumped: Option<Dump>,
     /// Every invalidation that has replied, with the databases that it was about.
     notes: Vec<(Note, Covers, Vec<Db>)>,
@@ -234,6 +273,8 @@ impl World {
             leader: 0,
             readers: [Reader::Idle, Reader::Idle],
             writers: [Writer::Idle, Writer::Idle],
+            holders: Vec::new(),
+            last_note: 0,
             dumped: None,
             notes: Vec::new(),
             now: 0,
@@ -268,6 +309,18 @@ impl World {
             Step::Writer { who, db, key, change, tell } => {
                 self.writer_steps(who, db, key, change, tell);
             }
+            Step::Stop { who, says } => self.stop_reader(who, says),
+            Step::Walk => {
+                let server = &mut self.servers[self.leader];
+                let (command, replied) = server.node.go_on_with_pattern();
+                if let Some(command) = command {
+                    server.log.push(Rc::new(vec![command.clone()]));
+                    self.say(|| format!("a pattern is invalidated: {command:?}"));
+                }
+                if let Some((note, covers, db)) = replied {
+                    self.notes.push((note, covers, vec![db]));
+                }
+            }
             Step::Evict { db } => {
                 let server = &mut self.servers[self.leader];
                 if let Some(command) = server.node.evict(db) {
@@ -275,10 +328,12 @@ impl World {
                     self.say(|| format!("the region evicts: {command:?}"));
                 }
             }
-            Step::Remove { db, key } => self.run(Command::Unlink { db, key }),
-            Step::Rename { db, from, to } => self.run(Command::Rename { db, from, to }),
-            Step::Copy { db, from, to_db, to } => self.run(Command::Copy { db, from, to_db, to }),
-            Step::Move { db, key } => self.run(Command::Move { db, key }),
+            Step::Remove { db, key } => drop(self.run(Command::Unlink { db, key })),
+            Step::Rename { db, from, to } => drop(self.run(Command::Rename { db, from, to })),
+            Step::Copy { db, from, to_db, to } => {
+                self.run(Command::Copy { db, from, to_db, to });
+            }
+            Step::Move { db, key } => drop(self.run(Command::Move { db, key })),
             Step::Dump { db, key } => {
                 if let Some(dump) = self.leader().node.dump(db, key) {
                     self.say(|| format!("DUMP of k{key} in db {db}"));
@@ -290,7 +345,7 @@ impl World {
                     self.run(Command::Restore { db, key, dump });
                 }
             }
-            Step::SwapDb => self.run(Command::SwapDb),
+            Step::SwapDb => drop(self.run(Command::SwapDb)),
             Step::FlushDb { db } => {
                 let note = self.note(Covers::All, vec![db], self.versions());
                 self.run(Command::FlushDb { db, note });
@@ -366,9 +421,9 @@ impl World {
         self.last_run
     }
 
-    /// A client's command, where clients write.
-    fn run(&mut self, command: Command) {
-        self.run_on(self.leader, command);
+    /// A client's command, where clients write; whether it did anything.
+    fn run(&mut self, command: Command) -> bool {
+        self.run_on(self.leader, command)
     }
 
     /// .. and on every primary.
@@ -379,11 +434,13 @@ impl World {
         self.run(command);
     }
 
-    fn run_on(&mut self, number: usize, command: Command) {
+    fn run_on(&mut self, number: usize, command: Command) -> bool {
+        self.holders.retain(|holder| holder.server != number || !holder.ends_with(&command));
         let server = &mut self.servers[number];
-        let Some(commands) = server.node.execute(&command, Origin::Client) else { return };
+        let Some(commands) = server.node.execute(&command, Origin::Client) else { return false };
         server.log.push(Rc::new(commands));
         self.say(|| format!("server {number}: {command:?}"));
+        true
     }
 
     fn versions(&self) -> [Version; KEYS] {
@@ -392,9 +449,14 @@ impl World {
 
     /// An invalidation is issued: what it covers is to show these versions, or newer ones.
     fn note(&mut self, covers: Covers, dbs: Vec<Db>, versions: [Version; KEYS]) -> Note {
-        let note = Note { id: self.notes.len(), versions };
+        let note = self.new_note(versions);
         self.notes.push((note, covers, dbs));
         note
+    }
+
+    fn new_note(&mut self, versions: [Version; KEYS]) -> Note {
+        self.last_note += 1;
+        Note { id: self.last_note, versions }
     }
 
     /// All invalidations that ever replied bind this node.
@@ -444,6 +506,8 @@ impl World {
         let [one, other] = &self.servers;
         let same = self.leader().linked && one.log.len() == other.log.len();
         self.servers[1 - self.leader].linked = same;
+        self.servers[1 - self.leader].node.demote();
+        self.holders.clear();
         let promoted = &mut self.servers[self.leader];
         promoted.linked = true;
         promoted.node.promote(run);
@@ -466,6 +530,7 @@ impl World {
         let before = answers(&server.node, self.now);
         let bound = server.node.bound_at_all_times();
         server.node = Node::new(&self.switches, self.settings, run);
+        self.holders.retain(|holder| holder.server != number);
         server.log.truncate(position);
         let trusts = is_replica && self.switches.on(Check::TrustAsReplica);
         let origin = if trusts { Origin::Replication } else { Origin::Loading };
@@ -572,8 +637,18 @@ impl World {
             (Some(token), Some(row)) => return self.fill(who, db, key, &token, row),
             (None, row) if token_first || row.is_some() => {
                 let at_replica = at_replica && self.shape == Shape::Replicated;
-                let server = if at_replica { self.replica() } else { self.leader() };
-                let token = server.node.token(at_replica, self.now);
+                let is_cached = Kept::of(key, self.settings.regions) != Kept::Record;
+                let fresh = |read: Option<(Shown, bool)>| matches!(read, Some((_, false)));
+                let is_fresh = || fresh(self.leader().node.read(db, key, self.now));
+                let token = if is_cached && !at_replica && !is_fresh() {
+                    match self.ask_to_load(who, db, key)? {
+                        Some(token) => token,
+                        None => return Ok(()),
+                    }
+                } else {
+                    let server = if at_replica { self.replica() } else { self.leader() };
+                    server.node.token(at_replica, self.now)
+                };
                 self.say(|| format!("reader {who} gets a token for k{key} in db {db}"));
                 (Some(token), row)
             }
@@ -587,6 +662,49 @@ impl World {
         Ok(())
     }
 
+    /// A token, with the lease of the key; `None` where another reader has that.
+    fn ask_to_load(&mut self, who: usize, db: Db, key: Key) -> Result<Option<String>, Wrong> {
+        let (leader, now) = (self.leader, self.now);
+        let token = self.servers[leader].node.ask_to_load(db, key, now);
+        let is_of = |holder: &&Holder| {
+            (holder.server, holder.db, holder.key) == (leader, db, key) && now < holder.until
+        };
+        let holder = self.holders.iter().find(is_of).map(|holder| holder.who);
+        // Names that share a slot end each other's leases.
+        let is_exact = self.settings.fence_slots >= 1024;
+        match (&token, holder) {
+            (Some(_), Some(other)) if is_exact => {
+                let what = format!("readers {other} and {who} have the lease of k{key} in db {db}");
+                return Err(Wrong::Lease(what));
+            }
+            (None, None) => {
+                let what = format!("reader {who} waits for nobody who loads k{key} in db {db}");
+                return Err(Wrong::Lease(what));
+            }
+            (Some(_), _) => {
+                let until = now + LEASE_MS;
+                self.holders.push(Holder { who, server: leader, db, key, until });
+            }
+            (None, Some(_)) => self.say(|| format!("reader {who} waits for k{key} in db {db}")),
+        }
+        Ok(token)
+    }
+
+    fn stop_reader(&mut self, who: usize, says: bool) {
+        let reader = std::mem::replace(&mut self.readers[who], Reader::Idle);
+        let Reader::Reading { db, key, token: Some(token), .. } = reader else { return };
+        self.say(|| format!("reader {who} stops"));
+        if says {
+            let now = self.now;
+            self.servers[self.leader].node.give_load_back(db, key, &token, now);
+            self.holders.retain(|holder| holder.who != who);
+        } else {
+            // The lease goes on until its time is over.
+            let of_who = self.holders.iter_mut().filter(|holder| holder.who == who);
+            of_who.for_each(|holder| holder.who = usize::MAX);
+        }
+    }
+
     /// SETVAL or SETABSENT with a token.
     fn fill(
         &mut self,
@@ -596,6 +714,7 @@ impl World {
         token: &str,
         shown: Shown,
     ) -> Result<(), Wrong> {
+        self.holders.retain(|holder| holder.who != who);
         let node = &self.leader().node;
         // What is a region's, the source's word replaces.
         let is_record = Kept::of(shown.row, self.settings.regions) == Kept::Record;
@@ -603,16 +722,29 @@ impl World {
         let live = live.filter(|live| is_record && shown.is_absent() && !live.is_absent());
         let covers = live.is_some() && self.switches.on(Check::AbsentNeverCoversLive);
         if covers || !node.accepts(token, db, key, shown, self.now) {
+            self.give_load_back(db, key, token);
             self.say(|| format!("the fill of reader {who} is refused"));
             return Ok(());
         }
         self.say(|| format!("the fill of reader {who} is accepted"));
-        self.run(Command::Store { db, key, shown, at: self.now, writer: None });
+        let stored = self.run(Command::Store { db, key, shown, at: self.now, writer: None });
+        if !stored {
+            // A node that has a word to say first stores nothing, whatever the token.
+            self.give_load_back(db, key, token);
+        }
         match live {
             Some(live) if live.version > shown.version => {
                 Err(Wrong::Loss(format!("SETABSENT replaced {live:?}")))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A fill was refused.
+    fn give_load_back(&mut self, db: Db, key: Key, token: &str) {
+        if self.switches.on(Check::LeaseEndsByRefusal) {
+            let now = self.now;
+            self.servers[self.leader].node.give_load_back(db, key, token, now);
         }
     }
 
@@ -685,6 +817,12 @@ impl World {
             (Tell::Region, _) if Kept::of(key, self.settings.regions) != Kept::Record => {
                 Covers::Tag(Tag::Region)
             }
+            (Tell::Pattern | Tell::PatternOfAll, _)
+                if Kept::of(key, self.settings.regions) != Kept::Record
+                    && self.shape == Shape::Replicated =>
+            {
+                Covers::Pattern((tell == Tell::Pattern).then_some(key))
+            }
             _ => Covers::Key(key),
         };
         Writer::Writing { db, key, to, todo, tell }
@@ -694,12 +832,20 @@ impl World {
     fn invalidate(&mut self, db: Db, covers: Covers, announces: Shown) {
         let mut versions = self.versions();
         versions[announces.row] = versions[announces.row].max(announces.version);
+        if let Covers::Pattern(of) = covers {
+            // It replies when its walk is over.
+            let (note, now) = (self.new_note(versions), self.now);
+            self.holders.retain(|holder| of.is_some_and(|key| key != holder.key));
+            self.servers[self.leader].node.begin_pattern(db, of, note, now);
+            self.say(|| format!("a pattern is to be invalidated: {covers:?} in db {db}"));
+            return;
+        }
         let note = self.note(covers, vec![db], versions);
         match covers {
             Covers::Tag(tag) => self.run_on_all(Command::TagInval { db, tag, note }),
             Covers::Softly(tag) => self.run_on_all(Command::Soften { db, tag, note }),
-            Covers::Key(key) => self.run(Command::Inval { db, key, note }),
-            Covers::All => {}
+            Covers::Key(key) => drop(self.run(Command::Inval { db, key, note })),
+            Covers::Pattern(_) | Covers::All => {}
         }
     }
 }
