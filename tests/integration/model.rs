@@ -20,6 +20,76 @@ const USERS: [&str; 3] = ["u1", "u2", "u3"];
 /// What a field of a record says that makes a tag; null makes none.
 const ORGS: [&str; 3] = ["null", "1", "2"];
 const DBS: usize = 3;
+/// Regions, and what makes each of its namespace.
+const REGIONS: [Region; 3] =
+    [Region { ns: "", name: "r1" }, Region { ns: "n:", name: "r1" }, Region { ns: "", name: "r2" }];
+const PATTERNS: [&str; 5] = ["*", "k[1-4]", "k?", "k2", "x*"];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Region {
+    ns: &'static str,
+    name: &'static str,
+}
+
+impl Region {
+    fn tag(self) -> String {
+        format!("{}cache:region:{}", self.ns, self.name)
+    }
+
+    /// The words that name it in a call, behind all others.
+    fn option(self) -> String {
+        match self.ns {
+            "" => String::new(),
+            ns => format!(" NS {ns}"),
+        }
+    }
+}
+
+/// A value of a region's.
+#[derive(Clone, Debug, PartialEq)]
+struct Cached {
+    region: Region,
+    /// `None`: the source has no such thing.
+    value: Option<String>,
+    label: Option<String>,
+    has_grace: bool,
+    is_stale: bool,
+}
+
+/// What CACHE.GET says of a key.
+#[derive(Clone, Debug, PartialEq)]
+enum Sight {
+    Hit(String, Option<String>),
+    Stale(String, Option<String>),
+    Absent,
+    Miss,
+    WrongType,
+}
+
+impl Sight {
+    /// What stands in a reply, whose times are plausible.
+    fn of(reply: &Reply) -> Option<Self> {
+        if *reply == error(WRONGTYPE) {
+            return Some(Self::WrongType);
+        }
+        let items = reply.items();
+        let label = |reply: &Reply| (*reply != nil()).then(|| reply.text());
+        let is_time = |reply: &Reply| (0..4_000_000).contains(&reply.int());
+        match (items[0].text().as_str(), items) {
+            ("HIT", [_, value, of, age, left]) if is_time(age) && is_time(left) => {
+                Some(Self::Hit(value.text(), label(of)))
+            }
+            ("STALE", [_, value, of, age, token])
+                if is_time(age) && (*token == nil() || is_token(token)) =>
+            {
+                Some(Self::Stale(value.text(), label(of)))
+            }
+            ("ABSENT", [_, value]) if *value == nil() => Some(Self::Absent),
+            ("MISS", [_, token]) if is_token(token) => Some(Self::Miss),
+            _ => None,
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
@@ -45,6 +115,7 @@ enum What {
     Scopes(BTreeMap<String, String>),
     /// How many records.
     List(i64),
+    Cached(Cached),
 }
 
 impl What {
@@ -54,6 +125,7 @@ impl What {
             What::Record => "record",
             What::Scopes(_) => "scopes",
             What::List(_) => "list",
+            What::Cached(_) => "cache",
         }
     }
 
@@ -63,6 +135,7 @@ impl What {
             What::Record => "apikeyrec",
             What::Scopes(_) => "apikeyscp",
             What::List(_) => "apikeylst",
+            What::Cached(_) => "cache-val",
         }
     }
 }
@@ -96,6 +169,37 @@ impl Value {
         matches!(self, Value::Entry { live: false, .. })
     }
 
+    /// Is invalidated softly: a record is dead by that.
+    fn soften(&mut self) {
+        match self {
+            Value::Entry {
+                what: What::Cached(Cached { is_stale, has_grace: true, .. }), ..
+            } => {
+                *is_stale = true;
+            }
+            _ => self.die(),
+        }
+    }
+
+    /// What CACHE.GET finds of a region.
+    fn sight(&self, region: Region) -> Sight {
+        let Value::Entry { what: What::Cached(cached), live, .. } = self else {
+            return Sight::WrongType;
+        };
+        match &cached.value {
+            _ if !live || cached.region != region => Sight::Miss,
+            None => Sight::Absent,
+            Some(value) if cached.is_stale => Sight::Stale(value.clone(), cached.label.clone()),
+            Some(value) => Sight::Hit(value.clone(), cached.label.clone()),
+        }
+    }
+
+    /// Whether it is of a region, or of any, dead or not.
+    fn is_cached(&self, of: Option<Region>) -> bool {
+        let Value::Entry { what: What::Cached(cached), .. } = self else { return false };
+        of.is_none_or(|region| region == cached.region)
+    }
+
     fn die(&mut self) {
         if let Value::Entry { live, .. } = self {
             *live = false;
@@ -111,6 +215,15 @@ struct Lease {
     count: i64,
     /// Whether the batch was given back. All its lines in one database agree.
     due: bool,
+}
+
+/// Whether a name fits one of [`PATTERNS`].
+fn fits(pattern: &str, key: &str) -> bool {
+    match pattern {
+        "*" | "k?" => true,
+        "k[1-4]" => ("k1"..="k4").contains(&key),
+        exact => exact == key,
+    }
 }
 
 /// The keys whose entries carry a tag: the living, the dead.
@@ -190,6 +303,27 @@ fn dead_as(expected: Option<&Value>, kind: &str) -> Value {
     }
 }
 
+/// A live value of a region's, as the server tells it; whether it has a grace it does not.
+#[track_caller]
+fn cached(client: &mut Client, key: &str, expected: Option<&Value>) -> Value {
+    let has_grace = matches!(
+        expected,
+        Some(Value::Entry { what: What::Cached(Cached { has_grace: true, .. }), .. })
+    );
+    for region in REGIONS {
+        let line = format!("CACHE.GET {key} {}{}", region.name, region.option());
+        let (value, label, is_stale) = match Sight::of(&client.must(&line)) {
+            Some(Sight::Hit(value, label)) => (Some(value), label, false),
+            Some(Sight::Stale(value, label)) => (Some(value), label, true),
+            Some(Sight::Absent) => (None, None, false),
+            _ => continue,
+        };
+        let what = What::Cached(Cached { region, value, label, has_grace, is_stale });
+        return entry(client, key, what);
+    }
+    panic!("{key} is of no region");
+}
+
 /// What CHECKSCOPE says of each action, where it was decided.
 #[track_caller]
 fn decisions(client: &mut Client, key: &str) -> BTreeMap<String, String> {
@@ -213,6 +347,8 @@ pub struct Model {
     now: usize,
     touched: BTreeMap<String, usize>,
     flushed: usize,
+    /// Patterns that were invalidated, of which region, and when.
+    patterns: Vec<(&'static str, Option<Region>, usize)>,
     /// Tokens, and when they were given.
     tokens: Vec<(String, usize)>,
     /// Batches that were given out, and all ids of batches and lines.
@@ -234,6 +370,8 @@ enum Expected {
     Counts(BTreeMap<String, i64>),
     /// All that a scan finds, in one call, in any order.
     Found(BTreeSet<String>),
+    Sees(Sight),
+    SeesAll(Vec<Sight>),
 }
 
 impl Model {
@@ -250,6 +388,7 @@ impl Model {
             history: Vec::new(),
             now: 0,
             touched: BTreeMap::new(),
+            patterns: Vec::new(),
             flushed: 0,
             tokens: Vec::new(),
             batches: Vec::new(),
@@ -308,9 +447,12 @@ impl Model {
                     "MISS" => Some(dead_as(expected.get(key), "apikeyrec")),
                     WRONGTYPE => match client.must(&format!("TYPE {key}")).text().as_str() {
                         "string" => Some(Value::Text),
-                        kind @ ("apikeyscp" | "apikeylst") if has_no_tags(client, key) => {
+                        kind @ ("apikeyscp" | "apikeylst" | "cache-val")
+                            if has_no_tags(client, key) =>
+                        {
                             Some(dead_as(expected.get(key), kind))
                         }
+                        "cache-val" => Some(cached(client, key, expected.get(key))),
                         "apikeyscp" => {
                             let decisions = decisions(client, key);
                             Some(entry(client, key, What::Scopes(decisions)))
@@ -343,8 +485,10 @@ impl Model {
                     self.compare_description(client, key, expected);
                 }
             }
-            let orgs: Vec<String> = ORGS.iter().filter_map(|org| org_tag(org)).collect();
-            for tag in TAGS.into_iter().chain(orgs.iter().map(String::as_str)) {
+            let orgs = ORGS.iter().filter_map(|org| org_tag(org));
+            let of_regions = REGIONS.into_iter().map(Region::tag);
+            let more: Vec<String> = orgs.chain(of_regions).collect();
+            for tag in TAGS.into_iter().chain(more.iter().map(String::as_str)) {
                 self.compare_tag(client, tag, expected);
             }
         }
@@ -440,6 +584,15 @@ impl Model {
                 let keys: Vec<String> = keys.iter().cloned().collect();
                 assert_eq!((cursor, got), (&bulk("0"), keys), "{line}, after {}", self.tail());
             }
+            Expected::Sees(sight) => {
+                let got = Sight::of(reply);
+                assert_eq!(got.as_ref(), Some(sight), "{line}: {reply:?}, after {}", self.tail());
+            }
+            Expected::SeesAll(all) => {
+                let got: Vec<_> = reply.items().iter().map(Sight::of).collect();
+                let all: Vec<_> = all.iter().cloned().map(Some).collect();
+                assert_eq!(got, all, "{line}: {reply:?}, after {}", self.tail());
+            }
             Expected::Counts(counts) => {
                 let pairs = reply.items().chunks_exact(2);
                 let got: BTreeMap<String, i64> = pairs.map(|p| (p[0].text(), p[1].int())).collect();
@@ -504,7 +657,15 @@ impl Model {
     fn step(&mut self) {
         let key = self.key();
         let here = self.dbs[self.db].get(&key).cloned();
-        match self.rng.below(100) {
+        match self.rng.below(128) {
+            100..=108 => self.cache_set(key, here),
+            109..=113 => self.cache_get(key),
+            114 => self.cache_mget(),
+            115..=116 => self.cache_mset(),
+            117..=118 => self.cache_setabsent(key, here),
+            119..=123 => self.soften(),
+            124..=125 => self.cache_clear(),
+            126..=127 => self.patinval(),
             0..=13 => self.setval(key, here),
             14..=15 => self.msetval(),
             16..=19 => self.setscope(key, here),
@@ -669,6 +830,236 @@ impl Model {
         }
     }
 
+    /// A value of a region's, by a reader or by a writer.
+    #[track_caller]
+    fn cache_set(&mut self, key: String, here: Option<Value>) {
+        let region = self.region();
+        let value = format!("v{}", self.rng.below(1000));
+        let (mut options, label, has_grace, tags) = self.cache_options(region);
+        let token = self.token();
+        if let Some((token, _)) = &token {
+            options += &format!(" TOKEN {token}");
+        }
+        let found = Value::found(here, "cache-val");
+        let exists = match &found {
+            Found::Open => return,
+            Found::Live(What::Cached(cached), _) => {
+                cached.region == region && cached.value.is_some()
+            }
+            _ => false,
+        };
+        let mut stores = true;
+        match self.rng.below(8) {
+            0 => {
+                options += " NX";
+                stores = !exists;
+            }
+            1 => {
+                options += " XX";
+                stores = exists;
+            }
+            2 => options += " KEEPTTL",
+            3 => options += " EX 1000",
+            _ => {}
+        }
+        let line = format!("CACHE.SET {key} {} {value}{options}", region.name);
+        if matches!(found, Found::Other) {
+            self.say(line, Expected::Is(error(WRONGTYPE)));
+        } else if stores {
+            let cached = Cached { region, value: Some(value), label, has_grace, is_stale: false };
+            let what = What::Cached(cached);
+            self.fill(line, key, Value::Entry { what, tags, live: true }, token);
+        } else {
+            // A writer's word refuses older fills all the same.
+            match token {
+                None => self.touch([key.as_str()]),
+                Some(_) => self.now += 1,
+            }
+            self.say(line, Expected::Is(nil()));
+        }
+    }
+
+    fn region(&mut self) -> Region {
+        REGIONS[self.rng.below(REGIONS.len())]
+    }
+
+    /// LABEL, GRACE, TAGS and NS of a call, what they say, and the tags that an entry has then.
+    fn cache_options(
+        &mut self,
+        region: Region,
+    ) -> (String, Option<String>, bool, BTreeSet<String>) {
+        let mut tags: BTreeSet<String> = [region.tag()].into();
+        let mut options = region.option();
+        let label = self.rng.one_in(3).then(|| "label".to_string());
+        if label.is_some() {
+            options += " LABEL label";
+        }
+        let has_grace = self.rng.one_in(2);
+        if has_grace {
+            options += " GRACE 1000000";
+        }
+        let number = self.rng.below(4);
+        if number > 0 {
+            let own: Vec<&str> = (0..number).map(|_| self.rng.pick(&TAGS)).collect();
+            options += &format!(" TAGS {number} {}", own.join(" "));
+            tags.extend(own.iter().map(|t| t.to_string()));
+        }
+        (options, label, has_grace, tags)
+    }
+
+    #[track_caller]
+    fn cache_setabsent(&mut self, key: String, here: Option<Value>) {
+        let Some((token, given)) = self.token() else { return };
+        let (region, own) = (self.region(), self.rng.pick(&TAGS));
+        let (name, option) = (region.name, region.option());
+        let line =
+            format!("CACHE.SETABSENT {key} {name} TOKEN {token} EX 1000 TAGS 1 {own}{option}");
+        match Value::found(here, "cache-val") {
+            Found::Open => {}
+            Found::Other => self.say(line, Expected::Is(error(WRONGTYPE))),
+            Found::Nothing | Found::Live(..) => {
+                let tags = [region.tag(), own.to_string()].into();
+                let (value, label) = (None, None);
+                let cached = Cached { region, value, label, has_grace: false, is_stale: false };
+                let what = What::Cached(cached);
+                self.fill(line, key, Value::Entry { what, tags, live: true }, Some((token, given)));
+            }
+        }
+    }
+
+    #[track_caller]
+    fn cache_get(&mut self, key: String) {
+        let region = self.region();
+        let line = format!("CACHE.GET {key} {}{}", region.name, region.option());
+        if self.meets(&line, &[(self.db, &key)]) {
+            let sight = self.here().get(&key).map_or(Sight::Miss, |value| value.sight(region));
+            self.say(line, Expected::Sees(sight));
+        }
+    }
+
+    /// What is of another type is not there.
+    #[track_caller]
+    fn cache_mget(&mut self) {
+        let region = if self.rng.one_in(2) { REGIONS[0] } else { REGIONS[2] };
+        let keys: Vec<String> = (0..=self.rng.below(4)).map(|_| self.key()).collect();
+        let here = self.here();
+        let see = |key: &String| match here.get(key).map(|value| value.sight(region)) {
+            None | Some(Sight::WrongType) => Sight::Miss,
+            Some(sight) => sight,
+        };
+        let all = keys.iter().map(see).collect();
+        let line = format!("CACHE.MGET {} {}", region.name, keys.join(" "));
+        self.say(line, Expected::SeesAll(all));
+    }
+
+    /// As [`Model::msetval`].
+    #[track_caller]
+    fn cache_mset(&mut self) {
+        if self.queued.is_some() {
+            return;
+        }
+        let keys: BTreeSet<String> = (0..=self.rng.below(4)).map(|_| self.key()).collect();
+        let region = self.region();
+        let (options, label, has_grace, tags) = self.cache_options(region);
+        let if_absent = self.rng.one_in(2);
+        let token = self.client.must("APIKEY.TOKEN any").text();
+        let pairs: Vec<String> = keys.iter().map(|key| format!("{key} m-{key}")).collect();
+        let (name, number, pairs) = (region.name, keys.len(), pairs.join(" "));
+        let nx = if if_absent { " NX" } else { "" };
+        let line = format!("CACHE.MSET {name} {number} {pairs} TOKEN {token}{options}{nx}");
+        let here = self.here();
+        let found = |key: &String| Value::found(here.get(key).cloned(), "cache-val");
+        let found: Vec<Found> = keys.iter().map(found).collect();
+        if found.iter().any(|found| matches!(found, Found::Open)) {
+            return;
+        }
+        if found.iter().any(|found| matches!(found, Found::Other)) {
+            self.say(line, Expected::Is(error(WRONGTYPE)));
+            return;
+        }
+        let mut stored = 0;
+        for key in keys {
+            let sight = here.get(&key).map(|value| value.sight(region));
+            let exists = matches!(sight, Some(Sight::Hit(..) | Sight::Stale(..)));
+            if !(if_absent && exists) {
+                let value = Some(format!("m-{key}"));
+                let label = label.clone();
+                let cached = Cached { region, value, label, has_grace, is_stale: false };
+                let what = What::Cached(cached);
+                here.insert(key, Value::Entry { what, tags: tags.clone(), live: true });
+                stored += 1;
+            }
+        }
+        self.say(line, Expected::Is(int(stored)));
+    }
+
+    /// TAGINVAL SOFT: what has a grace is stale, the rest is dead.
+    #[track_caller]
+    fn soften(&mut self) {
+        let mut tags: BTreeSet<String> = (0..=self.rng.below(2)).map(|_| self.some_tag()).collect();
+        if self.rng.one_in(3) {
+            tags.insert(self.region().tag());
+        }
+        let hit = |value: &Value| match value {
+            Value::Entry { tags: own, .. } => own.iter().any(|tag| tags.contains(tag)),
+            _ => false,
+        };
+        // By each tag what was not softened by it before counts; of others nobody knows that here.
+        let is_new = |value: &&Value| match value {
+            Value::Entry { what: What::Cached(Cached { is_stale: true, .. }), .. } => false,
+            value => !value.is_dead(),
+        };
+        let db = &self.dbs[self.db];
+        let least = db.values().filter(|value| hit(value)).filter(is_new).count();
+        let carry = |tag: &String| {
+            let carries = |v: &&Value| matches!(v, Value::Entry { tags, .. } if tags.contains(tag));
+            db.values().filter(carries).count()
+        };
+        let most = tags.iter().map(carry).sum();
+        let hits: Vec<String> = db.iter().filter(|(_, v)| hit(v)).map(|(k, _)| k.clone()).collect();
+        for key in hits {
+            self.here().get_mut(&key).expect("it was there").soften();
+        }
+        let names: Vec<&str> = tags.iter().map(String::as_str).collect();
+        self.touch(names.iter().copied());
+        let line = format!("CACHE.TAGINVAL SOFT {}", names.join(" "));
+        self.say(line, Expected::Between(least, most));
+    }
+
+    #[track_caller]
+    fn cache_clear(&mut self) {
+        let region = self.region();
+        let line = format!("CACHE.CLEAR {}{}", region.name, region.option());
+        self.kill(line, &[&region.tag()]);
+    }
+
+    /// Kills what is of a region, or of any, and fits a pattern. Not in a transaction, since it waits.
+    #[track_caller]
+    fn patinval(&mut self) {
+        if self.queued.is_some() {
+            return;
+        }
+        let pattern = self.rng.pick(&PATTERNS);
+        let of = self.rng.one_in(2).then(|| self.region());
+        let region = of
+            .map_or(String::new(), |region| format!(" REGION {}{}", region.name, region.option()));
+        let here = self.here();
+        let is_hit = |key: &str, value: &Value| fits(pattern, key) && value.is_cached(of);
+        let killed = here.iter().filter(|(k, v)| is_hit(k, v) && !v.is_dead()).count();
+        here.retain(|key, value| !is_hit(key, value));
+        self.now += 1;
+        self.patterns.push((pattern, of, self.now));
+        self.say(format!("CACHE.PATINVAL {pattern}{region}"), Expected::Is(int(killed as i64)));
+    }
+
+    /// When a pattern was invalidated last that a fill fits.
+    fn last_pattern(&self, key: &str, entry: &Value) -> Option<usize> {
+        let fits = |(pattern, of, _): &&(&str, Option<Region>, usize)| {
+            fits(pattern, key) && entry.is_cached(*of)
+        };
+        self.patterns.iter().rev().find(fits).map(|&(.., at)| at)
+    }
+
     /// Says a fill that stores an entry unless its token is too late.
     #[track_caller]
     fn fill(&mut self, line: String, key: String, entry: Value, token: Option<(String, usize)>) {
@@ -678,7 +1069,8 @@ impl Model {
             Some((_, given)) => {
                 let names = tags.iter().chain([&key]);
                 let last = names.filter_map(|name| self.touched.get(name)).max();
-                let is_late = given < self.flushed || last.is_some_and(|&at| given < at);
+                let last = last.copied().max(self.last_pattern(&key, &entry));
+                let is_late = given < self.flushed || last.is_some_and(|at| given < at);
                 if is_late {
                     self.say(line, Expected::Is(nil()));
                     return;
@@ -799,7 +1191,13 @@ impl Model {
         let names = [self.rng.pick(&TAGS), self.rng.pick(&TAGS), &automatic];
         let some = &names[..1 + self.rng.below(3)];
         let some = if self.rng.one_in(8) { &names[2..] } else { some };
-        let line = format!("APIKEY.TAGINVAL {}", some.join(" "));
+        let command = self.rng.pick(&["APIKEY", "CACHE"]);
+        self.kill(format!("{command}.TAGINVAL {}", some.join(" ")), some);
+    }
+
+    /// Says a line that kills what carries one of these tags.
+    #[track_caller]
+    fn kill(&mut self, line: String, some: &[&str]) {
         let hit = |value: &Value| match value {
             Value::Entry { tags, .. } => some.iter().any(|t| tags.contains(*t)),
             _ => false,
@@ -807,7 +1205,9 @@ impl Model {
         let db = &self.dbs[self.db];
         let killed = db.values().filter(|v| hit(v) && !v.is_dead()).count();
         let hits: Vec<String> = db.iter().filter(|(_, v)| hit(v)).map(|(k, _)| k.clone()).collect();
-        let are_open = 0 < self.reclaim.sync && self.reclaim.sync < KEYS.len();
+        // What is dead by a soft invalidation goes with the others, and what is so by a rename does not.
+        let has_dead = hits.iter().any(|key| db[key].is_dead());
+        let are_open = 0 < self.reclaim.sync && (self.reclaim.sync < KEYS.len() || has_dead);
         // Which of them go at once is open: that needs an answer now.
         if self.queued.is_some() && are_open {
             return;
@@ -842,7 +1242,8 @@ impl Model {
     }
 
     fn some_tag(&mut self) -> String {
-        match self.rng.below(4) {
+        match self.rng.below(5) {
+            4 => self.region().tag(),
             0 => format!("apikey:user:{}", self.rng.pick(&USERS)),
             1 => format!("apikey:org:{}", self.rng.pick(&ORGS)),
             _ => self.rng.pick(&TAGS).to_string(),
