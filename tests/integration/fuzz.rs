@@ -17,16 +17,40 @@ fn commands(c: &mut Client) -> Vec<String> {
         .items()
         .iter()
         .map(|command| command.items()[0].text().to_uppercase())
-        .filter(|name| name.starts_with("APIKEY.") && !name.starts_with("APIKEY.DEBUG"))
+        .filter(|name| name.starts_with("APIKEY.") || name.starts_with("CACHE."))
+        .filter(|name| !name.starts_with("APIKEY.DEBUG"))
         .collect();
     names.sort();
-    assert!(names.iter().any(|n| n == "APIKEY.SETVAL"), "{names:?}");
+    for one in ["APIKEY.SETVAL", "CACHE.SET"] {
+        assert!(names.iter().any(|name| name == one), "{names:?}");
+    }
     names
 }
 
 const KEYS: [&str; 6] = ["k1", "k2", "k3", "counter1", "counter2", "text"];
 
-const WORDS: [&str; 45] = [
+const WORDS: [&str; 66] = [
+    "SOFT",
+    "GRACE",
+    "LABEL",
+    "REGION",
+    "BACKOFF",
+    "HITS",
+    "BYTES",
+    "SET",
+    "GET",
+    "LIST",
+    "DEL",
+    "TTL",
+    "JITTER",
+    "EAGER",
+    "LEASE",
+    "ABSENTTTL",
+    "MAXBYTES",
+    "MAXENTRIES",
+    "EVICT",
+    "r1",
+    "cache:region:r1",
     "EX",
     "px",
     "EXAT",
@@ -222,6 +246,72 @@ fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>
         "APIKEY.TAGINVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| format!("t{}", rng.below(5)).into_bytes()));
         }
+        "CACHE.GET" => args.extend([rng.pick(&KEYS).into(), region(rng)]),
+        "CACHE.MGET" => {
+            args.push(region(rng));
+            args.extend((0..1 + rng.below(4)).map(|_| rng.pick(&KEYS).into()));
+        }
+        "CACHE.SET" => {
+            args.extend([rng.pick(&KEYS).into(), region(rng), rng.bytes(80)]);
+            if rng.one_in(2) {
+                args.extend([b"TOKEN".to_vec(), token.into()]);
+            }
+            cache_options(rng, &mut args);
+        }
+        "CACHE.MSET" => {
+            let number = 1 + rng.below(3);
+            args.extend([region(rng), (number + rng.below(10) / 9).to_string().into()]);
+            for _ in 0..number {
+                args.extend([rng.pick(&KEYS).into(), rng.bytes(80)]);
+            }
+            args.extend([b"TOKEN".to_vec(), token.into()]);
+            cache_options(rng, &mut args);
+        }
+        "CACHE.SETABSENT" | "CACHE.FAIL" => {
+            args.extend([rng.pick(&KEYS).into(), region(rng), b"TOKEN".to_vec(), token.into()]);
+            if name == "CACHE.FAIL" && rng.one_in(2) {
+                args.extend([b"BACKOFF".to_vec(), rng.below(20).to_string().into()]);
+            }
+        }
+        "CACHE.TAGINVAL" => {
+            if rng.one_in(2) {
+                args.push(b"SOFT".to_vec());
+            }
+            args.extend((0..1 + rng.below(4)).map(|_| format!("t{}", rng.below(5)).into_bytes()));
+        }
+        "CACHE.CLEAR" | "CACHE.STATS" | "CACHE.TOP" => {
+            args.push(region(rng));
+            if name == "CACHE.TOP" && rng.one_in(2) {
+                args.extend([b"BY".to_vec(), rng.pick(&["HITS", "BYTES"]).into()]);
+            }
+        }
+        "CACHE.PATINVAL" => {
+            let pattern = ["k*", "*", "k[1-2]", "[^k]*", "k[", "\\", "*1*2*3*", "[]-a]?"];
+            args.push(if rng.one_in(4) { rng.bytes(40) } else { rng.pick(&pattern).into() });
+            if rng.one_in(2) {
+                args.extend([b"REGION".to_vec(), region(rng)]);
+            }
+        }
+        "CACHE.REGION" => {
+            args.push(rng.pick(&["SET", "GET", "DEL", "LIST"]).into());
+            args.push(region(rng));
+            if args[0] == b"SET" {
+                for _ in 0..rng.below(3) {
+                    let (name, values) = [
+                        ("TTL", ["1", "1000", "9223372036854775807"]),
+                        ("GRACE", ["0", "1000", "31536000001"]),
+                        ("JITTER", ["0", "50", "101"]),
+                        ("EAGER", ["0", "99", "100"]),
+                        ("LEASE", ["0", "1", "600000"]),
+                        ("ABSENTTTL", ["1", "1000", "-1"]),
+                        ("MAXBYTES", ["0", "300", "1gb"]),
+                        ("MAXENTRIES", ["0", "1", "3"]),
+                        ("EVICT", ["LRU", "LFU", "TTL"]),
+                    ][rng.below(9)];
+                    args.extend([name.into(), rng.pick(&values).into()]);
+                }
+            }
+        }
         "APIKEY.TAGCARD" => args.push(format!("t{}", rng.below(5)).into()),
         "APIKEY.TAGSCAN" => {
             args.push(format!("t{}", rng.below(5)).into());
@@ -253,6 +343,32 @@ fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>
         args.push(argument(rng));
     }
     args
+}
+
+fn region(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(8) {
+        0 => rng.bytes(70),
+        _ => rng.pick(&["r1", "r2"]).into(),
+    }
+}
+
+/// Options of what stores in a region.
+fn cache_options(rng: &mut Rng, args: &mut Vec<Vec<u8>>) {
+    if rng.one_in(3) {
+        args.extend([b"GRACE".to_vec(), rng.below(2000).to_string().into()]);
+    }
+    if rng.one_in(3) {
+        args.extend([b"PX".to_vec(), rng.below(20).to_string().into()]);
+    }
+    if rng.one_in(2) {
+        args.extend([b"TAGS".to_vec(), b"1".to_vec(), format!("t{}", rng.below(5)).into()]);
+    }
+    if rng.one_in(4) {
+        args.extend([b"NS".to_vec(), rng.bytes(4)]);
+    }
+    if rng.one_in(4) {
+        args.extend([b"LABEL".to_vec(), rng.bytes(70)]);
+    }
 }
 
 /// It is the same process, it answers, and its index is exact.
@@ -301,7 +417,10 @@ fn random_arguments_never_stop_the_server() {
         }
     }
     assert_unharmed(&mut server, &pid);
-    // What is there now can be saved and loaded. Nothing of it may expire meanwhile.
+    // What is there now can be saved and loaded. Nothing of it may expire meanwhile, nor be evicted.
+    for region in ["r1", "r2"] {
+        c.must(&format!("CACHE.REGION DEL {region}"));
+    }
     for db in 0..2 {
         c.select(db);
         for key in c.must("KEYS *").items() {
@@ -329,6 +448,13 @@ fn dumps(server: &Server) -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut c = server.client();
     let held = hold(&mut c);
     c.must("COPY rich dead");
+    c.must("CACHE.SET value products {} GRACE 60000 TAGS 2 shared soft NS acme: LABEL json");
+    c.must("CACHE.SET plain-value products v PX 3600000");
+    let token = c.must("APIKEY.TOKEN none").text();
+    c.must(&format!("CACHE.SETABSENT no-value products TOKEN {token} TAGS 1 shared"));
+    c.must("COPY value dead-value");
+    c.must("CACHE.SET stale products v GRACE 60000 TAGS 1 soft");
+    c.must("CACHE.TAGINVAL SOFT soft");
     let mut bodies = Vec::new();
     let mut version = Vec::new();
     for key in c.must("KEYS *").items() {
@@ -421,16 +547,20 @@ fn damaged_payloads_never_stop_the_server() {
                 "APIKEY.USAGE.GET",
                 "APIKEY.USAGE.INCR",
                 "APIKEY.USAGE.TAKE",
+                "CACHE.GET",
                 "DUMP",
                 "TYPE",
             ] {
-                c.cmd([command.as_bytes(), key]);
+                let region: &[&[u8]] = if command == "CACHE.GET" { &[b"products"] } else { &[] };
+                c.cmd([&[command.as_bytes(), key], region].concat());
             }
             c.cmd([b"MEMORY".as_slice(), b"USAGE", key]);
             c.cmd([b"DEBUG".as_slice(), b"DIGEST-VALUE", key]);
             c.cmd([b"COPY".as_slice(), key, b"copy", b"REPLACE"]);
-            match rng.below(8) {
+            match rng.below(10) {
                 0 => drop(c.must("APIKEY.TAGINVAL shared plain rich apikey:user:u1")),
+                4 => drop(c.must("CACHE.TAGINVAL SOFT shared cache:region:products")),
+                5 => drop(c.must("CACHE.PATINVAL k[1-2]")),
                 1 => drop(c.must("APIKEY.USAGE.FLUSH")),
                 3 => drop(c.cmd([b"APIKEY.INVAL".as_slice(), key])),
                 2 => c.fill("k4", &["shared"]),
@@ -556,6 +686,49 @@ fn a_payload_of_a_record_that_says_two_things_is_refused() {
     for (at, what) in [(3, "its expiry"), (11, "the length of its JSON"), (28, "its state")] {
         let mut value = value.clone();
         value[at] ^= 1;
+        assert_eq!(restore(&mut c, &value), error("ERR Bad data format"), "{what}");
+        assert!(!c.exists("copy"), "{what}");
+    }
+    assert_unharmed(&mut server, &pid);
+}
+
+#[test]
+fn a_payload_of_a_value_of_a_region_that_says_two_things_is_refused() {
+    let mut server = Server::builder().config("rdbcompression no").start();
+    let pid = server.pid().to_string();
+    let mut c = server.client();
+    c.must("CACHE.SET k products {} GRACE 60000 TAGS 2 a bc NS acme: LABEL json");
+    let dump = c.must("DUMP k").bytes().to_vec();
+    let (body, footer) = dump.split_at(dump.len() - 10);
+    let value = inner(body);
+    let restore = |c: &mut Client, value: &[u8]| {
+        let payload = sealed(&framed(&body[..HEADER], value), &footer[..2]);
+        c.cmd([b"RESTORE".as_slice(), b"copy", b"0", &payload, b"REPLACE"])
+    };
+    assert_eq!(restore(&mut c, &value), ok());
+    assert_eq!(c.must("TYPE copy"), simple("cache-val"));
+    // It did not come by a fill.
+    assert_eq!(code_of(&c.must("CACHE.GET copy products NS acme:")), "MISS");
+    c.must("DEL copy");
+    // Kind, version and whether it is dead stand before its header.
+    for (at, byte, what) in [
+        (0, b'r', "another kind"),
+        (1, 2, "a newer version"),
+        (2, 2, "neither dead nor alive"),
+        (10, 0x80, "stored before 1970"),
+        (18, 0x7f, "a grace for ever"),
+        (19, 1, "nothing, and a value"),
+        (19, 4, "an unknown flag"),
+        (20, 0, "of no region"),
+        (20, 200, "a region that takes all of it"),
+        (21, 65, "a long label"),
+        (22, 101, "a long namespace"),
+        (23, 3, "a tag more"),
+        (24, 8, "tags that end in the value"),
+        (25, 255, "tags that end behind it"),
+    ] {
+        let mut value = value.clone();
+        value[at] = byte;
         assert_eq!(restore(&mut c, &value), error("ERR Bad data format"), "{what}");
         assert!(!c.exists("copy"), "{what}");
     }
@@ -709,8 +882,8 @@ fn a_payload_of_random_bytes_is_refused_or_harmless() {
             body.extend(rng.bytes(100));
         } else {
             // A string that begins as a value does.
-            let kind =
-                [b"r\x01".as_slice(), b"r\x02", b"s\x01", b"l\x01", b"u\x01", b""][rng.below(6)];
+            let kind = [b"r\x01".as_slice(), b"r\x02", b"s\x01", b"l\x01", b"u\x01", b"c\x01", b""]
+                [rng.below(7)];
             body = framed(&body, &[kind, &rng.bytes(100)].concat());
         }
         let payload = sealed(&body, &version);
