@@ -14,7 +14,7 @@ import pytest
 from database import Database
 from redis_apikey import ApiKeys, AsyncApiKeys, Refused, Unavailable, Valid, parse
 from redis_apikey._effects import Steps
-from redis_apikey._protocol import LANDED, Flight, Flights
+from redis_apikey._flights import LANDED, Flight, Flights
 from servers import Server, eventually
 
 
@@ -93,7 +93,7 @@ def test_who_missed_before_a_load_has_landed_takes_its_row_behind_that() -> None
     loads = []
 
     def load(flight: Flight[str]) -> Steps[str]:
-        flights.start(flight)
+        flights._start(flight)
         loads.append(flight)
         yield from ()
         return f"row {len(loads)}"

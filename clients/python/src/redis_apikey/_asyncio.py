@@ -18,7 +18,19 @@ from typing import Any, TypeVar
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
-from redis_apikey._effects import Address, Call, Command, Load, NoReply, Send, Sleep, Steps, Wait
+from redis_apikey._effects import (
+    Address,
+    Background,
+    Call,
+    Command,
+    Effect,
+    Lane,
+    Load,
+    NoReply,
+    Send,
+    Steps,
+    Wait,
+)
 from redis_apikey._endpoints import Endpoint, endpoint_of, pack
 from redis_apikey._follow import (
     CHANNEL_PING,
@@ -31,7 +43,7 @@ from redis_apikey._follow import (
     start_commands,
     take_push,
 )
-from redis_apikey._l1 import Cache
+from redis_apikey._l1 import Heeding
 from redis_apikey._settings import L1
 
 log = logging.getLogger("redis_apikey")
@@ -226,7 +238,8 @@ class Driver:
         self._load_limit = load_limit
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = asyncio.Semaphore(load_limit)
-        self._links: dict[tuple[Address, bool], _Link] = {}
+        self._links: dict[tuple[Address, Lane], _Link] = {}
+        self._background: set[asyncio.Task[None]] = set()
 
     new_event = staticmethod(asyncio.Event)
 
@@ -243,9 +256,9 @@ class Driver:
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
 
-    async def _perform(self, effect: Send | Load | Call | Wait | Sleep) -> object:
+    async def _perform(self, effect: Effect) -> object:
         if isinstance(effect, Send):
-            return await self._link(effect.address, effect.slow).send(effect.commands, effect.timeout)
+            return await self._link(effect.address, effect.lane).send(effect.commands, effect.timeout)
         if isinstance(effect, Load):
             self._enter_loop()
             async with self._room:
@@ -253,23 +266,35 @@ class Driver:
                 return await _awaited(effect.call())
         if isinstance(effect, Call):
             return await _awaited(effect.call())
+        if isinstance(effect, Background):
+            return self._begin(effect.steps)
         if isinstance(effect, Wait):
             await effect.event.wait()  # type: ignore[attr-defined]
             return None
         await asyncio.sleep(effect.seconds)
         return None
 
+    def _begin(self, steps: Steps[None]) -> bool:
+        self._enter_loop()
+        if len(self._background) >= self._load_limit:
+            return False
+        task = asyncio.create_task(self.run(steps))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return True
+
     def _enter_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             # What belongs to another loop, which has ended, is of no use in this one.
             self._loop, self._links, self._room = loop, {}, asyncio.Semaphore(self._load_limit)
+            self._background = set()
 
-    def _link(self, address: Address, slow: bool) -> _Link:
+    def _link(self, address: Address, lane: Lane) -> _Link:
         self._enter_loop()
-        link = self._links.get((address, slow))
+        link = self._links.get((address, lane))
         if link is None:
-            link = self._links[address, slow] = _Link(lambda: self.new_connection(address))
+            link = self._links[address, lane] = _Link(lambda: self.new_connection(address))
         return link
 
     def new_connection(self, address: Address, **arguments: Any) -> Any:
@@ -279,9 +304,14 @@ class Driver:
 
     def forked(self) -> None:
         """In a child that was forked: connections are the parent's."""
-        self._loop, self._links = None, {}
+        self._loop, self._links, self._background = None, {}, set()
 
     async def close(self) -> None:
+        under_way = [task for task in self._background if task is not asyncio.current_task()]
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way)
         links, self._links = self._links, {}
         for link in links.values():
             await link.close()
@@ -297,16 +327,18 @@ class Follower:
     def __init__(
         self,
         driver: Driver,
-        cache: Cache,
+        cache: Heeding,
         settings: L1,
-        ns: str,
+        prefix: str,
+        probe_key: str,
         addresses: Callable[[], Awaitable[list[Address]]],
         probe: Callable[[], Awaitable[None]],
     ) -> None:
         self._driver = driver
         self._cache = cache
         self._settings = settings
-        self._ns = ns
+        self._prefix = prefix
+        self._probe_key = probe_key
         self._addresses = addresses
         self._probe = probe
         self._said = ""
@@ -377,7 +409,7 @@ class Follower:
 
         # Without it the parser calls a handler of its own.
         connection._parser.set_invalidation_push_handler(same)
-        for command in start_commands(self._settings, self._ns):
+        for command in start_commands(self._settings, self._prefix):
             await connection.send_command(*command)
             while True:
                 response = await self._read(connection)
@@ -389,7 +421,7 @@ class Follower:
         while True:
             response = await self._read(connection)
             take_push(self._cache, response)
-            if is_probe(response, self._ns):
+            if is_probe(response, self._probe_key):
                 return
 
     async def _read(self, connection: Any) -> object:

@@ -115,14 +115,22 @@ class ApiKeys:
         _forks.watch(self._protocol, self._driver)
         self._follower: Follower | None = None
         if l1 is not None and self._protocol.l1 is not None:
-            self._follower = Follower(self._driver, self._protocol.l1, l1, ns, self._primaries_to_follow, self._probe)
+            self._follower = Follower(
+                self._driver,
+                self._protocol.l1,
+                l1,
+                self._protocol.names.prefix,
+                self._protocol.names.probe,
+                self._primaries_to_follow,
+                self._probe,
+            )
         self.usage = Usage(self._protocol, self._driver)
         """Counts of uses."""
         self.commands = Commands(self._protocol, self._driver)
         """The module's commands as they are."""
 
     def _probe(self) -> None:
-        self._driver.run(self._protocol.probe())
+        self._driver.run(self._protocol.probe(self._protocol.names.probe))
 
     def _primaries_to_follow(self) -> Addresses:
         self._driver.run(self._protocol.know_primaries())

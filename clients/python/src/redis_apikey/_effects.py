@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import Literal, Protocol, TypeAlias, TypeVar, cast
 
 Argument: TypeAlias = "str | bytes | int"
 Command: TypeAlias = tuple[Argument, ...]
 Address: TypeAlias = "tuple[str, int] | None"
 """Host and port; None for where the application's own client goes."""
+
+
+Lane: TypeAlias = Literal["quick", "slow", "walk"]
+"""What stands behind what on a connection: `slow` is what the server may let wait for other nodes, `walk` what goes
+through all keys; what is in a hurry stands behind neither."""
 
 
 class Event(Protocol):
@@ -49,15 +54,12 @@ class NoReply(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Commands for one server, whose replies come within `timeout` seconds, or NoReply is raised.
-
-    `slow`: the server may let the caller wait, so nothing that is in a hurry stands behind it on a connection.
-    """
+    """Commands for one server, whose replies come within `timeout` seconds, or NoReply is raised."""
 
     address: Address
     commands: tuple[Command, ...]
     timeout: float
-    slow: bool
+    lane: Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,16 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Background:
+    """Steps that go on while the caller does not wait for them; False comes of it where there is no room for more.
+
+    They raise nothing.
+    """
+
+    steps: Steps[None]
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Until an event is set."""
 
@@ -87,11 +99,11 @@ class Sleep:
     seconds: float
 
 
-Effect: TypeAlias = "Send | Load | Call | Wait | Sleep"
+Effect: TypeAlias = "Send | Load | Call | Background | Wait | Sleep"
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Effect, object, T]
 
 
-def send(address: Address, commands: tuple[Command, ...], timeout: float, slow: bool) -> Steps[list[object]]:
+def send(address: Address, commands: tuple[Command, ...], timeout: float, lane: Lane) -> Steps[list[object]]:
     """The replies, among them ErrorReply. Raises NoReply."""
-    return cast("list[object]", (yield Send(address, commands, timeout, slow)))
+    return cast("list[object]", (yield Send(address, commands, timeout, lane)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from redis_apikey._effects import Command, ErrorReply
-from redis_apikey._l1 import Cache
+from redis_apikey._l1 import Heeding
 from redis_apikey._settings import L1
 
 LOST_AFTER = 2.0
@@ -17,22 +17,20 @@ PAUSE = 0.1
 CHANNEL_PING: Command = ("PING",)
 
 
-def start_commands(settings: L1, ns: str) -> list[Command]:
-    """What a connection says before anything is kept."""
+def start_commands(settings: L1, prefix: str) -> list[Command]:
+    """What a connection says before anything is kept of keys whose names begin so."""
     if settings.follow == "channel":
         return [("SUBSCRIBE", settings.channel)]
-    return [("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"{ns}apikey:{{")]
+    return [("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)]
 
 
-def probe_key(ns: str) -> str:
-    """What is invalidated to hear whether messages come: a channel that nobody publishes to can be followed too."""
-    return f"{ns}apikey:{{redis-apikey-l1}}"
+def is_probe(response: object, key: str) -> bool:
+    """Whether it is the message of a key that was invalidated to hear whether messages come.
 
-
-def is_probe(response: object, ns: str) -> bool:
-    """Whether it is the message of that."""
+    A channel that nobody publishes to can be followed too.
+    """
     is_message = isinstance(response, list) and len(response) == 3 and response[0] == b"message"
-    return is_message and probe_key(ns).encode() in cast("list[bytes]", response)[2]
+    return is_message and key.encode() in cast("list[bytes]", response)[2]
 
 
 class NothingHeard(Exception):
@@ -47,7 +45,7 @@ def is_push(response: object) -> bool:
     return isinstance(response, list)
 
 
-def take_push(cache: Cache, response: object) -> bool:
+def take_push(cache: Heeding, response: object) -> bool:
     """Tells the L1; whether it was the confirmation of SUBSCRIBE."""
     if not isinstance(response, list) or not response:
         return False

@@ -1,7 +1,7 @@
-"""A cache of VALID answers in the application's memory.
+"""A cache of answers in the application's memory: of VALID ones, and of values of a region.
 
-What holds: an answer is given for what was asked (key, secret, scopes, address) and nothing else, never beyond
-`max_age` nor beyond its own end, and not after the message of its invalidation has come. Nothing is kept while no
+What holds: an answer is given for what was asked (key, secret, scopes, address; or a name) and nothing else, never
+beyond `max_age` nor beyond its own end, and not after the message of its invalidation has come. Nothing is kept while no
 messages come, nor an answer during whose asking a message came that may have been about it. All goes at once when
 messages may have been missed.
 """
@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from redis_apikey._effects import Address
 from redis_apikey._settings import L1 as Limits
+
+Q = TypeVar("Q", bound=Hashable)
+V = TypeVar("V")
 
 Question: TypeAlias = "tuple[bytes, tuple[str, ...], str | None]"
 
@@ -28,8 +31,8 @@ def question(presented: str, scopes: tuple[str, ...], address: str | None) -> Qu
 
 
 @dataclass(slots=True)
-class _Entry:
-    record: bytes
+class _Entry(Generic[V]):
+    value: V
     key: bytes
     tags: frozenset[bytes]
     ends: float
@@ -47,17 +50,32 @@ class Asking:
     all: bool = False
 
 
-class Cache:
-    """`keep_stale`: what is dropped because messages may be missed is kept apart for when Redis does not answer."""
+class Heeding(Protocol):
+    """What is told by messages."""
+
+    def heed(self, message: bytes) -> None: ...
+
+    def heed_tracking(self, keys: object) -> None: ...
+
+    def follow(self, addresses: Iterable[Address] | None = None) -> None: ...
+
+    def lose(self) -> None: ...
+
+
+class Cache(Generic[Q, V]):
+    """Of answers to questions.
+
+    `keep_stale`: what is dropped because messages may be missed is kept apart for when Redis does not answer.
+    """
 
     def __init__(self, limits: Limits, keep_stale: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._keep_stale = keep_stale
         self._clock = clock
         self._lock = threading.Lock()
-        self._entries: dict[Question, _Entry] = {}
-        self._stale: dict[Question, _Entry] = {}
-        self._by_name: dict[bytes, set[Question]] = {}
+        self._entries: dict[Q, _Entry[V]] = {}
+        self._stale: dict[Q, _Entry[V]] = {}
+        self._by_name: dict[bytes, set[Q]] = {}
         """Of keys and tags: what stands under them. Neither can be taken for the other: a key has a brace."""
         self._asking: dict[bytes, set[Asking]] = {}
         self._numbers: dict[str, int] = {}
@@ -71,19 +89,19 @@ class Cache:
         """Whether messages name tags: then each answer comes with its own."""
         return self._limits.follow == "channel"
 
-    def get(self, question: Question) -> bytes | None:
-        """The record of a VALID answer."""
+    def get(self, question: Q) -> V | None:
+        """What is kept."""
         entry = self._entries.get(question)
         if entry is None or self._clock() >= entry.ends:
             return None
-        return entry.record
+        return entry.value
 
-    def get_stale(self, question: Question) -> bytes | None:
+    def get_stale(self, question: Q) -> V | None:
         """The same, of what was true when messages last came."""
         entry = self._entries.get(question) or self._stale.get(question)
         if entry is None or self._clock() >= entry.ends:
             return None
-        return entry.record
+        return entry.value
 
     def asking(self, key: str) -> Asking | None:
         """To be said before the server is asked; None: nothing can be kept now."""
@@ -97,12 +115,12 @@ class Cache:
     def answered(
         self,
         asking: Asking,
-        question: Question | None = None,
-        record: bytes = b"",
+        question: Q | None = None,
+        value: V | None = None,
         left_ms: int = -1,
         tags: Iterable[bytes] = (),
     ) -> None:
-        """To be said whatever the answer was; with a question it was VALID, and is kept if it still can be."""
+        """To be said whatever the answer was; with a value it is kept if it still can be."""
         with self._lock:
             others = self._asking.get(asking.key)
             if others is not None:
@@ -111,18 +129,24 @@ class Cache:
                     del self._asking[asking.key]
             carried = frozenset(tags)
             outdated = asking.keys or asking.all or not asking.tags.isdisjoint(carried)
-            if question is None or outdated or not self._following or asking.generation != self._generation:
+            if (
+                question is None
+                or value is None
+                or outdated
+                or not self._following
+                or asking.generation != self._generation
+            ):
                 return
             age = self._limits.max_age if left_ms < 0 else min(self._limits.max_age, left_ms / 1000)
             self._forget(question)
             while len(self._entries) >= self._limits.max_entries:
                 self._forget(next(iter(self._entries)))
-            self._entries[question] = _Entry(record, asking.key, carried, asking.asked + age)
+            self._entries[question] = _Entry(value, asking.key, carried, asking.asked + age)
             self._stale.pop(question, None)
             for name in (asking.key, *carried):
                 self._by_name.setdefault(name, set()).add(question)
 
-    def _forget(self, question: Question) -> None:
+    def _forget(self, question: Q) -> None:
         entry = self._entries.pop(question, None)
         if entry is None:
             return
@@ -157,22 +181,21 @@ class Cache:
                 if entry.key not in gone and gone.isdisjoint(entry.tags)
             }
 
-    def drop_record(self, keys: Sequence[str], tags: Sequence[str], fields: Sequence[tuple[str, object]]) -> None:
-        """What this process has changed itself: by names, and by what stands in records (`id`, 7).
+    def drop_told(self, keys: Sequence[str], tags: Sequence[str], is_of_tags: Callable[[V], bool] | None) -> None:
+        """What this process has changed itself: by names, and by what is kept.
 
-        CLIENT TRACKING names no tags, so entries are looked through.
+        CLIENT TRACKING names no tags, so that entries are looked through for those that `is_of_tags`.
         """
         with self._lock:
             self._drop([key.encode() for key in keys], [tag.encode() for tag in tags])
-            if self.needs_tags or not fields:
+            if self.needs_tags or is_of_tags is None:
                 return
             for askings in self._asking.values():
                 for asking in askings:
                     asking.all = True
             for entries in (self._entries, self._stale):
                 for question, entry in list(entries.items()):
-                    record = json.loads(entry.record)
-                    if any(str(record.get(name)) == str(value) for name, value in fields):
+                    if is_of_tags(entry.value):
                         self._forget(question)
                         self._stale.pop(question, None)
 

@@ -16,6 +16,10 @@ class Names:
         if len(ns.encode()) > 100:
             raise ValueError("ns must have at most 100 bytes")
         self.ns = ns
+        self.prefix = f"{ns}apikey:{{"
+        """Of all keys."""
+        self.probe = self.record("redis-apikey-l1")
+        """What an L1 invalidates to hear whether messages come."""
         self.id_tags, self.user_tags = f"{ns}apikey:id:", f"{ns}apikey:user:"
 
     def record(self, prefix: str) -> str:

@@ -14,41 +14,32 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 from redis_apikey import _keys as keys
 from redis_apikey._addresses import read_address
 from redis_apikey._effects import (
     Address,
     Argument,
-    Call,
     Command,
-    ErrorReply,
     Event,
-    Load,
-    NoReply,
-    Sleep,
     Steps,
-    Wait,
-    send,
 )
 from redis_apikey._errors import (
-    ApiKeysError,
     BadRecord,
-    ChangeNotTold,
     CommandRefused,
     RedisUnavailable,
 )
-from redis_apikey._follow import probe_key
+from redis_apikey._exchange import Exchange, Told
+from redis_apikey._flights import Again, Flight, Flights, LoadFailed
 from redis_apikey._l1 import Cache, Question, question
 from redis_apikey._names import Names
 from redis_apikey._records import Judged, kind_of, read_row, until_to_send
-from redis_apikey._replies import as_map, good, px, tags_option, text
+from redis_apikey._replies import as_map, px, tags_option, text
 from redis_apikey._results import (
     Batch,
     CacheStatus,
@@ -65,7 +56,6 @@ from redis_apikey._results import (
     Valid,
 )
 from redis_apikey._scopes import check_requests
-from redis_apikey._servers import Breaker, Servers, address_in
 from redis_apikey._settings import Settings
 from redis_apikey._verdict import judge
 
@@ -73,111 +63,13 @@ log = logging.getLogger("redis_apikey")
 
 V = TypeVar("V")
 
-PASSING = frozenset(
-    ("ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "PARTIAL", "READONLY", "TRYAGAIN", "UNBLOCKED")
-)
-"""Errors after which a change, a lease or an acknowledgement is said again."""
-
-SLOW_ATTEMPT = 2.0
-"""Seconds that one attempt of a call may take that waits for other nodes: more than `apikey.cluster-timeout-ms`."""
-
 GIVE_BACK = 0.5
 """Seconds that giving batches back may take."""
 
-REDIRECTIONS = 5
 COMMANDS_AT_ONCE = 200
-LANDED = 256
-MOST_WARNINGS = 100
 
 NOBODY = "nobody"
 """Whose a decision is where its key is nobody's: the command wants a user. To share it costs a miss at most."""
-
-
-def _lasts(error: ApiKeysError) -> bool:
-    """Whether it is of no use to say the same again."""
-    return isinstance(error, CommandRefused) and error.code not in PASSING
-
-
-class LoadFailed(Exception):
-    """The application's function raised; its error is the cause."""
-
-
-class Again(Exception):
-    """What another has loaded may be too old: the server is to be asked again."""
-
-
-@dataclass(slots=True)
-class Flight(Generic[V]):
-    """A load under way."""
-
-    event: Event
-    started: int | None = None
-    value: V | None = None
-    error: Exception | None = None
-    ended: bool = False
-
-
-class Flights(Generic[V]):
-    """One load of one thing at a time."""
-
-    def __init__(self, count: itertools.count[int], new_event: Callable[[], Event]) -> None:
-        self._count = count
-        self._new_event = new_event
-        self._lock = threading.Lock()
-        self._flights: dict[str, Flight[V]] = {}
-        self._landed: dict[str, Flight[V]] = {}
-        """The latest, for who missed before they landed and comes to ask behind that."""
-
-    def run(self, name: str, began: int, may_ask_again: bool, load: Callable[[Flight[V]], Steps[V]]) -> Steps[V]:
-        """What `load` returns, or what that of another returned which started after `began`.
-
-        Raises Again where that of another has ended that started before, and the caller can ask the server.
-        """
-        while True:
-            with self._lock:
-                landed = self._landed.get(name)
-                if landed is not None and landed.started is not None and landed.started > began:
-                    return cast(V, landed.value)
-                flight = self._flights.get(name)
-                leads = flight is None
-                if flight is None:
-                    flight = self._flights[name] = Flight(self._new_event())
-            if leads:
-                return (yield from self._lead(name, flight, load))
-            yield Wait(flight.event)
-            if flight.ended and flight.started is not None and flight.started > began:
-                if flight.error is not None:
-                    raise flight.error
-                return cast(V, flight.value)
-            if may_ask_again:
-                raise Again
-
-    def _lead(self, name: str, flight: Flight[V], load: Callable[[Flight[V]], Steps[V]]) -> Steps[V]:
-        try:
-            flight.value = yield from load(flight)
-            flight.ended = True
-            with self._lock:
-                self._landed.pop(name, None)
-                self._landed[name] = flight
-                if len(self._landed) > LANDED:
-                    del self._landed[next(iter(self._landed))]
-            return flight.value
-        except Exception as error:
-            flight.error = error
-            flight.ended = True
-            raise
-        finally:
-            with self._lock:
-                del self._flights[name]
-            flight.event.set()
-
-    def start(self, flight: Flight[V]) -> None:
-        flight.started = next(self._count)
-
-    def forked(self) -> None:
-        """In a child that was forked: who led a flight is not there."""
-        self._lock = threading.Lock()
-        self._flights, self._landed = {}, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +79,8 @@ class Missed:
     token: bytes
 
 
-@dataclass(slots=True)
-class _Told:
-    """The commands that tell a change: those of keys, and the tags."""
-
-    keys: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
-
-
-class Protocol:
-    """Shared by both clients. Every method that yields is carried out by a driver."""
+class Protocol(Exchange):
+    """Of API keys, shared by both clients. Every method that yields is carried out by a driver."""
 
     def __init__(
         self,
@@ -207,14 +91,12 @@ class Protocol:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(settings, seeds, cluster, clock)
         self.settings = settings
         self.names = Names(settings.ns)
-        self.servers = Servers(
-            seeds, cluster, lambda: Breaker(settings.breaker_failures, settings.breaker_pause, clock)
-        )
-        self.l1 = Cache(settings.l1, settings.when_down == "stale", clock) if settings.l1 else None
-        self._warned: set[str] = set()
-        self._clock = clock
+        self.l1: Cache[Question, bytes] | None = None
+        if settings.l1:
+            self.l1 = Cache(settings.l1, settings.when_down == "stale", clock)
         self._wall = wall
         self._count = itertools.count(1)
         self._rows: Flights[Judged | None] = Flights(self._count, new_event)
@@ -227,222 +109,6 @@ class Protocol:
             flights.forked()
         if self.l1 is not None:
             self.l1.forked()
-
-    # ---------------------------------------------------------------- asking
-
-    def ask(
-        self,
-        key: str | None,
-        commands: Sequence[Command],
-        *,
-        repeat: bool,
-        timeout: float | None = None,
-        spare: bool = True,
-        slow: bool = False,
-        at: Address | Literal["owner"] = "owner",
-        by: list[Address] | None = None,
-    ) -> Steps[list[object]]:
-        """The replies to commands of one slot, within `timeout` seconds (those of the settings) in all.
-
-        A command that may have been carried out is sent again only if `repeat`. `spare`: leave a server alone that
-        did not answer lately. Each that replied is appended to `by`. Raises RedisUnavailable; error replies are among
-        the replies.
-        """
-        deadline = self._clock() + (self.settings.timeout if timeout is None else timeout)
-        packed = tuple(commands)
-        failures = redirections = 0
-        to: Address
-        redirected: Address = None
-        sent = packed
-        while True:
-            if redirected is not None:
-                to, redirected = redirected, None
-            else:
-                to, sent = (yield from self._route(key, deadline)) if at == "owner" else at, packed
-            breaker = self.servers.breaker(to)
-            if spare and not breaker.allows():
-                raise RedisUnavailable("redis did not answer lately and is not asked for a while")
-            began = self._clock()
-            left = deadline - began
-            if left <= 0:
-                raise RedisUnavailable("no time is left to ask redis")
-            try:
-                replies = yield from send(to, sent, left, slow)
-            except NoReply as error:
-                if error.refused:
-                    self._warn("redis does not let us in", error.cause)
-                breaker.failed(began)
-                self.servers.in_doubt = self.servers.cluster
-                failures += 1
-                may_repeat = (repeat or not error.maybe_done) and not error.timed_out
-                if may_repeat and failures < 2 and self._clock() < deadline:
-                    continue
-                raise RedisUnavailable(error.cause, maybe_done=error.maybe_done) from None
-            breaker.succeeded()
-            if by is not None:
-                by.append(to)
-            replies = replies[len(sent) - len(packed) :]
-            refusal = next((reply for reply in replies if isinstance(reply, ErrorReply)), None)
-            if refusal is None or not self.servers.cluster or at != "owner":
-                return replies
-            redirections += 1
-            if redirections > REDIRECTIONS or self._clock() >= deadline:
-                return replies
-            if refusal.code in ("MOVED", "ASK"):
-                slot, where = refusal.text.split(" ")[1:3]
-                redirected = address_in(where, to)
-                if refusal.code == "MOVED":
-                    self.servers.move(int(slot), redirected)
-                    sent = packed
-                else:
-                    sent = (("ASKING",), *packed)
-                if redirections > 1:
-                    # While one takes over from the other, each may send on to the other.
-                    yield Sleep(0.005 * redirections)
-            elif refusal.code == "TRYAGAIN":
-                yield Sleep(0.005)
-            else:
-                if refusal.code in ("CLUSTERDOWN", "READONLY"):
-                    self.servers.in_doubt = True
-                return replies
-
-    def _route(self, key: str | None, deadline: float) -> Steps[Address]:
-        servers = self.servers
-        if servers.in_doubt:
-            yield from self._read_owners(deadline)
-        address = servers.any_primary() if key is None else servers.owner(key)
-        if address is None and servers.cluster:
-            servers.in_doubt = True
-            raise RedisUnavailable("no node of the cluster is known to own the key's slot")
-        return address
-
-    def _read_owners(self, deadline: float) -> Steps[None]:
-        """Who owns which slots. Where some are known, one caller asks, and the others go by those."""
-        servers = self.servers
-        if servers.is_known:
-            servers.in_doubt = False
-        cause = "no node of the cluster is known"
-        for address in servers.whom_to_ask():
-            breaker = servers.breaker(address)
-            began = self._clock()
-            left = deadline - began
-            if left <= 0:
-                break
-            if not breaker.allows():
-                continue
-            try:
-                # Who does not answer leaves time for others, and for what is to be asked.
-                replies = yield from send(address, (("CLUSTER", "SLOTS"),), left / 3, False)
-            except NoReply as error:
-                if error.refused:
-                    self._warn("redis does not let us in", error.cause)
-                breaker.failed(began)
-                cause = error.cause
-                continue
-            breaker.succeeded()
-            if servers.learn(replies[0], address):
-                servers.in_doubt = False
-                return
-            if isinstance(replies[0], ErrorReply):
-                cause = replies[0].text
-        servers.in_doubt = True
-        if not servers.is_known:
-            raise RedisUnavailable(cause)
-
-    def primaries(self) -> Steps[list[Address]]:
-        """All that there are now."""
-        if self.servers.cluster:
-            self.servers.in_doubt = True
-            yield from self._read_owners(self._clock() + self.settings.change_timeout)
-        return self.servers.primaries()
-
-    def know_primaries(self) -> Steps[None]:
-        """Where none are known yet, or some are in doubt."""
-        if self.servers.in_doubt:
-            yield from self._read_owners(self._clock() + self.settings.timeout)
-
-    def probe(self) -> Steps[None]:
-        """Invalidates what is not there, so that who follows the channel hears of it."""
-        key = probe_key(self.names.ns)
-        try:
-            yield from self.one(key, ("APIKEY.INVAL", key), repeat=True)
-        except CommandRefused as error:
-            raise RedisUnavailable(f"the channel can't be tried: {error}") from None
-
-    def insist(
-        self,
-        key: str | None,
-        commands: Sequence[Command],
-        *,
-        deadline: float | None = None,
-        at: Address | Literal["owner"] = "owner",
-    ) -> Steps[list[object]]:
-        """The same until it is done, within `change_timeout`: for what may be said twice and must not be lost.
-
-        Raises RedisUnavailable, CommandRefused.
-        """
-        deadline = self._clock() + self.settings.change_timeout if deadline is None else deadline
-        pause = 0.02
-        while True:
-            try:
-                return (yield from self._attempt(key, commands, deadline, at))
-            except (RedisUnavailable, CommandRefused) as error:
-                if _lasts(error) or self._clock() + pause >= deadline:
-                    raise
-            yield Sleep(pause)
-            pause = min(pause * 2, 0.5)
-
-    def _attempt(
-        self, key: str | None, commands: Sequence[Command], deadline: float, at: Address | Literal["owner"] = "owner"
-    ) -> Steps[list[object]]:
-        """Once, within what is left. Raises RedisUnavailable, CommandRefused: the refusal that lasts, if one does."""
-        left = min(deadline - self._clock(), SLOW_ATTEMPT)
-        replies = yield from self.ask(key, commands, repeat=True, timeout=left, spare=False, slow=True, at=at)
-        refusals = [CommandRefused(reply.text) for reply in replies if isinstance(reply, ErrorReply)]
-        if refusals:
-            raise next((refusal for refusal in refusals if _lasts(refusal)), refusals[0])
-        return replies
-
-    def _insist_on_each(self, parts: Sequence[tuple[str | None, Sequence[Command]]]) -> Steps[None]:
-        """As `insist`, of several: what fails keeps none of the others from being tried.
-
-        So they are tried in turns, and of a server that does not answer each turn waits once.
-        """
-        deadline = self._clock() + self.settings.change_timeout
-        pause = 0.02
-        failed: ApiKeysError | None = None
-        refused: CommandRefused | None = None
-        while parts:
-            left: list[tuple[str | None, Sequence[Command]]] = []
-            silent: set[Address] = set()
-            for part in parts:
-                key, commands = part
-                if key is not None and self.servers.is_known and self.servers.owner(key) in silent:
-                    left.append(part)
-                    continue
-                try:
-                    yield from self._attempt(key, commands, deadline)
-                except (RedisUnavailable, CommandRefused) as error:
-                    if isinstance(error, CommandRefused) and _lasts(error):
-                        refused = refused or error
-                        continue
-                    failed = failed or error
-                    left.append(part)
-                    if key is not None and self.servers.is_known and isinstance(error, RedisUnavailable):
-                        silent.add(self.servers.owner(key))
-            parts = left
-            if parts:
-                if self._clock() + pause >= deadline:
-                    break
-                yield Sleep(pause)
-                pause = min(pause * 2, 0.5)
-        error_of_all = refused or (failed if parts else None)
-        if error_of_all is not None:
-            raise error_of_all
-
-    def one(self, key: str | None, command: Command, *, repeat: bool, timeout: float | None = None) -> Steps[object]:
-        """The reply to one command. Raises RedisUnavailable, CommandRefused."""
-        return good((yield from self.ask(key, (command,), repeat=repeat, timeout=timeout))[0])
 
     # ---------------------------------------------------------------- verify
 
@@ -477,7 +143,7 @@ class Protocol:
             try:
                 answer = yield from self._validate(prefix, digests, requests, address, asked)
             except (RedisUnavailable, CommandRefused) as error:
-                self._cant_say(error)
+                self.cant_say(error)
                 if self.settings.when_down != "load":
                     return self._without_redis(asked, error)
             else:
@@ -520,7 +186,8 @@ class Protocol:
         for scope in scopes:
             options += ("SCOPE", scope)
         for number, digest in enumerate(digests):
-            reply = yield from self._ask_l1(key, ("APIKEY.VALIDATE", key, "DIGEST", digest.hex(), *options), asked)
+            command: Command = ("APIKEY.VALIDATE", key, "DIGEST", digest.hex(), *options)
+            reply = yield from self.read(self.l1, key, command, asked, _kept)
             code = text(reply[0])
             if code == "VALID":
                 return Valid(cast(bytes, reply[1]), "cache")
@@ -535,44 +202,11 @@ class Protocol:
             return Refused(code, text(scope_reply) if code == "FORBIDDEN" else None, "HIT")
         raise AssertionError("there is a digest")
 
-    def _ask_l1(self, key: str, command: Command, asked: Question) -> Steps[list[object]]:
-        """VALIDATE's reply; it is kept where it is VALID and an L1 follows what is invalidated."""
-        l1 = self.l1
-        asking = None if l1 is None else l1.asking(key)
-        if l1 is None or asking is None:
-            return cast("list[object]", (yield from self.one(key, command, repeat=True)))
-        kept = False
-        by: list[Address] = []
-        try:
-            reply: object
-            tags: list[bytes] | None = []
-            if l1.needs_tags:
-                # Together, so that the tags are those of the record.
-                together = (("MULTI",), command, ("APIKEY.TAGS", key), ("EXEC",))
-                replies = yield from self.ask(key, together, repeat=True, by=by)
-                done = replies[-1]
-                if isinstance(done, list) and len(done) == 2 and not isinstance(done[0], ErrorReply):
-                    reply, tags = done[0], done[1]
-                else:
-                    # Before Redis 8 a transaction is refused while memory is full.
-                    reply, tags = (yield from self.one(key, command, repeat=True)), None
-            else:
-                reply = good((yield from self.ask(key, (command,), repeat=True, by=by))[0])
-            answer = cast("list[object]", reply)
-            if answer[0] == b"VALID" and isinstance(tags, list) and l1.hears(by[-1]):
-                left = cast(int, answer[2])
-                l1.answered(asking, asked, cast(bytes, answer[1]), left, tags)
-                kept = True
-            return answer
-        finally:
-            if not kept:
-                l1.answered(asking)
-
     def _row(
         self, prefix: str, token: bytes | None, load: Callable[[str], object], flight: Flight[Judged | None]
     ) -> Steps[Judged | None]:
         """Reads the row, and fills with it where there is a token."""
-        row = yield from self._load(self._rows, flight, lambda: load(prefix))
+        row = yield from self._rows.load(flight, lambda: load(prefix))
         judged = None if row is None else read_row(cast(Row, row), self.settings.fields)
         if token is not None:
             try:
@@ -582,31 +216,10 @@ class Protocol:
             except CommandRefused as error:
                 if error.code == "BADRECORD":
                     raise BadRecord(str(error)) from None
-                self._warn("a fill was refused", str(error))
+                self.warn("a fill was refused", str(error))
             except ValueError as error:
                 log.warning("a fill can't be sent: %s", error)
         return judged
-
-    def _warn(self, what: str, error: str) -> None:
-        """Of each error once: where one call gets it, all the others do."""
-        said = f"{what}: {error}"
-        is_new = said not in self._warned and len(self._warned) < MOST_WARNINGS
-        if is_new:
-            self._warned.add(said)
-        log.log(logging.WARNING if is_new else logging.DEBUG, "%s", said)
-
-    def _cant_say(self, error: RedisUnavailable | CommandRefused) -> None:
-        """Of a read. What was refused for good is a server without the module, or a user who may not."""
-        if _lasts(error):
-            self._warn("redis refuses to say", str(error))
-        else:
-            log.debug("redis can't say: %s", error)
-
-    def _load(self, flights: Flights[V], flight: Flight[V], call: Callable[[], object]) -> Steps[object]:
-        try:
-            return (yield Load(call, lambda: flights.start(flight)))
-        except Exception as error:
-            raise LoadFailed from error
 
     def _fill(self, prefix: str, row: Row | None, judged: Judged | None, token: bytes) -> Steps[None]:
         key = self.names.record(prefix)
@@ -640,55 +253,10 @@ class Protocol:
 
     # ---------------------------------------------------------------- changes
 
-    def change(self, change: Change, outbox: Callable[[Change], object] | None) -> Steps[None]:
-        """Tells a change. What can't be told is given to the outbox, and raises ChangeNotTold all the same."""
-        try:
-            yield from self.tell(change)
-        except ChangeNotTold as error:
-            kept = yield from self._keep(change, outbox)
-            raise ChangeNotTold(change, str(error), kept=kept) from error.__cause__
-        except (Exception, GeneratorExit):
-            raise
-        except BaseException:
-            # The caller was cancelled or interrupted, and its change is committed.
-            yield from self._keep(change, outbox)
-            raise
-
-    def _keep(self, change: Change, outbox: Callable[[Change], object] | None) -> Steps[bool]:
-        if outbox is None:
-            return False
-        try:
-            yield Call(lambda: outbox(change))
-        except Exception:
-            log.exception("the outbox raised")
-            return False
-        return True
-
-    def tell(self, change: Change) -> Steps[None]:
-        """INVAL and TAGINVAL, until all have replied. Raises ChangeNotTold."""
-        told = self._told(change)
-        self._drop(change, told)
-        # Each key by itself: while their slot moves, an INVAL of two would have to find both at one node.
-        commands: list[Command] = [("APIKEY.INVAL", name) for name in told.keys]
-        if told.tags:
-            # First: one command for most of what there is.
-            commands.insert(0, ("APIKEY.TAGINVAL", *told.tags))
-        parts: list[tuple[str | None, Sequence[Command]]]
-        if self.servers.cluster:
-            parts = [(None if command[0] == "APIKEY.TAGINVAL" else str(command[1]), (command,)) for command in commands]
-        else:
-            firsts = range(0, len(commands), COMMANDS_AT_ONCE)
-            parts = [(None, commands[first : first + COMMANDS_AT_ONCE]) for first in firsts]
-        try:
-            yield from self._insist_on_each(parts)
-        except (RedisUnavailable, CommandRefused) as error:
-            raise ChangeNotTold(change, str(error), kept=False) from error
-        finally:
-            # Once more: an answer may have come meanwhile that was asked for before.
-            self._drop(change, told)
-
-    def _told(self, change: Change) -> _Told:
-        names, told = self.names, _Told()
+    def _told(self, change: Change) -> Told:
+        names, told = self.names, Told()
+        if change.kind == "invalidated":
+            raise ValueError("what a region's key or tag is about is told by a Cache")
         for prefix in change.prefixes:
             told.keys += (names.record(prefix), names.scopes(prefix))
         if change.user is not None:
@@ -700,7 +268,7 @@ class Protocol:
             told.tags.append(names.user_tag(change.user))
         return told
 
-    def _drop(self, change: Change, told: _Told) -> None:
+    def _drop(self, change: Change, told: Told) -> None:
         if self.l1 is None:
             return
         fields: list[tuple[str, object]] = []
@@ -708,7 +276,7 @@ class Protocol:
             fields.append(("id", change.id))
         if change.user is not None and self.names.user_tag(change.user) in told.tags:
             fields.append(("user_id", change.user))
-        self.l1.drop_record(told.keys, told.tags, fields)
+        self.l1.drop_told(told.keys, told.tags, partial(_is_of, fields) if fields else None)
 
     # ---------------------------------------------------------------- lists and decisions
 
@@ -726,7 +294,7 @@ class Protocol:
             try:
                 reply = cast("list[object]", (yield from self.one(key, command, repeat=True)))
             except (RedisUnavailable, CommandRefused) as error:
-                self._cant_say(error)
+                self.cant_say(error)
                 if self.settings.when_down != "load":
                     raise RedisUnavailable(str(error)) from error
             else:
@@ -753,7 +321,7 @@ class Protocol:
         load: Callable[[Id], object],
         flight: Flight[list[bytes]],
     ) -> Steps[list[bytes]]:
-        rows = yield from self._load(self._lists, flight, lambda: load(user))
+        rows = yield from self._lists.load(flight, lambda: load(user))
         if not isinstance(rows, Iterable):
             raise BadRecord(f"load must return rows, not {kind_of(rows)}")
         judged = [read_row(cast(Row, row), self.settings.fields) for row in rows]
@@ -770,7 +338,7 @@ class Protocol:
         except RedisUnavailable as error:
             log.debug("a fill got no reply: %s", error)
         except CommandRefused as error:
-            self._warn("a fill was refused", str(error))
+            self.warn("a fill was refused", str(error))
 
     def decide(
         self,
@@ -789,7 +357,7 @@ class Protocol:
                 command = ("APIKEY.CHECKSCOPE", key, resource, action)
                 reply = cast("list[object]", (yield from self.one(key, command, repeat=True)))
             except (RedisUnavailable, CommandRefused) as error:
-                self._cant_say(error)
+                self.cant_say(error)
                 if self.settings.when_down != "load":
                     raise RedisUnavailable(str(error)) from error
             else:
@@ -821,7 +389,7 @@ class Protocol:
         load_row: Callable[[str], object] | None,
         flight: Flight[bool],
     ) -> Steps[bool]:
-        made = yield from self._load(self._decisions, flight, lambda: load(prefix, resource, action))
+        made = yield from self._decisions.load(flight, lambda: load(prefix, resource, action))
         if not isinstance(made, (bool, Decision)):
             raise TypeError("load must return a bool or a Decision")
         decision = made if isinstance(made, Decision) else Decision(made)
@@ -941,6 +509,17 @@ class Protocol:
             yield from self._attempt(None, [("APIKEY.USAGE.NACK", *batches)], self._clock() + GIVE_BACK, at)
         except (RedisUnavailable, CommandRefused) as error:
             log.info("batches come again when their lease ends, for they can't be given back: %s", error)
+
+
+def _is_of(fields: Sequence[tuple[str, object]], json_of_record: bytes) -> bool:
+    """Whether a record has one of these."""
+    record = json.loads(json_of_record)
+    return any(str(record.get(name)) == str(value) for name, value in fields)
+
+
+def _kept(reply: list[object]) -> tuple[bytes, int] | None:
+    """Of VALIDATE's reply, the record and how long it holds, where it is VALID."""
+    return (cast(bytes, reply[1]), cast(int, reply[2])) if reply[0] == b"VALID" else None
 
 
 def _read(records: Sequence[bytes]) -> list[Record]:

@@ -160,7 +160,7 @@ class GeneratedKey:
         return f"GeneratedKey(prefix={self.prefix!r})"
 
 
-ChangeKind: TypeAlias = Literal["changed", "created", "user_deleted"]
+ChangeKind: TypeAlias = Literal["changed", "created", "user_deleted", "invalidated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,24 +178,38 @@ class Change:
     """Whose key it is, or who was deleted."""
     prefixes: tuple[str, ...] = ()
     """The public prefixes of the keys that it is about."""
+    keys: tuple[str, ...] = ()
+    """Of `invalidated`, which a `Cache` tells: names in Redis."""
+    tags: tuple[str, ...] = ()
+    """Of `invalidated`: tags, as the server has them."""
+    soft: bool = False
+    """Of `invalidated`: what the tags cover is only stale, where it has a grace."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("changed", "created", "user_deleted"):
-            raise ValueError("kind must be changed, created or user_deleted")
+        if self.kind not in ("changed", "created", "user_deleted", "invalidated"):
+            raise ValueError("kind must be changed, created, user_deleted or invalidated")
         for name in ("id", "user"):
             id_ = getattr(self, name)
             if id_ is not None:
                 text = text_of_id(name, id_)
                 if isinstance(id_, UUID):
                     object.__setattr__(self, name, text)
-        if isinstance(self.prefixes, (str, bytes, Mapping)) or not isinstance(self.prefixes, Iterable):
-            raise TypeError("prefixes must be several texts")
-        object.__setattr__(self, "prefixes", tuple(self.prefixes))
-        for prefix in self.prefixes:
-            if not isinstance(prefix, str):
-                raise TypeError(f"prefix must be a text, not {type(prefix).__name__}")
-            if not prefix:
-                raise ValueError("prefix must not be empty")
+        for name, singular in (("prefixes", "prefix"), ("keys", "key"), ("tags", "tag")):
+            texts = getattr(self, name)
+            if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+                raise TypeError(f"{name} must be several texts")
+            object.__setattr__(self, name, tuple(texts))
+            for text in getattr(self, name):
+                if not isinstance(text, str):
+                    raise TypeError(f"{singular} must be a text, not {type(text).__name__}")
+                if not text:
+                    raise ValueError(f"{singular} must not be empty")
+        if self.kind == "invalidated":
+            if not self.keys and not self.tags:
+                raise ValueError("what is invalidated must name keys or tags")
+            return
+        if self.keys or self.tags:
+            raise ValueError(f"keys and tags are of what is invalidated, not {self.kind}")
         if self.id is None and self.user is None and not self.prefixes:
             raise ValueError("a change must name a key's id or prefix, or a user")
         if self.kind == "user_deleted" and self.user is None:
@@ -205,6 +219,9 @@ class Change:
 
     def to_json(self) -> str:
         """JSON, as a column of an outbox keeps it."""
+        if self.kind == "invalidated":
+            of_region = {"keys": list(self.keys), "tags": list(self.tags), "soft": self.soft}
+            return json.dumps({"kind": self.kind, **{name: said for name, said in of_region.items() if said}})
         return json.dumps({"kind": self.kind, "id": self.id, "user": self.user, "prefixes": list(self.prefixes)})
 
     @classmethod
@@ -212,6 +229,9 @@ class Change:
         """The change that `to_json` wrote. Raises ValueError for anything else."""
         try:
             fields = json.loads(text)
+            if fields["kind"] == "invalidated":
+                soft = bool(fields.get("soft"))
+                return cls("invalidated", keys=fields.get("keys", ()), tags=fields.get("tags", ()), soft=soft)
             return cls(fields["kind"], fields["id"], fields["user"], fields["prefixes"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("not a change, as Change.to_json writes it") from error

@@ -52,8 +52,8 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """All times are in seconds. `ApiKeys` says what each is."""
+class Outages:
+    """How long Redis is waited for, and what is done while it does not answer. Times are in seconds."""
 
     timeout: float = 0.05
     change_timeout: float = 5.0
@@ -61,6 +61,21 @@ class Settings:
     breaker_pause: float = 0.5
     when_down: WhenDown = "load"
     load_limit: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "change_timeout", "breaker_pause"):
+            check_seconds(name, getattr(self, name))
+        for name in ("breaker_failures", "load_limit"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.when_down not in ("load", "stale", "deny"):
+            raise ValueError('when_down must be "load", "stale" or "deny"')
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(Outages):
+    """All times are in seconds. `ApiKeys` says what each is."""
+
     parse: Parse = parse
     peppers: tuple[bytes, ...] = field(default=(), repr=False)
     fields: Fields = field(default_factory=Fields)
@@ -72,16 +87,13 @@ class Settings:
     observer: Observer | None = None
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "change_timeout", "breaker_pause", "ttl", "absent_ttl"):
+        # Not super(): a class with slots is another one than the one that was written.
+        Outages.__post_init__(self)
+        for name in ("ttl", "absent_ttl"):
             seconds = getattr(self, name)
-            if seconds is not None or name not in ("ttl", "absent_ttl"):
+            if seconds is not None:
                 check_seconds(name, seconds)
         if self.l1 is not None and not isinstance(self.l1, L1):
             raise TypeError(f"l1 must be an L1 or None, not {type(self.l1).__name__}")
-        for name in ("breaker_failures", "load_limit"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        if self.when_down not in ("load", "stale", "deny"):
-            raise ValueError('when_down must be "load", "stale" or "deny"')
         if self.when_down == "stale" and self.l1 is None:
             raise ValueError('when_down="stale" needs an l1')

@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.sentinel import SentinelConnectionPool
 
-from redis_apikey._effects import Address, Call, Command, Load, NoReply, Send, Sleep, Steps, Wait
+from redis_apikey._effects import Address, Background, Call, Command, Effect, Load, NoReply, Send, Steps, Wait
 from redis_apikey._endpoints import Endpoint, endpoint_of, pack
 from redis_apikey._follow import (
     CHANNEL_PING,
@@ -30,7 +30,7 @@ from redis_apikey._follow import (
     start_commands,
     take_push,
 )
-from redis_apikey._l1 import Cache
+from redis_apikey._l1 import Heeding
 from redis_apikey._sentinels import Sentinels
 from redis_apikey._settings import L1
 
@@ -39,7 +39,7 @@ log = logging.getLogger("redis_apikey")
 T = TypeVar("T")
 
 CLOSE_TIMEOUT = 1.0
-"""Seconds that closing waits for the thread of the L1."""
+"""Seconds that closing waits for the thread of the L1, and for loads of the background."""
 
 
 class _Socket:
@@ -134,6 +134,7 @@ class Driver:
         self._load_limit = load_limit
         self._room = threading.BoundedSemaphore(load_limit)
         self._idle: dict[Address, list[Any]] = {}
+        self._background: set[threading.Thread] = set()
 
     new_event = staticmethod(threading.Event)
 
@@ -150,7 +151,7 @@ class Driver:
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
 
-    def _perform(self, effect: Send | Load | Call | Wait | Sleep) -> object:
+    def _perform(self, effect: Effect) -> object:
         if isinstance(effect, Send):
             return self._send(effect.address, effect.commands, effect.timeout)
         if isinstance(effect, Load):
@@ -159,11 +160,28 @@ class Driver:
                 return effect.call()
         if isinstance(effect, Call):
             return effect.call()
+        if isinstance(effect, Background):
+            return self._begin(effect.steps)
         if isinstance(effect, Wait):
             effect.event.wait()  # type: ignore[attr-defined]
             return None
         time.sleep(effect.seconds)
         return None
+
+    def _begin(self, steps: Steps[None]) -> bool:
+        if len(self._background) >= self._load_limit:
+            return False
+
+        def run() -> None:
+            try:
+                self.run(steps)
+            finally:
+                self._background.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, name="redis-apikey-refresh", daemon=True)
+        self._background.add(thread)
+        thread.start()
+        return True
 
     def _send(self, address: Address, commands: Sequence[Command], timeout: float) -> list[object]:
         deadline = time.monotonic() + timeout
@@ -229,10 +247,14 @@ class Driver:
 
     def forked(self) -> None:
         """In a child that was forked: connections are the parent's, and so are the loads under way."""
-        self._idle = {}
+        self._idle, self._background = {}, set()
         self._room = threading.BoundedSemaphore(self._load_limit)
 
     def close(self) -> None:
+        until = time.monotonic() + CLOSE_TIMEOUT
+        for thread in list(self._background):
+            if thread is not threading.current_thread():
+                thread.join(max(until - time.monotonic(), 0.0))
         idle, self._idle = self._idle, {}
         for connections in idle.values():
             for connection in connections:
@@ -245,16 +267,18 @@ class Follower:
     def __init__(
         self,
         driver: Driver,
-        cache: Cache,
+        cache: Heeding,
         settings: L1,
-        ns: str,
+        prefix: str,
+        probe_key: str,
         addresses: Callable[[], list[Address]],
         probe: Callable[[], None],
     ) -> None:
         self._driver = driver
         self._cache = cache
         self._settings = settings
-        self._ns = ns
+        self._prefix = prefix
+        self._probe_key = probe_key
         self._addresses = addresses
         self._probe = probe
         self._said = ""
@@ -317,7 +341,7 @@ class Follower:
                 connection.wait_until(None)
                 # Without it the parser calls a handler of its own.
                 connection._parser.set_invalidation_push_handler(lambda response: response)
-                for command in start_commands(self._settings, self._ns):
+                for command in start_commands(self._settings, self._prefix):
                     connection.send_command(*command)
                     self._settle(connection)
                 if self._settings.follow == "channel":
@@ -346,7 +370,7 @@ class Follower:
             if connection.can_read(left):
                 response = connection.read_response(disable_decoding=True, push_request=True, timeout=LOST_AFTER)
                 take_push(self._cache, response)
-                if is_probe(response, self._ns):
+                if is_probe(response, self._probe_key):
                     return
         raise NothingHeard(self._settings.channel)
 

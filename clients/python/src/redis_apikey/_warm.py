@@ -95,7 +95,7 @@ class Warming:
 
     def _ask(self, address: Address, commands: Sequence[Command]) -> Steps[list[object]]:
         timeout = self._protocol.settings.change_timeout
-        return self._protocol.ask(None, commands, repeat=True, timeout=timeout, spare=False, slow=True, at=address)
+        return self._protocol.ask(None, commands, repeat=True, timeout=timeout, spare=False, lane="slow", at=address)
 
     def fill(self, rows: Sequence[object]) -> Steps[None]:
         """Stores what is good of these. Raises RedisUnavailable, CommandRefused."""
