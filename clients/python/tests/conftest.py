@@ -47,7 +47,7 @@ def own() -> Iterator[Callable[..., Server]]:
 
 
 class Blocking:
-    """Calls AsyncApiKeys as one calls ApiKeys, so that a test says what holds for both once."""
+    """Calls what is for asyncio as one calls what is for threads, so that a test says what holds for both once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target: Any) -> None:
         self._loop = loop
@@ -59,6 +59,8 @@ class Blocking:
             return Blocking(self._loop, found)
         if inspect.isasyncgenfunction(found):
             return lambda *arguments, **options: self._iterate(found(*arguments, **options))
+        if name in ("region", "worker"):
+            return lambda *arguments, **options: Blocking(self._loop, found(*arguments, **options))
         if not inspect.iscoroutinefunction(found):
             return found
 
@@ -84,23 +86,33 @@ class Blocking:
 @pytest.fixture(params=["threads", "asyncio"])
 def new(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Makes a client of each kind."""
-    clients: list[Any] = []
+    yield from clients(request.param, redis_apikey.ApiKeys, redis_apikey.AsyncApiKeys)
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def new_cache(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Makes a cache of each kind."""
+    yield from clients(request.param, redis_apikey.Cache, redis_apikey.AsyncCache)
+
+
+def clients(kind: str, of_threads: Any, of_asyncio: Any) -> Iterator[Callable[..., Any]]:
+    made: list[Any] = []
     loop = asyncio.new_event_loop()
 
     def make(*arguments: Any, **options: Any) -> Any:
         # What a loaded machine takes is not what is tested.
         options.setdefault("timeout", 2.0)
-        if request.param == "threads":
-            clients.append(redis_apikey.ApiKeys(*arguments, **options))
+        if kind == "threads":
+            made.append(of_threads(*arguments, **options))
         else:
 
             async def build() -> Any:
-                return redis_apikey.AsyncApiKeys(*arguments, **options)
+                return of_asyncio(*arguments, **options)
 
-            clients.append(Blocking(loop, loop.run_until_complete(build())))
-        return clients[-1]
+            made.append(Blocking(loop, loop.run_until_complete(build())))
+        return made[-1]
 
     yield make
-    for client in clients:
+    for client in made:
         client.close()
     loop.close()

@@ -1,17 +1,20 @@
-"""API keys verified in one round trip, by the redis-apikey module.
+"""API keys verified in one round trip, and a cache of values in regions, by the redis-apikey module.
 
 `ApiKeys` is the client for threads, `AsyncApiKeys` the one for asyncio. `Valid`, `Refused` and `Unavailable` are what
-`verify` answers. Times are in seconds, but for `lease_ms`.
+`verify` answers. `Cache` and `AsyncCache` make regions. Times are in seconds, but for `lease_ms`.
 """
 
 from redis_apikey import _results
+from redis_apikey._acache import AsyncCache, AsyncCachedFunction, AsyncRegion, AsyncWorker
 from redis_apikey._aclient import AsyncApiKeys, AsyncCommands, AsyncUsage
+from redis_apikey._cache import Cache, CachedFunction, Region, Worker
 from redis_apikey._client import ApiKeys, Commands, Usage
 from redis_apikey._commands import Validation
 from redis_apikey._errors import ApiKeysError, BadRecord, ChangeNotTold, CommandRefused, RedisUnavailable
 from redis_apikey._keys import parse, parse_dotted
 from redis_apikey._records import Fields
 from redis_apikey._results import (
+    Answer,
     Batch,
     Change,
     Decision,
@@ -24,22 +27,32 @@ from redis_apikey._results import (
     Warmed,
 )
 from redis_apikey._settings import L1, Observer
+from redis_apikey._values import Compression, Encryption, Serializer
 
 __all__ = [
     "L1",
+    "Answer",
     "ApiKeys",
     "ApiKeysError",
     "AsyncApiKeys",
+    "AsyncCache",
+    "AsyncCachedFunction",
     "AsyncCommands",
+    "AsyncRegion",
     "AsyncUsage",
+    "AsyncWorker",
     "BadRecord",
     "Batch",
+    "Cache",
     "CacheStatus",
+    "CachedFunction",
     "Change",
     "ChangeNotTold",
     "CommandRefused",
     "Commands",
+    "Compression",
     "Decision",
+    "Encryption",
     "Fields",
     "GeneratedKey",
     "Id",
@@ -50,13 +63,17 @@ __all__ = [
     "Record",
     "RedisUnavailable",
     "Refused",
+    "Region",
     "Result",
     "Row",
+    "Serializer",
     "Unavailable",
     "Usage",
     "Valid",
     "Validation",
+    "ValueSource",
     "Warmed",
+    "Worker",
     "parse",
     "parse_dotted",
 ]
@@ -79,3 +96,6 @@ Result = _results.Result
 
 Row = _results.Row
 """A row as the database has it, its columns by their names."""
+
+ValueSource = _results.ValueSource
+"""Who knew a value of a region."""

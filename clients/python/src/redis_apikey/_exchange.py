@@ -241,14 +241,15 @@ class Exchange:
             raise next((refusal for refusal in refusals if lasts(refusal)), refusals[0])
         return replies
 
-    def _insist_on_each(self, parts: Sequence[tuple[str | None, Sequence[Command]]]) -> Steps[None]:
-        """As `insist`, of several: what fails keeps none of the others from being tried.
+    def _insist_on_each(self, parts: Sequence[tuple[str | None, Sequence[Command]]]) -> Steps[int]:
+        """As `insist`, of several: what fails keeps none of the others from being tried. The sum of the replies.
 
         So they are tried in turns, and of a server that does not answer each turn waits once.
         """
         deadline = self._clock() + self._outages.change_timeout
         pause = 0.02
         failed: ApiKeysError | None = None
+        total = 0
         refused: CommandRefused | None = None
         while parts:
             left: list[tuple[str | None, Sequence[Command]]] = []
@@ -259,7 +260,8 @@ class Exchange:
                     left.append(part)
                     continue
                 try:
-                    yield from self._attempt(key, commands, deadline)
+                    replies = yield from self._attempt(key, commands, deadline)
+                    total += sum(reply for reply in replies if isinstance(reply, int))
                 except (RedisUnavailable, CommandRefused) as error:
                     if isinstance(error, CommandRefused) and lasts(error):
                         refused = refused or error
@@ -277,6 +279,7 @@ class Exchange:
         error_of_all = refused or (failed if parts else None)
         if error_of_all is not None:
             raise error_of_all
+        return total
 
     def one(self, key: str | None, command: Command, *, repeat: bool, timeout: float | None = None) -> Steps[object]:
         """The reply to one command. Raises RedisUnavailable, CommandRefused."""
@@ -342,10 +345,12 @@ class Exchange:
 
     # ---------------------------------------------------------------- changes
 
-    def change(self, change: Change, outbox: Callable[[Change], object] | None) -> Steps[None]:
+    def change(
+        self, change: Change, outbox: Callable[[Change], object] | None, by_tags: Command | None = None
+    ) -> Steps[int]:
         """Tells a change. What can't be told is given to the outbox, and raises ChangeNotTold all the same."""
         try:
-            yield from self.tell(change)
+            return (yield from self.tell(change, by_tags))
         except ChangeNotTold as error:
             kept = yield from self._keep(change, outbox)
             raise ChangeNotTold(change, str(error), kept=kept) from error.__cause__
@@ -366,8 +371,11 @@ class Exchange:
             return False
         return True
 
-    def tell(self, change: Change) -> Steps[None]:
-        """Until all have replied. Raises ChangeNotTold, and ValueError for what is not this client's."""
+    def tell(self, change: Change, by_tags: Command | None = None) -> Steps[int]:
+        """Until all have replied; returns how many entries there were, as far as one knows.
+
+        `by_tags` is said in the place of TAGINVAL. Raises ChangeNotTold, and ValueError for what is not this client's.
+        """
         told = self._told(change)
         self._drop(change, told)
         # Each key by itself: while their slot moves, an INVAL of two would have to find both at one node.
@@ -375,7 +383,7 @@ class Exchange:
         if told.tags:
             # First: one command for most of what there is.
             first = ("CACHE.TAGINVAL", "SOFT") if told.soft else ("APIKEY.TAGINVAL",)
-            commands.insert(0, (*first, *told.tags))
+            commands.insert(0, by_tags or (*first, *told.tags))
         parts: list[tuple[str | None, Sequence[Command]]]
         if self.servers.cluster:
             parts = [(str(command[1]) if command[0] == "APIKEY.INVAL" else None, (command,)) for command in commands]
@@ -383,7 +391,7 @@ class Exchange:
             firsts = range(0, len(commands), COMMANDS_AT_ONCE)
             parts = [(None, commands[first : first + COMMANDS_AT_ONCE]) for first in firsts]
         try:
-            yield from self._insist_on_each(parts)
+            return (yield from self._insist_on_each(parts))
         except (RedisUnavailable, CommandRefused) as error:
             raise ChangeNotTold(change, str(error), kept=False) from error
         finally:

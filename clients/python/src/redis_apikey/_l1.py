@@ -1,8 +1,8 @@
 """A cache of answers in the application's memory: of VALID ones, and of values of a region.
 
 What holds: an answer is given for what was asked (key, secret, scopes, address; or a name) and nothing else, never
-beyond `max_age` nor beyond its own end, and not after the message of its invalidation has come. Nothing is kept while no
-messages come, nor an answer during whose asking a message came that may have been about it. All goes at once when
+beyond `max_age` nor beyond its own end, and not after the message of its invalidation has come. Nothing is kept while
+no messages come, nor an answer during whose asking a message came that may have been about it. All goes at once when
 messages may have been missed.
 """
 

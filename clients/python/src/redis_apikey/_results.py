@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast
+from typing import Generic, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from redis_apikey._ids import text_of_id
+
+V = TypeVar("V")
 
 # What these are is said in __init__.py, where the reference finds it.
 Id: TypeAlias = str | int | UUID
 Record: TypeAlias = dict[str, object]
 Source: TypeAlias = Literal["l1", "cache", "database"]
+ValueSource: TypeAlias = Literal["l1", "cache", "stale", "loaded"]
 CacheStatus: TypeAlias = Literal["HIT", "MISS", "BYPASS", "STALE"]
 
 
@@ -158,6 +161,16 @@ class GeneratedKey:
 
     def __repr__(self) -> str:
         return f"GeneratedKey(prefix={self.prefix!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[V]):
+    """What `look_up` of a region answers."""
+
+    value: V | None
+    """None: the source has no such thing."""
+    source: ValueSource
+    """Who knew: this process (`l1`), Redis (`cache`, or `stale` for what is over its TTL), or `load` (`loaded`)."""
 
 
 ChangeKind: TypeAlias = Literal["changed", "created", "user_deleted", "invalidated"]
