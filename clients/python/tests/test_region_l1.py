@@ -84,6 +84,17 @@ def test_it_gives_each_caller_a_value_of_its_own_and_nothing_for_longer(
     eventually(lambda: region.look_up("b", source.load) == Answer([2], "loaded"))
 
 
+@FOLLOWS
+def test_what_can_not_be_read_is_asked_for_all_the_same(
+    new_cache: Callable[..., Any], server: Server, follow: Any
+) -> None:
+    source = Source(a=1)
+    region = new_cache(server.url).region("p", l1=L1(max_age=60.0, follow=follow))
+    kept(region, source)
+    server.client().set(region.name_of("b"), "a string of Redis'")
+    assert region.get_or_set("b", source.load) is None
+
+
 def test_what_is_stale_absent_or_about_to_be_refreshed_is_not_kept(
     new_cache: Callable[..., Any], server: Server
 ) -> None:

@@ -40,6 +40,7 @@ from redis_apikey._follow import (
     error_reply,
     is_probe,
     is_push,
+    settled,
     start_commands,
     take_push,
 )
@@ -207,8 +208,8 @@ class _Link:
     async def _read(self, connection: Any) -> None:
         while True:
             try:
-                reply: object = await connection.read_response(
-                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                reply = settled(
+                    await connection.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
                 )
             except (ResponseError, BusyLoadingError, AuthenticationError) as error:
                 reply = error_reply(error)

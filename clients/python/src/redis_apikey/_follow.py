@@ -57,6 +57,13 @@ def take_push(cache: Heeding, response: object) -> bool:
     return bool(kind == b"subscribe")
 
 
+def settled(reply: object) -> object:
+    """With the errors that are among the replies of EXEC as those are that come by themselves."""
+    if isinstance(reply, list) and any(isinstance(one, Exception) for one in reply):
+        return [error_reply(one) if isinstance(one, Exception) else one for one in reply]
+    return reply
+
+
 def error_reply(error: Exception) -> ErrorReply:
     """With its code in front, which redis-py takes away from those that it knows.
 

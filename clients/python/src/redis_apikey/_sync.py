@@ -27,6 +27,7 @@ from redis_apikey._follow import (
     error_reply,
     is_probe,
     is_push,
+    settled,
     start_commands,
     take_push,
 )
@@ -201,7 +202,7 @@ class Driver:
             replies: list[object] = []
             for _ in commands:
                 try:
-                    replies.append(connection.read_response(disable_decoding=True))
+                    replies.append(settled(connection.read_response(disable_decoding=True)))
                 except (ResponseError, AuthenticationError) as error:
                     replies.append(error_reply(error))
         except BusyLoadingError as error:
