@@ -85,11 +85,13 @@ fn play(
         let mut library = Library::start(&program);
         for way in ways(&library) {
             let servers = servers();
-            let has_l1 = library.described["l1"] == true;
+            let (has_l1, has_regions) =
+                (library.described["l1"] == true, library.described["regions"] == true);
             let chosen = all.iter().filter(|scenario| {
                 scenario.name().contains(&only)
                     && is_for(scenario)
                     && (has_l1 || !scenario.needs("l1"))
+                    && (has_regions || !scenario.needs("regions"))
                     && (way.protocol == 3 || !scenario.needs("RESP3"))
             });
             for scenario in chosen {

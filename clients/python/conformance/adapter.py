@@ -7,6 +7,7 @@ Times are milliseconds here, and seconds in the library.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -15,6 +16,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,11 +29,18 @@ from redis.sentinel import Sentinel  # noqa: E402
 
 from redis_apikey import (  # noqa: E402
     L1,
+    Answer,
     ApiKeys,
     AsyncApiKeys,
+    AsyncCache,
+    AsyncRegion,
+    Cache,
     Change,
+    Compression,
+    Encryption,
     RedisUnavailable,
     Refused,
+    Region,
     Result,
     Valid,
     parse,
@@ -44,7 +53,30 @@ _output = threading.Lock()
 _asks = itertools.count(1)
 _answers: dict[int, Callable[[JSON], None]] = {}
 _clients: dict[str, ApiKeys | AsyncApiKeys] = {}
+_opened: dict[str, JSON] = {}
+_caches: dict[str, Cache | AsyncCache] = {}
+_regions: dict[tuple[str, str], Named] = {}
 _loop = asyncio.new_event_loop()
+
+
+@dataclass(frozen=True)
+class Named:
+    """A region; `raw`: its values are bytes, which are texts in base64 here."""
+
+    region: Region | AsyncRegion
+    raw: bool
+
+    def told(self, value: Any) -> Any:
+        return base64.b64encode(value).decode() if self.raw and value is not None else value
+
+    def meant(self, value: Any) -> Any:
+        return base64.b64decode(value) if self.raw and value is not None else value
+
+    def answer(self, answer: Answer[Any]) -> JSON:
+        return {"value": self.told(answer.value), "source": answer.source}
+
+    def values(self, values: JSON) -> JSON:
+        return {"values": {key: self.told(value) for key, value in values.items()}}
 
 
 class NotSupported(Exception):
@@ -127,13 +159,7 @@ def arguments_of(call: JSON) -> tuple[Any, JSON]:
     if options.get("pepper"):
         arguments["pepper"] = [bytes.fromhex(pepper) for pepper in options["pepper"]]
     if options.get("l1"):
-        l1 = options["l1"]
-        arguments["l1"] = L1(
-            l1.get("max_entries", 10_000),
-            l1.get("max_age", 5000) / 1000,
-            l1.get("follow", "tracking"),
-            l1.get("channel") or options.get("channel") or "apikey-invalidations",
-        )
+        arguments["l1"] = l1_of(options["l1"], options.get("channel"))
     arguments["parse"] = parse_dotted if options.get("parse") == "plain" else parse
     if options.get("outbox"):
         arguments["outbox"] = keep
@@ -199,6 +225,175 @@ async def batches_async(keys: AsyncApiKeys, call: JSON) -> list[JSON]:
                 return found
 
 
+MISSING = object()
+
+OF_A_CACHE = frozenset(
+    (
+        "breaker_failures",
+        "breaker_pause",
+        "change_timeout",
+        "cluster",
+        "load_limit",
+        "outbox",
+        "timeout",
+        "when_down",
+    )
+)
+
+
+def seconds_of(options: JSON, *names: str) -> JSON:
+    return {name: options[name] / 1000 for name in names if options.get(name) is not None}
+
+
+def l1_of(l1: JSON, channel: str | None) -> L1:
+    return L1(
+        l1.get("max_entries", 10_000),
+        l1.get("max_age", 5000) / 1000,
+        l1.get("follow", "tracking"),
+        l1.get("channel") or channel or "apikey-invalidations",
+    )
+
+
+def open_region(call: JSON) -> None:
+    """Beside the client of that name, and to where that goes."""
+    name, options = call["name"], call.get("options") or {}
+    if name not in _caches:
+        where, arguments = arguments_of(_opened[name])
+        of_both = (
+            "cluster",
+            "timeout",
+            "change_timeout",
+            "breaker_failures",
+            "breaker_pause",
+            "when_down",
+            "load_limit",
+        )
+        shared = {option: arguments[option] for option in (*of_both, "outbox") if option in arguments}
+        _caches[name] = (Cache if _opened[name]["client"] == "redis-py" else AsyncCache)(where, **shared)
+    arguments = seconds_of(options, "ttl", "grace", "patience", "backoff")
+    for option in ("refresh_ahead", "one_slot", "serializer"):
+        if options.get(option) is not None:
+            arguments[option] = options[option]
+    if options.get("l1"):
+        arguments["l1"] = l1_of(options["l1"], options.get("channel"))
+    if options.get("compress"):
+        arguments["compress"] = Compression(options["compress"].get("threshold", 1024))
+    if options.get("encrypt"):
+        keys = {id_: bytes.fromhex(key) for id_, key in options["encrypt"]["keys"].items()}
+        arguments["encrypt"] = Encryption(keys, options["encrypt"]["use"])
+    region = _caches[name].region(call["region"], ns=call.get("ns") or "", **arguments)
+    _regions[name, call["as"]] = Named(region, options.get("serializer") == "bytes")
+
+
+def fill_of(call: JSON) -> JSON:
+    return {"tags": call.get("tags") or [], **seconds_of(call, "ttl", "grace")}
+
+
+def read_of(call: JSON) -> JSON:
+    return {**fill_of(call), "allow_stale": call.get("allow_stale", True)}
+
+
+def written(key: str) -> JSON:
+    return {"write": [{"id": key, "key": key, "count": 1}]}
+
+
+def do_region(named: Named, region: Region, call: JSON) -> Any:
+    key = call.get("key", "")
+    match call["do"]:
+        case "region_get_or_set":
+            return named.answer(
+                region.look_up(key, lambda key: named.meant(ask_blocking({"load": key})), **read_of(call))
+            )
+        case "region_get":
+            value = region.get(key, MISSING)
+            return {} if value is MISSING else {"value": named.told(value)}
+        case "region_get_many":
+            return named.values(region.get_many(call["keys"]))
+        case "region_get_or_set_many":
+
+            def load(keys: list[str]) -> JSON:
+                return {key: named.meant(ask_blocking({"load": key})) for key in keys}
+
+            return named.values(region.get_or_set_many(call["keys"], load, **read_of(call)))
+        case "region_set":
+            region.set(key, named.meant(call["value"]), **fill_of(call))
+        case "region_write_through":
+            region.write_through(key, named.meant(call["value"]), lambda: ask_blocking(written(key)), **fill_of(call))
+        case "region_write_behind":
+            return region.write_behind(key, named.meant(call["value"]), **fill_of(call))
+        case "region_work":
+            applied: list[JSON] = []
+            region.worker(applying(named, call, applied)).drain()
+            return applied
+        case "region_invalidate":
+            region.invalidate(key)
+        case "region_invalidate_tags":
+            return region.invalidate_tags(*call["tags"], soft=bool(call.get("soft")))
+        case "region_clear":
+            return region.clear()
+        case "region_invalidate_pattern":
+            return region.invalidate_pattern(call["pattern"])
+        case "region_name":
+            return region.name_of(key)
+    return None
+
+
+async def do_region_async(named: Named, region: AsyncRegion, call: JSON) -> Any:
+    key = call.get("key", "")
+    match call["do"]:
+        case "region_get_or_set":
+
+            async def load(key: str) -> Any:
+                return named.meant(await ask_async({"load": key}))
+
+            return named.answer(await region.look_up(key, load, **read_of(call)))
+        case "region_get":
+            value = await region.get(key, MISSING)
+            return {} if value is MISSING else {"value": named.told(value)}
+        case "region_get_many":
+            return named.values(await region.get_many(call["keys"]))
+        case "region_get_or_set_many":
+
+            async def load_many(keys: list[str]) -> JSON:
+                return {key: named.meant(await ask_async({"load": key})) for key in keys}
+
+            return named.values(await region.get_or_set_many(call["keys"], load_many, **read_of(call)))
+        case "region_set":
+            await region.set(key, named.meant(call["value"]), **fill_of(call))
+        case "region_write_through":
+            await region.write_through(
+                key, named.meant(call["value"]), lambda: ask_async(written(key)), **fill_of(call)
+            )
+        case "region_write_behind":
+            return await region.write_behind(key, named.meant(call["value"]), **fill_of(call))
+        case "region_work":
+            applied: list[JSON] = []
+            await region.worker(applying(named, call, applied)).drain()
+            return applied
+        case "region_invalidate":
+            await region.invalidate(key)
+        case "region_invalidate_tags":
+            return await region.invalidate_tags(*call["tags"], soft=bool(call.get("soft")))
+        case "region_clear":
+            return await region.clear()
+        case "region_invalidate_pattern":
+            return await region.invalidate_pattern(call["pattern"])
+        case "region_name":
+            return region.name_of(key)
+    return None
+
+
+def applying(named: Named, call: JSON, applied: list[JSON]) -> Callable[[str, Any, str], None]:
+    failing = call.get("fail") or []
+
+    def apply(key: str, value: Any, id_: str) -> None:
+        if key in failing:
+            raise RuntimeError("the database is down")
+        applied.append({"key": key, "value": named.told(value), "id": id_})
+
+    return apply
+
+
 def batch_options(call: JSON, found: int) -> JSON:
     most = call.get("most")
     return {
@@ -238,6 +433,9 @@ def do_blocking(keys: ApiKeys, call: JSON) -> Any:
         case "batches":
             return batches(keys, call)
         case "close":
+            cache = _caches.pop(call["name"], None)
+            if isinstance(cache, Cache):
+                cache.close()
             keys.close()
     return None
 
@@ -272,6 +470,9 @@ async def do_async(keys: AsyncApiKeys, call: JSON) -> Any:
         case "batches":
             return await batches_async(keys, call)
         case "close":
+            cache = _caches.pop(call["name"], None)
+            if isinstance(cache, AsyncCache):
+                await cache.aclose()
             await keys.aclose()
     return None
 
@@ -283,11 +484,13 @@ def describe() -> JSON:
         "clients": ["redis-py", "redis-py-asyncio"],
         "protocols": [2, 3],
         "l1": True,
+        "regions": True,
         "sentinel": ["redis-py", "redis-py-asyncio"],
     }
 
 
 def open_client(call: JSON) -> None:
+    _opened[call["name"]] = call
     where, arguments = arguments_of(call)
     if call["client"] == "redis-py":
         _clients[call["name"]] = ApiKeys(where, lambda prefix: ask_blocking({"load": prefix}), **arguments)
@@ -328,9 +531,18 @@ def take(call: JSON) -> None:
         "open": lambda: open_client(call),
         "generate": lambda: generated(call),
         "verdicts": lambda: verdicts.run(call["file"]),
+        "region_open": lambda: open_region(call),
     }
     if call["do"] in at_once:
         answer(call, at_once[call["do"]])
+        return
+    named = _regions.get((call["name"], call.get("as", "")))
+    if named is not None and call["do"].startswith("region_"):
+        region = named.region
+        if isinstance(region, AsyncRegion):
+            asyncio.run_coroutine_threadsafe(answer_async(call, do_region_async(named, region, call)), _loop)
+        else:
+            threading.Thread(target=answer, args=(call, lambda: do_region(named, region, call)), daemon=True).start()
         return
     keys = _clients.get(call["name"])
     if keys is None:

@@ -46,7 +46,7 @@ def test_what_is_no_answer_is_no_value(
     new_cache: Callable[..., Any], fake: Callable[[bytes | None], Fake], answer: bytes
 ) -> None:
     source = Source(a=1)
-    region = new_cache(fake(answer).url, change_timeout=0.2).region("p")
+    region = new_cache(fake(answer).url, timeout=0.2, change_timeout=0.2).region("p")
     assert region.look_up("a", source.load) == Answer(1, "loaded")
     assert region.get_or_set_many(["a"], source.load_many) == {"a": 1}
     assert region.get_many(["a"]) == {}

@@ -76,7 +76,7 @@ impl Fault {
         // Some clients need the names with one dot.
         let own = |listed: &String| listed == name || listed.replacen("USAGE.", "USAGE", 1) == name;
         match self.commands.is_empty() {
-            true => name.starts_with("APIKEY."),
+            true => name.starts_with("APIKEY.") || name.starts_with("CACHE."),
             false => self.commands.iter().any(own),
         }
     }
