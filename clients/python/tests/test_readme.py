@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from database import Database
 from servers import TOP, Server
 
+README = (TOP / "clients/python/README.md").read_text()
+
+
+def test_the_lines_on_regions_work(server: Server) -> None:
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    calls: list[str] = []
+    stored: dict[str, int] = {}
+
+    def fetch_product(key: str) -> int:
+        calls.append(key)
+        return int(key)
+
+    names = {
+        "fetch_product": fetch_product,
+        "fetch_products": lambda keys: {key: fetch_product(key) for key in keys},
+        "store_product": stored.__setitem__,
+        "new": 7,
+    }
+    text = code.replace("redis://localhost:6379", server.url).replace("Cache(", "Cache(timeout=2.0, redis=")
+    exec(text, names)
+    products: Any = names["products"]
+    assert (names["product"], names["several"]) == (42, {"42": 42, "43": 43})
+    assert (calls, stored, products.get("42")) == (["42", "43"], {"42": 7}, 7)
+
 
 def test_the_ten_lines_work(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    code = re.search(r"```python\n(.*?)```", (TOP / "clients/python/README.md").read_text(), re.DOTALL)
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code is not None
     db = Database()
     text = code[1].replace("redis://localhost:6379", server.url)
