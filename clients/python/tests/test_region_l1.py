@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redis_apikey import L1, Answer
+from redis_apikey import L1, Answer, Cache
 from servers import Cluster, Server, eventually
 from source import Source
 
@@ -64,6 +64,16 @@ def test_what_this_process_changes_is_seen_at_once(new_cache: Callable[..., Any]
         assert region.get_or_set("a", source.load) == 2
         assert again.get_or_set("a", source.load) == 2
         source.values["a"] = 1
+
+
+@FOLLOWS
+def test_what_was_read_while_it_was_written_is_not_kept(server: Server, follow: Any) -> None:
+    source = Source(a=1)
+    with Cache(server.url, timeout=2.0) as cache:
+        region = cache.region("p", l1=L1(max_age=60.0, follow=follow))
+        for number in range(2, 30):
+            assert region.write_through("a", number, lambda: kept(region, source))
+            assert region.get_or_set("a", source.load) == number
 
 
 @FOLLOWS

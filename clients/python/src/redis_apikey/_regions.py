@@ -462,7 +462,7 @@ class RegionProtocol:
                     else:
                         joined = None
                         try:
-                            joined = yield from shared.values.join(name, began)
+                            joined = yield from shared.values.join(self._flight(name), began)
                         except Again:
                             continue
                         except LoadFailed as failed:
@@ -476,7 +476,7 @@ class RegionProtocol:
             held = token or held
             try:
                 plain = yield from shared.values.run(
-                    name, began, token is not None, partial(self._load, key, name, token, load, fill)
+                    self._flight(name), began, token is not None, partial(self._load, key, name, token, load, fill)
                 )
             except Again:
                 continue
@@ -486,6 +486,10 @@ class RegionProtocol:
                     return Kept(stale.plain, "stale", stale.value)
                 raise cast(Exception, failed.__cause__) from None
             return Kept(plain, "loaded")
+
+    def _flight(self, *names: str) -> Hashable:
+        """What is under way: bytes of another serializer are none for us, though the region is the same."""
+        return (self.codec.serializer.name, *names)
 
     def _without_redis(self, name: str, error: RedisUnavailable | CommandRefused) -> Kept | None:
         """None: the source is to be asked. Raises RedisUnavailable."""
@@ -536,7 +540,7 @@ class RegionProtocol:
     def _refresh(self, key: str, name: str, token: bytes, load: Callable[[str], object], fill: Fill) -> Steps[None]:
         try:
             yield from self.shared.values.run(
-                name, next(self.shared.count), False, partial(self._load, key, name, token, load, fill)
+                self._flight(name), next(self.shared.count), False, partial(self._load, key, name, token, load, fill)
             )
         except LoadFailed as failed:
             log.warning("refreshing a value of the region %s: load raised %r", self.names.region, failed.__cause__)
@@ -610,7 +614,7 @@ class RegionProtocol:
         fill: Fill,
     ) -> Steps[dict[str, Kept]]:
         missing = tuple(tokens)
-        name: Hashable = tuple(self.names.entry(key) for key in missing)
+        name = self._flight(*(self.names.entry(key) for key in missing))
         try:
             loaded = yield from self.shared.batches.run(
                 name, began, False, partial(self._load_many, tokens, load, fill)
