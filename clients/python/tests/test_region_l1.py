@@ -117,6 +117,14 @@ def test_what_is_stale_absent_or_about_to_be_refreshed_is_not_kept(
     region.invalidate_tags("t", soft=True)
     # Somebody else refreshes it.
     server.client().execute_command("CACHE.GET", region.name_of("stale"), "p")
+    # So does who was given its token: nobody keeps it until then.
+    region.set("ends", 1, ttl=2.0)
+    source.values["ends"] = 2
+    eventually(lambda: server.client().pttl(region.name_of("ends")) < 900)
+    sources = []
+    while not sources or sources[-1] != "loaded":
+        sources.append(region.look_up("ends", source.load).source)
+    assert set(sources) == {"cache", "loaded"}
     for _ in range(3):
         assert region.look_up("stale", source.load).source != "l1"
         assert region.look_up("none", source.load).source != "l1"

@@ -126,13 +126,15 @@ def test_a_write_whose_caller_is_cancelled_is_kept(fake: Callable[[bytes | None]
     kept: list[Change] = []
 
     async def run(url: str) -> None:
-        async with AsyncCache(url, outbox=kept.append) as cache:
+        async with AsyncCache(url, outbox=kept.append, timeout=10.0) as cache:
             region = cache.region("p")
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(region.write_through("a", 1, lambda: None), 0.2)
+            # While it is committed, and while it is told.
+            for commit in (lambda: asyncio.sleep(10), lambda: None):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(region.write_through("a", 1, commit), 0.2)
 
     asyncio.run(run(fake(None).url))
-    assert kept == [Change("invalidated", keys=("cache:p:{a}",))]
+    assert kept == [Change("invalidated", keys=("cache:p:{a}",))] * 2
 
 
 def test_a_write_behind_is_not_sent_twice(new_cache: Callable[..., Any], fake: Callable[[bytes | None], Fake]) -> None:

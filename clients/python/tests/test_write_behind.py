@@ -87,6 +87,24 @@ def test_a_write_that_fails_holds_up_its_own_key_alone(new_cache: Callable[..., 
     assert pending(server) == (0, 0)
 
 
+def test_no_later_write_of_a_key_overtakes_one_that_failed(new_cache: Callable[..., Any], server: Server) -> None:
+    table = Table()
+    region = new_cache(server.url).region("p")
+    for number in range(4):
+        region.write_behind("a", number)
+    failures: list[int] = []
+
+    def apply(key: str, value: int, id: str) -> None:
+        if value == 1 and not failures:
+            failures.append(value)
+            raise ConnectionError("the database is down for a moment")
+        table.apply(key, value, id)
+
+    assert region.worker(apply, batch=2).drain() == 1
+    assert region.worker(apply, batch=2).drain() == 3
+    assert [value for _, value, _ in table.applied] == [0, 1, 2, 3]
+
+
 def test_a_write_can_be_given_up(new_cache: Callable[..., Any], server: Server) -> None:
     table = Table()
     region = new_cache(server.url).region("p")

@@ -352,16 +352,16 @@ class Exchange:
         try:
             return (yield from self.tell(change, by_tags))
         except ChangeNotTold as error:
-            kept = yield from self._keep(change, outbox)
+            kept = yield from self.keep(change, outbox)
             raise ChangeNotTold(change, str(error), kept=kept) from error.__cause__
         except (Exception, GeneratorExit):
             raise
         except BaseException:
             # The caller was cancelled or interrupted, and its change is committed.
-            yield from self._keep(change, outbox)
+            yield from self.keep(change, outbox)
             raise
 
-    def _keep(self, change: Change, outbox: Callable[[Change], object] | None) -> Steps[bool]:
+    def keep(self, change: Change, outbox: Callable[[Change], object] | None) -> Steps[bool]:
         if outbox is None:
             return False
         try:

@@ -824,14 +824,17 @@ class RegionProtocol:
     def _commit(self, commit: Callable[[], object], change: Change, outbox: Outbox) -> Steps[object]:
         try:
             return (yield Call(commit))
-        except GeneratorExit:
-            raise
-        except BaseException:
+        except Exception:
             # It may have been committed all the same: the reply of a database can be lost, too.
             try:
                 yield from self.shared.change(change, outbox)
             except ChangeNotTold as error:
                 log.warning("commit raised, and nobody could tell the cache: %s", error)
+            raise
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from self.shared.keep(change, outbox)
             raise
 
     def _say(self, name: str, command: Command, change: Change, outbox: Outbox) -> Steps[bool]:
@@ -849,7 +852,7 @@ class RegionProtocol:
             raise
         except BaseException:
             # The caller was cancelled or interrupted, and what it wrote is committed.
-            yield from self.shared.change(change, outbox)
+            yield from self.shared.keep(change, outbox)
             raise
 
     def invalidate(self, keys: Sequence[str], outbox: Outbox) -> Steps[None]:
