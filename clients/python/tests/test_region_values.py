@@ -122,6 +122,17 @@ def test_what_is_no_key_and_no_threshold_is_refused(wrong: Callable[[], object])
         wrong()
 
 
+def test_no_label_is_longer_than_the_server_takes(new_cache: Callable[..., Any], server: Server) -> None:
+    class Longest(Pairs):
+        name = "x" * 16
+
+    region = new_cache(server.url).region(
+        "p", serializer=Longest(), compress=Compression(0), encrypt=Encryption({"k" * 32: KEY}, "k" * 32)
+    )
+    region.set("a", (b"x" * 1000, b"y"))
+    assert region.get("a") == (b"x" * 1000, b"y")
+
+
 class Pairs:
     """A serializer of an application's own."""
 

@@ -16,7 +16,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 MOST_BYTES = 64 * 1024 * 1024
 """That a compressed value may become: what is said to be more is not unpacked."""
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+# Together with what stands between them they are no longer than a LABEL may be, of 64 bytes.
+_SERIALIZER = re.compile(r"[A-Za-z0-9_.-]{1,16}")
+_KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _NONCE = 12
 _TAG = 16
 
@@ -29,7 +31,7 @@ class Serializer(Protocol):
     """Makes bytes of a value, and a value of bytes."""
 
     name: str
-    """Of 1 to 32 letters, digits, `-`, `_` and `.`: what LABEL begins with."""
+    """Of 1 to 16 letters, digits, `-`, `_` and `.`: what LABEL begins with."""
 
     def dumps(self, value: Any) -> bytes:
         """The value's bytes. Raises what it will for a value that it can't take: the caller sees that."""
@@ -68,8 +70,8 @@ def serializer_of(given: Serializing) -> Serializer:
         return _Json()
     if given == "bytes":
         return _Bytes()
-    if isinstance(given, str) or not _NAME.fullmatch(getattr(given, "name", "")):
-        raise ValueError('serializer must be "json", "bytes", or have a name of 1 to 32 letters, digits, "-", "_", "."')
+    if isinstance(given, str) or not _SERIALIZER.fullmatch(getattr(given, "name", "")):
+        raise ValueError('serializer must be "json", "bytes", or have a name of 1 to 16 letters, digits, "-", "_", "."')
     return given
 
 
@@ -99,7 +101,7 @@ class Encryption:
 
     def __post_init__(self) -> None:
         for id_, key in self.keys.items():
-            if not _NAME.fullmatch(id_):
+            if not _KEY_ID.fullmatch(id_):
                 raise ValueError('the id of a key must be 1 to 32 letters, digits, "-", "_" or "."')
             if len(key) != 32:
                 raise ValueError(f"the key {id_} must have 32 bytes")
