@@ -39,7 +39,7 @@ def read(url: str, seconds: float, seed: int) -> int:
 
         def load(key: str) -> int:
             value = int(database[int(key)])
-            time.sleep(0.001)
+            time.sleep(0.01)
             return value
 
         def run(number: int) -> int:
@@ -73,7 +73,7 @@ def read_async(url: str, seconds: float, seed: int) -> int:
 
             async def load(key: str) -> int:
                 value = int(database[int(key)])
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
                 return value
 
             async def run(number: int) -> int:

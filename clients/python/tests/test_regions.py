@@ -400,6 +400,34 @@ def test_a_load_that_began_before_an_invalidation_is_not_shared_behind_it(server
             region.clear()
 
 
+def test_who_waits_for_another_process_takes_no_older_load_of_its_own(server: Server) -> None:
+    set_region(server, "p", "LEASE", 60_000)
+    source = Source(a=1)
+    read, go_on = threading.Event(), threading.Event()
+
+    def load(key: str) -> Any:
+        value = source.load(key)
+        if len(source.loads) == 1:
+            read.set()
+            go_on.wait()
+        return value
+
+    with Cache(server.url, timeout=10.0) as cache, ThreadPoolExecutor(2) as pool:
+        region = cache.region("p", patience=0.5)
+        first = pool.submit(region.look_up, "a", load)
+        read.wait()
+        source.values["a"] = 2
+        region.invalidate("a")
+        # Another process has the lease from now on.
+        assert server.client().execute_command("CACHE.GET", region.name_of("a"), "p")[0] == b"MISS"
+        second = pool.submit(region.look_up, "a", load)
+        eventually(second.running)
+        time.sleep(0.1)
+        go_on.set()
+        assert first.result() == Answer(1, "loaded")
+        assert second.result(10) == Answer(2, "loaded")
+
+
 def test_a_load_that_was_cancelled_leaves_nobody_waiting(server: Server) -> None:
     set_region(server, "p", "LEASE", 60_000)
     loading: list[str] = []
