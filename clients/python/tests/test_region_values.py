@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -131,6 +132,19 @@ def test_no_label_is_longer_than_the_server_takes(new_cache: Callable[..., Any],
     )
     region.set("a", (b"x" * 1000, b"y"))
     assert region.get("a") == (b"x" * 1000, b"y")
+
+
+def test_who_has_not_the_package_is_told_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = codec(Compression(0)).seal("a", b"x" * 100)
+    for package in ("zstandard", "cryptography.hazmat.primitives.ciphers.aead"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"redis-apikey\[compression\]"):
+        Compression()
+    with pytest.raises(ImportError, match=r"redis-apikey\[encryption\]"):
+        Encryption({"3": KEY}, "3")
+    # What others have compressed is loaded.
+    with pytest.raises(Unreadable, match="zstandard"):
+        codec().open("a", packed.data, packed.label.encode())
 
 
 class Pairs:

@@ -301,7 +301,7 @@ class Region:
         - `lock`: seconds after which another takes over from one that died. No `apply` may take longer.
         - `poll`: seconds between two looks at a stream that is empty.
         - `on_error(key, value, id, error)`: whether to give a write up that `apply` raised for; else it is tried again,
-          with growing pauses, and later ones of its key wait.
+          with growing pauses, and later ones of its key wait; where 10,000 do, nothing new is read.
         """
         name = consumer or f"{socket.gethostname()}:{os.getpid()}:{os.urandom(6).hex()}"
         protocol = _behind.WorkerProtocol(self._protocol, apply, name, batch, lock, on_error)

@@ -112,14 +112,18 @@ class Encryption:
 
 
 def _zstandard() -> Any:
-    import zstandard
-
+    try:
+        import zstandard
+    except ImportError as error:
+        raise ImportError("compression needs zstandard: pip install redis-apikey[compression]") from error
     return zstandard
 
 
 def _aes(key: bytes) -> Any:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError as error:
+        raise ImportError("encryption needs cryptography: pip install redis-apikey[encryption]") from error
     return AESGCM(key)
 
 
