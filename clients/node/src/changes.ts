@@ -1,9 +1,9 @@
 /** Tells Redis what was changed in the database, until all who have to hear of it have answered. */
 
 import { type Change, NotTold, Refusal } from "./errors.js";
-import type { L1 } from "./l1.js";
 import type { Names } from "./names.js";
 import { pause, type Router, type Sending } from "./router.js";
+import type { Command } from "./session.js";
 
 /** Error replies that no repetition mends. */
 const LASTING = new Set(["ERR", "NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE", "BADRECORD"]);
@@ -18,20 +18,27 @@ const MOST_AT_ONCE = 100;
 interface Affected {
     readonly keys: readonly string[];
     readonly tags: readonly string[];
+    /** What has a tag of these may be served as stale. */
+    readonly isSoft?: boolean;
+}
+
+/** A cache of this process, which hears of a change first. */
+export interface Heeding {
+    changed(names: readonly string[]): void;
 }
 
 export class Changes {
     readonly #router: Router;
     readonly #sending: Sending;
     readonly #names: Names;
-    readonly #l1: L1 | undefined;
+    readonly #l1: Heeding | undefined;
     readonly #outbox: ((change: Change) => void | Promise<void>) | undefined;
 
     constructor(
         router: Router,
         sending: Sending,
         names: Names,
-        l1: L1 | undefined,
+        l1: Heeding | undefined,
         outbox: ((change: Change) => void | Promise<void>) | undefined,
     ) {
         this.#router = router;
@@ -44,14 +51,15 @@ export class Changes {
     /**
      * Tells a change; if that can't be, and there is an outbox, it is kept there.
      *
+     * @returns how many entries Redis says that it was about.
      * @throws {NotTold} where it was not told, whether it was kept or not.
      * @throws {TypeError} where it is no change; then there is nothing to keep.
      */
-    async tellOrKeep(change: Change): Promise<void> {
+    async tellOrKeep(change: Change): Promise<number> {
         // What is no change is nothing to keep.
         const affected = this.#affected(change);
         try {
-            await this.#tell(affected);
+            return await this.#tell(affected);
         } catch (cause) {
             let isKept = false;
             try {
@@ -61,6 +69,33 @@ export class Changes {
                 throw new NotTold(change, false, { cause: new AggregateError([cause, notKept], "nor was it kept") });
             }
             throw new NotTold(change, isKept, { cause });
+        }
+    }
+
+    /**
+     * Stores what a writer has committed, at once and once: where it is not stored what is there goes, as by
+     * {@link tellOrKeep}. To store it later might undo what others have written meanwhile.
+     *
+     * @param refused is told why it was not stored.
+     * @throws {NotTold} where neither is so.
+     */
+    async store(
+        key: string,
+        command: Command,
+        names: readonly string[],
+        refused: (error: Error) => void,
+    ): Promise<void> {
+        this.#l1?.changed(names);
+        try {
+            const ms = Math.min(this.#sending.ms, ATTEMPT_MS);
+            const reply = await this.#router.send({ ...this.#sending, ms, isRepeatable: false }, key, command);
+            if (reply !== "OK") {
+                throw new Refusal(`ERR ${String(command[0])} was answered by ${String(reply)}`);
+            }
+            this.#l1?.changed(names);
+        } catch (thrown) {
+            refused(thrown instanceof Error ? thrown : new Error(String(thrown)));
+            await this.tellOrKeep({ kind: "invalidated", keys: [key] });
         }
     }
 
@@ -74,17 +109,18 @@ export class Changes {
         }
     }
 
-    async #tell({ keys, tags }: Affected): Promise<void> {
+    async #tell({ keys, tags, isSoft = false }: Affected): Promise<number> {
         // Here at once, and again when it was answered: in between an answer of before may have been kept.
         this.#l1?.changed(tags);
         const until = performance.now() + this.#sending.ms;
-        const calls = this.#calls(keys, tags);
+        const calls = this.#calls(keys, tags, isSoft);
+        let count = 0;
         const work = async (): Promise<void> => {
             // One that throws ends `calls` for all: what is not sent is told again with the rest.
             for (const [names, key, command] of calls) {
                 this.#l1?.changed(names);
                 try {
-                    await this.#insist(until, key, command);
+                    count += await this.#insist(until, key, command);
                 } finally {
                     this.#l1?.changed(names);
                 }
@@ -95,15 +131,17 @@ export class Changes {
         if (failed !== undefined) {
             throw failed.reason;
         }
+        return count;
     }
 
     /** What is said, each with the names that it is about and the key by which its node is found. */
     *#calls(
         keys: readonly string[],
         tags: readonly string[],
+        isSoft: boolean,
     ): Generator<readonly [readonly string[], string | undefined, readonly string[]]> {
         if (tags.length > 0) {
-            yield [tags, undefined, ["APIKEY.TAGINVAL", ...tags]];
+            yield [tags, undefined, isSoft ? ["CACHE.TAGINVAL", "SOFT", ...tags] : ["APIKEY.TAGINVAL", ...tags]];
         }
         // One key each: of two a slot that is on its way may say TRYAGAIN for as long as it is.
         for (const key of keys) {
@@ -114,6 +152,9 @@ export class Changes {
     /** @throws {TypeError} where it is no change that can be told. */
     #affected(change: Change): Affected {
         checkChange(change);
+        if (change.kind === "invalidated") {
+            return { keys: change.keys ?? [], tags: change.tags ?? [], isSoft: change.soft ?? false };
+        }
         const of = (prefix: string): string[] => [this.#names.record(prefix), this.#names.decisions(prefix)];
         // A row may have null where there is none.
         const user = change.user ?? undefined;
@@ -136,7 +177,7 @@ export class Changes {
     }
 
     /** Sends an invalidation, at the latest `until`, until it is answered by a number. To repeat it does no harm. */
-    async #insist(until: number, key: string | undefined, command: readonly string[]): Promise<void> {
+    async #insist(until: number, key: string | undefined, command: readonly string[]): Promise<number> {
         for (;;) {
             const left = until - performance.now();
             try {
@@ -145,7 +186,7 @@ export class Changes {
                 if (typeof reply !== "string" || !/^\d+$/.test(reply)) {
                     throw new TypeError(`${command[0]} was answered by no number`);
                 }
-                return;
+                return Number(reply);
             } catch (thrown) {
                 const isLasting =
                     thrown instanceof TypeError || (thrown instanceof Refusal && LASTING.has(thrown.code));
@@ -164,6 +205,10 @@ const NAMED: Readonly<Record<string, readonly [readonly string[], readonly strin
     changed: [
         ["id", "prefix", "user"],
         ["id", "prefix", "user"],
+    ],
+    invalidated: [
+        ["keys", "tags", "soft"],
+        ["keys", "tags"],
     ],
     created: [["prefix", "user"], ["prefix"]],
     userDeleted: [["user", "prefixes"], ["user"]],
@@ -188,13 +233,21 @@ function checkChange(change: Change): void {
     if (needs.every((name) => (named[name] ?? undefined) === undefined)) {
         throw new TypeError(`a change of the kind ${kind} must have ${needs.join(", or ")}`);
     }
-    const prefixes = kind === "userDeleted" ? named.prefixes : [];
-    if (!Array.isArray(prefixes)) {
-        throw new TypeError("prefixes must be an array");
+    if (kind === "userDeleted") {
+        checkTexts("prefix", named.prefixes, "prefixes");
     }
-    for (const prefix of [named.prefix ?? "-", ...(prefixes as readonly unknown[])]) {
-        if (typeof prefix !== "string" || prefix === "") {
-            throw new TypeError("a prefix must be a text, and not empty");
+    checkTexts("prefix", [named.prefix ?? "-"]);
+    checkTexts("key", named.keys ?? [], "keys");
+    checkTexts("tag", named.tags ?? [], "tags");
+}
+
+function checkTexts(name: string, all: unknown, list = name): void {
+    if (!Array.isArray(all)) {
+        throw new TypeError(`${list} must be an array`);
+    }
+    for (const one of all as readonly unknown[]) {
+        if (typeof one !== "string" || one === "") {
+            throw new TypeError(`a ${name} must be a text, and not empty`);
         }
     }
 }

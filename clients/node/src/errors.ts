@@ -58,14 +58,22 @@ export class UnavailableError extends ApiKeysError {}
 export type Change =
     | { readonly kind: "changed"; readonly id?: Id; readonly prefix?: string; readonly user?: Id }
     | { readonly kind: "created"; readonly prefix: string; readonly user?: Id }
-    | { readonly kind: "userDeleted"; readonly user: Id; readonly prefixes: readonly string[] };
+    | { readonly kind: "userDeleted"; readonly user: Id; readonly prefixes: readonly string[] }
+    /** Of regions: entries by their names in Redis, and what carries one of the tags; `soft`: may be served as stale. */
+    | {
+          readonly kind: "invalidated";
+          readonly keys?: readonly string[];
+          readonly tags?: readonly string[];
+          readonly soft?: boolean;
+      };
 
 /** An id of a key or a user. */
 export type Id = string | number | bigint;
 
 /**
- * A change that was not told to all who have to hear of it: **what was revoked may still be valid.** Say it again
- * ({@link ApiKeys.tell}) until it returns. `cause` is what the last attempt met.
+ * A change that was not told to all who have to hear of it: **what was revoked may still be valid, what was
+ * cached may still be answered.** Say it again
+ * ({@link ApiKeys.tell}, {@link Cache.tell}) until it returns. `cause` is what the last attempt met.
  */
 export class NotTold extends ApiKeysError {
     /** The change, as the outbox was given it. */
@@ -75,7 +83,7 @@ export class NotTold extends ApiKeysError {
 
     constructor(change: Change, kept: boolean, options: ErrorOptions) {
         super(
-            `a change was not told to Redis${kept ? " and is in the outbox" : ""}: what it revokes may still be valid`,
+            `a change was not told to Redis${kept ? " and is in the outbox" : ""}: what it ${change.kind === "invalidated" ? "is about may still be answered" : "revokes may still be valid"}`,
             options,
         );
         this.change = change;

@@ -33,7 +33,7 @@ export class Follower {
     readonly #driver: Driver;
     readonly #router: Router;
     readonly #follow: "tracking" | { readonly channel: string };
-    readonly #ns: string;
+    readonly #prefix: string;
     readonly #heard: Heard;
     /** By address; of a channel one for all. */
     readonly #followed = new Map<string, Followed>();
@@ -45,13 +45,13 @@ export class Follower {
         driver: Driver,
         router: Router,
         follow: "tracking" | { readonly channel: string },
-        ns: string,
+        prefix: string,
         heard: Heard,
     ) {
         this.#driver = driver;
         this.#router = router;
         this.#follow = follow;
-        this.#ns = ns;
+        this.#prefix = prefix;
         this.#heard = heard;
     }
 
@@ -134,7 +134,7 @@ export class Follower {
         if (this.#follow === "tracking") {
             return {
                 kind: "tracking",
-                prefix: `${this.#ns}apikey:{`,
+                prefix: this.#prefix,
                 heed: (keys) => (keys === null ? this.#heard.allChanged() : this.#heard.changed(keys)),
             };
         }

@@ -1,4 +1,5 @@
 export type { Range } from "./addresses.js";
+export type { RedisOptions, WhenDown } from "./asking.js";
 export type { BreakerOptions } from "./breaker.js";
 export type {
     Commands,
@@ -31,7 +32,6 @@ export {
     type Load,
     type Page,
     type VerifyOptions,
-    type WhenDown,
 } from "./keys.js";
 export type { L1Options } from "./l1.js";
 export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";

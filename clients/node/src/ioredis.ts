@@ -3,6 +3,8 @@
 import { Unanswered } from "./errors.js";
 import {
     type Address,
+    type Argument,
+    asBytesReply,
     asOwnError,
     asReply,
     type Driver,
@@ -28,7 +30,8 @@ interface Redis {
     duplicate(override: Record<string, unknown>): Redis;
     connect(): Promise<void>;
     disconnect(): void;
-    call(command: string, args: readonly string[]): Promise<unknown>;
+    call(command: string, args: readonly Argument[]): Promise<unknown>;
+    callBuffer(command: string, args: readonly Argument[]): Promise<unknown>;
     subscribe(channel: string): Promise<unknown>;
     on(event: string, listener: (...args: unknown[]) => void): unknown;
     readonly options: { readonly host?: string; readonly port?: number };
@@ -174,11 +177,14 @@ export class IoredisDriver implements Driver {
         return {
             ended,
             end,
-            send: ([command = "", ...args]): Promise<Reply> => {
+            send: ([command = "", ...args], wantsBytes): Promise<Reply> => {
                 if (!isCorked) {
                     cork();
                 }
-                return redis.call(command, args).then(asReply, fail);
+                const name = String(command);
+                return wantsBytes
+                    ? redis.callBuffer(name, args).then(asBytesReply, fail)
+                    : redis.call(name, args).then(asReply, fail);
             },
         };
     }

@@ -1,24 +1,22 @@
 /** {@link ApiKeys}: verifying keys, and telling the cache what changed. */
 
 import { hash } from "node:crypto";
-import { checkCount, checkFunctions, checkMs, checkOneOf } from "./bounds.js";
-import { Breaker, type BreakerOptions } from "./breaker.js";
+import { Asking, asError, type RedisOptions } from "./asking.js";
+import { checkFunctions, checkMs } from "./bounds.js";
 import { Changes } from "./changes.js";
 import { Commands, type Integer, readValidation, type Validation, validateCommand } from "./commands.js";
 import { digestOf, storedDigests } from "./digest.js";
-import { driverOf, type RedisClient } from "./driver.js";
-import { BadRecord, type Change, type Id, Refusal, Unanswered, UnavailableError } from "./errors.js";
+import type { RedisClient } from "./driver.js";
+import { BadRecord, type Change, type Id, Refusal, UnavailableError } from "./errors.js";
 import { type GeneratedKey, generateKey, type PresentedKey, parseKey, regenerateKey } from "./format.js";
 import { frozen, parse } from "./json.js";
-import { L1, type L1Options, questionOf } from "./l1.js";
+import { type Keeping, L1 } from "./l1.js";
 import { Loads } from "./loads.js";
 import { Names } from "./names.js";
-import { fromCache, fromDatabase, fromL1, type Result, type Valid } from "./results.js";
-import { Router, type Sending } from "./router.js";
+import { questionOf } from "./question.js";
+import { fromCache, fromDatabase, fromL1, type KeptKey, type Result, type Valid } from "./results.js";
 import { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 import { checkScopes } from "./scopes.js";
-import type { Address, Reply } from "./session.js";
-import { Telemetry, type TelemetryOptions } from "./telemetry.js";
 import { Usage } from "./usage.js";
 import { checkAddress } from "./verdict.js";
 import { type Rows, type Warmed, Warming, type WarmOptions } from "./warm.js";
@@ -26,17 +24,8 @@ import { type Rows, type Warmed, Warming, type WarmOptions } from "./warm.js";
 /** Says what the database has of a key: the row as it stands, committed, from the primary; `null` where there is none. */
 export type Load = (prefix: string) => Promise<Row | null | undefined>;
 
-/** What verifications get while Redis does not answer. */
-export type WhenDown =
-    /** The database answers. */
-    | "load"
-    /** What this process still has of before answers, up to its age; else {@link Unavailable}. */
-    | "stale"
-    /** {@link Unavailable}. */
-    | "deny";
-
 /** How {@link ApiKeys} works. Times are milliseconds. */
-export interface ApiKeysOptions {
+export interface ApiKeysOptions extends RedisOptions {
     readonly load: Load;
     /** Takes a presented key apart; `undefined` for what is none. Where it is not said, the format of {@link ApiKeys.generate}. */
     readonly parse?: (presented: string) => PresentedKey | undefined;
@@ -47,17 +36,6 @@ export interface ApiKeysOptions {
     readonly pepper?: string | Uint8Array | readonly (string | Uint8Array)[];
     /** How the table's columns differ from a record's fields. */
     readonly row?: RowOptions;
-    /** The most that Redis may take for an answer. 50 where it is not said. */
-    readonly timeoutMs?: number;
-    /** The most that telling a change may take, attempts that failed included. 3,000 where it is not said. */
-    readonly changeTimeoutMs?: number;
-    readonly breaker?: BreakerOptions;
-    /** `"load"` where it is not said. */
-    readonly whenDown?: WhenDown;
-    /** A cache in this process as well. None where it is not said. */
-    readonly l1?: L1Options;
-    /** How many loads run at once, whether Redis answers or not. 32 where it is not said. */
-    readonly loadLimit?: number;
     /** How long a record is cached. As the server has it (`apikey.validation-ttl`) where it is not said. */
     readonly ttlMs?: number;
     /** How long it is cached that there is no such key. As the server has it (`apikey.absent-ttl`) where it is not said. */
@@ -67,14 +45,6 @@ export interface ApiKeysOptions {
      * automatic tags. Not set unless it is said.
      */
     readonly ns?: string;
-    /** Keeps a change that could not be told, so that it is told later by {@link ApiKeys.tell}. */
-    readonly outbox?: (change: Change) => void | Promise<void>;
-    /** Is told of what went wrong and was answered all the same: a Redis that is down, a fill that was refused. */
-    readonly onError?: (error: Error) => void;
-    /** Spans and counters. */
-    readonly telemetry?: TelemetryOptions;
-    /** Where a node of a cluster is, for who reaches it by another address than it has. */
-    readonly mapAddress?: (address: Address) => Address;
 }
 
 /** What a key is asked for. */
@@ -92,9 +62,6 @@ export interface Page {
     readonly total: number;
 }
 
-/** Error replies of a server that can't answer for now, whatever it is asked. */
-const DOWN = new Set(["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "NOREPLICAS"]);
-
 /**
  * Verifies API keys through the redis-apikey module. Make one for a process, and keep it.
  *
@@ -109,21 +76,17 @@ export class ApiKeys {
 
     readonly #options: ApiKeysOptions;
     readonly #names: Names;
-    readonly #router: Router;
+    readonly #asking: Asking;
     readonly #changes: Changes;
     readonly #warming: Warming;
-    readonly #breaker: Breaker;
     readonly #reader: RowReader;
     readonly #parse: (presented: string) => PresentedKey | undefined;
     /** `undefined` in it: plain SHA-256. */
     readonly #peppers: readonly (string | Uint8Array | undefined)[];
-    readonly #l1: L1 | undefined;
-    readonly #telemetry: Telemetry | undefined;
+    readonly #l1: L1<KeptKey> | undefined;
     readonly #rows: Loads<ReadRow | null>;
     readonly #lists: Loads<readonly ReadRow[]>;
     readonly #decisions: Loads<boolean>;
-    readonly #read: Sending;
-    readonly #change: Sending;
 
     /**
      * @param client a client of ioredis or node-redis, of a server or a cluster, as a pattern: it is used for nothing else.
@@ -132,13 +95,12 @@ export class ApiKeys {
     constructor(client: RedisClient, options: ApiKeysOptions) {
         checkOptions(options);
         this.#options = options;
-        const driver = driverOf(client);
-        const { ns = "", whenDown } = options;
+        const { ns = "", l1 } = options;
         this.#names = new Names(ns);
-        this.#router = new Router(driver, options.mapAddress ?? ((address): Address => address));
-        this.#l1 = options.l1 && new L1(options.l1, driver, this.#router, ns, whenDown === "stale");
-        this.#telemetry = options.telemetry && new Telemetry(options.telemetry);
-        this.#breaker = new Breaker(options.breaker);
+        this.#asking = new Asking(client, options, () => this.#l1?.doubt());
+        const { driver, router, read, change, whenDown } = this.#asking;
+        const whose = { prefix: this.#names.front, keepsStale: whenDown === "stale", knowsTags: true };
+        this.#l1 = l1 && new L1(l1, driver, router, whose);
         this.#reader = new RowReader(options.row);
         this.#parse = options.parse ?? parseKey;
         const { pepper } = options;
@@ -151,20 +113,16 @@ export class ApiKeys {
         if (this.#peppers.some((one) => one !== undefined && one.length === 0)) {
             throw new TypeError("pepper must not be empty: digests would be as good as without");
         }
-        this.#rows = new Loads(options.loadLimit ?? 32);
+        this.#rows = new Loads(this.#asking.loadLimit);
         // What these ask of the database has to find room among the rows.
         this.#lists = new Loads(Number.POSITIVE_INFINITY);
         this.#decisions = new Loads(Number.POSITIVE_INFINITY);
-        this.#read = { lane: "reads", ms: options.timeoutMs ?? 50, isRepeatable: true };
-        this.#change = { lane: "changes", ms: options.changeTimeoutMs ?? 3000, isRepeatable: true };
         this.commands = new Commands((key, command, { isRepeatable, mayWait }) =>
-            this.#router.send({ ...(mayWait ? this.#change : this.#read), isRepeatable }, key, command),
+            router.send({ ...(mayWait ? change : read), isRepeatable }, key, command),
         );
-        this.usage = new Usage(this.#router, this.#change, this.#names);
-        this.#changes = new Changes(this.#router, this.#change, this.#names, this.#l1, options.outbox);
-        this.#warming = new Warming(this.#router, this.#change, this.#names, this.#reader, (error) =>
-            this.report(error),
-        );
+        this.usage = new Usage(router, change, this.#names);
+        this.#changes = new Changes(router, change, this.#names, this.#l1, options.outbox);
+        this.#warming = new Warming(router, change, this.#names, this.#reader, (error) => this.report(error));
     }
 
     /**
@@ -176,7 +134,8 @@ export class ApiKeys {
      */
     verify(presented: string, options: VerifyOptions = {}): Promise<Result> {
         const verify = (): Promise<Result> => this.#verify(presented, options);
-        return this.#telemetry === undefined ? verify() : this.#telemetry.verify(verify);
+        const { telemetry } = this.#asking;
+        return telemetry === undefined ? verify() : telemetry.verify(verify);
     }
 
     /** Makes a key; `name` says what for: `ak_live`. Store its `prefix` and `digest`, show `presented` once. */
@@ -259,7 +218,7 @@ export class ApiKeys {
         for (;;) {
             const since = this.#lists.moment();
             const page = { offset, ...(limit === undefined ? {} : { limit }) };
-            const found = await this.#ask(() => this.commands.getlist(key, page));
+            const found = await this.#asking.ask(() => this.commands.getlist(key, page));
             if (found !== undefined && "records" in found) {
                 return { items: found.records.map((json) => parse(json) as unknown as KeyRecord), total: found.total };
             }
@@ -309,7 +268,7 @@ export class ApiKeys {
         const key = this.#names.decisions(prefix);
         for (;;) {
             const since = this.#decisions.moment();
-            const found = await this.#ask(() => this.commands.checkscope(key, resource, action));
+            const found = await this.#asking.ask(() => this.commands.checkscope(key, resource, action));
             if (found !== undefined && "isAllowed" in found) {
                 return found.isAllowed;
             }
@@ -367,7 +326,7 @@ export class ApiKeys {
      */
     close(): void {
         this.#l1?.end();
-        this.#router.end();
+        this.#asking.router.end();
     }
 
     async #verify(presented: string, { scopes: asked = [], address }: VerifyOptions): Promise<Result> {
@@ -421,7 +380,7 @@ export class ApiKeys {
             const since = this.#rows.moment();
             let said: Validation | undefined;
             try {
-                said = await this.#ask(() => this.#validate(prefix, digests, scopes, address, question));
+                said = await this.#asking.ask(() => this.#validate(prefix, digests, scopes, address, question));
             } catch (thrown) {
                 const stale = this.#getStale(question);
                 if (stale === undefined) {
@@ -443,7 +402,7 @@ export class ApiKeys {
 
     /** What is kept of before, where that is wanted while Redis does not answer. */
     #getStale(question: string | undefined): Valid | undefined {
-        if (this.#options.whenDown !== "stale" || question === undefined) {
+        if (this.#asking.whenDown !== "stale" || question === undefined) {
             return undefined;
         }
         const now = performance.now();
@@ -462,68 +421,33 @@ export class ApiKeys {
         const key = this.#names.record(prefix);
         const [digest, ...others] = digests;
         const command = validateCommand(key, digest, address, scopes);
+        const { read, router } = this.#asking;
         const said =
             question !== undefined && this.#l1 !== undefined
-                ? await this.#validateAndKeep(this.#l1, prefix, command, question)
-                : readValidation(await this.#router.send(this.#read, key, command));
+                ? await this.#l1.ask(read, {
+                      question,
+                      key,
+                      command,
+                      read: readValidation,
+                      keep: (answer) => this.#keeping(prefix, answer),
+                  })
+                : readValidation(await router.send(read, key, command));
         return said.code === "MISMATCH" && others.length > 0
             ? this.#validate(prefix, others, scopes, address, question)
             : said;
     }
 
-    async #validateAndKeep(l1: L1, prefix: string, command: readonly string[], question: string): Promise<Validation> {
-        const key = this.#names.record(prefix);
-        const underway = l1.begin(key);
-        const asked = performance.now();
-        try {
-            const { said, tags } = l1.wantsTags
-                ? await this.#validateWithTags(key, command)
-                : { said: readValidation(await this.#router.send(this.#read, key, command)), tags: [] };
-            if (said.code === "VALID" && said.record !== null && tags !== undefined) {
-                const record = frozen(parse(said.record)) as unknown as KeyRecord;
-                const left = said.leftMs < 0 ? l1.maxAgeMs : Math.min(said.leftMs, l1.maxAgeMs);
-                const own = [key, this.#names.tag("id", record.id)];
-                if (record.user_id !== undefined && record.user_id !== null) {
-                    own.push(this.#names.tag("user", record.user_id));
-                }
-                const names = [...new Set([...own, ...tags])];
-                l1.keep(underway, question, { prefix, record, endsAt: asked + left, names }).catch(() =>
-                    l1.forget(underway),
-                );
-            } else {
-                l1.forget(underway);
-            }
-            return said;
-        } catch (thrown) {
-            l1.forget(underway);
-            throw thrown;
+    /** What of an answer is kept in this process: VALID alone. */
+    #keeping(prefix: string, said: Validation): Keeping<KeptKey> | undefined {
+        if (said.code !== "VALID" || said.record === null) {
+            return undefined;
         }
-    }
-
-    /** Both in one transaction, so that the tags are those of the record; `undefined` where the server has none now. */
-    async #validateWithTags(
-        key: string,
-        command: readonly string[],
-    ): Promise<{ said: Validation; tags: readonly string[] | undefined }> {
-        const { ms } = this.#read;
-        const asked = performance.now();
-        try {
-            const node = await this.#router.nodeOf(key, ms);
-            const link = node.lanes.reads;
-            const reply = await link.send(ms, ["EXEC"], ["MULTI"], command, ["APIKEY.TAGS", key]);
-            const [said, tags] = reply as readonly Reply[];
-            if (said !== undefined && !(said instanceof Refusal) && Array.isArray(tags)) {
-                return { said: readValidation(said), tags: tags.map(String) };
-            }
-        } catch (thrown) {
-            // Redirected; or before Redis 8, while memory is full.
-            if (!(thrown instanceof Refusal)) {
-                throw thrown;
-            }
+        const record = frozen(parse(said.record)) as unknown as KeyRecord;
+        const names = [this.#names.record(prefix), this.#names.tag("id", record.id)];
+        if (record.user_id !== undefined && record.user_id !== null) {
+            names.push(this.#names.tag("user", record.user_id));
         }
-        const left = Math.max(ms - (performance.now() - asked), 1);
-        const alone = await this.#router.send({ ...this.#read, ms: left }, key, command);
-        return { said: readValidation(alone), tags: undefined };
+        return { value: { prefix, record }, leftMs: said.leftMs, names };
     }
 
     /** Reads the row, and stores it where there is a token, which was had before. */
@@ -585,70 +509,26 @@ export class ApiKeys {
         }
     }
 
-    /** Asks Redis; `undefined`: it does not answer, and the database is to be asked. */
-    async #ask<T>(ask: () => Promise<T>): Promise<T | undefined> {
-        let met: Error;
-        if (this.#router.hasEnded || this.#breaker.mayAsk()) {
-            try {
-                const said = await ask();
-                this.#breaker.answered();
-                return said;
-            } catch (thrown) {
-                met = asError(thrown);
-                if (this.#router.hasEnded) {
-                    // It says nothing of Redis, and after its end nobody's database is asked.
-                    throw new UnavailableError(`after close nothing is asked: ${met.message}`, { cause: met });
-                }
-                if (!(thrown instanceof Refusal) || DOWN.has(thrown.code)) {
-                    this.#breaker.failed();
-                    this.#l1?.doubt();
-                } else {
-                    this.#breaker.answered();
-                }
-                this.report(met);
-            }
-        } else {
-            met = new Unanswered("Redis has not answered lately, and is not asked", false);
-        }
-        const { whenDown = "load" } = this.#options;
-        if (whenDown !== "load") {
-            throw new UnavailableError(`Redis could not say: ${met.message}`, { cause: met });
-        }
-        return undefined;
-    }
-
     /** @internal Tells of what went wrong and was answered all the same. */
     report(error: Error): void {
-        this.#telemetry?.error(error);
-        // What it throws, at once or later, is not the answer's matter.
-        new Promise((resolve) => resolve(this.#options.onError?.(error))).catch((thrown: unknown) => {
-            process.emitWarning(`onError has thrown: ${asError(thrown).message}`, "ApiKeysWarning");
-        });
+        this.#asking.report(error);
     }
 }
 
 /** @throws {TypeError | RangeError} where one is out of its bounds. */
 function checkOptions(options: ApiKeysOptions): void {
-    const { load, parse, outbox, onError, mapAddress, ns = "" } = options;
+    const { load, parse, ns = "" } = options;
     if (load === undefined) {
         throw new TypeError("load must be a function");
     }
-    checkFunctions({ load, parse, outbox, onError, mapAddress });
+    checkFunctions({ load, parse });
     if (typeof ns !== "string") {
         throw new TypeError("ns must be a text");
     }
-    checkOneOf("whenDown", options.whenDown, [undefined, "load", "stale", "deny"]);
-    for (const name of ["timeoutMs", "changeTimeoutMs", "ttlMs", "absentTtlMs"] as const) {
+    for (const name of ["ttlMs", "absentTtlMs"] as const) {
         const value = options[name];
         if (value !== undefined) {
             checkMs(name, value, 1);
         }
     }
-    if (options.loadLimit !== undefined) {
-        checkCount("loadLimit", options.loadLimit);
-    }
-}
-
-function asError(thrown: unknown): Error {
-    return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

@@ -1,7 +1,7 @@
 /** A connection to one node that is opened when it is wanted, and again when it was lost; each call has a hard timeout. */
 
 import { Refusal, Unanswered } from "./errors.js";
-import { asOwnError, type Reply, type Session } from "./session.js";
+import { asOwnError, type Command, type Reply, type Session } from "./session.js";
 
 /** Milliseconds that opening a connection may take; who waits for it gives up when its own time is over. */
 export const CONNECT_MS = 1000;
@@ -14,6 +14,14 @@ const SILENT_MS = 300;
 
 /** The same for one that does answer, but nothing in time: whatever it answers, it is not what was asked. */
 const LATE_MS = 2000;
+
+/** What goes with a command. */
+export interface Beside {
+    /** Commands that are sent in front of it, whose replies nobody wants. */
+    readonly before?: readonly Command[];
+    /** Whether strings of bytes in the reply come as they are. */
+    readonly wantsBytes?: boolean;
+}
 
 export class Link {
     readonly #open: () => Promise<Session>;
@@ -38,13 +46,13 @@ export class Link {
      * @throws {Refusal} for an error as the last reply.
      * @throws {Unanswered} where there is none in time.
      */
-    send(ms: number, command: readonly string[], ...before: readonly (readonly string[])[]): Promise<Reply> {
+    send(ms: number, command: Command, beside: Beside = {}): Promise<Reply> {
         if (this.#session !== undefined) {
-            return this.#call(this.#session, ms, command, before);
+            return this.#call(this.#session, ms, command, beside);
         }
         const asked = performance.now();
         return this.#connected(ms).then((session) =>
-            this.#call(session, Math.max(ms - (performance.now() - asked), 1), command, before),
+            this.#call(session, Math.max(ms - (performance.now() - asked), 1), command, beside),
         );
     }
 
@@ -63,12 +71,7 @@ export class Link {
         this.reset();
     }
 
-    #call(
-        session: Session,
-        ms: number,
-        command: readonly string[],
-        before: readonly (readonly string[])[],
-    ): Promise<Reply> {
+    #call(session: Session, ms: number, command: Command, { before = [], wantsBytes }: Beside): Promise<Reply> {
         return new Promise((resolve, reject) => {
             const now = performance.now();
             this.#silentSince ??= now;
@@ -100,7 +103,7 @@ export class Link {
             for (const earlier of before) {
                 session.send(earlier).catch(() => {});
             }
-            session.send(command).then(
+            session.send(command, wantsBytes).then(
                 (reply) => {
                     heard();
                     resolve(reply);

@@ -10,9 +10,15 @@
 export type Moment = number;
 
 interface Load<T> {
-    /** When the database was asked; `Infinity` while it is not yet. */
+    /** When the source was asked; `Infinity` while it is not yet. */
     readonly began: { at: Moment };
     readonly result: Promise<T>;
+}
+
+/** What a load brought, and whether it was this call's own. */
+export interface Brought<T> {
+    readonly value: T;
+    readonly isOwn: boolean;
 }
 
 export class Loads<T> {
@@ -37,13 +43,46 @@ export class Loads<T> {
      * What a load of this name brings that begins after `since`: of one that does already, or of `run`. `undefined` where
      * one was under way that began before: it has ended now, and the call has to ask anew.
      */
-    async share(name: string, since: Moment, run: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
+    async share(name: string, since: Moment, run: () => Promise<T>): Promise<Brought<T> | undefined> {
         const under = this.#under.get(name);
         if (under !== undefined && under.began.at < since) {
             await under.result.catch(() => {});
             return undefined;
         }
-        return { value: await (under ?? this.#begin(name, run)).result };
+        if (under !== undefined) {
+            return { value: await under.result, isOwn: false };
+        }
+        const [load] = this.#begin([name], async () => [await run()]);
+        return load && { value: await load, isOwn: true };
+    }
+
+    /** A load of this name that is under way and began after `since`, if there is one. */
+    underway(name: string, since: Moment): Promise<T> | undefined {
+        const under = this.#under.get(name);
+        return under === undefined || under.began.at < since ? undefined : under.result;
+    }
+
+    /**
+     * {@link share} for many names: `run` is asked once for all that nobody loads already, and brings what it has of each in
+     * their order. What of one can't be had is in its own promise.
+     */
+    shareAll(
+        names: readonly string[],
+        since: Moment,
+        run: (names: readonly string[]) => Promise<readonly T[]>,
+    ): Promise<Brought<T> | undefined>[] {
+        const fresh = names.filter((name) => !this.#under.has(name));
+        const begun = new Map<string, Promise<T>>();
+        for (const [at, result] of (fresh.length === 0 ? [] : this.#begin(fresh, () => run(fresh))).entries()) {
+            begun.set(fresh[at] ?? "", result);
+        }
+        return names.map(async (name) => {
+            const own = begun.get(name);
+            return own === undefined
+                ? // It was under way, so that nothing is run.
+                  this.share(name, since, () => run([name]).then(([one]) => one as T))
+                : { value: await own, isOwn: true };
+        });
     }
 
     /** Runs one as soon as there is room. */
@@ -66,14 +105,21 @@ export class Loads<T> {
         }
     }
 
-    #begin(name: string, run: () => Promise<T>): Load<T> {
+    /** Begins one load for some names, of which none is under way. */
+    #begin(names: readonly string[], run: () => Promise<readonly T[]>): Promise<T>[] {
         const began = { at: Number.POSITIVE_INFINITY };
-        const result = this.bounded(() => {
+        const all = this.bounded(() => {
             began.at = this.moment();
             return run();
-        }).finally(() => this.#under.delete(name));
-        const load = { began, result };
-        this.#under.set(name, load);
-        return load;
+        }).finally(() => {
+            for (const name of names) {
+                this.#under.delete(name);
+            }
+        });
+        return names.map((name, at) => {
+            const result = all.then((brought) => brought[at] as T);
+            this.#under.set(name, { began, result });
+            return result;
+        });
     }
 }

@@ -38,8 +38,13 @@ export class Names {
         this.#ns = ns;
     }
 
+    /** What the names of all records, decisions and counters begin with. */
+    get front(): string {
+        return `${this.#ns}apikey:{`;
+    }
+
     record(prefix: string): string {
-        return `${this.#ns}apikey:{${prefix}}`;
+        return `${this.front}${prefix}}`;
     }
 
     decisions(prefix: string): string {
@@ -52,10 +57,9 @@ export class Names {
 
     /** The prefix of the API key whose counter this is; `null` where it is none of this library's. */
     prefixOfCounter(key: string): string | null {
-        const front = `${this.#ns}apikey:{`;
         const back = "}:usage";
-        const isOurs = key.startsWith(front) && key.endsWith(back);
-        return isOurs ? key.slice(front.length, key.length - back.length) : null;
+        const isOurs = key.startsWith(this.front) && key.endsWith(back);
+        return isOurs ? key.slice(this.front.length, key.length - back.length) : null;
     }
 
     list(user: Id): string {

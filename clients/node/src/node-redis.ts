@@ -3,8 +3,11 @@
 import { Unanswered } from "./errors.js";
 import {
     type Address,
+    type Argument,
+    asBytesReply,
     asOwnError,
     asReply,
+    type Command,
     type Driver,
     type Following,
     type Reply,
@@ -35,7 +38,7 @@ interface Client {
     duplicate(overrides: Record<string, unknown>): Client;
     connect(): Promise<unknown>;
     destroy(): void;
-    sendCommand(command: readonly string[], options: object): Promise<unknown>;
+    sendCommand(command: Command, options: object): Promise<unknown>;
     subscribe(channel: string, listener: (message: unknown) => void, wantsBuffers?: boolean): Promise<void>;
     on(event: string, listener: (...args: unknown[]) => void): unknown;
 }
@@ -51,6 +54,9 @@ const TYPES = { 58: String, 40: String, 44: String, 37: Array };
 
 /** How each command is sent: how long it may take is decided elsewhere. */
 const COMMAND = { timeout: undefined, typeMapping: TYPES };
+
+/** The same, with strings of bytes as they are. */
+const BYTES_COMMAND = { timeout: undefined, typeMapping: { ...TYPES, 36: Buffer } };
 
 export class NodeRedisDriver implements Driver {
     readonly #client: NodeRedisClient | NodeRedisCluster;
@@ -154,9 +160,17 @@ export class NodeRedisDriver implements Driver {
         return {
             ended,
             end,
-            send: (command): Promise<Reply> => client.sendCommand(command, COMMAND).then(asReply, fail),
+            send: (command, wantsBytes): Promise<Reply> =>
+                wantsBytes
+                    ? client.sendCommand(command.map(asBuffer), BYTES_COMMAND).then(asBytesReply, fail)
+                    : client.sendCommand(command.map(asBuffer), COMMAND).then(asReply, fail),
         };
     }
+}
+
+/** node-redis takes texts and `Buffer`s. */
+function asBuffer(argument: Argument): string | Buffer {
+    return typeof argument === "string" || Buffer.isBuffer(argument) ? argument : Buffer.from(argument);
 }
 
 function fail(thrown: unknown): never {

@@ -43,7 +43,14 @@ export type Result = Valid | Refused | Unavailable;
 /** Codes of VALIDATE that refuse. */
 const CODES = new Set(["ABSENT", "MISMATCH", "DISABLED", "EXPIRED", "FORBIDDEN_IP", "FORBIDDEN"]);
 
-export function fromL1({ prefix, record, endsAt }: Kept, isStale: boolean, now: number): Valid {
+/** A key that is kept in this process. */
+export interface KeptKey {
+    readonly prefix: string;
+    readonly record: KeyRecord;
+}
+
+export function fromL1({ value, endsAt }: Kept<KeptKey>, isStale: boolean, now: number): Valid {
+    const { prefix, record } = value;
     return { kind: "valid", prefix, record, source: "l1", isStale, endsInMs: endsAt - now };
 }
 

@@ -5,7 +5,7 @@
 
 import { Refusal, Unanswered } from "./errors.js";
 import { CONNECT_MS, closed, Link } from "./link.js";
-import type { Address, Driver, Reply } from "./session.js";
+import type { Address, Command, Driver, Reply } from "./session.js";
 import { slotOf } from "./slots.js";
 
 /**
@@ -21,6 +21,8 @@ export interface Sending {
     readonly ms: number;
     /** Whether it may be written again when the connection was lost and it may have been done: not what counts or takes. */
     readonly isRepeatable: boolean;
+    /** Whether strings of bytes in the reply come as they are. */
+    readonly wantsBytes?: boolean;
 }
 
 /** A node and its connections. */
@@ -81,14 +83,14 @@ export class Router {
      * @throws {Refusal} for an error that is not about where to send it.
      * @throws {Unanswered} where there is no reply in time.
      */
-    send(sending: Sending, key: string | undefined, command: readonly string[]): Promise<Reply> {
+    send(sending: Sending, key: string | undefined, command: Command): Promise<Reply> {
         const until = performance.now() + sending.ms;
         const node = this.#single;
         if (node === undefined) {
             return this.#route(sending, until, key, command);
         }
         return node.lanes[sending.lane]
-            .send(sending.ms, command)
+            .send(sending.ms, command, sending)
             .catch((error: unknown) => this.#route(sending, until, key, command, error));
     }
 
@@ -147,7 +149,7 @@ export class Router {
         sending: Sending,
         until: number,
         key: string | undefined,
-        command: readonly string[],
+        command: Command,
         met?: unknown,
     ): Promise<Reply> {
         const left = (): number => until - performance.now();
@@ -166,9 +168,8 @@ export class Router {
                 }
                 node ??= asked === undefined ? await this.#owner(slot, left()) : this.#at(asked);
                 const link = node.lanes[sending.lane];
-                return await (asked === undefined
-                    ? link.send(Math.max(left(), 1), command)
-                    : link.send(Math.max(left(), 1), command, ["ASKING"]));
+                const beside = asked === undefined ? sending : { ...sending, before: [["ASKING"]] };
+                return await link.send(Math.max(left(), 1), command, beside);
             } catch (thrown) {
                 asked = undefined;
                 if (thrown instanceof Refusal) {

@@ -5,8 +5,17 @@
 
 import { Refusal, Unanswered } from "./errors.js";
 
-/** A reply: integers as their digits, maps as flat arrays, an error within an array as a {@link Refusal}. */
-export type Reply = string | null | Refusal | readonly Reply[];
+/** A word of a command: a text, or bytes as they are. */
+export type Argument = string | Uint8Array;
+
+/** A command: its name, and what follows. */
+export type Command = readonly Argument[];
+
+/**
+ * A reply: integers as their digits, maps as flat arrays, an error within an array as a {@link Refusal}; a string of bytes
+ * as a `Buffer` where bytes were wanted, else as a text.
+ */
+export type Reply = string | Buffer | null | Refusal | readonly Reply[];
 
 /** Where a node is. */
 export interface Address {
@@ -19,10 +28,11 @@ export interface Session {
     /**
      * Writes a command and waits for its reply.
      *
+     * @param wantsBytes whether strings of bytes in the reply come as they are: values of a region are no texts.
      * @throws {Refusal} for a reply that is an error.
      * @throws {Unanswered} where the connection ends before the reply.
      */
-    send(command: readonly string[]): Promise<Reply>;
+    send(command: Command, wantsBytes?: boolean): Promise<Reply>;
     /** Settles when the connection has ended. */
     readonly ended: Promise<void>;
     /** Ends the connection at once; what waits for a reply is told so. */
@@ -78,16 +88,28 @@ export function withoutCommand(thrown: unknown): Error {
 
 /** What a client returned, as this library has it. */
 export function asReply(value: unknown): Reply {
+    return asReplyOf(value, false);
+}
+
+/** The same, with bytes as they are. */
+export function asBytesReply(value: unknown): Reply {
+    return asReplyOf(value, true);
+}
+
+function asReplyOf(value: unknown, wantsBytes: boolean): Reply {
     if (typeof value === "string" || value === null || value === undefined) {
         return value ?? null;
     }
     if (Array.isArray(value)) {
-        return value.map(asReply);
+        return value.map((one) => asReplyOf(one, wantsBytes));
     }
     if (value instanceof Error) {
         return new Refusal(value.message);
     }
-    return Buffer.isBuffer(value) ? value.toString() : String(value);
+    if (Buffer.isBuffer(value)) {
+        return wantsBytes ? value : value.toString();
+    }
+    return String(value);
 }
 
 /** A promise, bounded: it fails after `ms`, and `late` gets what comes nevertheless. */
