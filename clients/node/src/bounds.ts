@@ -42,7 +42,8 @@ export function checkFunctions(options: Readonly<Record<string, unknown>>): void
     }
 }
 
-function checkNumber(name: string, value: number, least: number, most: number): number {
+/** @throws {TypeError | RangeError} where it is no number, or out of its bounds. */
+export function checkNumber(name: string, value: number, least: number, most: number): number {
     if (typeof value !== "number") {
         throw new TypeError(`${name} must be a number`);
     }

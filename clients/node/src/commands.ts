@@ -2,16 +2,14 @@
 
 import type { Id } from "./errors.js";
 import { idText } from "./names.js";
-import type { Reply } from "./session.js";
+import { type Integer, integer, list, map } from "./replies.js";
+import type { Command, Reply } from "./session.js";
 
-/** An integer: a `bigint` beyond 2^53. */
-export type Integer = number | bigint;
-
-/** How a command is sent: whether it may be written twice, and whether it may wait at the server. */
+/** How a command is sent: whether it may be written twice, whether it may wait at the server, and whether it replies bytes. */
 export type Send = (
     key: string | undefined,
-    command: readonly string[],
-    how: { readonly isRepeatable: boolean; readonly mayWait: boolean },
+    command: Command,
+    how: { readonly isRepeatable: boolean; readonly mayWait: boolean; readonly wantsBytes?: boolean },
 ) => Promise<Reply>;
 
 /** What VALIDATE replies. */
@@ -330,27 +328,6 @@ export function readBatches(reply: Reply): UsageBatch[] {
             }),
         };
     });
-}
-
-function list(reply: Reply | undefined): readonly Reply[] {
-    if (!Array.isArray(reply)) {
-        throw new TypeError("the reply is no array: is this the redis-apikey module?");
-    }
-    return reply as readonly Reply[];
-}
-
-function map(reply: Reply): ReadonlyMap<string, Reply> {
-    const flat = list(reply);
-    const fields = new Map<string, Reply>();
-    for (let at = 0; at < flat.length; at += 2) {
-        fields.set(String(flat[at]), flat[at + 1] ?? null);
-    }
-    return fields;
-}
-
-function integer(reply: Reply | undefined): Integer {
-    const number = Number(reply);
-    return Number.isSafeInteger(number) ? number : BigInt(String(reply));
 }
 
 function fill(options: Fill): string[] {

@@ -1,10 +1,12 @@
 export type { Range } from "./addresses.js";
 export type { RedisOptions, WhenDown } from "./asking.js";
 export type { BreakerOptions } from "./breaker.js";
+export { Cache, type CacheOptions } from "./cache.js";
+export type { CacheCommands, Fields, Lookup, RegionSettings, Storing } from "./cache-commands.js";
+export type { EncryptionOptions } from "./cipher.js";
 export type {
     Commands,
     Fill,
-    Integer,
     Lifetime,
     StoredDigest,
     UsageBatch as LeasedBatch,
@@ -35,11 +37,25 @@ export {
 } from "./keys.js";
 export type { L1Options } from "./l1.js";
 export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
+export { type PayloadOptions, Unreadable } from "./payload.js";
+export type {
+    Answer,
+    LoadOptions,
+    LoadValue,
+    LoadValues,
+    Region,
+    RegionOptions,
+    StoreOptions,
+} from "./region.js";
+export type { Integer } from "./replies.js";
 export type { Refused, Result, Unavailable, Valid } from "./results.js";
 export { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 export { checkScopes, type Scope } from "./scopes.js";
-export type { Address, Driver, Following, Reply, Session } from "./session.js";
+export { bytes, json, type Serialiser } from "./serialisers.js";
+export type { Address, Argument, Command, Driver, Following, Reply, Session } from "./session.js";
 export type { Counter, Meter, Span, TelemetryOptions, Tracer } from "./telemetry.js";
 export type { Usage, UsageBatch, UsageLine } from "./usage.js";
 export { checkAddress, judge, type Question, type RefusedCode, type Verdict } from "./verdict.js";
 export type { Rows, Warmed, WarmOptions } from "./warm.js";
+export type { WriteBehindOptions } from "./write-behind.js";
+export type { CompressionOptions, Zstd } from "./zstd.js";

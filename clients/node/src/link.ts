@@ -100,8 +100,12 @@ export class Link {
                     this.#lateSince = undefined;
                 }
             };
+            let refused: Refusal | undefined;
             for (const earlier of before) {
-                session.send(earlier).catch(() => {});
+                session.send(earlier).catch((thrown: unknown) => {
+                    const error = asOwnError(thrown);
+                    refused ??= error instanceof Refusal ? error : undefined;
+                });
             }
             session.send(command, wantsBytes).then(
                 (reply) => {
@@ -116,7 +120,8 @@ export class Link {
                         over();
                         this.#drop(session);
                     }
-                    reject(error);
+                    // EXEC says that something in front of it was refused, and not what.
+                    reject(error instanceof Refusal && error.code === "EXECABORT" ? (refused ?? error) : error);
                 },
             );
         });

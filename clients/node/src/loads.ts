@@ -15,12 +15,6 @@ interface Load<T> {
     readonly result: Promise<T>;
 }
 
-/** What a load brought, and whether it was this call's own. */
-export interface Brought<T> {
-    readonly value: T;
-    readonly isOwn: boolean;
-}
-
 export class Loads<T> {
     readonly #most: number;
     readonly #under = new Map<string, Load<T>>();
@@ -43,17 +37,17 @@ export class Loads<T> {
      * What a load of this name brings that begins after `since`: of one that does already, or of `run`. `undefined` where
      * one was under way that began before: it has ended now, and the call has to ask anew.
      */
-    async share(name: string, since: Moment, run: () => Promise<T>): Promise<Brought<T> | undefined> {
+    async share(name: string, since: Moment, run: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
         const under = this.#under.get(name);
         if (under !== undefined && under.began.at < since) {
             await under.result.catch(() => {});
             return undefined;
         }
         if (under !== undefined) {
-            return { value: await under.result, isOwn: false };
+            return { value: await under.result };
         }
         const [load] = this.#begin([name], async () => [await run()]);
-        return load && { value: await load, isOwn: true };
+        return load && { value: await load };
     }
 
     /** A load of this name that is under way and began after `since`, if there is one. */
@@ -70,7 +64,7 @@ export class Loads<T> {
         names: readonly string[],
         since: Moment,
         run: (names: readonly string[]) => Promise<readonly T[]>,
-    ): Promise<Brought<T> | undefined>[] {
+    ): Promise<{ readonly value: T } | undefined>[] {
         const fresh = names.filter((name) => !this.#under.has(name));
         const begun = new Map<string, Promise<T>>();
         for (const [at, result] of (fresh.length === 0 ? [] : this.#begin(fresh, () => run(fresh))).entries()) {
@@ -81,7 +75,7 @@ export class Loads<T> {
             return own === undefined
                 ? // It was under way, so that nothing is run.
                   this.share(name, since, () => run([name]).then(([one]) => one as T))
-                : { value: await own, isOwn: true };
+                : { value: await own };
         });
     }
 

@@ -72,6 +72,11 @@ export class Router {
         return this.#hasEnded;
     }
 
+    /** Whether it is known to be one server, and no cluster. */
+    get isSingle(): boolean {
+        return this.#single !== undefined;
+    }
+
     constructor(driver: Driver, mapAddress: (address: Address) => Address) {
         this.#driver = driver;
         this.#mapAddress = mapAddress;

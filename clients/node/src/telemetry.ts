@@ -37,7 +37,7 @@ export interface Counter {
 export interface TelemetryOptions {
     /** Spans `apikey.verify`, with `apikey.code` and `apikey.source`. */
     readonly tracer?: Tracer;
-    /** Counters `apikey.verifications`, by code and source, and `apikey.errors`, by the class of the error. */
+    /** Counters `apikey.verifications`, by code and source; `apikey.cache.reads`, by region and source; `apikey.errors`, by the class of the error. */
     readonly meter?: Meter;
 }
 
@@ -47,11 +47,13 @@ const ERROR = 2;
 export class Telemetry {
     readonly #tracer: Tracer | undefined;
     readonly #verifications: Counter | undefined;
+    readonly #reads: Counter | undefined;
     readonly #errors: Counter | undefined;
 
     constructor({ tracer, meter }: TelemetryOptions) {
         this.#tracer = tracer;
         this.#verifications = meter?.createCounter("apikey.verifications", { description: "Keys that were verified" });
+        this.#reads = meter?.createCounter("apikey.cache.reads", { description: "Values of regions that were read" });
         this.#errors = meter?.createCounter("apikey.errors", {
             description: "What went wrong and was answered all the same",
         });
@@ -81,6 +83,11 @@ export class Telemetry {
         } finally {
             span?.end();
         }
+    }
+
+    /** A value of a region was read. */
+    read(region: string, source: string): void {
+        this.#reads?.add(1, { "apikey.region": region, "apikey.source": source });
     }
 
     error(error: Error): void {
