@@ -120,7 +120,8 @@ export class Changes {
             for (const [names, key, command] of calls) {
                 this.#l1?.changed(names);
                 try {
-                    count += await this.#insist(until, key, command);
+                    const about = await this.#insist(until, key, command);
+                    count += about;
                 } finally {
                     this.#l1?.changed(names);
                 }

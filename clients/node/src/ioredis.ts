@@ -4,6 +4,7 @@ import { Unanswered } from "./errors.js";
 import {
     type Address,
     type Argument,
+    asBuffer,
     asBytesReply,
     asOwnError,
     asReply,
@@ -177,11 +178,12 @@ export class IoredisDriver implements Driver {
         return {
             ended,
             end,
-            send: ([command = "", ...args], wantsBytes): Promise<Reply> => {
+            send: ([command = "", ...words], wantsBytes): Promise<Reply> => {
                 if (!isCorked) {
                     cork();
                 }
                 const name = String(command);
+                const args = words.map(asBuffer);
                 return wantsBytes
                     ? redis.callBuffer(name, args).then(asBytesReply, fail)
                     : redis.call(name, args).then(asReply, fail);

@@ -3,7 +3,7 @@
 import { Unanswered } from "./errors.js";
 import {
     type Address,
-    type Argument,
+    asBuffer,
     asBytesReply,
     asOwnError,
     asReply,
@@ -166,11 +166,6 @@ export class NodeRedisDriver implements Driver {
                     : client.sendCommand(command.map(asBuffer), COMMAND).then(asReply, fail),
         };
     }
-}
-
-/** node-redis takes texts and `Buffer`s. */
-function asBuffer(argument: Argument): string | Buffer {
-    return typeof argument === "string" || Buffer.isBuffer(argument) ? argument : Buffer.from(argument);
 }
 
 function fail(thrown: unknown): never {

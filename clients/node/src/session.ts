@@ -86,6 +86,13 @@ export function withoutCommand(thrown: unknown): Error {
     return new Error(thrown instanceof Error ? thrown.message : String(thrown));
 }
 
+/** A word as clients take it: of other bytes than a `Buffer`'s they would write the numbers. */
+export function asBuffer(argument: Argument): string | Buffer {
+    return typeof argument === "string" || Buffer.isBuffer(argument)
+        ? argument
+        : Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength);
+}
+
 /** What a client returned, as this library has it. */
 export function asReply(value: unknown): Reply {
     return asReplyOf(value, false);

@@ -122,6 +122,7 @@ export class WriteBehind {
                     held.until = 0;
                 }
             }, lockMs / 4);
+            renewing.unref();
             try {
                 const mayGoOn = (): boolean => !hasEnded() && held.isOpen;
                 await this.#try(() => this.#drain(consumer, concurrency, pollMs, signal, mayGoOn, apply));
