@@ -3,9 +3,20 @@
 
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { Zstd } from "@hpcc-js/wasm-zstd";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
-import { ApiKeys, checkAddress, checkScopes, judge, RowReader, stringify } from "../dist/esm/index.js";
+import {
+    ApiKeys,
+    bytes,
+    Cache,
+    checkAddress,
+    checkScopes,
+    judge,
+    parse,
+    RowReader,
+    stringify,
+} from "../dist/esm/index.js";
 
 const version = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
 const opened = new Map();
@@ -26,11 +37,11 @@ function writeWith(message, record) {
 }
 
 /** Asks the runner what the database says. */
-function ask(question) {
+function ask(question, read = (json) => json) {
     asks += 1;
     const number = asks;
     return new Promise((resolve, reject) => {
-        asked.set(number, { resolve, reject });
+        asked.set(number, { resolve, reject, read });
         write({ ask: number, ...question });
     });
 }
@@ -41,7 +52,7 @@ function answered({ answer, value, json, fail }) {
     if (fail !== undefined) {
         waiting?.reject(new Error(fail));
     } else {
-        waiting?.resolve(json ?? value);
+        waiting?.resolve(json === undefined ? value : waiting.read(json));
     }
 }
 
@@ -95,11 +106,132 @@ function optionsOf({ options = {}, ...top }) {
         onError: (error) => console.error(String(error)),
     };
     if (given.l1) {
-        const { max_entries: maxEntries, max_age: maxAgeMs, follow, channel = given.channel } = given.l1;
-        all.l1 = { maxEntries, maxAgeMs, follow: follow === "channel" ? { channel } : "tracking" };
+        all.l1 = l1Of(given.l1, given.channel);
     }
+    return said(all);
+}
+
+function l1Of({ max_entries: maxEntries, max_age: maxAgeMs, follow, channel }, given) {
+    return { maxEntries, maxAgeMs, follow: follow === "channel" ? { channel: channel ?? given } : "tracking" };
+}
+
+/** What is given of options. */
+function said(all) {
     return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined && value !== null));
 }
+
+/** Of a region whose values are bytes they are texts in base64 here. */
+const codecs = {
+    json: { serialiser: undefined, read: (value) => value, write: (value) => value },
+    bytes: {
+        serialiser: bytes,
+        read: (value) => (value === null || value === undefined ? value : Buffer.from(value, "base64")),
+        write: (value) => (value === null || value === undefined ? value : Buffer.from(value).toString("base64")),
+    },
+};
+
+async function openRegion({ as, region, ns, options = {}, name }) {
+    const { client, options: own, regions } = opened.get(name);
+    const { timeoutMs, changeTimeoutMs, breaker, whenDown, loadLimit, outbox, onError } = own;
+    const l1 = options.l1 && l1Of(options.l1, own.l1?.follow.channel);
+    const shared = { timeoutMs, changeTimeoutMs, breaker, whenDown, loadLimit, outbox, onError, l1 };
+    const cache = new Cache(client, { ...said(shared), zstd: await Zstd.load() });
+    const codec = codecs[options.serializer ?? "json"];
+    const { keys, use } = options.encrypt ?? {};
+    const sealed = keys && {
+        keyId: use,
+        keys: Object.fromEntries(Object.entries(keys).map(([id, hex]) => [id, Buffer.from(hex, "hex")])),
+    };
+    const opts = said({
+        ns: ns ?? options.ns,
+        serialiser: codec.serialiser,
+        ttlMs: options.ttl,
+        graceMs: options.grace,
+        patienceMs: options.patience,
+        backoffMs: options.backoff,
+        refreshAhead: options.refresh_ahead,
+        compression: options.compress,
+        encryption: sealed,
+        oneSlot: options.one_slot,
+    });
+    regions.set(as, { cache, region: cache.region(region, opts), codec });
+    return null;
+}
+
+function storing({ tags, ttl, grace, allow_stale }) {
+    return said({ tags, ttlMs: ttl, graceMs: grace, staleOnError: allow_stale });
+}
+
+function valuesOf(map, codec) {
+    return { values: Object.fromEntries([...map].map(([key, value]) => [key, codec.write(value)])) };
+}
+
+/** Applies what is written behind until nothing is left but writes of keys that fail. */
+async function work({ fail = [] }, { cache, region, codec }) {
+    const applied = [];
+    const end = new AbortController();
+    const worker = region.worker(
+        async ({ key, value, id }) => {
+            if (fail.includes(key)) {
+                throw new Error(`${key} is not applied`);
+            }
+            applied.push({ key, value: codec.write(value), id });
+        },
+        { signal: end.signal, pollMs: 10, lockMs: 1000 },
+    );
+    for (;;) {
+        const left = await cache.commands.call(region.stream, "XRANGE", region.stream, "-", "+");
+        if (left.every(([, fields]) => fail.includes(fields[fields.indexOf("key") + 1]))) {
+            break;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    end.abort();
+    await worker;
+    return applied;
+}
+
+/** Each call with the region that it names. */
+const regionCalls = {
+    region_open: openRegion,
+    ...Object.fromEntries(
+        Object.entries({
+            region_get_or_set: async (call, { region, codec }) => {
+                const load = async (key) => codec.read(await ask({ load: key }, parse));
+                const { value, source } = await region.ask(call.key, load, storing(call));
+                return { value: codec.write(value), source };
+            },
+            region_get: async ({ key }, { region, codec }) => {
+                const value = await region.get(key);
+                return value === undefined ? {} : { value: codec.write(value) };
+            },
+            region_get_many: async ({ keys }, { region, codec }) => valuesOf(await region.getMany(keys), codec),
+            region_get_or_set_many: async (call, { region, codec }) => {
+                const load = async (key) => [key, codec.read(await ask({ load: key }, parse))];
+                const loadMany = async (keys) => new Map(await Promise.all(keys.map(load)));
+                return valuesOf(await region.getOrSetMany(call.keys, loadMany, storing(call)), codec);
+            },
+            region_set: async (call, { region, codec }) => region.set(call.key, codec.read(call.value), storing(call)),
+            region_write_through: async (call, { region, codec }) => {
+                const commit = async () => {
+                    await ask({ write: [{ id: call.key, key: call.key, count: 1 }] });
+                };
+                await region.writeThrough(call.key, codec.read(call.value), commit, storing(call));
+            },
+            region_write_behind: async (call, { region, codec }) =>
+                region.writeBehind(call.key, codec.read(call.value), storing(call)),
+            region_work: work,
+            region_invalidate: async ({ key }, { region }) => {
+                await region.invalidate(key);
+            },
+            region_invalidate_tags: async ({ tags, soft }, { region }) =>
+                region.invalidateTags(tags, { soft: soft === true }),
+            region_clear: async (_, { region }) => region.clear(),
+            region_invalidate_pattern: async ({ pattern }, { region }) => region.invalidatePattern(pattern),
+            region_name: async ({ key }, { region }) => region.entryName(key),
+        }).map(([name, run]) => [name, (call) => run(call, opened.get(call.name).regions.get(call.as))]),
+    ),
+};
 
 function verdicts(file) {
     const { cases } = JSON.parse(readFileSync(file, "utf8"));
@@ -145,14 +277,18 @@ const calls = {
         clients: ["ioredis", "node-redis"],
         protocols: [2, 3],
         l1: L1,
+        regions: true,
         sentinel: ["ioredis"],
     }),
     open: async (call) => {
         opened.set(call.name, { client: await clientOf(call), keys: undefined });
         const one = opened.get(call.name);
-        one.keys = new ApiKeys(one.client, optionsOf(call));
+        one.options = optionsOf(call);
+        one.keys = new ApiKeys(one.client, one.options);
+        one.regions = new Map();
         return null;
     },
+    ...regionCalls,
     created: async ({ prefix, user }, keys) => keys.created(prefix, user ?? undefined),
     // `id` is the message's own number.
     changed: async ({ key_id: id, prefix, user }, keys) => {
@@ -208,7 +344,10 @@ const calls = {
     verdicts: async ({ file }) => verdicts(file),
     close: async ({ name }, keys) => {
         keys.close();
-        const { client } = opened.get(name);
+        const { client, regions } = opened.get(name);
+        for (const { cache } of regions.values()) {
+            cache.close();
+        }
         opened.delete(name);
         if ("isCluster" in client) {
             client.disconnect();

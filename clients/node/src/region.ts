@@ -48,6 +48,8 @@ export interface RegionOptions<T> extends PayloadOptions<T> {
     readonly backoffMs?: number;
     /** Whether a stale value is served where its load fails. Yes, where it is not said. */
     readonly staleOnError?: boolean;
+    /** Whether a reader whom Redis asks to refreshes in the background what is near its end. Yes, where it is not said. */
+    readonly refreshAhead?: boolean;
     /** Whether all entries are in one slot of a cluster, which {@link Region.writeBehind} needs there. No, where it is not said. */
     readonly oneSlot?: boolean;
     /** Whether values are kept in this process, where {@link CacheOptions} has an L1. Yes, where it is not said. */
@@ -183,7 +185,9 @@ export class Region<T> {
             }
             switch (found?.code) {
                 case "HIT":
-                    if (found.token !== null) {
+                    if (found.token !== null && !this.#refreshesAhead) {
+                        this.#giveBack(name, found.token);
+                    } else if (found.token !== null) {
                         this.#refresh(key, name, since, found.token, load, options);
                     }
                     return this.#answer(found.value, "cache");
@@ -301,7 +305,9 @@ export class Region<T> {
                     stale.set(key, said.value);
                 } else {
                     values.set(key, said.value);
-                    if (said.token !== null) {
+                    if (said.token !== null && !this.#refreshesAhead) {
+                        this.#giveBack(this.#names.entry(key), said.token);
+                    } else if (said.token !== null) {
                         eager.set(key, said.token);
                     }
                 }
@@ -372,23 +378,25 @@ export class Region<T> {
      * Stores a value and notes it in a stream, in one transaction; {@link worker} writes it to the database. **Until that
      * has written it, it is in Redis alone**: a Redis that loses its data, or a failover, loses it.
      *
+     * @returns the id of the write in the stream.
      * @throws {Unanswered} where Redis has not answered; `maybeDone` says whether it may be stored. It is never sent twice.
      * @throws {Refusal} where Redis has refused it; what the serialiser throws.
      */
-    async writeBehind(key: string, value: T, options: StoreOptions<T> = {}): Promise<void> {
+    async writeBehind(key: string, value: T, options: StoreOptions<T> = {}): Promise<string> {
         const name = this.#names.entry(key);
         const payload = this.#payloads.write(key, value);
         const command = this.#setCommand(key, name, value, options, payload);
         const { asking } = this.#shared;
-        await this.#inTurn(name, async () => {
+        return this.#inTurn(name, async () => {
             this.#l1?.changed([name]);
             try {
-                const refused = await this.#behind.note(name, command, key, payload);
+                const { id, refused } = await this.#behind.note(name, command, key, payload);
                 if (refused !== undefined) {
                     // It will be written, and what was there before is to go.
                     asking.report(refused);
                     await this.invalidate(key);
                 }
+                return id;
             } finally {
                 this.#l1?.changed([name]);
             }
@@ -486,6 +494,16 @@ export class Region<T> {
         return (...args) => this.getOrSet(key(...args), () => fn(...args), how);
     }
 
+    /** What a key is called in Redis. */
+    entryName(key: string): string {
+        return this.#names.entry(key);
+    }
+
+    /** What the stream of {@link writeBehind} is called in Redis. */
+    get stream(): string {
+        return this.#names.stream;
+    }
+
     /** CACHE.REGION SET: settings at the server, of all who use the region; of a cluster at each primary. */
     async configure(settings: RegionSettings): Promise<void> {
         const { ns, region } = this.#names;
@@ -528,6 +546,10 @@ export class Region<T> {
         for (const key of keys.filter((one) => !values.has(one))) {
             values.set(key, this.#stale(this.#names.entry(key), thrown));
         }
+    }
+
+    get #refreshesAhead(): boolean {
+        return this.#options.refreshAhead ?? true;
     }
 
     #servesStale({ staleOnError = this.#options.staleOnError ?? true }: LoadOptions<T>): boolean {

@@ -50,6 +50,9 @@ const MOST_UNDERWAY = 1000;
 const AGAIN_MS = 100;
 const MOST_AGAIN_MS = 30_000;
 
+/** The stream is not, or no longer, where it was looked for. */
+const ELSEWHERE = new Set(["MOVED", "ASK", "READONLY"]);
+
 /** Only who has the lock prolongs or ends it. */
 const RENEW = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0";
 const RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0";
@@ -66,34 +69,28 @@ export class WriteBehind {
     /**
      * Stores a value by `command`, and notes it.
      *
-     * @returns why the value is not in the cache though it is noted, if so.
+     * @returns the id of the note; and why the value is not in the cache though it is noted, if so.
      * @throws {Unanswered | Refusal} where it is not noted, or may not be.
      * @throws {TypeError} where the entry is in another slot of a cluster than the stream.
      */
-    async note(name: string, command: Command, key: string, payload: Payload): Promise<Refusal | undefined> {
+    async note(
+        name: string,
+        command: Command,
+        key: string,
+        payload: Payload,
+    ): Promise<{ readonly id: string; readonly refused: Refusal | undefined }> {
         const { router, change } = this.#asking;
         const { bytes, label } = payload;
-        const note = ["XADD", this.#stream, "*", "key", key, "label", label, "value", bytes];
-        for (let turn = 0; ; turn += 1) {
-            const node = await router.nodeOf(this.#stream, change.ms);
-            if (!router.isSingle && slotOf(name) !== slotOf(this.#stream)) {
-                throw new TypeError("writeBehind in a cluster needs a region with oneSlot");
-            }
-            try {
-                const before = [["MULTI"], command, note];
-                const [stored, noted] = list(await node.lanes.changes.send(change.ms, ["EXEC"], { before }));
-                if (noted instanceof Refusal) {
-                    throw noted;
-                }
-                return stored instanceof Refusal ? stored : undefined;
-            } catch (thrown) {
-                if (!(thrown instanceof Refusal) || !["MOVED", "ASK", "READONLY"].includes(thrown.code) || turn > 0) {
-                    throw thrown;
-                }
-                // It was sent elsewhere, and nothing was done: what is asked now finds out where.
-                await this.#send(["EXISTS", this.#stream]);
-            }
+        await router.nodeOf(this.#stream, change.ms);
+        if (!router.isSingle && slotOf(name) !== slotOf(this.#stream)) {
+            throw new TypeError("writeBehind in a cluster needs a region with oneSlot");
         }
+        const note = ["XADD", this.#stream, "*", "key", key, "label", label, "value", bytes];
+        const [stored, noted] = await this.#together([command, note]);
+        if (noted instanceof Refusal) {
+            throw noted;
+        }
+        return { id: String(noted), refused: stored instanceof Refusal ? stored : undefined };
     }
 
     /** Applies what is noted until it is told to end. */
@@ -200,9 +197,7 @@ export class WriteBehind {
                     await Promise.race([...underway, pause(pollMs)]);
                     continue;
                 }
-                // RESP2 has an array of streams, RESP3 a map, which comes flat.
-                const reply = await this.#send(read, true);
-                const notes = reply === null ? [] : readNotes(list(reply).flat().at(1));
+                const notes = readStreams(await this.#send(read, true));
                 notes.forEach(begin);
                 if (notes.length === 0) {
                     await pauseUntil(signal, pollMs);
@@ -225,14 +220,24 @@ export class WriteBehind {
         isOpen: () => boolean,
         apply: (note: Note) => Promise<void>,
     ): Promise<void> {
+        let isApplied = false;
         for (let wait = AGAIN_MS; isOpen(); wait = Math.min(wait * 2, MOST_AGAIN_MS)) {
             try {
-                await room.bounded(async () => {
-                    if (isOpen()) {
-                        await apply(note);
-                        await this.#settle(note.id);
-                    }
-                });
+                if (!isApplied) {
+                    await room.bounded(async () => {
+                        if (isOpen()) {
+                            await apply(note);
+                            isApplied = true;
+                        }
+                    });
+                }
+                if (isApplied) {
+                    // It is done: nobody gets it again, and it takes no room.
+                    await this.#together([
+                        ["XACK", this.#stream, GROUP, note.id],
+                        ["XDEL", this.#stream, note.id],
+                    ]);
+                }
                 return;
             } catch (thrown) {
                 this.#asking.report(asError(thrown));
@@ -241,10 +246,22 @@ export class WriteBehind {
         }
     }
 
-    /** It is done: nobody gets it again, and it takes no room. */
-    async #settle(id: string): Promise<void> {
-        await this.#send(["XACK", this.#stream, GROUP, id]);
-        await this.#send(["XDEL", this.#stream, id]);
+    /** Does commands in one transaction, where the stream is. What may have been done is not sent again. */
+    async #together(commands: readonly Command[]): Promise<readonly Reply[]> {
+        const { router, change } = this.#asking;
+        for (let turn = 0; ; turn += 1) {
+            const node = await router.nodeOf(this.#stream, change.ms);
+            try {
+                const before = [["MULTI"], ...commands];
+                return list(await node.lanes.changes.send(change.ms, ["EXEC"], { before }));
+            } catch (thrown) {
+                if (!(thrown instanceof Refusal) || !ELSEWHERE.has(thrown.code) || turn > 0) {
+                    throw thrown;
+                }
+                // Nothing was done: what is asked now finds out where the stream is.
+                await this.#send(["EXISTS", this.#stream]);
+            }
+        }
     }
 
     /** Consumers that are gone have nothing left once it was claimed. */
@@ -287,6 +304,16 @@ class Held {
     get isOpen(): boolean {
         return performance.now() < this.until;
     }
+}
+
+/** What XREADGROUP replies of one stream. */
+function readStreams(reply: Reply): Note[] {
+    if (reply === null) {
+        return [];
+    }
+    // RESP2 has an array of streams, RESP3 a map, which comes flat.
+    const [first, second] = list(reply);
+    return readNotes(Array.isArray(first) ? list(first)[1] : second);
 }
 
 function readNotes(reply: Reply | undefined): Note[] {
