@@ -136,12 +136,7 @@ export class Region<T> {
     /** @internal */
     constructor(shared: Shared, name: string, options: RegionOptions<T>) {
         const { ns = "", oneSlot = false, l1 = true } = options;
-        for (const one of ["ttlMs", "graceMs", "absentTtlMs"] as const) {
-            const value = options[one];
-            if (value !== undefined) {
-                checkMs(one, value, one === "graceMs" ? 0 : 1);
-            }
-        }
+        checkTimes(options);
         this.name = name;
         this.#shared = shared;
         this.#options = options;
@@ -238,7 +233,10 @@ export class Region<T> {
         return (await this.getMany([key])).get(key);
     }
 
-    /** {@link get} of many keys, of which what the cache has is in the map. */
+    /**
+     * {@link get} of many keys, of which what the cache has is in the map. It asks for them together, and what comes so is
+     * not kept in this process.
+     */
     async getMany(keys: readonly string[]): Promise<Map<string, T | null>> {
         const values = new Map<string, T | null>();
         let found: Map<string, Found<T>> | undefined;
@@ -425,7 +423,7 @@ export class Region<T> {
      * Invalidates a key, **after the commit**. When it returns, no reader gets a value of before, but from
      * [another process' L1](README.md#a-cache-in-the-process).
      *
-     * @returns whether there was one.
+     * @returns how many there were.
      * @throws {NotTold} where Redis has not answered: the value may be there. Say it again.
      */
     async invalidate(...keys: readonly string[]): Promise<number> {
@@ -645,10 +643,10 @@ export class Region<T> {
         const { commands } = this.#shared;
         const { ns, region } = this.#names;
         const names = keys.map((key) => this.#names.entry(key));
-        const lookups =
-            ns === "" && names.length > 1
-                ? await commands.mget(region, names)
-                : await Promise.all(names.map((name) => commands.get(name, region, ns)));
+        if (ns !== "" || names.length === 1) {
+            return Promise.all(keys.map(async (key, at) => [key, await this.#look(key, names[at] ?? "")]));
+        }
+        const lookups = await commands.mget(region, names);
         return Promise.all(
             lookups.map(async (lookup, at): Promise<[string, Found<T>]> => {
                 const key = keys[at] ?? "";
@@ -886,7 +884,12 @@ export class Region<T> {
         options: StoreOptions<T>,
     ): Storing {
         const { ttlMs = this.#options.ttlMs, graceMs = this.#options.graceMs, tags = [] } = options;
-        const all = [...(typeof tags === "function" ? tags(value) : tags), ...more];
+        const said = typeof tags === "function" ? tags(value) : tags;
+        if (!Array.isArray(said)) {
+            throw new TypeError("tags must be an array");
+        }
+        checkTimes({ ttlMs, graceMs });
+        const all = [...(said as readonly string[]), ...more];
         return {
             ...(label === undefined ? {} : { label }),
             ...(ttlMs === undefined ? {} : { ttlMs }),
@@ -958,6 +961,20 @@ export class Region<T> {
 
 /** What was serialised, or why it can't be read. */
 type Opened = Buffer | Unreadable;
+
+/** @throws {TypeError | RangeError} where one is out of its bounds. */
+function checkTimes(times: {
+    readonly ttlMs?: number | undefined;
+    readonly graceMs?: number | undefined;
+    readonly absentTtlMs?: number | undefined;
+}): void {
+    for (const name of ["ttlMs", "graceMs", "absentTtlMs"] as const) {
+        const value = times[name];
+        if (value !== undefined) {
+            checkMs(name, value, name === "graceMs" ? 0 : 1);
+        }
+    }
+}
 
 function named(ns: string): { ns?: string } {
     return ns === "" ? {} : { ns };
