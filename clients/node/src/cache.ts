@@ -9,8 +9,9 @@ import type { Json } from "./json.js";
 import { L1 } from "./l1.js";
 import { Loads } from "./loads.js";
 import { Names } from "./names.js";
-import { type Loaded, Region, type RegionOptions, type Shared } from "./region.js";
+import { Region } from "./region.js";
 import { RegionNames } from "./region-names.js";
+import type { Loaded, RegionOptions, Shared } from "./region-options.js";
 import { fields, list } from "./replies.js";
 import { builtIn, type Zstd } from "./zstd.js";
 

@@ -38,15 +38,8 @@ export {
 export type { L1Options } from "./l1.js";
 export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
 export { type PayloadOptions, Unreadable } from "./payload.js";
-export type {
-    Answer,
-    LoadOptions,
-    LoadValue,
-    LoadValues,
-    Region,
-    RegionOptions,
-    StoreOptions,
-} from "./region.js";
+export type { Region } from "./region.js";
+export type { Answer, LoadOptions, LoadValue, LoadValues, RegionOptions, StoreOptions } from "./region-options.js";
 export type { Integer } from "./replies.js";
 export type { Refused, Result, Unavailable, Valid } from "./results.js";
 export { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
