@@ -1,5 +1,8 @@
 /** What the entries of a region, its tag and its stream are called in Redis. */
 
+/** In the place of a region's name, for streams. */
+const WRITES = "writes";
+
 /** Names of one region. */
 export class RegionNames {
     /** In front of all names; empty where there is none. */
@@ -14,6 +17,11 @@ export class RegionNames {
      */
     constructor(ns: string, region: string, oneSlot: boolean) {
         checkName("the name of a region", region, 64);
+        if (region === WRITES) {
+            throw new TypeError(
+                `the name of a region must not be ${WRITES}: its entries would be named as streams are`,
+            );
+        }
         if (ns !== "") {
             checkName("ns", ns, 100);
         }
@@ -48,7 +56,7 @@ export class RegionNames {
 
     /** Where what is to be written to the database stands; in a region of one slot it is in that slot. */
     get stream(): string {
-        return `${this.ns}cache:writes:{${this.region}}`;
+        return `${this.ns}cache:${WRITES}:{${this.region}}`;
     }
 }
 
@@ -57,8 +65,8 @@ function escaped(name: string): string {
 }
 
 function checkName(what: string, name: string, most: number): void {
-    if (typeof name !== "string" || !name.isWellFormed() || name.includes("\0")) {
-        throw new TypeError(`${what} must be a text, without a zero byte`);
+    if (typeof name !== "string" || !name.isWellFormed() || /[{}\0]/.test(name)) {
+        throw new TypeError(`${what} must be a text, without braces and zero bytes`);
     }
     const bytes = Buffer.byteLength(name);
     if (bytes < 1 || bytes > most) {

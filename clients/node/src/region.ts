@@ -6,6 +6,7 @@
 import { asError } from "./asking.js";
 import { checkMs } from "./bounds.js";
 import { type Fields, patinvalCommand, type RegionSettings, regionSetCommand } from "./cache-commands.js";
+import { Refusal } from "./errors.js";
 import { Fills } from "./fills.js";
 import type { L1 } from "./l1.js";
 import { Lookups } from "./lookups.js";
@@ -23,7 +24,7 @@ import {
     type StoreOptions,
 } from "./region-options.js";
 import type { Command, Reply } from "./session.js";
-import { WriteBehind, type WriteBehindOptions } from "./write-behind.js";
+import { type Note, WriteBehind, type WriteBehindOptions } from "./write-behind.js";
 
 /** Milliseconds that PATINVAL may take: it walks over all keys. */
 const PATTERN_MS = 60_000;
@@ -162,6 +163,7 @@ export class Region<T> {
      * @returns the id of the write in the stream.
      * @throws {Unanswered} where Redis has not answered; `maybeDone` says whether it may be stored. It is never sent twice.
      * @throws {Refusal} where Redis has refused it; what the serialiser throws.
+     * @throws {NotTold} where it is noted and not in the cache, which may have what was there before.
      */
     async writeBehind(key: string, value: T, options: StoreOptions<T> = {}): Promise<string> {
         const name = this.#names.entry(key);
@@ -171,13 +173,18 @@ export class Region<T> {
         return this.#inTurn(name, async () => {
             this.#l1?.changed([name]);
             try {
-                const { id, refused } = await this.#behind.note(name, command, key, payload);
-                if (refused !== undefined) {
+                const [stored, noted] = await this.#behind.note(name, command, key, payload);
+                if (noted instanceof Refusal) {
+                    // What will not be written is not to be read either.
+                    await this.invalidate(key).catch((error: unknown) => asking.report(asError(error)));
+                    throw noted;
+                }
+                if (stored instanceof Refusal) {
                     // It will be written, and what was there before is to go.
-                    asking.report(refused);
+                    asking.report(stored);
                     await this.invalidate(key);
                 }
-                return id;
+                return String(noted);
             } finally {
                 this.#l1?.changed([name]);
             }
@@ -197,9 +204,31 @@ export class Region<T> {
         apply: (write: { readonly key: string; readonly value: T; readonly id: string }) => Promise<void>,
         options: WriteBehindOptions = {},
     ): Promise<void> {
-        await this.#behind.work(async ({ id, key, label, payload }) => {
-            await apply({ key, value: this.#payloads.value(this.#payloads.open(key, payload, label)), id });
-        }, options);
+        await this.#behind.work(
+            async ({ id, key, label, payload }) => {
+                await apply({ key, value: this.#payloads.value(this.#payloads.open(key, payload, label)), id });
+            },
+            (note) => this.#seeThatIsCached(note),
+            options,
+        );
+    }
+
+    /**
+     * An entry that has gone before its write was applied may have been loaded anew, as the database was then: what is not
+     * what was applied is to be loaded once more.
+     */
+    async #seeThatIsCached({ key, payload }: Note): Promise<void> {
+        const { asking, commands } = this.#shared;
+        const { ns, region } = this.#names;
+        const name = this.#names.entry(key);
+        const said = await commands.get(name, region, ns);
+        if ("token" in said) {
+            this.#fills.giveBack(name, said.token);
+        }
+        const isThere = (said.code === "HIT" || said.code === "STALE") && said.value.equals(payload);
+        if (!isThere) {
+            await this.invalidate(key).catch((error: unknown) => asking.report(asError(error)));
+        }
     }
 
     /**

@@ -33,7 +33,7 @@ export interface WriteBehindOptions {
 }
 
 /** A write that stands in the stream. */
-interface Note {
+export interface Note {
     readonly id: string;
     readonly key: string;
     readonly label: string;
@@ -69,32 +69,30 @@ export class WriteBehind {
     /**
      * Stores a value by `command`, and notes it.
      *
-     * @returns the id of the note; and why the value is not in the cache though it is noted, if so.
-     * @throws {Unanswered | Refusal} where it is not noted, or may not be.
+     * @returns what was replied to each; of the note its id. An error of one does not keep the other from being done.
+     * @throws {Unanswered | Refusal} where neither was done, or where both may have been.
      * @throws {TypeError} where the entry is in another slot of a cluster than the stream.
      */
-    async note(
-        name: string,
-        command: Command,
-        key: string,
-        payload: Payload,
-    ): Promise<{ readonly id: string; readonly refused: Refusal | undefined }> {
+    async note(name: string, command: Command, key: string, payload: Payload): Promise<readonly Reply[]> {
         const { router, change } = this.#asking;
         const { bytes, label } = payload;
         await router.nodeOf(this.#stream, change.ms);
         if (!router.isSingle && slotOf(name) !== slotOf(this.#stream)) {
             throw new TypeError("writeBehind in a cluster needs a region with oneSlot");
         }
-        const note = ["XADD", this.#stream, "*", "key", key, "label", label, "value", bytes];
-        const [stored, noted] = await this.#together([command, note]);
-        if (noted instanceof Refusal) {
-            throw noted;
-        }
-        return { id: String(noted), refused: stored instanceof Refusal ? stored : undefined };
+        return this.#together([command, ["XADD", this.#stream, "*", "key", key, "label", label, "value", bytes]]);
     }
 
-    /** Applies what is noted until it is told to end. */
-    async work(apply: (note: Note) => Promise<void>, options: WriteBehindOptions): Promise<void> {
+    /**
+     * Applies what is noted until it is told to end.
+     *
+     * @param applied is told of the latest write of a key that was applied, once there are no others.
+     */
+    async work(
+        apply: (note: Note) => Promise<void>,
+        applied: (note: Note) => Promise<void>,
+        options: WriteBehindOptions,
+    ): Promise<void> {
         const { signal = new AbortController().signal } = options;
         const concurrency = checkCount("concurrency", options.concurrency ?? 16);
         const pollMs = checkMs("pollMs", options.pollMs ?? 100);
@@ -122,7 +120,7 @@ export class WriteBehind {
             renewing.unref();
             try {
                 const mayGoOn = (): boolean => !hasEnded() && held.isOpen;
-                await this.#try(() => this.#drain(consumer, concurrency, pollMs, signal, mayGoOn, apply));
+                await this.#try(() => this.#drain(consumer, concurrency, pollMs, signal, mayGoOn, apply, applied));
             } finally {
                 clearInterval(renewing);
                 if (!this.#asking.router.hasEnded) {
@@ -141,7 +139,10 @@ export class WriteBehind {
         signal: AbortSignal,
         mayGoOn: () => boolean,
         apply: (note: Note) => Promise<void>,
+        applied: (note: Note) => Promise<void>,
     ): Promise<void> {
+        /** What was applied of each key, and not told yet. */
+        const untold = new Map<string, Note>();
         const room = new Loads<void>(concurrency);
         /** The latest write of each key. */
         const latest = new Map<string, Promise<void>>();
@@ -149,10 +150,13 @@ export class WriteBehind {
         let failed: { readonly thrown: unknown } | undefined;
         const isOpen = (): boolean => mayGoOn() && failed === undefined;
         const begin = (note: Note): void => {
-            const applied = (latest.get(note.key) ?? Promise.resolve()).then(() =>
-                this.#applyOne(note, room, signal, isOpen, apply),
-            );
-            const over = applied
+            const over = (latest.get(note.key) ?? Promise.resolve())
+                .then(() => this.#applyOne(note, room, signal, isOpen, apply))
+                .then((isApplied) => {
+                    if (isApplied) {
+                        untold.set(note.key, note);
+                    }
+                })
                 .catch((thrown: unknown) => {
                     failed ??= { thrown };
                 })
@@ -199,6 +203,12 @@ export class WriteBehind {
                 }
                 const notes = readStreams(await this.#send(read, true));
                 notes.forEach(begin);
+                if (notes.length === 0 && underway.size === 0) {
+                    for (const note of untold.values()) {
+                        await applied(note);
+                    }
+                    untold.clear();
+                }
                 if (notes.length === 0) {
                     await pauseUntil(signal, pollMs);
                 }
@@ -219,7 +229,7 @@ export class WriteBehind {
         signal: AbortSignal,
         isOpen: () => boolean,
         apply: (note: Note) => Promise<void>,
-    ): Promise<void> {
+    ): Promise<boolean> {
         let isApplied = false;
         for (let wait = AGAIN_MS; isOpen(); wait = Math.min(wait * 2, MOST_AGAIN_MS)) {
             try {
@@ -238,12 +248,13 @@ export class WriteBehind {
                         ["XDEL", this.#stream, note.id],
                     ]);
                 }
-                return;
+                return isApplied;
             } catch (thrown) {
                 this.#asking.report(asError(thrown));
             }
             await pauseUntil(signal, wait + Math.random() * wait);
         }
+        return false;
     }
 
     /** Does commands in one transaction, where the stream is. What may have been done is not sent again. */

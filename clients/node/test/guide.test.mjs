@@ -55,3 +55,33 @@ it("prints what the guide says", async () => {
         await server.stop();
     }
 });
+
+it("runs what the README shows of regions", async () => {
+    const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+    const [, section] = readme.split("\n## Regions\n");
+    const lines = section
+        .split("\n### ")[0]
+        .split("\n")
+        .filter((line) => line.startsWith("    "));
+    const [imports, rest] = [lines.slice(0, 2), lines.slice(2)];
+    assert.match(rest.join("\n"), /writeThrough/);
+    const server = await Server.start();
+    const file = fileURLToPath(new URL(`.readme-${process.pid}.mjs`, import.meta.url));
+    try {
+        const program = [
+            ...imports,
+            "const table = new Map([['42', { name: 'before' }]]);",
+            "const changed = { name: 'after' };",
+            "const db = { product: async (id) => table.get(id), update: async (row) => table.set('42', row) };",
+            ...rest.slice(0, -1),
+            "console.log(product.name, (await products.getOrSet('42', (id) => db.product(id))).name);",
+            ...rest.slice(-1),
+        ].join("\n");
+        writeFileSync(file, program.replace("new Redis()", `new Redis(${server.port}, { lazyConnect: true })`));
+        const said = execFileSync(process.execPath, [file], { encoding: "utf8", timeout: 20_000 });
+        assert.equal(said, "before after\n");
+    } finally {
+        rmSync(file, { force: true });
+        await server.stop();
+    }
+});

@@ -528,6 +528,33 @@ for (const [kind, protocol] of CLIENTS) {
             await worker;
         });
 
+        it("what the cache has lost before it was written is not what was there before, once it is", async () => {
+            const region = (await open()).region("evicted");
+            await region.writeBehind("lost", "new");
+            await region.writeBehind("kept", "new");
+            await server.admin.call("DEL", ["cache:evicted:{lost}"]);
+            assert.equal(await region.getOrSet("lost", async () => "old"), "old");
+            const end = new AbortController();
+            const worker = region.worker(async () => {}, { signal: end.signal, pollMs: 10 });
+            await eventually(async () => (await region.getOrSet("lost", async () => "new")) === "new");
+            assert.equal(await region.getOrSet("kept", never), "new");
+            end.abort();
+            await worker;
+        });
+
+        it("what can't be stored and is noted all the same is not there as it was before", async () => {
+            const region = (await open()).region("noted");
+            await region.configure({ maxBytes: 1000 });
+            await region.set("one", "old");
+            await region.writeBehind("one", "x".repeat(2000));
+            assert.match(errors.at(-1).message, /^ERR/);
+            assert.equal(await region.get("one"), undefined);
+            await server.admin.set("cache:writes:{broken}", "no stream");
+            const broken = (await open()).region("broken");
+            await assert.rejects(broken.writeBehind("one", 1), (error) => error.code === "WRONGTYPE");
+            assert.equal(await broken.get("one"), undefined);
+        });
+
         it("says what its settings and figures are", async () => {
             const cache = await open();
             const region = cache.region("figures");
