@@ -111,7 +111,7 @@ function optionsOf({ options = {}, ...top }) {
     return said(all);
 }
 
-function l1Of({ max_entries: maxEntries, max_age: maxAgeMs, follow, channel }, given) {
+function l1Of({ max_entries: maxEntries = 10_000, max_age: maxAgeMs, follow, channel }, given) {
     return { maxEntries, maxAgeMs, follow: follow === "channel" ? { channel: channel ?? given } : "tracking" };
 }
 
