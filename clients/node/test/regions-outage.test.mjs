@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Cache, NotTold, Unanswered } from "../dist/esm/index.js";
-import { clientFor, eventually, pause, Server, startCluster } from "./servers.mjs";
+import { clientFor, eventually, pause, Server, startCluster, startProxy } from "./servers.mjs";
 
 for (const kind of ["ioredis", "node-redis"]) {
     describe(`regions while Redis does not answer, with ${kind}`, () => {
@@ -87,6 +87,41 @@ for (const kind of ["ioredis", "node-redis"]) {
                 await assert.rejects(cache.tell({ kind: "invalidated", keys: "one" }), TypeError);
             });
         });
+    });
+
+    it(`a write whose reply is lost leaves nothing older, and is sent once, with ${kind}`, async () => {
+        const server = await Server.start();
+        const proxy = await startProxy(server.port);
+        const { client, end } = await clientFor(kind, 2, [proxy.port]);
+        const cache = new Cache(client, { timeoutMs: 5000 });
+        try {
+            const region = cache.region("lost");
+            for (const write of [
+                () => region.set("one", "new"),
+                () => region.writeThrough("one", "new", async () => {}),
+            ]) {
+                await region.set("one", "old");
+                const sent = proxy.count("CACHE.SET");
+                proxy.cutsNext = true;
+                await write();
+                assert.equal(proxy.count("CACHE.SET"), sent + 1);
+                assert.equal(await server.admin.exists("cache:lost:{one}"), 0);
+            }
+            proxy.cutsNext = true;
+            await assert.rejects(
+                region.writeBehind("one", "newest"),
+                (error) => error instanceof Unanswered && error.maybeDone,
+            );
+            await region.writeBehind("two", "x");
+            assert.equal(proxy.count("XADD"), 2);
+            assert.equal(await region.get("one"), "newest");
+            assert.equal(await server.admin.xlen(region.stream), 2);
+        } finally {
+            cache.close();
+            end();
+            proxy.end();
+            await server.stop();
+        }
     });
 
     it(`regions in a cluster, with ${kind}`, async () => {

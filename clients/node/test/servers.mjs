@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, connect as dial } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -104,6 +104,53 @@ export class Server {
     thaw() {
         this.child.kill("SIGCONT");
     }
+}
+
+/** A proxy. `hang`: connections of before and those that are made then say nothing any more. `cutOnce`: the next reply is lost with its connection. */
+export async function startProxy(port) {
+    const sockets = new Set();
+    const proxy = { received: "", hangs: false, cutsNext: false };
+    const server = createServer((inbound) => {
+        const outbound = dial(port, "127.0.0.1");
+        inbound.hangs = proxy.hangs;
+        sockets.add(inbound);
+        for (const socket of [inbound, outbound]) {
+            socket.on("error", () => {});
+            socket.on("close", () => {
+                sockets.delete(inbound);
+                inbound.destroy();
+                outbound.destroy();
+            });
+        }
+        inbound.on("data", (data) => {
+            proxy.received += data.toString();
+            outbound.write(data);
+        });
+        outbound.on("data", (data) => {
+            if (proxy.cutsNext) {
+                proxy.cutsNext = false;
+                inbound.destroy();
+            } else if (!inbound.hangs) {
+                inbound.write(data);
+            }
+        });
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    proxy.port = server.address().port;
+    proxy.hang = () => {
+        proxy.hangs = true;
+        for (const socket of sockets) {
+            socket.hangs = true;
+        }
+    };
+    proxy.count = (command) => proxy.received.split(command).length - 1;
+    proxy.end = () => {
+        server.close();
+        for (const socket of sockets) {
+            socket.destroy();
+        }
+    };
+    return proxy;
 }
 
 /** Three primaries that own all slots. */
