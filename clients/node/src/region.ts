@@ -232,8 +232,8 @@ export class Region<T> {
     }
 
     /**
-     * Invalidates a key, **after the commit**. When it returns, no reader gets a value of before, but from
-     * [another process' L1](README.md#a-cache-in-the-process).
+     * Invalidates keys, **after the commit**. When it returns, no reader gets a value of before, but from the L1 of another
+     * process, until its message comes.
      *
      * @returns how many there were.
      * @throws {NotTold} where Redis has not answered: the value may be there. Say it again.

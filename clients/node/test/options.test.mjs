@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { Redis } from "ioredis";
-import { ApiKeys, RowReader } from "../dist/esm/index.js";
+import { ApiKeys, Cache, RowReader } from "../dist/esm/index.js";
 
 describe("how a table differs from a record", () => {
     const many = Array.from({ length: 33 }, (_, number) => `field-${number}`);
@@ -136,4 +136,48 @@ describe("how the library works", () => {
             }
         });
     }
+});
+
+describe("what a region is", () => {
+    const key = Buffer.alloc(32);
+    const cache = new Cache(new Redis({ lazyConnect: true }));
+    const plain = { serialise: () => Buffer.alloc(0), deserialise: () => null };
+    for (const [name, options, error] of [
+        ["", {}, /the name of a region must have 1 to 64 bytes/],
+        ["a".repeat(65), {}, /1 to 64 bytes/],
+        ["a{b}", {}, /without braces/],
+        ["writes", {}, /must not be writes/],
+        [7, {}, /must be a text/],
+        ["r", { ns: "a".repeat(101) }, /ns must have 1 to 100 bytes/],
+        ["r", { ttlMs: 0 }, /ttlMs must be a number between 1/],
+        ["r", { graceMs: -1 }, /graceMs/],
+        ["r", { absentTtlMs: "7" }, /absentTtlMs must be a number/],
+        ["r", { patienceMs: Number.NaN }, /patienceMs/],
+        ["r", { backoffMs: -1 }, /backoffMs/],
+        ["r", { serialiser: {} }, /serialiser must have serialise/],
+        ["r", { serialiser: { name: "json+zstd", ...plain } }, /serialiser.name/],
+        ["r", { compression: { level: 20 } }, /compression/],
+        ["r", { encryption: { keyId: "1", keys: {} } }, /keyId must be the id of one/],
+        ["r", { encryption: { keyId: "1", keys: { 1: key.subarray(1) } } }, /the key 1 must be 32 bytes/],
+        ["r", { encryption: { keyId: "a;b", keys: { "a;b": key } } }, /the id a;b/],
+    ]) {
+        it(`is not ${JSON.stringify([name, options]).slice(0, 80)}`, () => {
+            assert.throws(() => cache.region(name, options), error);
+        });
+    }
+
+    it("is refused where its values and keys are none, and nothing is asked", async () => {
+        const region = cache.region("r");
+        const load = async () => assert.fail("it is asked");
+        await assert.rejects(region.getOrSet(7, load), /a key must be a text/);
+        await assert.rejects(region.set("one", 1, { tags: "tag" }), /tags must be an array/);
+        await assert.rejects(region.set("one", 1, { ttlMs: 0 }), RangeError);
+        await assert.rejects(region.set("one", Number.NaN), /not JSON/);
+        await assert.rejects(
+            region.worker(async () => {}, { lockMs: 1 }),
+            /lockMs/,
+        );
+        await assert.rejects(region.configure({ ttl: 1 }), /no setting ttl/);
+        assert.throws(() => new Cache(new Redis({ lazyConnect: true }), { whenDown: "ignore" }), /whenDown/);
+    });
 });

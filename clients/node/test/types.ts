@@ -1,11 +1,12 @@
 // Compiled and never run: what an application writes has the types that its client and its framework have.
 
+import { Zstd } from "@hpcc-js/wasm-zstd";
 import { metrics, trace } from "@opentelemetry/api";
 import express from "express";
 import fastify from "fastify";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
-import { ApiKeys, type KeyRecord, type Result } from "redis-apikey";
+import { ApiKeys, bytes, Cache, type KeyRecord, type Region, type Result } from "redis-apikey";
 import { cacheHealth, apiKey as expressKey } from "redis-apikey/express";
 import { apiKeys, apiKey as fastifyKey, type WithApiKey } from "redis-apikey/fastify";
 
@@ -55,4 +56,28 @@ export async function start(): Promise<void> {
         const counts: (number | bigint)[] = batch.lines.map(({ count }) => count);
         console.log(counts);
     }
+}
+
+interface Product {
+    readonly name: string;
+    readonly price: number;
+}
+
+export async function regions(db: { product(id: string): Promise<Product | undefined> }): Promise<string> {
+    const cache = new Cache(new Redis(), { zstd: await Zstd.load(), outbox: (change) => console.log(change.kind) });
+    const products: Region<Product> = cache.region<Product>("products", { compression: true, graceMs: 1000 });
+    const product = await products.getOrSet("42", (id) => db.product(id), {
+        tags: (found) => (found === null ? [] : [`price:${found.price}`]),
+    });
+    const many: Map<string, Product | null> = await products.getOrSetMany(["1"], async () => new Map());
+    const find = products.cached((shop: number, id: string) => db.product(`${shop}-${id}`), {
+        key: (a, b) => `${a}-${b}`,
+    });
+    const found: Product | null = await find(7, "42");
+    const written: number = await products.writeThrough("42", { name: "x", price: 1 }, async () => 7);
+    await products.worker(async ({ key, value, id }) => console.log(key, value.price, id), {
+        signal: AbortSignal.timeout(1000),
+    });
+    const image: Uint8Array | null | undefined = await cache.region("images", { serialiser: bytes }).get("1");
+    return [product?.name, many.size, found?.name, written, image?.length].join();
 }
