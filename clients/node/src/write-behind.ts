@@ -109,6 +109,11 @@ export class WriteBehind {
             }
             const held = new Held(asked + lockMs);
             const renewing = setInterval(async () => {
+                if (this.#asking.router.hasEnded) {
+                    held.until = 0;
+                    clearInterval(renewing);
+                    return;
+                }
                 const since = performance.now();
                 const renewed = await this.#try(() => this.#send(["EVAL", RENEW, "1", lock, consumer, String(lockMs)]));
                 if (renewed === "1") {
