@@ -197,7 +197,8 @@ export class Region<T> {
      *
      * @param apply writes one value; it is written when this returns. Where it throws, it is called again, and what was
      * written of its key later waits. **It may be called twice for one value**, and by a worker that was held up behind
-     * another: `id` grows, so that a row that keeps it is written only with a greater one.
+     * another: `id` grows, so that a row that keeps it is written only with a greater one. It is `<ms>-<number>`, two integers
+     * that are compared as such.
      * @throws {TypeError | RangeError} where an option is out of its bounds.
      */
     async worker(

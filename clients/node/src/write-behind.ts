@@ -86,7 +86,7 @@ export class WriteBehind {
     /**
      * Applies what is noted until it is told to end.
      *
-     * @param applied is told of the latest write of a key that was applied, once there are no others.
+     * @param applied is told of the latest write of a key that was applied, once there are no others, or many.
      */
     async work(
         apply: (note: Note) => Promise<void>,
@@ -208,7 +208,8 @@ export class WriteBehind {
                 }
                 const notes = readStreams(await this.#send(read, true));
                 notes.forEach(begin);
-                if (notes.length === 0 && underway.size === 0) {
+                // While more comes they are told too: what they hold in memory has a bound.
+                if ((notes.length === 0 && underway.size === 0) || untold.size >= MOST_UNDERWAY) {
                     for (const note of untold.values()) {
                         await applied(note);
                     }
