@@ -201,7 +201,7 @@ for (const [kind, protocol] of CLIENTS) {
         });
 
         it("a value whose end is near is refreshed in the background", async () => {
-            const region = (await open()).region("eager", { ttlMs: 800, graceMs: 60_000 });
+            const region = (await open()).region("eager", { ttlMs: 1500, graceMs: 60_000 });
             await region.configure({ eagerPercent: 50, leaseMs: 60_000 });
             await region.set("one", "old");
             await region.set("two", "old");
@@ -211,8 +211,13 @@ for (const [kind, protocol] of CLIENTS) {
                 return source.loads === 1;
             });
             assert.equal((await region.ask("one", never)).value, "old");
-            const many = await region.getOrSetMany(["two"], async () => new Map([["two", "new"]]));
-            assert.deepEqual([...many], [["two", "old"]]);
+            const both = held("new");
+            await eventually(async () => {
+                const many = await region.getOrSetMany(["two"], async () => new Map([["two", await both.load()]]));
+                assert.deepEqual([...many], [["two", "old"]]);
+                return both.loads === 1;
+            });
+            both.release();
             source.release();
             for (const key of ["one", "two"]) {
                 await eventually(async () => (await region.get(key)) === "new");
