@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { ApiKeys } from "../dist/esm/index.js";
+import { ApiKeys, Cache } from "../dist/esm/index.js";
 
 it("tells spans and counters what was said, and of no key", async () => {
     const told = [];
@@ -68,4 +68,23 @@ it("tells spans and counters what was said, and of no key", async () => {
         assert.ok(!all.includes(prefix) && !all.includes(secret));
     }
     keys.close();
+});
+
+it("counts what of a region was read, and from where", async () => {
+    const counts = [];
+    const meter = { createCounter: (name) => ({ add: (value, attributes) => counts.push([name, value, attributes]) }) };
+    const driver = {
+        seeds: async () => undefined,
+        connect: async () => {
+            throw new Error("nobody is there");
+        },
+    };
+    const cache = new Cache(driver, { telemetry: { meter } });
+    assert.equal(await cache.region("products").getOrSet("k-42", async () => "v"), "v");
+    const read = { "apikey.region": "products", "apikey.source": "loaded" };
+    assert.deepEqual(counts, [
+        ["apikey.errors", 1, { "error.type": "Unanswered" }],
+        ["apikey.cache.reads", 1, read],
+    ]);
+    cache.close();
 });
