@@ -15,9 +15,10 @@ from redis_apikey import _behind, _forks
 from redis_apikey._cached import Bound, Naming
 from redis_apikey._effects import Address, Steps
 from redis_apikey._names import RegionNames
-from redis_apikey._regions import Fill, Kept, RegionProtocol, RegionSettings, Shared, Tags
+from redis_apikey._regions import Fill, Kept, RegionProtocol, RegionSettings, Tags
 from redis_apikey._results import Answer, Change
 from redis_apikey._settings import L1, Outages, WhenDown
+from redis_apikey._shared import Shared
 from redis_apikey._sync import Driver, Follower
 from redis_apikey._values import Codec, Compression, Encryption, Serializing, serializer_of
 
