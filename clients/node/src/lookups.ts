@@ -129,7 +129,16 @@ export class Lookups<T> {
                 values.set(key, kept);
             }
         }
-        return this.#shared.asking.ask(async () => {
+        const [first] = asked;
+        if (first === undefined) {
+            return new Map();
+        }
+        const { asking } = this.#shared;
+        return asking.ask(async () => {
+            if (!asking.router.isSingle) {
+                // It has to be known whether there are slots.
+                await asking.router.nodeOf(this.#names.entry(first), asking.read.ms);
+            }
             const found = await Promise.all(this.#bySlot(asked).map((some) => this.#lookTogether(some)));
             return new Map(found.flat());
         });
