@@ -594,8 +594,8 @@ impl State {
         let number = self.fence.current();
         let (region, ttl) =
             (region.map_or(&b""[..], RegionTag::bytes), settings::TOKEN_TTL_MS.get());
-        if self.patterns.invalidated(pattern, region, number, now, ttl) {
-            self.fence.raise_all();
+        if let Some(number) = self.patterns.invalidated(pattern, region, number, now, ttl) {
+            self.fence.refuse_before(number);
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! The database is no part of it, as it is none of the fence, so that SWAPDB and MOVE need no word here.
 //!
-//! A pattern is kept as long as there can be a token that is older. Of more than [`MAX_PATTERNS`] the oldest goes before
-//! that: then whoever keeps them has to refuse every token of before.
+//! A pattern is kept as long as there can be a token that is older. With a pattern that goes whoever keeps them refuses
+//! every token that is older than it, from then on: tokens may live longer some day, or the clock be set back. Where
+//! there are more than [`MAX_PATTERNS`] all of them go before that.
 
 use crate::cache::glob::Pattern;
 use crate::invalidation::fence::Number;
@@ -30,8 +31,8 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// A pattern was invalidated, and that took this number. True where one had to go before its time, and every token
-    /// of before is to be refused.
+    /// A pattern was invalidated, and that took this number. Where some have gone every token of before a number is to be
+    /// refused, which is returned.
     #[must_use]
     pub fn invalidated(
         &mut self,
@@ -40,16 +41,21 @@ impl Patterns {
         number: Number,
         now: i64,
         token_ttl: i64,
-    ) -> bool {
+    ) -> Option<Number> {
+        let mut gone = None;
         self.all.retain(|other| {
-            now.saturating_sub(other.at).unsigned_abs() <= token_ttl.unsigned_abs()
+            let is_kept = now.saturating_sub(other.at).unsigned_abs() <= token_ttl.unsigned_abs();
+            if !is_kept {
+                gone = gone.max(Some(other.number));
+            }
+            is_kept
         });
-        let is_full = self.all.len() >= MAX_PATTERNS;
-        if is_full {
+        if self.all.len() >= MAX_PATTERNS {
             self.all.clear();
+            gone = Some(number);
         }
         self.all.push_back(Invalidated { pattern, region: region.to_vec(), number, at: now });
-        is_full
+        gone
     }
 
     /// Whether a fill of this name may store what its reader found, who began at a number.
@@ -70,6 +76,7 @@ impl Patterns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invalidation::fence::{Fence, Token};
 
     fn pattern(text: &str) -> Pattern {
         Pattern::new(text.as_bytes()).unwrap()
@@ -78,8 +85,8 @@ mod tests {
     #[test]
     fn fills_that_began_before_are_refused_where_name_and_region_fit() {
         let mut patterns = Patterns::default();
-        assert!(!patterns.invalidated(pattern("a:*"), b"", 5, 1_000, 100));
-        assert!(!patterns.invalidated(pattern("b:*"), b"r", 6, 1_000, 100));
+        assert_eq!(patterns.invalidated(pattern("a:*"), b"", 5, 1_000, 100), None);
+        assert_eq!(patterns.invalidated(pattern("b:*"), b"r", 6, 1_000, 100), None);
         for (began, name, region, is_accepted) in [
             (4, "a:1", "r", false),
             (5, "a:1", "r", true),
@@ -97,11 +104,30 @@ mod tests {
     fn patterns_go_with_the_last_token_that_is_older_or_all_tokens_with_them() {
         let mut patterns = Patterns::default();
         for number in 1..=MAX_PATTERNS as u64 {
-            assert!(!patterns.invalidated(pattern("a"), b"", number, 1_000, 100));
+            assert_eq!(patterns.invalidated(pattern("a"), b"", number, 1_000, 100), None);
         }
-        assert!(patterns.invalidated(pattern("a"), b"", 65, 1_100, 100));
+        assert_eq!(patterns.invalidated(pattern("a"), b"", 65, 1_100, 100), Some(65));
         assert_eq!(patterns.all.len(), 1);
-        assert!(!patterns.invalidated(pattern("b"), b"", 66, 1_201, 100));
+        assert_eq!(patterns.invalidated(pattern("b"), b"", 66, 1_201, 100), Some(65));
         assert_eq!(patterns.all.len(), 1);
+    }
+
+    /// `token-ttl-ms` was raised, or the clock set back.
+    #[test]
+    fn what_a_pattern_refused_is_refused_though_it_has_gone_and_tokens_live_longer() {
+        let (mut patterns, mut fence) = (Patterns::default(), Fence::new(9, 1));
+        let early = fence.token(1_000);
+        for (text, now) in [("a", 1_000), ("b", 2_000)] {
+            fence.raise([]);
+            let number = fence.current();
+            if let Some(number) = patterns.invalidated(pattern(text), b"", number, now, 100) {
+                fence.refuse_before(number);
+            }
+        }
+        let accepts = |token: &Token, name: &[u8]| {
+            fence.accepts(token, [], 2_000, 10_000) && patterns.accept(token.number(), name, b"r")
+        };
+        assert!(!accepts(&early, b"a") && !accepts(&early, b"b"));
+        assert!(accepts(&fence.token(2_000), b"a"));
     }
 }

@@ -128,6 +128,11 @@ impl Fence {
         }
     }
 
+    /// Refuses every token from before a number that was taken.
+    pub fn refuse_before(&mut self, number: Number) {
+        self.floor = self.floor.max(number.min(self.current));
+    }
+
     /// Something happened to everything.
     pub fn raise_all(&mut self) {
         self.current += 1;

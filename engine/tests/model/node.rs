@@ -574,9 +574,15 @@ impl Node {
             self.fence.raise([]);
             let number = self.fence.current();
             let region = region_tag();
-            let patterns = &mut self.patterns;
-            if patterns.invalidated(pattern.clone(), region.bytes(), number, now, TOKEN_TTL_MS) {
-                self.fence.raise_all();
+            let gone = self.patterns.invalidated(
+                pattern.clone(),
+                region.bytes(),
+                number,
+                now,
+                TOKEN_TTL_MS,
+            );
+            if let Some(number) = gone {
+                self.fence.refuse_before(number);
             }
         }
         let Site { id, database } = &self.sites[db];
