@@ -387,3 +387,34 @@ fn with_serve_when_writes_refused_reads_go_on_and_health_says_so() {
         assert_serves(&mut c);
     }
 }
+
+/// Whatever it is refused for: who waits for what its reader was to load may try.
+#[test]
+fn a_fill_of_a_region_that_is_refused_leaves_nobody_waiting() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("CACHE.REGION SET r LEASE 600000");
+    let ask = |c: &mut Client, key: &str| c.must(&format!("CACHE.GET {key} r"));
+    let lease = |c: &mut Client, key: &str| {
+        let reply = ask(c, key);
+        assert_eq!(code_of(&reply), "MISS", "{key}");
+        assert_eq!(code_of(&ask(c, key)), "WAIT", "{key}");
+        reply.items()[1].text()
+    };
+    let token = lease(&mut c, "tag");
+    c.must("APIKEY.TAGINVAL t");
+    assert_eq!(c.run(&format!("CACHE.SET tag r v TOKEN {token} TAGS 1 t")), nil());
+    lease(&mut c, "tag");
+
+    let token = lease(&mut c, "xx");
+    assert_eq!(c.run(&format!("CACHE.SET xx r v TOKEN {token} XX")), nil());
+    lease(&mut c, "xx");
+
+    for setting in ["enabled", "writes-enabled"] {
+        let token = lease(&mut c, setting);
+        c.must(&format!("CONFIG SET apikey.{setting} no"));
+        assert_eq!(c.run(&format!("CACHE.SET {setting} r v TOKEN {token}")), nil());
+        c.must(&format!("CONFIG SET apikey.{setting} yes"));
+        lease(&mut c, setting);
+    }
+}

@@ -176,8 +176,6 @@ impl<'a> Terms<'a> {
             state::with(lock, |state| {
                 let is_late = !state.accepts_fill(token, name.bytes(), cached, self.now);
                 if is_late {
-                    // Whoever waits for it need not any more.
-                    state.give_load_back(database, name.bytes(), token, self.now, 0);
                     if let Some(region) = state.region(database, &self.tag) {
                         region.counts.refused_fills += 1;
                     }
@@ -186,6 +184,12 @@ impl<'a> Terms<'a> {
             })
         };
         if !fills_are_stored(lock) || refused || self.token.as_ref().is_some_and(late) {
+            // Whoever waits for it need not any more.
+            if let Some(token) = &self.token {
+                state::with(lock, |state| {
+                    state.give_load_back(database, name.bytes(), token, self.now, 0)
+                });
+            }
             return Ok(None);
         }
         let expires_at = self.expires_at(&before, cached);
