@@ -296,6 +296,16 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
             calls.push(format!("APIKEY.USAGE.INCR use {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use BY {with}"));
             calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 {with}"));
+            calls.push(format!("CACHE.GET c r {with}"));
+            calls.push(format!("CACHE.SET c r v {with}"));
+            calls.push(format!("CACHE.MSET r 1 c v TOKEN 0 {with}"));
+            calls.push(format!("CACHE.SETABSENT c r TOKEN 0 {with}"));
+            calls.push(format!("CACHE.FAIL c r TOKEN 0 {with}"));
+            calls.push(format!("CACHE.CLEAR r {with}"));
+            calls.push(format!("CACHE.PATINVAL c* {with}"));
+            calls.push(format!("CACHE.REGION SET r {with}"));
+            calls.push(format!("CACHE.STATS r {with}"));
+            calls.push(format!("CACHE.TOP r {with}"));
         }
         calls.push(format!("APIKEY.SETLIST l u [{{\"secret\":\"{secret}\"}}] TOKEN 0"));
         calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 SECRET {secret}"));

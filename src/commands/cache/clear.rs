@@ -4,6 +4,7 @@ use super::named::{self, REGION};
 use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::commands::tags::taginval;
+use crate::grammar;
 use host::command::grammar::{Judged, Options};
 use host::command::spec::{Command, Spec};
 use host::{Args, Ctx, Error, Reply, Result, Text};
@@ -15,6 +16,7 @@ impl Command for Clear {
         name: c"cache.clear",
         since: c"0.2.0",
         flags: "write",
+        hides: grammar::HIDES,
         arity: -2,
         summary: c"Kills every entry of a region of the selected database; in a cluster on all primaries, whichever is asked.",
         complexity: c"O(1): up to sync-reclaim entries are removed at once, more of them in the background",

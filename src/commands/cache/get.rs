@@ -3,6 +3,7 @@
 use super::named::{self, REGION};
 use crate::commands::miss::{reply_code, reply_miss};
 use crate::commands::plain::PLAIN;
+use crate::grammar;
 use crate::keyspace::{self, standing, Slot};
 use crate::settings;
 use crate::state::{self, Load};
@@ -33,6 +34,7 @@ impl Command for Get {
         name: c"cache.get",
         since: c"0.2.0",
         flags: "readonly fast",
+        hides: grammar::HIDES,
         arity: -3,
         keys: Keys::One(Use::READS),
         summary: c"Returns what a region holds of a key, how old it is and until when it is fresh; or a token to load it with; or, where another reader loads it, when to ask again.",
