@@ -32,10 +32,12 @@ enum Keys {
     One(&'static [&'static str]),
     /// All arguments.
     All(&'static [&'static str]),
+    /// All arguments from this one on.
+    From(i64, &'static [&'static str]),
     /// Every second argument from this one on.
     EverySecond(i64, &'static [&'static str]),
-    /// Every second argument behind their number.
-    Counted(&'static [&'static str]),
+    /// Every second argument behind the one at this position, their number.
+    Counted(i64, &'static [&'static str]),
 }
 
 const READS: &[&str] = &["RO", "access"];
@@ -44,7 +46,7 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 35] = [
+const COMMANDS: [Is; 50] = [
     Is {
         name: "apikey.setval",
         alias: None,
@@ -82,7 +84,7 @@ const COMMANDS: [Is; 35] = [
         alias: None,
         arity: -6,
         flags: &["write", "denyoom"],
-        keys: Keys::Counted(OVERWRITES),
+        keys: Keys::Counted(1, OVERWRITES),
         secret: false,
         dangerous: false,
         tips: &[],
@@ -485,6 +487,201 @@ const COMMANDS: [Is; 35] = [
         args: "key:key value:string",
         complexity: "O(N)",
     },
+    Is {
+        name: "cache.get",
+        alias: None,
+        arity: -3,
+        flags: &["readonly", "fast"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key region:string [NS namespace:string]",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "cache.mget",
+        alias: None,
+        arity: -3,
+        flags: &["readonly", "fast"],
+        keys: Keys::From(2, READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "region:string key:key [key:key ...]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "cache.set",
+        alias: None,
+        arity: -4,
+        flags: &["write", "denyoom"],
+        keys: Keys::One(OVERWRITES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key region:string value:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time|KEEPTTL] \
+               [GRACE grace:integer] [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] \
+               [LABEL label:string] [TOKEN token:string] [NX|XX]",
+        complexity: "O(N+M)",
+    },
+    Is {
+        name: "cache.mset",
+        alias: None,
+        arity: -7,
+        flags: &["write", "denyoom"],
+        keys: Keys::Counted(2, OVERWRITES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "region:string numkeys:integer key:key value:string [key:key value:string ...] \
+               TOKEN token:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time] \
+               [GRACE grace:integer] [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string] \
+               [LABEL label:string] [NX]",
+        complexity: "O(N*M)",
+    },
+    Is {
+        name: "cache.setabsent",
+        alias: None,
+        arity: -5,
+        flags: &["write", "denyoom"],
+        keys: Keys::One(OVERWRITES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key region:string TOKEN token:string \
+               [EX seconds:integer|PX milliseconds:integer|EXAT unix-time-seconds:unix-time|\
+               PXAT unix-time-milliseconds:unix-time] \
+               [TAGS count:integer tag:string [tag:string ...]] [NS namespace:string]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "cache.fail",
+        alias: None,
+        arity: -5,
+        flags: &["write", "fast"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "key:key region:string TOKEN token:string [BACKOFF milliseconds:integer] [NS namespace:string]",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "cache.taginval",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "[SOFT] tag:string [tag:string ...]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "cache.clear",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "region:string [NS namespace:string]",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "cache.patinval",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "pattern:pattern [REGION region:string] [NS namespace:string]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "cache.region",
+        alias: None,
+        arity: -2,
+        flags: &[],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "SET|GET|LIST|DEL [region:string] [NS namespace:string] [TTL milliseconds:integer] \
+               [JITTER percent:integer] [GRACE milliseconds:integer] [EAGER percent:integer] \
+               [LEASE milliseconds:integer] [ABSENTTTL milliseconds:integer] \
+               [MAXBYTES bytes:integer] [MAXENTRIES entries:integer] [EVICT policy:string]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "cache.stats",
+        alias: None,
+        arity: -1,
+        flags: &["readonly"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "[region:string] [NS namespace:string]",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "cache.top",
+        alias: None,
+        arity: -2,
+        flags: &["readonly"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "region:string [COUNT count:integer] [BY order:string] [NS namespace:string]",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "apikey.replaced",
+        alias: None,
+        arity: 4,
+        flags: &["write"],
+        keys: Keys::One(OVERWRITES),
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "key:key value:string names:string",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.softened",
+        alias: None,
+        arity: -2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "tag:string [tag:string ...]",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.regions",
+        alias: None,
+        arity: 2,
+        flags: &["write"],
+        keys: Keys::None,
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "text:string",
+        complexity: "O(1)",
+    },
 ];
 
 /// Each command under each of its names.
@@ -528,7 +725,7 @@ fn every_command_of_the_module_is_in_the_table() {
         .items()
         .iter()
         .map(|info| info.items()[0].text())
-        .filter(|name| name.starts_with("apikey."))
+        .filter(|name| name.starts_with("apikey.") || name.starts_with("cache."))
         .collect();
     assert_eq!(seen, expected);
     if server::kind() != Kind::Redis62 {
@@ -551,24 +748,26 @@ fn command_info_tells_arity_flags_and_keys() {
         let mut flags = set(is.flags);
         if kind == Kind::Redis62 {
             // What it can't redact it hides whole: rows may have plain secrets.
-            if is.secret || matches!(is.name, "apikey.msetval" | "apikey.setlist") {
+            let rows = ["apikey.msetval", "apikey.setlist", "cache.set", "cache.mset"];
+            if is.secret || rows.contains(&is.name) {
                 flags.extend(set(&["skip_monitor", "skip_slowlog"]));
             }
         } else {
             flags.insert("module".into());
         }
-        if matches!(is.name, "apikey.check" | "apikey.log") {
+        if matches!(is.name, "apikey.check" | "apikey.log" | "cache.region") {
             flags.insert("admin".into());
         }
-        if matches!(is.keys, Keys::Counted(_)) {
+        if matches!(is.keys, Keys::Counted(..)) {
             flags.insert("movablekeys".into());
         }
         assert_eq!(texts(&info[2]), flags, "{name}");
 
         let (first, last, step) = match is.keys {
-            Keys::None | Keys::Counted(_) => (0, 0, 0),
+            Keys::None | Keys::Counted(..) => (0, 0, 0),
             Keys::One(_) => (1, 1, 1),
             Keys::All(_) => (1, -1, 1),
+            Keys::From(first, _) => (first, -1, 1),
             Keys::EverySecond(first, _) => (first, -1, 2),
         };
         assert_eq!(info[3..6], [int(first), int(last), int(step)], "{name}");
@@ -594,13 +793,14 @@ fn command_info_tells_key_specs_and_tips() {
             }
             Keys::One(flags) => (flags, 1, 0, 1),
             Keys::All(flags) => (flags, 1, -1, 1),
+            Keys::From(first, flags) => (flags, first, -1, 1),
             Keys::EverySecond(first, flags) => (flags, first, -1, 2),
-            Keys::Counted(flags) => (flags, 1, -1, 2),
+            Keys::Counted(at, flags) => (flags, at, -1, 2),
         };
         assert_eq!(specs.len(), 1, "{name}");
         let spec = &specs[0];
         let mut flags = set(flags);
-        if matches!(is.keys, Keys::Counted(_)) {
+        if matches!(is.keys, Keys::Counted(..)) {
             // The server is to ask the module, since it takes numkeys for a number of arguments.
             flags.insert("incomplete".into());
         }
@@ -609,7 +809,7 @@ fn command_info_tells_key_specs_and_tips() {
         assert_eq!(begin.get("type").text(), "index", "{name}");
         assert_eq!(begin.get("spec").get("index"), &int(first), "{name}");
         let find = spec.get("find_keys");
-        if matches!(is.keys, Keys::Counted(_)) {
+        if matches!(is.keys, Keys::Counted(..)) {
             assert_eq!(find.get("type").text(), "keynum", "{name}");
             for (field, value) in [("keynumidx", 0), ("firstkey", 1), ("keystep", step)] {
                 assert_eq!(find.get("spec").get(field), &int(value), "{name} {field}");
@@ -652,6 +852,13 @@ fn command_getkeys_finds_the_keys() {
         ("APIKEY.APPLY k value", &["k"], OVERWRITES),
         ("APIKEY.RECLAIMED a b", &["a", "b"], DELETES),
         ("APIKEY.USAGE.LEASED id 1 2 a id b id", &["a", "b"], UPDATES),
+        ("CACHE.GET k r NS n", &["k"], READS),
+        ("CACHE.MGET r a b c", &["a", "b", "c"], READS),
+        ("CACHE.SET k r v TAGS 1 t", &["k"], OVERWRITES),
+        ("CACHE.MSET r 2 a v b v TOKEN 0 TAGS 1 t", &["a", "b"], OVERWRITES),
+        ("CACHE.SETABSENT k r TOKEN 0", &["k"], OVERWRITES),
+        ("CACHE.FAIL k r TOKEN 0", &["k"], READS),
+        ("APIKEY.REPLACED k value names", &["k"], OVERWRITES),
         ("APIKEY.USAGE.SETTLED a id b id", &["a", "b"], UPDATES),
     ] {
         let keys: Vec<Reply> = keys.iter().map(bulk).collect();
@@ -675,6 +882,12 @@ fn command_getkeys_finds_the_keys() {
         "APIKEY.USAGE.NACK b",
         "APIKEY.HEALTH",
         "APIKEY.CHECK",
+        "CACHE.TAGINVAL SOFT t",
+        "CACHE.CLEAR r",
+        "CACHE.PATINVAL k*",
+        "CACHE.REGION LIST",
+        "CACHE.STATS r",
+        "CACHE.TOP r",
     ] {
         // Some servers count the arguments before they see that there is no key.
         assert!(c.run(&format!("COMMAND GETKEYS {call}")).is_error(), "{call}");
@@ -726,12 +939,14 @@ fn command_docs_tells_summary_complexity_and_arguments() {
         let docs = docs.get(name);
         let summary = docs.get("summary").text();
         assert!(summary.ends_with('.') && (20..200).contains(&summary.len()), "{name}: {summary}");
-        let since = if name == "apikey.taginvalnode" { "0.2.0" } else { "0.1.0" };
+        let later = ["apikey.taginvalnode", "apikey.replaced", "apikey.softened", "apikey.regions"];
+        let is_later = name.starts_with("cache.") || later.contains(&name);
+        let since = if is_later { "0.2.0" } else { "0.1.0" };
         assert_eq!(docs.get("since"), &bulk(since), "{name}");
         assert_eq!(docs.get("group"), &bulk("module"), "{name}");
         assert_eq!(docs.get("module"), &bulk("apikey"), "{name}");
         let complexity = docs.get("complexity").text();
-        let (order, rest) = complexity.split_once(' ').unwrap_or((&complexity, ""));
+        let (order, rest) = complexity.split_once([' ', ':']).unwrap_or((&complexity, ""));
         assert_eq!(order, is.complexity, "{name}");
         // What N and M are is said.
         assert_eq!(order.contains('N'), rest.starts_with("where N is the "), "{complexity}");

@@ -24,7 +24,7 @@ impl Command for PatInval {
         flags: "write",
         hides: grammar::HIDES,
         arity: -2,
-        summary: c"Kills the entries of regions of the selected database whose keys fit a pattern, as SCAN MATCH has it, and refuses fills of such keys that began before; in a cluster on all primaries, whichever is asked. The caller waits.",
+        summary: c"Kills the entries of regions of the selected database whose keys fit a pattern, as SCAN MATCH has it, and refuses older fills of such keys; in a cluster on all primaries. The caller waits.",
         complexity: c"O(N) where N is the number of entries of the database, in slices",
         fixed: &[Arg::pattern(c"pattern")],
         options: OPTIONS,

@@ -16,7 +16,7 @@ impl Command for TagInval {
         since: c"0.2.0",
         flags: "write",
         arity: -2,
-        summary: c"Kills every entry of the selected database that carries one of the tags, of which a call names 1,000 at most, as APIKEY.TAGINVAL does. With SOFT what has a grace is stale instead, and is there until it was refreshed; records of API keys are never soft.",
+        summary: c"Kills every entry of the selected database that carries one of the tags, of which a call names 1,000 at most, or with SOFT has them be stale, where they have a grace.",
         complexity: c"O(N) where N is the number of tags: up to sync-reclaim entries are removed at once, more of them in the background",
         fixed: &[Arg::word(c"soft", c"SOFT").optional(), TAGS],
         ..PLAIN
