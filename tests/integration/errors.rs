@@ -143,6 +143,23 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
             t.wrong(&format!("APIKEY.{name}{more}"), &arity(&format!("apikey.{name}")));
         }
     }
+    for (name, wrong) in [
+        ("get", vec!["", " k"]),
+        ("mget", vec!["", " r"]),
+        ("set", vec!["", " k r"]),
+        ("mset", vec!["", " r 1 k v TOKEN"]),
+        ("setabsent", vec!["", " k r TOKEN"]),
+        ("fail", vec!["", " k r TOKEN"]),
+        ("taginval", vec![""]),
+        ("clear", vec![""]),
+        ("patinval", vec![""]),
+        ("region", vec![""]),
+        ("top", vec![""]),
+    ] {
+        for more in wrong {
+            t.wrong(&format!("CACHE.{name}{more}"), &arity(&format!("cache.{name}")));
+        }
+    }
     for alias in ["usageincr", "usageget", "usagetake", "usagelease", "usageack", "usagenack"] {
         t.wrong(&format!("APIKEY.{alias}"), &arity(&format!("apikey.{alias}")));
     }
@@ -152,6 +169,20 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
 fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
     let mut t = Table::new();
     for (line, place) in [
+        ("CACHE.GET k r FOO", 3),
+        ("CACHE.SET k r v FOO", 4),
+        ("CACHE.SET k r v TOKEN 0 0", 6),
+        ("CACHE.SET k r v GRACE 5 SECRET s", 6),
+        ("CACHE.MSET r 1 k v TOKEN 0 FOO", 7),
+        ("CACHE.MSET r 1 k v TOKEN 0 KEEPTTL", 7),
+        ("CACHE.MSET r 1 k v TOKEN 0 XX", 7),
+        ("CACHE.SETABSENT k r TOKEN 0 GRACE 5", 5),
+        ("CACHE.SETABSENT k r TOKEN 0 NX", 5),
+        ("CACHE.FAIL k r TOKEN 0 FOO", 5),
+        ("CACHE.CLEAR r FOO", 2),
+        ("CACHE.PATINVAL k* FOO", 2),
+        ("CACHE.TOP r FOO", 2),
+        ("CACHE.STATS r FOO", 2),
         ("APIKEY.SETVAL rec <record> FOO", 3),
         ("APIKEY.SETVAL rec <record> <>", 3),
         ("APIKEY.SETVAL rec <record> EX 5 NX FOO 7", 6),
@@ -406,7 +437,7 @@ fn numkeys_is_the_number_of_keys_that_follow() {
     for number in [3, 4, 10_000] {
         t.wrong(
             &format!("APIKEY.MSETVAL {number} rec <record> TOKEN 0"),
-            "ERR numkeys is more than the keys and records that follow",
+            "ERR numkeys is more than the keys and values that follow",
         );
     }
     t.wrong(
@@ -886,6 +917,17 @@ fn a_key_of_another_type_or_kind_is_refused() {
             }
         }
     }
+    for key in ["str", "list", "use", "rec", "scp", "lst"] {
+        for call in [
+            "GET KEY r",
+            "SET KEY r v",
+            "SET KEY r v TOKEN 0 NX",
+            "MSET r 2 new v KEY v TOKEN 0",
+            "SETABSENT KEY r TOKEN 0",
+        ] {
+            t.wrong(&format!("CACHE.{}", call.replace("KEY", key)), WRONG_TYPE);
+        }
+    }
     for key in ["str", "list", "rec", "scp", "lst"] {
         for call in ["INCR", "GET", "TAKE"] {
             t.wrong(&format!("APIKEY.USAGE.{call} {key}"), WRONG_TYPE);
@@ -937,6 +979,9 @@ fn what_is_internal_is_refused_to_every_client() {
         "APIKEY.GONE names",
         "APIKEY.RECLAIMED rec",
         "APIKEY.STORED rec value",
+        "APIKEY.REPLACED rec value names",
+        "APIKEY.SOFTENED tag",
+        "APIKEY.REGIONS text",
         "APIKEY.USAGE.SETTLED use 11111111111111111111111111111111",
     ] {
         let name = line.split(' ').next().unwrap_or_default().to_lowercase();

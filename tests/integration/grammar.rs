@@ -58,13 +58,15 @@ fn a_fill_takes_its_options_in_any_order_and_case() {
     let mut c = server.client();
     let json = record("id", "u");
     for (key, front, more, reply) in [
-        ("rec", format!("SETVAL rec {json}"), &["NS n:", "XX"][..], ok()),
-        ("none", "SETABSENT none".into(), &["NS n:"], ok()),
-        ("many", format!("MSETVAL 1 many {json}"), &["NS n:"], int(1)),
-        ("scp", "SETSCOPE scp i u r a ALLOW".into(), &["NS n:"], ok()),
-        ("lst", "SETLIST lst u []".into(), &["NS n:"], ok()),
+        ("rec", format!("APIKEY.SETVAL rec {json}"), &["NS n:", "XX"][..], ok()),
+        ("none", "APIKEY.SETABSENT none".into(), &["NS n:"], ok()),
+        ("many", format!("APIKEY.MSETVAL 1 many {json}"), &["NS n:"], int(1)),
+        ("scp", "APIKEY.SETSCOPE scp i u r a ALLOW".into(), &["NS n:"], ok()),
+        ("lst", "APIKEY.SETLIST lst u []".into(), &["NS n:"], ok()),
+        ("val", "CACHE.SET val r v".into(), &["GRACE 10", "LABEL l"], ok()),
+        ("val", "CACHE.MSET r 1 val v".into(), &["NS n:", "NX"], int(1)),
+        ("val", "CACHE.SETABSENT val r".into(), &["NS n:"], ok()),
     ] {
-        let front = format!("APIKEY.{front}");
         if key == "rec" {
             c.must(&front);
         }
