@@ -48,6 +48,11 @@ pub fn of_cached(cached: &Cached, dead: bool) -> Box<CachedValue> {
     WithBytes::new(Life::new(dead), cached.bytes())
 }
 
+/// What that value takes.
+pub fn bytes_of_cached(cached: &Cached) -> usize {
+    CachedValue::size_of(cached.bytes().len())
+}
+
 /// What belongs to a region.
 #[inline]
 pub fn cached(value: &CachedValue) -> Cached<'_> {

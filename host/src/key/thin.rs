@@ -90,6 +90,13 @@ impl<H> WithBytes<H> {
         }
     }
 
+    /// What a value with so many bytes takes, as `size_of_val` tells of one.
+    pub const fn size_of(bytes: usize) -> usize {
+        Self::BYTES_AT.saturating_add(bytes).saturating_add(align_of::<Front<H>>() - 1)
+            / align_of::<Front<H>>()
+            * align_of::<Front<H>>()
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -9,7 +9,7 @@ use crate::settings;
 use crate::state::{self, fills_are_stored};
 use crate::stream::{replaced, stored};
 use crate::types::entries::Values;
-use crate::values::entry::{self, of_cached};
+use crate::values::entry::{self, bytes_of_cached, of_cached};
 use apikey_engine::cache::freshness::fresh_until;
 use apikey_engine::cache::policy::{self, Policy};
 use apikey_engine::cache::regions::MAX_REGIONS;
@@ -94,7 +94,8 @@ impl<'a> Terms<'a> {
         };
         let cached = Cached::new(&parts, &self.tags)
             .ok_or_else(|| Error::err("the value can't be laid out"))?;
-        let bytes = (cached.bytes().len() + name.bytes().len()) as u64;
+        // As it counts there.
+        let bytes = (bytes_of_cached(&cached) + name.bytes().len()) as u64;
         match self.policy.max_bytes {
             0 => Ok(cached),
             most if bytes <= most => Ok(cached),
