@@ -715,17 +715,31 @@ impl State {
         self.loads.end(key);
     }
 
-    /// Who loads what a key is to hold gives that back, and others wait a while; false where it was not theirs.
+    /// Who loads what a key is to hold gives that back, and others wait a while; false where it was not theirs, or is
+    /// theirs no more since the key or its region was invalidated.
     pub fn give_load_back(
         &mut self,
         number: i32,
         name: &[u8],
+        tag: &RegionTag,
         token: &Token,
-        now: i64,
-        pause_ms: i64,
+        (now, pause_ms): (i64, i64),
     ) -> bool {
         let key = self.key_hash(number, name);
-        self.loads.give_back(key, token, now, pause_ms)
+        self.is_load_open(name, tag, token, now) && self.loads.give_back(key, token, now, pause_ms)
+    }
+
+    /// Who loads what a key is to hold has come, and it is not stored: nobody waits for that any more.
+    pub fn drop_load(&mut self, number: i32, name: &[u8], token: &Token, now: i64) {
+        let key = self.key_hash(number, name);
+        self.loads.give_back(key, token, now, 0);
+    }
+
+    /// Whether neither the key nor its region was invalidated since the token was given, however long ago that is.
+    fn is_load_open(&self, name: &[u8], tag: &RegionTag, token: &Token, now: i64) -> bool {
+        let names = [self.fingerprints.of(name), self.fingerprints.of(tag.bytes())];
+        self.fence.accepts(token, names, now, i64::MAX)
+            && self.patterns.accept(token.number(), name, tag.bytes())
     }
 
     /// Whether there may be an absent key under a name, which is one more unless the name holds one; a refusal

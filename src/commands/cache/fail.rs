@@ -37,12 +37,12 @@ impl Command for Fail {
             return Err(Error::SYNTAX);
         };
         let options = Options::parse(OPTIONS, args, 3, Judged::Here)?;
-        named::region(region, &options)?;
+        let tag = named::region(region, &options)?;
         let token = token(&options).ok_or(Error::SYNTAX)?;
         let pause = options.number("BACKOFF").unwrap_or(0);
         let database = ctx.database();
         let is_back = state::with(ctx.lock(), |state| {
-            state.give_load_back(database, name.bytes(), &token, now(), pause)
+            state.give_load_back(database, name.bytes(), &tag, &token, (now(), pause))
         });
         match is_back {
             true => reply.simple(c"OK"),

@@ -176,10 +176,8 @@ impl<'a> Terms<'a> {
         let late = |token: &Token| {
             state::with(lock, |state| {
                 let is_late = !state.accepts_fill(token, name.bytes(), cached, self.now);
-                if is_late {
-                    if let Some(region) = state.region(database, &self.tag) {
-                        region.counts.refused_fills += 1;
-                    }
+                if let Some(region) = state.region(database, &self.tag).filter(|_| is_late) {
+                    region.counts.refused_fills += 1;
                 }
                 is_late
             })
@@ -187,9 +185,7 @@ impl<'a> Terms<'a> {
         if !fills_are_stored(lock) || refused || self.token.as_ref().is_some_and(late) {
             // Whoever waits for it need not any more.
             if let Some(token) = &self.token {
-                state::with(lock, |state| {
-                    state.give_load_back(database, name.bytes(), token, self.now, 0)
-                });
+                state::with(lock, |state| state.drop_load(database, name.bytes(), token, self.now));
             }
             return Ok(None);
         }
