@@ -213,14 +213,17 @@ impl Databases {
     }
 
     /// A region of a database, where there is one, or room for it: for what is counted of it, nothing that [`Figures`]
-    /// tell.
+    /// tell. A database gets a site where it has none: what is read of it is counted before anything is stored.
     pub fn region_mut(
         &mut self,
         number: i32,
         tag: &RegionTag,
         of: &Fingerprints,
     ) -> Option<&mut Region> {
-        let place = *self.by_number.get(&number)?;
+        let place = match self.by_number.get(&number) {
+            Some(&place) => place,
+            None => self.make(number)?,
+        };
         if self.sites.get(place)?.database.regions().get(tag.bytes()).is_none() {
             // How many there are is told.
             self.change_at(place, |database| database.regions_mut().find(tag, of).map(drop));
