@@ -234,7 +234,7 @@ impl Database {
         if let Some(entry) = entry.region().filter(|_| !dead) {
             if let Some(region) = self.regions.came(entry, name.len(), of) {
                 let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
-                let (tick, random) = (region.clock.now(entries), region.random() as u32);
+                let (tick, random) = (region.clock.advance(entries), region.random() as u32);
                 self.uses.touch(place, tick, random);
             }
         }
