@@ -51,11 +51,12 @@ impl Listener for Events {
                     state.tell_reclaim();
                 });
                 version::announce(ctx);
+                policies::tell_again(lock);
                 evict::look_at_all(ctx);
             }
             ServerEvent::ReplicaOnline => {
                 version::announce(ctx);
-                policies::announce(ctx);
+                policies::tell_again(lock);
             }
             ServerEvent::Demoted => state::with(lock, |state| {
                 state.begin_run();

@@ -6,47 +6,46 @@ use crate::stream::regions;
 use apikey_engine::cache::policy::Policies;
 use host::server::avoids_replica_traffic;
 use host::{Ctx, Lock, Locked};
-use std::cell::RefCell;
-
-/// How long a primary waits that may say nothing now.
-const WAIT_MS: i64 = 100;
+use std::cell::{Cell, RefCell};
 
 /// What replicas were told last.
 static TOLD: Locked<RefCell<Policies>> = Locked::new(RefCell::new(Policies::NONE));
 
-/// CONFIG SET, or the start, may have set something else than was told.
+/// Whether they are to be told again, since somebody is there who was not told.
+static IS_OWED: Locked<Cell<bool>> = Locked::new(Cell::new(false));
+
+/// A replica has come, or this node has replicas from now on.
+pub fn tell_again(lock: Lock) {
+    IS_OWED.get(lock).set(true);
+}
+
+/// CONFIG SET, or the start, may have set something else than was told, or somebody may have come. What is to be told is
+/// so from a timer, as all that nobody asks for.
 pub fn watch(ctx: &mut Ctx) {
-    if !is_told(ctx.lock()) {
+    let lock = ctx.lock();
+    let is_new = REGIONS.with(lock, |now| *now != *TOLD.get(lock).borrow());
+    if is_new || IS_OWED.get(lock).get() {
         ctx.after(0, look);
     }
 }
 
-fn is_told(lock: Lock) -> bool {
-    REGIONS.with(lock, |now| *now == *TOLD.get(lock).borrow())
-}
-
-/// Looks whether something else is set than was told.
+/// Looks whether something else is set than was told, or somebody was not told.
 pub fn look(ctx: &mut Ctx) {
     let lock = ctx.lock();
-    if is_told(lock) || ctx.is_any_replica() || avoids_replica_traffic(lock) {
+    if ctx.is_any_replica() || avoids_replica_traffic(lock) {
         return;
     }
-    tell(ctx);
-    evict::look_at_all(ctx);
-}
-
-/// Tells replicas again as soon as the server has done what it is at: one of them is new.
-pub fn announce(ctx: &mut Ctx) {
-    ctx.after(0, announce_now);
-}
-
-fn announce_now(ctx: &mut Ctx) {
-    if ctx.is_any_replica() || REGIONS.with(ctx.lock(), Policies::is_empty) {
-        return;
+    let (is_new, is_none) = REGIONS.with(lock, |now| {
+        let told = TOLD.get(lock).borrow();
+        (*now != *told, now.is_empty() && told.is_empty())
+    });
+    // Who comes has none, if there never were any; a replica of before this version knows of none either.
+    let is_owed = IS_OWED.get(lock).take() && !is_none;
+    if is_new || is_owed {
+        tell(ctx);
     }
-    match avoids_replica_traffic(ctx.lock()) {
-        true => ctx.after(WAIT_MS, announce_now),
-        false => tell(ctx),
+    if is_new {
+        evict::look_at_all(ctx);
     }
 }
 
