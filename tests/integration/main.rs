@@ -5,6 +5,7 @@ mod model;
 
 mod absent;
 mod acl;
+mod cache;
 mod callers;
 mod changelog;
 mod channel;

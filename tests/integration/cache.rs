@@ -1,0 +1,4 @@
+//! Regions of a cache: the commands `CACHE.*`, on the index and the fence that the key cache has.
+
+mod calls;
+mod replies;
