@@ -2,3 +2,4 @@
 
 mod calls;
 mod replies;
+mod wrong_calls;
