@@ -3,4 +3,5 @@
 mod calls;
 mod leases;
 mod replies;
+mod stale;
 mod wrong_calls;
