@@ -1,5 +1,6 @@
 //! Regions of a cache: the commands `CACHE.*`, on the index and the fence that the key cache has.
 
+mod bounds;
 mod calls;
 mod leases;
 mod replies;
