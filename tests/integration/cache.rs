@@ -3,6 +3,7 @@
 mod bounds;
 mod calls;
 mod leases;
+mod patterns;
 mod replies;
 mod stale;
 mod wrong_calls;
