@@ -2,6 +2,7 @@
 
 mod bounds;
 mod calls;
+mod figures;
 mod leases;
 mod patterns;
 mod replies;
