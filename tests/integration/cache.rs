@@ -6,5 +6,6 @@ mod figures;
 mod leases;
 mod patterns;
 mod replies;
+mod settings;
 mod stale;
 mod wrong_calls;
