@@ -8,4 +8,5 @@ mod patterns;
 mod replies;
 mod settings;
 mod stale;
+mod tenants;
 mod wrong_calls;
