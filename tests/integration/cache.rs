@@ -3,7 +3,9 @@
 mod bounds;
 mod calls;
 mod figures;
+mod kept;
 mod leases;
+mod moved;
 mod patterns;
 mod replies;
 mod settings;
