@@ -2,6 +2,7 @@
 
 mod bounds;
 mod calls;
+mod clustered;
 mod figures;
 mod kept;
 mod leases;
