@@ -4,6 +4,7 @@ mod bounds;
 mod calls;
 mod clustered;
 mod figures;
+mod heard;
 mod kept;
 mod leases;
 mod moved;
