@@ -678,12 +678,13 @@ impl State {
         self.fingerprints.of(name).wide_hash().wrapping_add(u64::from(number.unsigned_abs()))
     }
 
-    /// A reader would load what a key of a region's is to hold: the lease is its own, or another has it.
+    /// A reader would load what a key of a region's is to hold: the lease is its own, or another has it. What stands
+    /// there, dead or alive, says by which other tags a lease has ended.
     pub fn ask_to_load(
         &mut self,
         number: i32,
         name: &[u8],
-        tag: &RegionTag,
+        (tag, there): (&RegionTag, Option<&dyn Entry>),
         lease_ms: i64,
         now: i64,
     ) -> Load {
@@ -692,9 +693,13 @@ impl State {
             return Load::Mine(token);
         }
         let (fence, patterns) = (&self.fence, &self.patterns);
-        let names = [self.fingerprints.of(name), self.fingerprints.of(tag.bytes())];
+        let mut names = Vec::new();
+        if let Some(entry) = there {
+            tags_in_index(entry, false, &self.fingerprints, &mut names);
+        }
+        names.extend([self.fingerprints.of(name), self.fingerprints.of(tag.bytes())]);
         let is_valid = |token: &Token| {
-            fence.accepts(token, names, now, i64::MAX)
+            fence.accepts(token, names.iter().copied(), now, i64::MAX)
                 && patterns.accept(token.number(), name, tag.bytes())
         };
         let key = self.key_hash(number, name);

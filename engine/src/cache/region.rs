@@ -31,6 +31,8 @@ pub struct Counts {
     pub absent: u64,
     /// Entries that went since there were too many, or since memory was short.
     pub evicted: u64,
+    /// Values, and that there are none, that were stored.
+    pub stored: u64,
     pub refused_fills: u64,
     /// Leases that were given.
     pub leases: u64,

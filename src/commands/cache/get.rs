@@ -14,6 +14,7 @@ use apikey_engine::cache::freshness::{Age, Freshness};
 use apikey_engine::cache::policy::Policy;
 use apikey_engine::cache::region::Answer;
 use apikey_engine::cache::value::Cached;
+use apikey_engine::entry::kind::Entry;
 use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::entry::tag_names::MAX_NAMES;
 use apikey_engine::invalidation::fence::Token;
@@ -122,6 +123,10 @@ impl Read<'_> {
             Slot::Cached(value) => Some(value),
             _ => return foreign(),
         };
+        // Of the region, dead or alive.
+        let there = value
+            .map(|value| cached(value))
+            .filter(|cached| cached.is_of(self.tag.namespace(), self.tag.region()));
         let alive = value.and_then(|value| {
             let standing = standing(lock, &value.head);
             let is_dead = || AnyEntry::cached(value).is_dead(standing);
@@ -131,7 +136,7 @@ impl Read<'_> {
             is_ours.then_some((cached, standing, &value.head))
         });
         let Some((cached, standing, life)) = alive else {
-            return self.missed(key.ctx(), name, reply);
+            return self.missed(key.ctx(), name, there.as_ref(), reply);
         };
         let age = Age {
             stored_at: cached.stored_at(),
@@ -146,7 +151,7 @@ impl Read<'_> {
             }
             (Freshness::Fresh { left, is_due }, Some(value)) => {
                 self.count(key.ctx(), Answer::Hit, Some((name, life, value.len())));
-                let token = if is_due { self.refresh(key.ctx(), name) } else { None };
+                let token = if is_due { self.refresh(key.ctx(), name, &cached) } else { None };
                 reply.array(if token.is_some() { 6 } else { 5 });
                 found(reply, "HIT", &cached, value, age.age(now));
                 reply.integer(left.unwrap_or(NEVER));
@@ -158,40 +163,43 @@ impl Read<'_> {
                 self.count(key.ctx(), Answer::Stale, Some((name, life, value.len())));
                 reply.array(5);
                 found(reply, "STALE", &cached, value, age.age(now));
-                match self.refresh(key.ctx(), name) {
+                match self.refresh(key.ctx(), name, &cached) {
                     Some(token) => reply.bulk(token.text().as_bytes()),
                     None => reply.nil(),
                 }
             }
-            (Freshness::Stale | Freshness::Over, _) => return self.missed(key.ctx(), name, reply),
+            (Freshness::Stale | Freshness::Over, _) => {
+                return self.missed(key.ctx(), name, Some(&cached), reply);
+            }
         }
         Ok(())
     }
 
     /// A token for the one reader that is to refresh what is there.
-    fn refresh(&self, ctx: &Ctx, name: Name) -> Option<Token> {
+    fn refresh(&self, ctx: &Ctx, name: Name, there: &Cached) -> Option<Token> {
         let lease_ms = match self.policy.lease_ms {
             0 => REFRESH_MS,
             ms => ms,
         };
-        match self.ask(ctx, name, lease_ms)? {
+        match self.ask(ctx, name, Some(there), lease_ms)? {
             Load::Mine(token) => Some(token),
             Load::Anothers(_) => None,
         }
     }
 
     /// Who is to load it; none on a replica, where nothing is stored.
-    fn ask(&self, ctx: &Ctx, name: Name, lease_ms: i64) -> Option<Load> {
+    fn ask(&self, ctx: &Ctx, name: Name, there: Option<&Cached>, lease_ms: i64) -> Option<Load> {
+        let there = there.map(|cached| cached as &dyn Entry);
         let database = ctx.database();
         (!ctx.is_replica()).then(|| {
             state::with(ctx.lock(), |state| {
-                state.ask_to_load(database, name.bytes(), self.tag, lease_ms, self.now)
+                state.ask_to_load(database, name.bytes(), (self.tag, there), lease_ms, self.now)
             })
         })
     }
 
-    fn missed(&self, ctx: &Ctx, name: Name, reply: Reply) -> Result<()> {
-        match self.ask(ctx, name, self.policy.lease_ms) {
+    fn missed(&self, ctx: &Ctx, name: Name, there: Option<&Cached>, reply: Reply) -> Result<()> {
+        match self.ask(ctx, name, there, self.policy.lease_ms) {
             Some(Load::Anothers(ms)) => {
                 self.count(ctx, Answer::Wait, None);
                 reply.array(3);

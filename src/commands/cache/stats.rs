@@ -144,6 +144,7 @@ impl Figures {
             ("misses", counts.misses),
             ("waits", counts.waits),
             ("absent", counts.absent),
+            ("stored", counts.stored),
             ("evicted", counts.evicted),
             ("refused_fills", counts.refused_fills),
             ("leases", counts.leases),

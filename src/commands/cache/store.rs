@@ -192,7 +192,12 @@ impl<'a> Terms<'a> {
         let expires_at = self.expires_at(&before, cached);
         key.store_entry::<Values>(of_cached(cached, false), expires_at, self.now)?;
         drop(key);
-        state::with(lock, |state| state.end_load(database, name.bytes()));
+        state::with(lock, |state| {
+            state.end_load(database, name.bytes());
+            if let Some(region) = state.region(database, &self.tag) {
+                region.counts.stored += 1;
+            }
+        });
         Ok(Some(expires_at))
     }
 }
