@@ -153,20 +153,21 @@ fn what_is_dead_goes_before_what_lives_and_counts_as_no_eviction() {
     assert_exact(&server);
 }
 
-/// Asks again and again how long others wait while `done` is not yet so: the longest time.
+/// Asks PING again and again while `done` is not yet so: how often it was answered, and the longest time that it took.
 #[track_caller]
-fn longest_ping(server: &Server, mut done: impl FnMut() -> bool) -> Duration {
+fn pings(server: &Server, mut done: impl FnMut() -> bool) -> (usize, Duration) {
     let mut c = server.client();
-    let (mut longest, began) = (Duration::ZERO, Instant::now());
+    let (mut answered, mut longest, began) = (0, Duration::ZERO, Instant::now());
     while !done() {
-        for _ in 0..20 {
+        for _ in 0..10 {
             let asked = Instant::now();
             c.must("PING");
             longest = longest.max(asked.elapsed());
+            answered += 1;
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not end");
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not end");
     }
-    longest
+    (answered, longest)
 }
 
 #[test]
@@ -184,14 +185,16 @@ fn a_region_that_is_shrunk_ends_within_its_bounds_while_others_are_answered() {
             _ => fine(&mut c, "CONFIG SET apikey.regions r,max-bytes=100kb"),
         }
         let mut asks = server.client();
-        let longest = longest_ping(&server, || {
+        let (answered, longest) = pings(&server, || {
             let stats = asks.must("CACHE.STATS r");
             match how {
                 "REGION SET" => stats.get("entries").int() <= 1000,
                 _ => stats.get("bytes").int() <= 100 << 10,
             }
         });
-        assert!(longest < Duration::from_millis(250), "{how}: {longest:?}");
+        // In one piece it would be between two of them.
+        assert!(answered >= 100, "{how}: {answered}");
+        assert!(longest < Duration::from_secs(2), "{how}: {longest:?}");
         eventually("keys are gone", || c.must("DBSIZE").int() <= 1000);
         assert!(stat(&mut c, "r", "evicted") >= MANY as i64 - 1000);
         c.must("CACHE.CLEAR r");

@@ -309,7 +309,7 @@ fn a_stale_value_is_everybodys_and_one_refreshes_it() {
             tokens.insert(token.text());
         }
     }
-    assert!((2..=4).contains(&tokens.len()), "one for each LEASE: {tokens:?} of {reads} reads");
+    assert!((1..=4).contains(&tokens.len()), "one for each LEASE: {tokens:?} of {reads} reads");
     let token = tokens.last().expect("a token");
     assert_eq!(c.run(&format!("CACHE.SET k r new TOKEN {token} PX 100000")), ok());
     assert_eq!(value(&mut c, "k r"), "new");

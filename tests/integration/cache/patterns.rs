@@ -18,7 +18,7 @@ fn clear_kills_all_of_a_region_and_nothing_else() {
     let token = miss(&mut c, "new r");
     let began = Instant::now();
     assert_eq!(c.must("CACHE.CLEAR r"), int(MANY as i64));
-    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     for n in [0, 1, 77, MANY - 1] {
         assert_eq!(says(&mut c, &format!("k{n} r")), "MISS");
     }
@@ -62,7 +62,8 @@ fn of_a_hundred_thousand_keys_those_are_killed_that_fit_while_others_are_answere
         done = pings % 20 == 0 && stat(&mut other, "s", "entries") <= MANY as i64 / 4;
     }
     assert_eq!(asks.read().expect("a reply"), int(MANY as i64 / 2 + 500));
-    assert!(longest < Duration::from_millis(250), "{longest:?} of {pings}");
+    // In one piece it would be between two of them.
+    assert!(pings >= 100 && longest < Duration::from_secs(2), "{longest:?} of {pings}");
     let codes = ["a:2 r", "a:1 r", "b:44440 s", "b:44441 s", "n:2 r NS n:", "n:3 r NS n:"]
         .map(|key| says(&mut c, key));
     assert_eq!(codes, ["HIT", "MISS", "HIT", "MISS", "HIT", "MISS"]);

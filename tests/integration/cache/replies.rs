@@ -433,6 +433,9 @@ fn resp3_has_the_same_arrays_and_maps_for_what_has_names() {
     let absent = miss(&mut c, "a r");
     fine(&mut c, &format!("CACHE.SETABSENT a r TOKEN {absent}"));
     assert_eq!(get(&mut c, "a r"), array([bulk("ABSENT"), nil()]));
+    if kind() == Kind::Redis62 {
+        return; // A module has no maps there.
+    }
     assert!(matches!(c.must("CACHE.REGION GET r"), Reply::Map(_)));
     assert!(matches!(c.must("CACHE.STATS r"), Reply::Map(_)));
     let all = c.must("CACHE.STATS");
