@@ -1,14 +1,16 @@
-//! `import`: stores the records of an export again, under tokens, as `warm` does with a table's rows.
+//! `import`: stores the records and the values of regions of an export again, under tokens, as `warm` does with a table's
+//! rows.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use redis::Cmd;
 
 use crate::connect::Access;
 use crate::export::line::Line;
-use crate::fill::{self, Fill, Job, Recipe, Source};
+use crate::fill::{self, Fill, Job, Recipe, Source, LONGEST_OF_REGIONS};
 use crate::output::{Output, Verdict};
 
 const MORE: &str = "\
@@ -17,8 +19,8 @@ its entry would have expired. So import right away, from a command that is start
 
     apikeyctl import --url redis://new -- apikeyctl export --url redis://old --digests
 
-and invalidate at both until applications have moved. Records alone are stored: absent keys, decisions and lists
-fill as they are asked for. Without --digests in the export records have none, and are UNVERIFIED.
+and invalidate at both until applications have moved. Records and values of regions are stored: absent keys, decisions
+and lists fill as they are asked for. Without --digests in the export records have none, and are UNVERIFIED.
 
 Exit status: 0; 1 where a line was bad or it ended early; 2 for a wrong call, and where it could not begin; 130 when
 interrupted.
@@ -35,15 +37,23 @@ pub struct Flags {
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Leave keys alone that have a live record
+    /// Leave keys alone that have a live record, or a value of the same region
     #[arg(long)]
     if_absent: bool,
+
+    /// Store what is of this region, and no more; may be given again
+    #[arg(long, value_name = "REGION")]
+    region: Vec<String>,
+
+    /// The regions' namespace
+    #[arg(long, value_name = "NAMESPACE", requires = "region")]
+    ns: Option<String>,
 }
 
 pub fn run(access: &Access, output: &Output, flags: Flags) -> Result<Verdict> {
-    let Flags { file, command, if_absent } = flags;
+    let Flags { file, command, if_absent, region, ns } = flags;
     let source = Source::new(file, command)?;
-    let recipe = OfEntries { if_absent };
+    let recipe = OfEntries { if_absent, regions: region, namespace: ns.unwrap_or_default() };
     fill::run(
         access,
         output,
@@ -53,6 +63,9 @@ pub fn run(access: &Access, output: &Output, flags: Flags) -> Result<Verdict> {
 
 struct OfEntries {
     if_absent: bool,
+    /// Empty: records, and values of all regions.
+    regions: Vec<String>,
+    namespace: String,
 }
 
 impl Recipe for OfEntries {
@@ -60,10 +73,21 @@ impl Recipe for OfEntries {
         // Not the library's own words: they may quote the record.
         let line: Line = serde_json::from_slice(line)
             .map_err(|error| format!("it is no line of an export (column {})", error.column()))?;
-        if line.kind != "record" {
-            return Ok(None);
+        match line.kind.as_str() {
+            "record" if self.regions.is_empty() => self.record(line).map(Some),
+            "cache" => self.cached(line),
+            _ => Ok(None),
         }
-        let record = line.record.ok_or("it has no record")?;
+    }
+
+    fn longest(&self) -> usize {
+        LONGEST_OF_REGIONS
+    }
+}
+
+impl OfEntries {
+    fn record(&self, line: Line) -> Result<Fill, String> {
+        let record = line.record.as_ref().ok_or("it has no record")?;
         let mut command = redis::cmd("APIKEY.SETVAL");
         command.arg(&line.key).arg(record.get());
         if let Some(expires) = line.expires {
@@ -75,6 +99,32 @@ impl Recipe for OfEntries {
                 command.arg("UNTIL").arg(until);
             }
         }
+        Ok(self.finish(line, command))
+    }
+
+    /// None where it is of another region, or the knowledge that there is nothing.
+    fn cached(&self, line: Line) -> Result<Option<Fill>, String> {
+        let cached = line.cached.as_ref().ok_or("it has no region")?;
+        let is_wanted = self.regions.is_empty()
+            || self.regions.contains(&cached.region) && self.namespace == line.namespace;
+        if !is_wanted {
+            return Ok(None);
+        }
+        let Some(value) = cached.bytes()? else { return Ok(None) };
+        let mut command = redis::cmd("CACHE.SET");
+        command.arg(&line.key).arg(&cached.region).arg(&*value);
+        if let Some(expires) = line.expires {
+            // Until when it is fresh, which may be over.
+            command.arg("PXAT").arg(expires.saturating_sub(cached.grace).max(1));
+            command.arg("GRACE").arg(cached.grace);
+        }
+        if let Some(label) = &cached.label {
+            command.arg("LABEL").arg(label);
+        }
+        Ok(Some(self.finish(line, command)))
+    }
+
+    fn finish(&self, line: Line, mut command: Cmd) -> Fill {
         if !line.namespace.is_empty() {
             command.arg("NS").arg(&line.namespace);
         }
@@ -84,6 +134,6 @@ impl Recipe for OfEntries {
         if self.if_absent {
             command.arg("NX");
         }
-        Ok(Some(Fill { key: line.key.into_bytes(), command }))
+        Fill { key: line.key.into_bytes(), command }
     }
 }

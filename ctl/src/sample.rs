@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use crate::connect::Link;
 use crate::deployment::Node;
-use crate::reading::reply;
+use crate::reading::{keys, reply};
 
 /// Keys that one call looks at.
 const STEP: u64 = 200;
@@ -22,13 +22,22 @@ pub enum Kind {
     Absent,
     Scopes,
     List,
+    /// A value of a region's.
+    Cached,
     Counter,
     Other,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Record, Self::Absent, Self::Scopes, Self::List, Self::Counter, Self::Other];
+    pub const ALL: [Self; 7] = [
+        Self::Record,
+        Self::Absent,
+        Self::Scopes,
+        Self::List,
+        Self::Cached,
+        Self::Counter,
+        Self::Other,
+    ];
 
     /// Its field of HEALTH, by which results name it too.
     pub fn name(self) -> &'static str {
@@ -37,6 +46,7 @@ impl Kind {
             Self::Absent => "absent",
             Self::Scopes => "scopes",
             Self::List => "lists",
+            Self::Cached => "cached_values",
             Self::Counter => "usage_counters",
             Self::Other => "other",
         }
@@ -104,6 +114,7 @@ fn look(link: &mut Link, database: u32, names: Vec<Vec<u8>>, keys: &mut Vec<Key>
             Some("apikeyrec") => Kind::Record,
             Some("apikeyscp") => Kind::Scopes,
             Some("apikeylst") => Kind::List,
+            Some(keys::CACHED) => Kind::Cached,
             Some("apikeyuse") => Kind::Counter,
             _ => Kind::Other,
         };

@@ -1,10 +1,14 @@
 //! A line of an export: one cached entry. `import` reads what stands here.
 
+use std::borrow::Cow;
+
 use apikey_engine::answers::decisions::Decision;
+use apikey_engine::cache::value::{Cached, MAX_GRACE_MS};
 use apikey_engine::codec::value::{decode, Origin, Value};
 use apikey_engine::entry::label::Label;
 use apikey_engine::record::digest::{to_hex, Accepted, NEVER};
 use apikey_engine::record::layout::Record;
+use base64::prelude::{Engine, BASE64_STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -12,7 +16,7 @@ use serde_json::value::RawValue;
 #[derive(Serialize, Deserialize)]
 pub struct Line {
     pub key: String,
-    /// `record`, `absent`, `scopes` or `list`.
+    /// `record`, `absent`, `scopes`, `list` or `cache`.
     pub kind: String,
     /// Epoch milliseconds; null: it does not expire.
     pub expires: Option<i64>,
@@ -38,6 +42,27 @@ pub struct Line {
     pub user_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decided>,
+    /// Of a value of a region's.
+    #[serde(flatten)]
+    pub cached: Option<OfRegion>,
+}
+
+/// A value of a region's, in one of two forms; in neither: it is known that there is none.
+#[derive(Serialize, Deserialize)]
+pub struct OfRegion {
+    pub region: String,
+    /// How it is serialised, compressed or encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Of a value that is no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+    /// Milliseconds before `expires` from which on it is stale.
+    pub grace: i64,
+    /// Epoch milliseconds.
+    pub stored_at: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,12 +103,13 @@ impl Line {
             id: None,
             user_id: None,
             decisions: Vec::new(),
+            cached: None,
         };
         match value {
             Value::Record { dead: true, .. }
             | Value::Scopes { dead: true, .. }
             | Value::List { dead: true, .. }
-            | Value::Cached { .. }
+            | Value::Cached { dead: true, .. }
             | Value::Usage(..) => return Ok(None),
             Value::Record { record, .. } => line.with_record(&record, digests)?,
             Value::Scopes { decisions, .. } => {
@@ -96,6 +122,7 @@ impl Line {
                 line.with_label(list.label())?;
                 line.records = Some(raw(list.json().to_string())?);
             }
+            Value::Cached { cached, .. } => line.with_cached(&cached)?,
         }
         Ok(Some(line))
     }
@@ -119,6 +146,36 @@ impl Line {
         Ok(())
     }
 
+    fn with_cached(&mut self, cached: &Cached) -> Result<(), String> {
+        self.kind = "cache".into();
+        self.namespace = text(cached.namespace())?;
+        self.tags = cached.own_tags().map(text).collect::<Result<_, _>>()?;
+        let stored_at = cached.stored_at();
+        let grace = match self.expires {
+            // It is stale from its beginning on.
+            Some(expires) if cached.was_softened() => {
+                expires.saturating_sub(stored_at).clamp(0, MAX_GRACE_MS)
+            }
+            _ => cached.grace(),
+        };
+        let told = cached.value().map(|value| text(value).map_err(|_| BASE64.encode(value)));
+        let (value, value_base64) = match told {
+            None => (None, None),
+            Some(Ok(text)) => (Some(text), None),
+            Some(Err(base64)) => (None, Some(base64)),
+        };
+        let label = text(cached.label())?;
+        self.cached = Some(OfRegion {
+            region: text(cached.region())?,
+            label: Some(label).filter(|label| !label.is_empty()),
+            value,
+            value_base64,
+            grace,
+            stored_at,
+        });
+        Ok(())
+    }
+
     fn with_label(&mut self, label: &Label) -> Result<(), String> {
         let owner = label.owner();
         self.namespace = text(owner.namespace)?;
@@ -126,6 +183,21 @@ impl Line {
         self.id = Some(text(owner.id)?).filter(|id| !id.is_empty());
         self.user_id = Some(text(owner.user_id)?);
         Ok(())
+    }
+}
+
+impl OfRegion {
+    /// The bytes; none where it is known that there are none. An error is a sentence.
+    pub fn bytes(&self) -> Result<Option<Cow<'_, [u8]>>, String> {
+        match (&self.value, &self.value_base64) {
+            (Some(_), Some(_)) => Err("it has a value twice".into()),
+            (Some(value), None) => Ok(Some(value.as_bytes().into())),
+            (None, Some(base64)) => {
+                let bytes = BASE64.decode(base64);
+                Ok(Some(bytes.map_err(|_| "value_base64 is no base64")?.into()))
+            }
+            (None, None) => Ok(None),
+        }
     }
 }
 

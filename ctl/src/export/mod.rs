@@ -30,6 +30,14 @@ pub struct Flags {
     #[arg(long = "match", value_name = "PATTERN", conflicts_with = "tag")]
     pattern: Option<String>,
 
+    /// What this region holds
+    #[arg(long, value_name = "REGION", conflicts_with_all = ["tag", "pattern"])]
+    region: Option<String>,
+
+    /// The region's namespace
+    #[arg(long, value_name = "NAMESPACE", requires = "region")]
+    ns: Option<String>,
+
     /// With the digests of the secrets: whoever has the file can compare secrets with them, and guess at weak ones
     #[arg(long)]
     digests: bool,
@@ -54,9 +62,15 @@ pub fn run(access: &Access, flags: &Flags) -> Result<Verdict> {
     let progress = Progress::of(None);
     let mut tally = Tally::default();
     let mut out = io::BufWriter::new(io::stdout().lock());
+    // A region is what carries its tag.
+    let of_region = flags.region.as_ref().map(|region| {
+        let namespace = flags.ns.as_deref().unwrap_or_default();
+        format!("{namespace}cache:region:{region}")
+    });
+    let tag = of_region.or_else(|| flags.tag.clone());
     for node in primaries {
         let mut link = node.connect(access.database())?;
-        match &flags.tag {
+        match &tag {
             Some(tag) => {
                 let next = |cursor: &[u8]| {
                     let mut command = redis::cmd("APIKEY.TAGSCAN");

@@ -12,9 +12,13 @@ use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::time::SystemTime;
 
 use anyhow::{bail, Context, Result};
+use apikey_engine::cache::value::MAX_VALUE_BYTES;
 
-/// The most bytes of a line: the server takes no larger record, whatever its settings.
-const MAX_LINE: usize = 4 << 20;
+/// The most bytes of a line with a record: the server takes no larger one, whatever its settings.
+pub const LONGEST_OF_RECORDS: usize = 4 << 20;
+
+/// The same of a value of a region's, of which JSON may make twice as many bytes.
+pub const LONGEST_OF_REGIONS: usize = 2 * MAX_VALUE_BYTES + LONGEST_OF_RECORDS;
 
 const CHUNK: usize = 256 << 10;
 
@@ -57,8 +61,8 @@ pub struct Input {
     pub export: Option<Child>,
 }
 
-/// Opens the source, and begins to read; a command is started here.
-pub fn open(source: &Source) -> Result<Input> {
+/// Opens the source, and begins to read lines of so many bytes at most; a command is started here.
+pub fn open(source: &Source, longest: usize) -> Result<Input> {
     let (mut length, mut written, mut export) = (None, None, None);
     let from: Box<dyn Read + Send> = match source {
         Source::Stdin => Box::new(io::stdin()),
@@ -85,7 +89,7 @@ pub fn open(source: &Source) -> Result<Input> {
     };
     let (to, chunks) = sync_channel(2);
     std::thread::spawn(move || {
-        if let Err(error) = read(from, &to) {
+        if let Err(error) = read(from, longest, &to) {
             // Nobody waits for it any more, or it is told.
             let _ = to.send(Err(error));
         }
@@ -94,7 +98,7 @@ pub fn open(source: &Source) -> Result<Input> {
 }
 
 /// Sends what comes until it ends, or until nobody wants it.
-fn read(mut from: impl Read, to: &SyncSender<io::Result<Chunk>>) -> io::Result<()> {
+fn read(mut from: impl Read, longest: usize, to: &SyncSender<io::Result<Chunk>>) -> io::Result<()> {
     // What stands behind the last whole line.
     let mut rest: Vec<u8> = Vec::new();
     loop {
@@ -121,7 +125,7 @@ fn read(mut from: impl Read, to: &SyncSender<io::Result<Chunk>>) -> io::Result<(
             }
             // Of a line that is too long enough is kept to see that it is.
             None => {
-                rest.truncate(MAX_LINE + 1);
+                rest.truncate(longest + 1);
                 Vec::new()
             }
         };
@@ -138,10 +142,6 @@ pub fn lines(chunk: &[u8]) -> impl Iterator<Item = &[u8]> {
     some.into_iter()
         .flat_map(|whole| whole.split(|&byte| byte == b'\n'))
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-}
-
-pub fn is_too_long(line: &[u8]) -> bool {
-    line.len() > MAX_LINE
 }
 
 #[cfg(test)]
@@ -164,7 +164,8 @@ mod tests {
 
     fn all(steps: &[&[u8]]) -> Vec<Vec<u8>> {
         let (to, from) = sync_channel(100);
-        read(Steps(steps.iter().map(|step| step.to_vec()).collect()), &to).expect("read");
+        read(Steps(steps.iter().map(|step| step.to_vec()).collect()), LONGEST_OF_RECORDS, &to)
+            .expect("read");
         drop(to);
         let chunks: Vec<Vec<u8>> = from.iter().map(|chunk| chunk.expect("a chunk").bytes).collect();
         chunks.iter().flat_map(|chunk| lines(chunk)).map(<[u8]>::to_vec).collect()
@@ -188,7 +189,8 @@ mod tests {
         let mut steps = vec![step.as_slice(); 20];
         steps.push(b"\nnext\n");
         let lines = all(&steps);
-        assert!(is_too_long(&lines[0]) && lines[0].len() <= MAX_LINE + 2 * CHUNK);
+        let length = lines[0].len();
+        assert!((LONGEST_OF_RECORDS + 1..=LONGEST_OF_RECORDS + 2 * CHUNK).contains(&length));
         assert_eq!(lines[1], b"next");
     }
 }

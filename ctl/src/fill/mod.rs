@@ -1,4 +1,4 @@
-//! Storing records under tokens, line by line: what `warm` and `import` have in common.
+//! Storing records and values of regions under tokens, line by line: what `warm` and `import` have in common.
 //!
 //! The order is what makes it safe. Each primary gives a token (`node.rs`), then the export begins (`lines.rs`),
 //! then its records are stored under the tokens: one that was revoked or changed after its primary gave the token is
@@ -16,6 +16,6 @@ pub mod recipe;
 mod run;
 mod tally;
 
-pub use lines::Source;
+pub use lines::{Source, LONGEST_OF_REGIONS};
 pub use recipe::{Fill, Recipe};
 pub use run::{run, Job};

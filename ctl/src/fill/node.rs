@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context, Result};
+use memchr::memmem;
 use redis::Value;
 
 use super::recipe::Fill;
@@ -28,6 +29,9 @@ const BROKEN: &str =
 
 /// The tag of every record, behind its namespace.
 const RECORD_TAG: &[u8] = b"apikey:kind:record";
+
+/// What the first tag of every value of a region's has behind its namespace.
+const REGION_TAG: &[u8] = b"cache:region:";
 
 pub struct Node {
     link: Link,
@@ -162,7 +166,8 @@ impl Node {
                 (Asked::Fill { key: None, .. }, Value::Nil) => self.refused += 1,
                 (Asked::Why { .. }, Value::Array(tags)) => {
                     let of_record = |tag: &Value| matches!(tag, Value::BulkString(tag) if tag.ends_with(RECORD_TAG));
-                    match tags.iter().any(of_record) {
+                    let of_region = |tag: &Value| matches!(tag, Value::BulkString(tag) if memmem::find(tag, REGION_TAG).is_some());
+                    match tags.iter().any(of_record) || tags.first().is_some_and(of_region) {
                         true => tally.there_already += 1,
                         false => self.refused += 1,
                     }
@@ -185,11 +190,11 @@ impl Node {
             }
             "OOM" => "its memory is full: raise maxmemory, or choose a policy that evicts, and start again",
             "READONLY" => "it is a replica now: start again with the primary's URL",
-            "NOPERM" => "the user needs APIKEY.SETVAL, APIKEY.TOKEN and, for --if-absent, APIKEY.TAGS, with write permission for the keys",
+            "NOPERM" => "the user needs APIKEY.SETVAL (CACHE.SET for regions), APIKEY.TOKEN and, for --if-absent, APIKEY.TAGS, with write permission for the keys",
             _ => "start again when the server can store",
         };
         let address = &self.link.address;
-        Err(anyhow!("{address} stops taking records at line {line} ({refusal}): {hint}"))
+        Err(anyhow!("{address} stops taking them at line {line} ({refusal}): {hint}"))
     }
 }
 

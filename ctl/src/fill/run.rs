@@ -46,7 +46,7 @@ pub fn run(access: &Access, output: &Output, job: &Job) -> Result<Verdict> {
     // The tokens first, then the export: see mod.rs.
     let mut primaries = Primaries::connect(access)?;
     let begun = SystemTime::now();
-    let mut input = lines::open(&job.source)?;
+    let mut input = lines::open(&job.source, job.recipe.longest())?;
     if let (Source::File(path), Some(written)) = (&job.source, input.written) {
         if written < begun && !job.unfenced {
             warn_of_older_file(job.name, path);
@@ -150,8 +150,8 @@ fn store(
             continue;
         }
         tally.lines += 1;
-        if lines::is_too_long(line) {
-            tally.bad(*number, "it is longer than any record may be");
+        if line.len() > job.recipe.longest() {
+            tally.bad(*number, "it is longer than what may be stored");
             continue;
         }
         match job.recipe.read(line) {

@@ -81,7 +81,11 @@ impl Report for Summary {
         row("there already", self.there_already, "");
         row("refused", self.refused, self.refused_because.as_deref().unwrap_or_default());
         if self.passed_over > 0 {
-            row("passed over", self.passed_over, "no records: they fill as they are asked for");
+            row(
+                "passed over",
+                self.passed_over,
+                "not to be stored: they fill as they are asked for",
+            );
         }
         row("bad", self.bad, "");
         if self.interrupted {

@@ -64,8 +64,9 @@ impl Growth {
         let records = now.get(&Kind::Record).copied().unwrap_or(0.0);
         let grown = |(kind, number): (&Kind, &f64)| {
             let grown = match self {
-                // What is not the module's is not known to grow.
+                // What is not the module's is not known to grow, nor does what regions hold with the records.
                 _ if *kind == Kind::Other => *number,
+                Self::Records(_) if *kind == Kind::Cached => *number,
                 Self::Share(share) => number * (1.0 + share).powf(months),
                 Self::Records(_) if records < 1.0 => *number,
                 Self::Records(more) => number * (1.0 + more * part * months / records),
@@ -89,7 +90,7 @@ pub fn scaled(now: &Counts, records: f64) -> Counts {
             .collect();
     }
     let scale = |(kind, number): (&Kind, &f64)| match kind {
-        Kind::Other => (*kind, *number),
+        Kind::Other | Kind::Cached => (*kind, *number),
         _ => (*kind, number * records / have),
     };
     now.iter().map(scale).collect()

@@ -23,7 +23,7 @@ pub struct Contents {
     /// Uses that are handed over and not settled.
     pub leased: i64,
     pub open_batches: u64,
-    /// Records, absent keys, decisions and lists, dead ones too.
+    /// Records, absent keys, decisions, lists and values of regions, dead ones too.
     pub entries: u64,
     /// Keys that are not the module's.
     pub other_keys: u64,

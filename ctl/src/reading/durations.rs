@@ -36,7 +36,9 @@ pub fn read(link: &mut Link) -> Result<BTreeMap<String, Durations>> {
 
 fn join(stats: &Info, kept: &Value) -> BTreeMap<String, Durations> {
     let of_command = |(name, line): (&str, &str)| {
-        let name = name.strip_prefix("cmdstat_").filter(|name| name.starts_with("apikey."))?;
+        let name = name
+            .strip_prefix("cmdstat_")
+            .filter(|name| ["apikey.", "cache."].iter().any(|begin| name.starts_with(begin)))?;
         let calls = part(line, "calls")?.parse().ok()?;
         let microseconds = part(line, "usec")?.parse().ok()?;
         let durations = Durations { calls, microseconds, within: BTreeMap::new() };

@@ -57,9 +57,9 @@ impl Health {
         self.number(name) == Some(1)
     }
 
-    /// Records, absent keys, decisions and lists, dead ones that wait to be removed too.
+    /// Records, absent keys, decisions, lists and values of regions, dead ones that wait to be removed too.
     pub fn entries(&self) -> u64 {
-        let kinds = ["records", "absent", "scopes", "lists"];
+        let kinds = ["records", "absent", "scopes", "lists", "cached_values"];
         let sum: i64 = kinds.iter().filter_map(|kind| self.number(kind)).sum();
         u64::try_from(sum).unwrap_or(0)
     }

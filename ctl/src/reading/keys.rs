@@ -8,7 +8,10 @@ use crate::connect::Link;
 pub const STEP: usize = 500;
 
 /// The types of the keys that hold entries.
-pub const ENTRIES: [&str; 3] = ["apikeyrec", "apikeyscp", "apikeylst"];
+pub const ENTRIES: [&str; 4] = ["apikeyrec", "apikeyscp", "apikeylst", CACHED];
+
+/// The type of those that hold values of regions.
+pub const CACHED: &str = "cache-val";
 
 /// The type of the keys that hold counts.
 pub const COUNTER: &str = "apikeyuse";

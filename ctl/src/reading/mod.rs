@@ -1,4 +1,4 @@
-//! What servers say: INFO, APIKEY.HEALTH, CONFIG and LATENCY, read in one place for all that is made of them.
+//! What servers say: INFO, APIKEY.HEALTH, CACHE.STATS, CONFIG and LATENCY, read in one place for all that is made of them.
 
 pub mod bytes;
 pub mod config;
@@ -7,6 +7,7 @@ pub mod facts;
 pub mod health;
 pub mod info;
 pub mod keys;
+pub mod regions;
 pub mod replicas;
 pub mod reply;
 
@@ -15,3 +16,4 @@ pub use durations::Durations;
 pub use facts::{Facts, Role, Server};
 pub use health::Health;
 pub use info::Info;
+pub use regions::Region;

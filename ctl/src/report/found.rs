@@ -103,6 +103,7 @@ impl Found {
             ("absent", "absent keys"),
             ("scopes", "decisions"),
             ("lists", "lists"),
+            ("cached_values", "values of regions"),
             ("usage_counters", "counters"),
         ];
         let sum = |field: &str| {

@@ -1,8 +1,9 @@
-//! Killing all that is cached: records, absent keys, decisions and lists, in each database, under each namespace.
+//! Killing all that is cached: records, absent keys, decisions, lists and values of regions, in each database, under
+//! each namespace.
 //!
 //! The tags of a kind kill all entries of it that were stored without NS, in constant time. Nobody knows which
 //! namespaces there are, so the keys of the module's types are walked over, and the tags of each that is still alive
-//! say its namespace, which is then killed the same way. What lives on even so, and was there before, an index that is
+//! say its namespace, which is then killed the same way; or its region, which is a tag. What lives on even so, and was there before, an index that is
 //! broken has lost: it is removed by its name. A counter is never touched: it carries no tag.
 
 use std::collections::BTreeSet;
@@ -22,6 +23,9 @@ use crate::reading::{keys, replicas, reply, Health};
 /// The tags of the kinds, without namespace.
 const KINDS: [&str; 4] =
     ["apikey:kind:record", "apikey:kind:absent", "apikey:kind:scopes", "apikey:kind:list"];
+
+/// The first tag of a value of a region's, behind its namespace.
+const REGION: &[u8] = b"cache:region:";
 
 /// The most tags of one call.
 const TAGS: usize = 500;
@@ -47,6 +51,8 @@ struct Told {
     killed: u64,
     /// Under which something was stored; the empty one is not told.
     namespaces: Vec<String>,
+    /// Of which something was there, behind their namespaces.
+    regions: Vec<String>,
 }
 
 /// All primaries have to answer before anything is done.
@@ -89,7 +95,8 @@ pub fn empty(node: &Node, emptied: &mut Emptied, progress: &Progress) -> Result<
     for database in facts.databases() {
         link.select(database)?;
         let address = node.address().to_string();
-        let mut told = Told { address, database, killed: 0, namespaces: Vec::new() };
+        let (namespaces, regions) = (Vec::new(), Vec::new());
+        let mut told = Told { address, database, killed: 0, namespaces, regions };
         let outcome = kill_all(&mut link, &mut told, progress);
         // What was killed before it failed is dead.
         emptied.killed += told.killed;
@@ -122,7 +129,7 @@ fn scan(
     progress: &Progress,
 ) -> Result<()> {
     keys::walk(link, of_type, |link, keys| {
-        let living = living(link, keys)?;
+        let living = living(link, of_type, keys)?;
         progress.advance(keys.len() as u64, format!("keys, {} killed", grouped(told.killed)));
         for some in living.namespaces.into_iter().collect::<Vec<_>>().chunks(TAGS / KINDS.len()) {
             let tags = some.iter().flat_map(|namespace| {
@@ -132,9 +139,20 @@ fn scan(
             told.namespaces
                 .extend(some.iter().map(|name| String::from_utf8_lossy(name).into_owned()));
         }
+        for some in living.regions.into_iter().collect::<Vec<_>>().chunks(TAGS) {
+            told.killed += kill(link, some)?;
+            told.regions.extend(some.iter().map(|tag| region(tag)));
+        }
         told.killed += kill_by_name(link, &living.keys, begun)?;
         Ok(())
     })
+}
+
+/// The name of a region behind its namespace.
+fn region(tag: &[u8]) -> String {
+    let at = tag.windows(REGION.len()).position(|part| part == REGION).unwrap_or(tag.len());
+    let (namespace, name) = tag.split_at_checked(at).unwrap_or((tag, b""));
+    String::from_utf8_lossy(&[namespace, name.strip_prefix(REGION).unwrap_or(name)].concat()).into()
 }
 
 /// Removes those of the keys that live and were stored before: what came since is a new entry, but for the last second.
@@ -185,15 +203,21 @@ fn each<'a>(
 struct Living<'a> {
     keys: Vec<&'a Vec<u8>>,
     namespaces: BTreeSet<Vec<u8>>,
+    /// Tags of regions.
+    regions: BTreeSet<Vec<u8>>,
 }
 
 /// (What is stored without a namespace since is a new entry.)
-fn living<'a>(link: &mut Link, keys: &'a [Vec<u8>]) -> Result<Living<'a>> {
+fn living<'a>(link: &mut Link, of_type: &str, keys: &'a [Vec<u8>]) -> Result<Living<'a>> {
     let mut living = Living::default();
     for (key, tags) in each(link, "APIKEY.TAGS", &keys.iter().collect::<Vec<_>>())? {
         let tags = reply::items(&tags).context("APIKEY.TAGS has a reply that is not known")?;
         if !tags.is_empty() {
             living.keys.push(key);
+        }
+        if of_type == keys::CACHED {
+            living.regions.extend(tags.first().and_then(reply::bytes).map(<[u8]>::to_vec));
+            continue;
         }
         // An id can end like a kind: what is then taken for a namespace has no entries that are not to die.
         let namespaces = tags
@@ -208,13 +232,14 @@ fn living<'a>(link: &mut Link, keys: &'a [Vec<u8>]) -> Result<Living<'a>> {
 
 impl Report for Emptied {
     fn text(&self, style: Style) -> String {
-        let mut table = Table::new(&["node", "database", "killed", "namespaces"]);
+        let mut table = Table::new(&["node", "database", "killed", "namespaces", "regions"]);
         for told in &self.databases {
             table.row(vec![
                 Cell::text(&told.address),
                 Cell::number(told.database.into()),
                 Cell::number(told.killed),
                 Cell::text(told.namespaces.join(" ")),
+                Cell::text(told.regions.join(" ")),
             ]);
         }
         let mut text = table.lines(style);

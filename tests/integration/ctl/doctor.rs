@@ -196,6 +196,23 @@ fn each_planted_setting_and_user_is_found_and_mended() {
             &["CONFIG SET maxmemory-policy volatile-ttl"],
             &["warn policy-evicts-nothing P", "warn policy-evicts-nothing R"],
         ),
+        Fault {
+            plant: [
+                &["CONFIG SET maxmemory-policy noeviction", "CACHE.SET value products text"],
+                &["CONFIG SET maxmemory-policy noeviction"],
+            ],
+            mend: [
+                &["CONFIG SET maxmemory-policy volatile-ttl", "APIKEY.INVAL value"],
+                &["CONFIG SET maxmemory-policy volatile-ttl"],
+            ],
+            expected: &[
+                "warn policy-evicts-nothing P",
+                "warn regions-unbounded P",
+                "warn policy-evicts-nothing R",
+                "warn regions-unbounded R",
+            ],
+            options: NO_OPTIONS,
+        },
         both(
             &["CONFIG SET maxmemory 0"],
             &["CONFIG SET maxmemory 256mb"],

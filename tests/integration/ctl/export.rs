@@ -226,3 +226,136 @@ fn a_cluster_is_exported_and_imported_as_a_whole() {
     let back = Ran::of(bare(&["export", "--cluster", "--url", &seed, "--tag", "mine"]));
     assert_eq!((back.status, keys(&back)), (Some(0), keys(&Ran::at(&from, "export", &[]))));
 }
+
+/// Values of two regions, of which one is no UTF-8, one is stale, one softened, one says that there is none.
+fn fill_regions(c: &mut Client) {
+    c.must("CACHE.SET p1 products text PX 600000 GRACE 5000 LABEL json TAGS 2 mine yours");
+    c.cmd([
+        &b"CACHE.SET"[..],
+        b"p2",
+        b"products",
+        b"\xff\x00\n",
+        b"NS",
+        b"acme:",
+        b"PX",
+        b"600000",
+    ]);
+    c.must("CACHE.SET p3 products old PX 1 GRACE 600000");
+    c.must("CACHE.SET p4 products soft PX 300000 GRACE 300000 TAGS 1 softened");
+    c.must("CACHE.TAGINVAL SOFT softened");
+    let token = c.must("CACHE.GET p5 products").items()[1].text();
+    c.must(&format!("CACHE.SETABSENT p5 products TOKEN {token}"));
+    c.must("CACHE.SET s1 search result");
+    eventually("it is stale", || c.must("CACHE.GET p3 products").items()[0] == bulk("STALE"));
+}
+
+#[test]
+fn values_of_regions_are_written_and_stored_again_each_in_its_region() {
+    let (from, to) = (Server::start(), Server::start());
+    let mut c = from.client();
+    c.fill("k", &[]);
+    fill_regions(&mut c);
+    let told = lines(&Ran::at(&from, "export", &[]));
+    assert_eq!(told.len(), 7);
+    let p1 = &told["p1"];
+    assert_eq!((&p1["kind"], &p1["region"]), (&json!("cache"), &json!("products")));
+    assert_eq!((&p1["value"], &p1["label"]), (&json!("text"), &json!("json")));
+    assert_eq!((&p1["grace"], &p1["tags"]), (&json!(5000), &json!(["mine", "yours"])));
+    let fresh_for = p1["expires"].as_i64().expect("expires") - p1["stored_at"].as_i64().expect("n");
+    assert!((604_990..=605_010).contains(&fresh_for), "{p1}");
+    let bytes = json!("/wAK");
+    assert_eq!((&told["p2"]["value_base64"], told["p2"].get("value")), (&bytes, None));
+    assert_eq!(told["p2"]["namespace"], json!("acme:"));
+    assert!(told["p5"].get("value").is_none() && told["p5"].get("value_base64").is_none());
+
+    let of = |options: &[&str]| keys(&Ran::at(&from, "export", options));
+    assert_eq!(of(&["--region", "products"]), ["p1", "p3", "p4", "p5"]);
+    assert_eq!(of(&["--region", "products", "--ns", "acme:"]), ["p2"]);
+    assert_eq!(of(&["--tag", "mine"]), ["p1"]);
+    Ran::at(&from, "export", &["--ns", "acme:"]).fails_with(2, "--region");
+
+    let program = bare(&[]).get_program().to_string_lossy().into_owned();
+    let (old, new) = (url(&from), url(&to));
+    let import = |options: &[&str]| {
+        let with = ["import", "--json", "--url", &new];
+        let export = ["--", &program, "export", "--url", &old];
+        let ran = Ran::of(bare(&[&with, options, &export].concat()));
+        assert_eq!(ran.status, Some(0), "{}{}", ran.out, ran.err);
+        let told = ran.json();
+        ["stored", "there_already", "passed_over"].map(|name| told[name].as_u64().expect("n"))
+    };
+    assert_eq!(import(&["--region", "search"]), [1, 0, 6]);
+    assert_eq!(import(&["--region", "products", "--region", "search", "--ns", "acme:"]), [1, 0, 6]);
+    // What is there already is: one of search, one of acme:products.
+    assert_eq!(import(&["--if-absent"]), [4, 2, 1]);
+
+    let mut c = to.client();
+    let mut get = |line: &str| {
+        let told = c.must(&format!("CACHE.GET {line}"));
+        (told.items()[0].text(), told.items()[1].clone())
+    };
+    let hit = |value: &[u8]| ("HIT".to_string(), bulk(value));
+    assert_eq!(get("p1 products"), hit(b"text"));
+    assert_eq!(get("p2 products NS acme:"), hit(b"\xff\x00\n"));
+    assert_eq!(get("p3 products"), ("STALE".into(), bulk("old")));
+    assert_eq!(get("p4 products"), ("STALE".into(), bulk("soft")));
+    assert_eq!(get("p5 products").0, "MISS");
+    assert_eq!(get("s1 search"), hit(b"result"));
+    assert_eq!(c.must("CACHE.GET p1 products").items()[2], bulk("json"));
+    let left = |c: &mut Client, key: &str| c.must(&format!("PTTL {key}")).int();
+    let mut old = from.client();
+    for key in ["p1", "p2", "p3", "p4"] {
+        assert!(left(&mut c, key).abs_diff(left(&mut old, key)) < 5_000, "{key}");
+    }
+    assert_eq!(c.invalidate("mine"), 1);
+    assert_eq!(c.must("CACHE.CLEAR search"), int(1));
+}
+
+#[test]
+fn values_that_were_invalidated_while_the_export_ran_are_refused() {
+    let (from, to) = (Server::start(), Server::start());
+    let mut c = from.client();
+    c.must("CACHE.SET k1 products text TAGS 1 t");
+    c.must("CACHE.SET k2 search text");
+    c.must("CACHE.SET k3 others text");
+    let program = bare(&[]).get_program().to_string_lossy().into_owned();
+    let cli = format!("redis-cli -p {}", to.port);
+    let script = format!(
+        "{cli} CACHE.TAGINVAL t >&2; {cli} CACHE.CLEAR search >&2; {program} export --url {}",
+        url(&from)
+    );
+    let ran = Ran::of(bare(&["import", "--url", &url(&to), "--", "sh", "-c", &script]));
+    assert_eq!((ran.status, ran.counts()), (Some(0), [1, 0, 2, 0]), "{}{}", ran.out, ran.err);
+    let mut c = to.client();
+    assert!(!c.exists("k1") && !c.exists("k2") && c.exists("k3"));
+}
+
+#[test]
+fn a_bad_line_of_a_region_is_told_and_a_long_one_is_stored() {
+    let server = Server::start();
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("entries.ndjson");
+    let line = |value: Json| {
+        let mut line = json!({"key": "k", "kind": "cache", "expires": null, "region": "products",
+            "grace": 0, "stored_at": 1});
+        let fields = value.as_object().expect("fields").clone();
+        line.as_object_mut().expect("an object").extend(fields);
+        line.to_string()
+    };
+    let lines = [
+        line(json!({"value": "x".repeat(6 << 20)})),
+        line(json!({"value": "a", "value_base64": "YQ=="})),
+        line(json!({"value_base64": "?"})),
+        json!({"key": "k", "kind": "cache", "expires": null}).to_string(),
+    ];
+    fs::write(&path, lines.join("\n")).expect("a file");
+    let ran = Ran::at(&server, "import", &[&path.display().to_string()]);
+    assert_eq!((ran.status, ran.counts()), (Some(1), [1, 0, 0, 3]), "{}{}", ran.out, ran.err);
+    for told in
+        ["line 2: it has a value twice", "line 3: value_base64 is no", "line 4: it has no region"]
+    {
+        assert!(ran.err.contains(told), "{told}: {}", ran.err);
+    }
+    let told = server.client().must("CACHE.GET k products");
+    assert_eq!(told.items()[1].bytes().len(), 6 << 20);
+}

@@ -149,6 +149,7 @@ const SERIES: &[(&str, &str, &str)] = &[
     ("invalidated_tags", "apikey_invalidations_total", r#"by="tag""#),
     ("invalidated_keys", "apikey_invalidations_total", r#"by="key""#),
     ("written_keys", "apikey_invalidations_total", r#"by="write""#),
+    ("invalidated_patterns", "apikey_invalidations_total", r#"by="pattern""#),
     ("flushes", "apikey_invalidations_total", r#"by="flush""#),
     ("killed_entries", "apikey_killed_entries_total", ""),
     ("evicted_entries", "apikey_evicted_entries_total", ""),
@@ -156,6 +157,9 @@ const SERIES: &[(&str, &str, &str)] = &[
     ("absent", "apikey_entries", r#"kind="absent""#),
     ("scopes", "apikey_entries", r#"kind="scopes""#),
     ("lists", "apikey_entries", r#"kind="list""#),
+    ("cached_values", "apikey_entries", r#"kind="cache""#),
+    ("cached_bytes", "apikey_cached_bytes", ""),
+    ("regions", "apikey_regions", ""),
     ("usage_counters", "apikey_usage_counters", ""),
     ("tags", "apikey_tags", ""),
     ("reclaim_backlog", "apikey_reclaim_backlog_entries", ""),
@@ -214,6 +218,10 @@ fn traffic(c: &mut Client) {
     repeated(c, 3, &format!("APIKEY.SETVAL {} {} TOKEN {token}", key(7), harness_record()));
     c.fill(&key(8), &["gone"]);
     c.must("APIKEY.TAGINVAL gone other another");
+    c.must("CACHE.SET p1 products text");
+    c.must("CACHE.SET p2 products text");
+    c.must("CACHE.SET q1 search text");
+    c.must("CACHE.PATINVAL p2");
     c.count("apikey:{k1}:usage", 70);
     c.must("APIKEY.USAGE.TAKE apikey:{k1}:usage");
     c.count("apikey:{k1}:usage", 30);

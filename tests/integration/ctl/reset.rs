@@ -18,13 +18,14 @@ fn fill_all(c: &mut Client) {
         assert_eq!(c.run(&absent), ok());
         c.decide(&format!("scopes{suffix}"), "orders read ALLOW", options.trim());
         c.list(&format!("list{suffix}"), &[record("id", "u1")], options.trim());
+        assert_eq!(c.run(&format!("CACHE.SET value{suffix} products text{options}")), ok());
     }
     c.count("usage", 7);
 }
 
 /// How many of the keys that [`fill_all`] stores a client still gets something of.
 fn alive(c: &mut Client) -> usize {
-    let keys = ["k", "absent", "scopes", "list"]
+    let keys = ["k", "absent", "scopes", "list", "value"]
         .iter()
         .flat_map(|name| ["", "a", "b"].map(|suffix| format!("{name}{suffix}")));
     keys.filter(|key| !c.must(&format!("APIKEY.TAGS {key}")).items().is_empty()).count()
@@ -40,7 +41,7 @@ fn all_that_is_cached_dies_and_counts_stay() {
     for database in databases {
         c.select(database);
         fill_all(&mut c);
-        assert_eq!(alive(&mut c), 12);
+        assert_eq!(alive(&mut c), 15);
         c.must("SET other text");
     }
     let batch = c.lease();
@@ -48,9 +49,11 @@ fn all_that_is_cached_dies_and_counts_stay() {
     let ran = Ran::at(&primary, "reset", &["--yes", "--json"]);
     assert_eq!(ran.status, Some(0), "{}{}", ran.out, ran.err);
     let told = ran.json();
-    assert_eq!((&told["killed"], &told["replicas_behind"]), (&json!(36), &json!(0)));
+    assert_eq!((&told["killed"], &told["replicas_behind"]), (&json!(45), &json!(0)));
     assert_eq!(told["databases"][2]["database"], json!(3));
     assert_eq!(told["databases"][2]["namespaces"], json!(["acme:", "b:"]));
+    let regions = json!(["acme:products", "b:products", "products"]);
+    assert_eq!(told["databases"][2]["regions"], regions);
     for server in [&primary, &replica] {
         let mut c = server.client();
         for database in databases {
@@ -76,11 +79,11 @@ fn what_a_broken_index_has_lost_dies_too() {
         return;
     }
     fill_all(&mut c);
-    for key in ["k", "ka", "absentb", "scopes", "listb"] {
+    for key in ["k", "ka", "absentb", "scopes", "listb", "valuea"] {
         assert_eq!(c.must(&format!("APIKEY.DEBUG FORGET {key}")), ok());
     }
     let ran = Ran::at(&server, "reset", &["--yes", "--json"]);
-    assert_eq!((ran.status, &ran.json()["killed"]), (Some(0), &json!(12)), "{}", ran.err);
+    assert_eq!((ran.status, &ran.json()["killed"]), (Some(0), &json!(15)), "{}", ran.err);
     assert_eq!((alive(&mut c), c.usage("usage").0), (0, 7));
     reclaimed(&mut c);
     assert_exact(&server);
@@ -91,11 +94,16 @@ fn fills_that_looked_before_come_too_late() {
     let server = Server::start();
     let mut c = server.client();
     c.must(&format!("APIKEY.SETVAL there {} NS acme:", record("id", "u1")));
+    for options in ["", " NS acme:"] {
+        c.must(&format!("CACHE.SET there{} products text{options}", options.len()));
+    }
     let token = c.must("APIKEY.TOKEN k").text();
     assert_eq!(Ran::at(&server, "reset", &["--yes"]).status, Some(0));
     for options in ["", " NS acme:"] {
         let fill = format!("APIKEY.SETVAL k {} TOKEN {token}{options}", record("id", "u1"));
         assert_eq!(c.run(&fill), nil(), "{options}");
+        let value = format!("CACHE.SET value products text TOKEN {token}{options}");
+        assert_eq!(c.run(&value), nil(), "{options}");
     }
 }
 

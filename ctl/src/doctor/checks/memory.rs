@@ -2,9 +2,13 @@
 
 use crate::doctor::finding::Finding;
 use crate::doctor::looking::Seen;
+use crate::reading::Region;
 
 /// Of all memory, in percent, that `maxmemory` may be: what a fork copies and the system itself want room too.
 const MOST: u64 = 90;
+
+/// So many regions are named.
+const NAMED: usize = 5;
 
 pub fn check(all: &[Seen]) -> Vec<Finding> {
     all.iter()
@@ -57,10 +61,31 @@ fn of_node(seen: &Seen) -> Vec<Finding> {
                 what,
                 "CONFIG SET maxmemory-policy volatile-ttl",
             ));
+            found.extend(without_bounds(seen));
         }
         _ => {}
     }
     found
+}
+
+/// Regions that grow until nothing can be stored any more, by their own settings.
+fn without_bounds(seen: &Seen) -> Option<Finding> {
+    let regions = seen.regions.iter().flatten();
+    let names: Vec<String> = regions
+        .filter(|region| region.entries > 0 && !region.is_bounded())
+        .map(Region::title)
+        .collect();
+    let told = names.get(..NAMED).unwrap_or(&names).join(", ");
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = format!(
+        "regions without a bound, which fill memory until nothing is stored or counted: {told}{more}"
+    );
+    let todo =
+        "CACHE.REGION SET name MAXBYTES n for each, or CONFIG SET maxmemory-policy volatile-ttl";
+    (!names.is_empty()).then(|| Finding::warn("regions-unbounded", what, todo))
 }
 
 #[cfg(test)]
@@ -92,5 +117,29 @@ mod tests {
             assert_eq!(names(&found), expected, "{maxmemory} {policy} {counters}");
         }
         assert_eq!(check(&[Seen { facts: None, ..Seen::saying(1, "") }]), []);
+    }
+
+    #[test]
+    fn regions_without_a_bound_are_told_where_nothing_is_evicted() {
+        let region = |name: &str, entries, max_bytes| Region {
+            region: name.into(),
+            entries,
+            max_bytes,
+            ..Region::default()
+        };
+        let regions =
+            vec![region("bounded", 1, 9), region("empty", 0, 0), region("products", 1, 0)];
+        for (policy, expected) in [
+            ("noeviction", &["policy-evicts-nothing", "regions-unbounded"][..]),
+            ("volatile-ttl", &[]),
+        ] {
+            let info = format!("maxmemory:100\nmaxmemory_policy:{policy}\n");
+            let seen = Seen { regions: Some(regions.clone()), ..Seen::saying(1, &info) };
+            let found = check(&[seen]);
+            let told: Vec<_> = found.iter().map(|one| one.finding).collect();
+            assert_eq!(told, expected, "{policy}");
+            let is_named = |one: &Finding| one.what.ends_with(": products");
+            assert_eq!(found.iter().any(is_named), policy == "noeviction", "{found:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 
 use crate::connect::{Access, Link};
 use crate::deployment::Place;
-use crate::reading::{reply, Config, Facts, Health, Info};
+use crate::reading::{regions, reply, Config, Facts, Health, Info};
 
 use super::clock::Clock;
 use super::kernel::Kernel;
@@ -73,6 +73,12 @@ fn look(link: &mut Link, seen: &mut Seen) -> Result<()> {
     if seen.has_module() {
         let told = ask(link, seen, &redis::cmd("APIKEY.HEALTH"))?;
         seen.health = told.as_ref().and_then(Health::of);
+        // Where something is evicted it does not matter which of them have bounds.
+        if let Some(facts) =
+            seen.facts.as_ref().filter(|_| seen.info("maxmemory_policy") == Some("noeviction"))
+        {
+            seen.regions = regions::read(link, &facts.databases())?;
+        }
     }
     if !seen.without.contains(&"CONFIG") {
         seen.settings = config(link, seen)?;

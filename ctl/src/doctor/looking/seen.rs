@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::connect::Address;
 use crate::deployment::{Place, Said};
-use crate::reading::{Config, Facts, Health, Info};
+use crate::reading::{Config, Facts, Health, Info, Region};
 
 use super::clock::Clock;
 use super::kernel::Kernel;
@@ -22,6 +22,8 @@ pub struct Seen {
     pub is_loading: bool,
     pub facts: Option<Facts>,
     pub health: Option<Health>,
+    /// Of all databases, where the server evicts nothing; none where the user may not ask.
+    pub regions: Option<Vec<Region>>,
     /// Those of the server that are asked for, and the module's.
     pub settings: Option<Config>,
     /// Commands that it does not know, of those that were looked for.
@@ -45,6 +47,7 @@ impl Seen {
             is_loading: false,
             facts: None,
             health: None,
+            regions: None,
             settings: None,
             without: Vec::new(),
             cluster: None,
