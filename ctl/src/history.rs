@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::connect::Link;
-use crate::reading::{durations, Durations, Facts, Health};
+use crate::reading::{durations, regions, Durations, Facts, Health, Region};
 use crate::sample::Kind;
 
 /// What of an earlier report of `apikeyctl report --json` a later run reads. It has more.
@@ -42,6 +42,9 @@ pub struct Moment {
     pub health: Map<String, Json>,
     /// Of each of the module's commands, since the start.
     pub durations: BTreeMap<String, Durations>,
+    /// Those that the user may read.
+    #[serde(default)]
+    pub regions: Vec<Region>,
 }
 
 impl Moment {
@@ -60,6 +63,7 @@ impl Moment {
             maxclients: facts.info.number("maxclients"),
             health,
             durations: durations::read(link)?,
+            regions: regions::read(link, &facts.databases())?.unwrap_or_default(),
         })
     }
 

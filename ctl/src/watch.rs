@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::connect::{Access, Way};
 use crate::deployment::{Deployment, Node, Place, Said};
 use crate::output::Standing;
-use crate::reading::{durations, Durations, Facts, Health};
+use crate::reading::{durations, regions, Durations, Facts, Health, Region};
 
 /// How long a server may take for each answer, and a scrape in all: Prometheus waits 10 s by itself, for all of them.
 const STEP: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub struct Seen {
 pub struct Figures {
     pub health: Health,
     pub durations: BTreeMap<String, Durations>,
+    /// None where the user may not ask, or the module has none yet.
+    pub regions: Option<Vec<Region>>,
 }
 
 #[derive(Clone, Debug)]
@@ -171,7 +173,9 @@ impl Inner {
 fn read(node: &Node) -> Result<Figures> {
     let mut link = node.connect(0)?;
     let health = Health::read(&mut link)?;
-    Ok(Figures { health, durations: durations::read(&mut link)? })
+    let durations = durations::read(&mut link)?;
+    let databases = node.facts().map(Facts::databases).unwrap_or_default();
+    Ok(Figures { health, durations, regions: regions::read(&mut link, &databases)? })
 }
 
 /// What is behind these locks is whole at any moment.

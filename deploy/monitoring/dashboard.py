@@ -54,11 +54,15 @@ INVALIDATIONS = "docs/operations.md#large-invalidations"
 KERNEL = "docs/deploying.md#the-kernel"
 LOOP = "docs/usage.md#the-loop"
 REFUSED = "docs/operations.md#refused-validations"
+REGIONS = "docs/monitoring.md#regions"
 REPORT = "docs/operating.md#report"
 SERVERS = "docs/operating.md#which-servers"
 TOP = "docs/operating.md#top"
 VOUCHING = "docs/operations.md#who-may-vouch"
 YES = [("no", "red"), ("yes", "green")]
+
+# The legend of a region's series.
+OF_REGION = "{{node}} db{{database}} {{namespace}}{{region}}"
 
 Panel = timeseries.Panel | stat.Panel | statetimeline.Panel | table.Panel
 
@@ -437,6 +441,101 @@ ROWS: dict[str, list[Panel]] = {
             {"{{node}}": "apikey_reclaim_backlog_entries{$of}"},
             alerts=["ApikeyReclaimStuck"],
         ).span(12),
+    ],
+    "Regions": [
+        graph(
+            "Hit rate of regions",
+            "percentunit",
+            REGIONS,
+            "Answers that were no miss, of those that were not told to wait.",
+            {
+                OF_REGION: 'sum without (answer) (rate(apikey_region_answers_total{$of,answer=~"hit|stale|absent"}[$time]))'
+                ' / sum without (answer) (rate(apikey_region_answers_total{$of,answer!="wait"}[$time]))'
+            },
+            alerts=["ApikeyRegionHitRateLow", "ApikeyRegionHitRateCritical"],
+            below=0.8,
+            most=1,
+        ),
+        graph(
+            "Answers of regions",
+            "ops",
+            REGIONS,
+            "Of CACHE.GET and MGET: of all regions together.",
+            {"{{answer}}": "sum by (answer) (rate(apikey_region_answers_total{$of}[$time]))"},
+            stacked=True,
+        ),
+        graph(
+            "Lookups of regions",
+            "ops",
+            REGIONS,
+            "Answers of each region, on all nodes together.",
+            {
+                "db{{database}} {{namespace}}{{region}}": "sum by (database, namespace, region)"
+                " (rate(apikey_region_answers_total{$of}[$time]))"
+            },
+        ),
+        graph(
+            "Entries of regions",
+            "short",
+            REGIONS,
+            "Of primaries, with those that are dead and not yet removed.",
+            {OF_REGION: "apikey_region_entries{$of} $primary", f"{OF_REGION} dead": "apikey_region_dead_entries{$of} $primary"},
+        ),
+        graph(
+            "Memory of regions",
+            "bytes",
+            REGIONS,
+            "Of primaries: each region, and all of them.",
+            {OF_REGION: "apikey_region_bytes{$of} $primary", "{{node}} all": "apikey_cached_bytes{$of} $primary"},
+        ),
+        graph(
+            "Regions and their bounds",
+            "percentunit",
+            REGIONS,
+            "Of primaries: what each has of its MAXBYTES, or of its MAXENTRIES. One without a bound has no line.",
+            {
+                OF_REGION: "apikey_region_bytes{$of} / (apikey_region_limit_bytes{$of} > 0) $primary",
+                f"{OF_REGION} entries": "apikey_region_entries{$of} / (apikey_region_limit_entries{$of} > 0) $primary",
+            },
+            alerts=["ApikeyRegionFull"],
+            above=0.95,
+        ),
+        graph(
+            "Evictions of regions",
+            "percentunit",
+            REGIONS,
+            "Of primaries: entries that went for want of room, of those that the region had in five minutes.",
+            {
+                OF_REGION: "increase(apikey_region_evicted_entries_total{$of}[5m])"
+                " / (increase(apikey_region_evicted_entries_total{$of}[5m]) + apikey_region_entries{$of}) $primary"
+            },
+            alerts=["ApikeyRegionEvictionsHigh", "ApikeyRegionEvictionsCritical"],
+            above=0.1,
+        ),
+        graph(
+            "Loads of regions",
+            "ops",
+            REGIONS,
+            "Of primaries: leases that were given to who loads, and fills that their token refused.",
+            {
+                f"{OF_REGION} leases": "rate(apikey_region_leases_total{$of}[$time]) $primary",
+                f"{OF_REGION} refused": "rate(apikey_region_refused_fills_total{$of}[$time]) $primary",
+            },
+        ),
+        graph(
+            "Oldest entries of regions",
+            "s",
+            REGIONS,
+            "Of some entries of each region, the age of the oldest.",
+            {OF_REGION: "apikey_region_oldest_seconds{$of}"},
+        ),
+        graph(
+            "Number of regions",
+            "short",
+            REGIONS,
+            "Those that there are, and those of them that have no series, since a server has more than 200.",
+            {"{{node}}": "apikey_regions{$of}", "{{node}} left out": "apikey_regions_left_out{$of}"},
+        ),
     ],
     "Usage": [
         graph(

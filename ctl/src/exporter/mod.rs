@@ -10,6 +10,7 @@
 pub mod families;
 mod http;
 mod page;
+mod regions;
 mod targets;
 
 use std::net::SocketAddr;

@@ -8,7 +8,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::families::{Family, Kind, FAMILIES, OF_INFO, STATUSES};
-use crate::reading::{Durations, Facts, Role};
+use super::regions;
+use crate::reading::{Durations, Facts, Region, Role};
 use crate::watch::{Figures, Scrape, Seen};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -58,6 +59,11 @@ impl Collector for Scrape {
         for family in FAMILIES {
             numbers(&mut to, family, &told, |figures, field| figures.health.number(field))?;
         }
+        let with_regions: Vec<(&str, &[Region])> = told
+            .iter()
+            .filter_map(|(node, figures)| Some((*node, figures.regions.as_deref()?)))
+            .collect();
+        regions::encode(&mut to, &with_regions)?;
         let with_facts: Vec<(&str, &Facts)> = self
             .nodes
             .iter()

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::kpis::{Kpi, Level};
 use super::period::{mean, within, Period};
+use super::regions::Told;
 use super::series::Sample;
 use super::top::Top;
 use crate::deployment::Away;
@@ -23,6 +24,7 @@ pub struct Found {
     /// Fields of HEALTH that count, in the period, of all nodes.
     pub counted: BTreeMap<&'static str, f64>,
     pub commands: Vec<Command>,
+    pub regions: Vec<Told>,
     pub top: Top,
     /// Where it was watched.
     pub samples: Vec<Sample>,

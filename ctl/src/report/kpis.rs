@@ -10,7 +10,7 @@ use crate::history::{Earlier, Moment};
 use crate::output::grouped;
 
 /// Of fewer lookups or answers nothing can be said.
-const FEWEST: f64 = 100.0;
+pub const FEWEST: f64 = 100.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,7 +45,7 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    const fn new(target: f64, warning: f64, critical: f64) -> Self {
+    pub const fn new(target: f64, warning: f64, critical: f64) -> Self {
         Self { target, warning, critical }
     }
 

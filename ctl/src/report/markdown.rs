@@ -109,8 +109,51 @@ fn write(found: &Found, out: &mut String) -> std::fmt::Result {
             number("usage_leased")
         )?;
     }
+    regions(found, out)?;
     top(found, out)?;
     write!(out, "{}", Away::lines(&found.away, Style::default()))
+}
+
+fn regions(found: &Found, out: &mut String) -> std::fmt::Result {
+    if found.regions.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n## Regions\n\n| region | is | hit rate | miss rate | evictions | lookups | stale | waits | refused fills | entries | memory | of its bound |"
+    )?;
+    writeln!(
+        out,
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    )?;
+    for told in &found.regions {
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            cell(&told.title),
+            told.level().name(),
+            number(told.hit_rate.value, "%"),
+            number(told.miss_rate.value, "%"),
+            number(told.eviction_rate.value, "%"),
+            grouped(told.lookups),
+            grouped(told.stale),
+            grouped(told.waits),
+            grouped(told.refused_fills),
+            grouped(told.entries),
+            person(told.bytes as f64),
+            number(told.memory, "%")
+        )?;
+    }
+    if found.regions.iter().any(|told| !told.top.is_empty()) {
+        writeln!(out, "\n## Keys of regions that are read most\n\n| region | key | reads, about |\n| --- | --- | ---: |")?;
+    }
+    for told in &found.regions {
+        for used in &told.top {
+            let (region, key) = (cell(&told.title), cell(&used.key));
+            writeln!(out, "| {region} | {key} | {} |", grouped(used.hits))?;
+        }
+    }
+    Ok(())
 }
 
 fn top(found: &Found, out: &mut String) -> std::fmt::Result {

@@ -1,7 +1,7 @@
 //! `report`: how the cache fared in a period, against what one aims at, and what to do about it.
 //!
 //! `period.rs` is what happened in it, `series.rs` a period that is watched as it passes, `kpis.rs` the key figures with their thresholds,
-//! `top.rs` the tags and counters that matter most. `found.rs` has all of it, `recommend.rs` says what follows;
+//! `regions.rs` how regions fared, `top.rs` the tags and counters that matter most. `found.rs` has all of it, `recommend.rs` says what follows;
 //! `markdown.rs` and `page.rs`, with `charts.rs`, tell it.
 
 mod charts;
@@ -11,6 +11,7 @@ mod markdown;
 mod page;
 mod period;
 mod recommend;
+mod regions;
 mod series;
 mod top;
 
@@ -116,17 +117,29 @@ pub fn run(access: &Access, output: &Output, flags: &Flags) -> Result<Verdict> {
         }
     };
     let kpis = kpis::judge(&figures, &nodes, earlier.as_ref(), &flags.thresholds);
-    let recommendations = recommend::of(&kpis, &nodes);
+    let earlier_nodes = match (flags.length, &earlier) {
+        (Some(_), _) => first.as_slice(),
+        (None, Some(earlier)) => &earlier.nodes,
+        (None, None) => &[],
+    };
+    let mut regions = regions::between(earlier_nodes, &nodes, period.seconds);
+    let mut recommendations = recommend::of(&kpis, &nodes);
+    recommendations.extend(recommend::of_regions(&regions));
+    recommendations.sort_by_key(|one| std::cmp::Reverse(one.level));
     let primaries: Vec<&Node> = deployment.primaries().collect();
+    let top = Top::of(&primaries, flags.top.into());
+    // A primary that went meanwhile is told of elsewhere.
+    let _ = regions::with_keys(&mut regions, &primaries, flags.top.into());
     let mut found = Found {
         time,
         period,
-        level: level(&kpis, &nodes),
+        level: level(&kpis, &nodes, &regions),
         kpis,
         recommendations,
         counted: figures.counted.clone(),
         commands: found::commands(&figures),
-        top: Top::of(&primaries, flags.top.into()),
+        regions,
+        top,
         samples,
         nodes,
         away: deployment.away(),
@@ -145,12 +158,12 @@ pub fn run(access: &Access, output: &Output, flags: &Flags) -> Result<Verdict> {
     })
 }
 
-fn level(kpis: &[kpis::Kpi], nodes: &[Moment]) -> Level {
+fn level(kpis: &[kpis::Kpi], nodes: &[Moment], regions: &[regions::Told]) -> Level {
     let of_node = |node: &Moment| match node.text("status") {
         "unhealthy" => Level::Critical,
         "degraded" => Level::Warning,
         _ => Level::Good,
     };
     let all = kpis.iter().map(|kpi| kpi.level).chain(nodes.iter().map(of_node));
-    all.max().unwrap_or(Level::Unknown)
+    all.chain(regions.iter().map(regions::Told::level)).max().unwrap_or(Level::Unknown)
 }

@@ -220,12 +220,38 @@ fn tables(found: &Found) -> Markup {
         .counters
         .iter()
         .map(|one| vec![one.key.clone(), grouped(one.total), grouped(one.pending)]);
+    let percent = |value| number(value, "%");
+    let regions = found.regions.iter().map(|told| {
+        vec![
+            told.title.clone(),
+            told.level().name().to_string(),
+            percent(told.hit_rate.value),
+            percent(told.miss_rate.value),
+            percent(told.eviction_rate.value),
+            grouped(told.lookups),
+            grouped(told.entries),
+            person(told.bytes as f64),
+            percent(told.memory),
+        ]
+    });
+    let keys = found.regions.iter().flat_map(|told| {
+        told.top.iter().map(|used| vec![told.title.clone(), used.key.clone(), grouped(used.hits)])
+    });
+    let keys: Vec<Vec<String>> = keys.collect();
     html! {
         h2 { "Nodes" }
         (table(3, &["node", "role", "status", "used", "maxmemory", "records", "counters", "pending", "leased"], nodes.collect()))
         @for away in &found.away { p class="warning" { "not looked at: " (away.why) } }
         h2 { "Commands" }
         (table(1, &["command", "calls", "mean, us", "half within, us", "99 of 100 within, us"], commands.collect()))
+        @if !found.regions.is_empty() {
+            h2 { "Regions" }
+            (table(2, &["region", "is", "hit rate", "miss rate", "evictions", "lookups", "entries", "memory", "of its bound"], regions.collect()))
+        }
+        @if !keys.is_empty() {
+            h2 { "Keys of regions that are read most" }
+            (table(2, &["region", "key", "reads, about"], keys))
+        }
         @if let Some(why) = &top.untold { p class="dim" { "No tags and counters: " (why) } }
         @if !top.tags.is_empty() {
             h2 { "Tags of most entries" }

@@ -156,6 +156,7 @@ mod tests {
                 .cloned()
                 .unwrap_or_default(),
             durations: [("apikey.validate".to_string(), validate)].into(),
+            regions: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::found::Recommendation;
 use super::kpis::{Kpi, Level};
+use super::regions::Told;
 use crate::history::Moment;
 
 pub fn of(kpis: &[Kpi], nodes: &[Moment]) -> Vec<Recommendation> {
@@ -9,6 +10,31 @@ pub fn of(kpis: &[Kpi], nodes: &[Moment]) -> Vec<Recommendation> {
     all.extend(kpis.iter().filter(|kpi| kpi.level >= Level::Fair).map(of_kpi));
     all.extend(nodes.iter().filter(|node| node.number("maxmemory") < 1.0).map(without_limit));
     all.sort_by_key(|one| std::cmp::Reverse(one.level));
+    all
+}
+
+/// Of those that find too little, or evict too much.
+pub fn of_regions(regions: &[Told]) -> Vec<Recommendation> {
+    let mut all = Vec::new();
+    for told in regions {
+        let one = |level, why: String, todo: &str| Recommendation {
+            level,
+            about: "region".into(),
+            why: format!("region {}: {why}", told.title),
+            todo: todo.into(),
+        };
+        if let Some(rate) = told.hit_rate.value.filter(|_| told.hit_rate.level >= Level::Fair) {
+            let why = format!("{rate:.1} % of {} lookups found something", told.lookups);
+            let todo = "see its evictions and refused fills, a TTL that is too short, and readers that do not fill; apikeyctl warm --region --popular loads what is used most";
+            all.push(one(told.hit_rate.level, why, todo));
+        }
+        let evictions = &told.eviction_rate;
+        if let Some(rate) = evictions.value.filter(|_| evictions.level >= Level::Fair) {
+            let why = format!("{rate:.1} % of its entries are evicted in five minutes");
+            let todo = "raise its MAXBYTES or MAXENTRIES (CACHE.REGION SET), or maxmemory where it has no bound";
+            all.push(one(evictions.level, why, todo));
+        }
+    }
     all
 }
 

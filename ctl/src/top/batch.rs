@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::columns::COLUMNS;
-use super::figures::{duration, percent, short};
+use super::figures::{bytes, duration, percent, short};
 use super::poll::Poll;
 use super::sample::Sample;
 use crate::interrupt::Interrupt;
@@ -79,12 +79,38 @@ impl Report for Sample {
                 Cell::text(format!("{:.1}", command.time_percent)),
             ]);
         }
+        let mut regions = Table::new(&[
+            "REGION",
+            "ENTRIES",
+            "MEM",
+            "HIT% 1m",
+            "STALE/s",
+            "WAIT/s",
+            "EVICT/s",
+            "REFUSED/s",
+        ]);
+        for row in &self.regions {
+            let rates = row.rates.clone().unwrap_or_default();
+            regions.row(vec![
+                Cell::text(&row.title),
+                Cell::text(short(row.entries as f64)),
+                Cell::text(bytes(row.bytes)),
+                Cell::text(row.hit_rate_1m.map_or_else(|| "-".into(), percent)),
+                Cell::text(short(rates.stale)),
+                Cell::text(short(rates.waits)),
+                Cell::text(short(rates.evicted)),
+                Cell::text(short(rates.refused_fills)),
+            ]);
+        }
         let hits = self.total.hit_rate.map_or_else(|| "-".into(), percent);
         let mut text = format!("{}hits: {hits}\n", nodes.lines(style));
         for row in &self.nodes {
             for why in &row.reasons {
                 text.push_str(&format!("{}: {}\n", row.node, style.warn(why)));
             }
+        }
+        if !self.regions.is_empty() {
+            text.push_str(&regions.lines(style));
         }
         if !self.commands.is_empty() {
             text.push_str(&commands.lines(style));

@@ -20,6 +20,7 @@ const LEAST: (u16, u16) = (30, 5);
 
 const METERS: usize = 4;
 const MOST_COMMANDS: usize = 8;
+const MOST_REGIONS: usize = 8;
 const MOST_REASONS: usize = 4;
 
 const KEYS: [(&str, &str); 8] = [
@@ -67,13 +68,24 @@ pub fn draw(frame: &mut Frame, view: &mut View, of: &str) {
     // A blank line and the heading as well; what of it has room behind the nodes, if not all.
     let room = left.saturating_sub(nodes.max(few));
     let commands = if calls > 0 && room >= 3 { (calls + 2).min(room) } else { 0 };
+    let regions = sample.regions.len().min(MOST_REGIONS);
+    let room = room.saturating_sub(commands);
+    let regions = if regions > 0 && room >= 3 { (regions + 2).min(room) } else { 0 };
     let heights = [1, meters, answers, space, 1]
         .map(|height| Constraint::Length(u16::try_from(height).unwrap_or(0)));
     let lengths = |height: usize| Constraint::Length(u16::try_from(height).unwrap_or(0));
-    let table = left.saturating_sub(commands).min(nodes).max(1);
-    let below = [lengths(table), lengths(commands), Constraint::Min(0), lengths(told), lengths(1)];
+    let table = left.saturating_sub(commands + regions).min(nodes).max(1);
+    let below = [
+        lengths(table),
+        lengths(regions),
+        lengths(commands),
+        Constraint::Min(0),
+        lengths(told),
+        lengths(1),
+    ];
     let parts = Layout::vertical(heights.into_iter().chain(below)).split(area);
-    let [title, meter, answer, _, heading, table, call, _, reason, keys] = parts.as_ref() else {
+    let [title, meter, answer, _, heading, table, region, call, _, reason, keys] = parts.as_ref()
+    else {
         return;
     };
 
@@ -81,6 +93,7 @@ pub fn draw(frame: &mut Frame, view: &mut View, of: &str) {
     draw_meters(frame, *meter, &sample);
     frame.render_widget(Paragraph::new(answers_line(&sample.total)), *answer);
     draw_nodes(frame, *heading, *table, view);
+    frame.render_widget(Paragraph::new(region_lines(&sample, regions)), *region);
     frame.render_widget(Paragraph::new(command_lines(&sample, commands)), *call);
     frame.render_widget(Paragraph::new(reasons).wrap(Wrap { trim: true }), *reason);
     frame.render_widget(Paragraph::new(keys_line()), *keys);
@@ -308,6 +321,33 @@ fn draw_nodes(frame: &mut Frame, heading: Rect, table: Rect, view: &mut View) {
 }
 
 /// A blank line, the heading, and as many as there is room for.
+fn region_lines<'a>(sample: &Sample, height: usize) -> Vec<Line<'a>> {
+    let line = |cells: [&str; 8]| {
+        let [name, entries, memory, hits, stale, waits, evicted, refused] = cells;
+        format!(
+            "{name:<24}{entries:>9}{memory:>8}{hits:>9}{stale:>9}{waits:>8}{evicted:>9}{refused:>10}  "
+        )
+    };
+    let heading =
+        line(["REGION", "ENTRIES", "MEM", "HIT% 1m", "STALE/s", "WAIT/s", "EVICT/s", "REFUSED/s"]);
+    let regions = sample.regions.iter().take(height.saturating_sub(2)).map(|row| {
+        let rates = row.rates.clone().unwrap_or_default();
+        Line::from(line([
+            &row.title.chars().take(23).collect::<String>(),
+            &short(row.entries as f64),
+            &bytes(row.bytes),
+            &row.hit_rate_1m.map_or_else(|| "-".into(), percent),
+            &short(rates.stale),
+            &short(rates.waits),
+            &short(rates.evicted),
+            &short(rates.refused_fills),
+        ]))
+    });
+    let heading = Line::from(heading.green().reversed());
+    [Line::default(), heading].into_iter().chain(regions).collect()
+}
+
+/// A blank line, the heading, and as many as there is room for.
 fn command_lines<'a>(sample: &Sample, height: usize) -> Vec<Line<'a>> {
     let line = |cells: [&str; 5]| {
         let [name, calls, mean, p99, time] = cells;
@@ -396,8 +436,14 @@ mod tests {
             ..Row::default()
         };
         let nodes = (0..nodes).map(row).collect();
-        let sample =
-            Sample { at: 0, lost: None, nodes, total: Total::default(), commands: Vec::new() };
+        let sample = Sample {
+            at: 0,
+            lost: None,
+            nodes,
+            total: Total::default(),
+            commands: Vec::new(),
+            regions: Vec::new(),
+        };
         View { sample: Some(sample), ..View::new(Duration::from_secs(2)) }
     }
 

@@ -1,6 +1,6 @@
 //! `top`: all nodes at a glance, again and again, with keys as htop has them; or as samples for programs.
 //!
-//! `poll.rs` asks, `sample.rs` makes rates of it, `view.rs` is what was chosen, `keys.rs` which key does what, `draw.rs`
+//! `poll.rs` asks, `sample.rs` and `regions.rs` make rates of it, `view.rs` is what was chosen, `keys.rs` which key does what, `draw.rs`
 //! what is seen, `screen.rs` the terminal; `batch.rs` prints. `columns.rs` and `figures.rs` serve both.
 
 mod batch;
@@ -9,6 +9,7 @@ mod draw;
 mod figures;
 mod keys;
 mod poll;
+mod regions;
 mod sample;
 mod screen;
 mod view;

@@ -1,10 +1,11 @@
 //! What is shown of a moment: figures of a scrape, and what they changed by since the one before.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::regions::{self, between};
 use crate::reading::{Durations, Health};
 use crate::watch::{Scrape, Seen};
 
@@ -31,6 +32,8 @@ pub struct Sample {
     pub total: Total,
     /// Those that were called since the last one, the slowest first.
     pub commands: Vec<Command>,
+    /// The one that is asked most first.
+    pub regions: Vec<regions::Row>,
 }
 
 /// A node. Rates are none for one that was not there before, or has been started anew.
@@ -136,6 +139,10 @@ impl Sample {
             lost: now.lost.clone(),
             total: total(&nodes),
             commands: commands(&pairs),
+            regions: regions::rows(
+                &now.nodes,
+                before.map(|before| before.nodes.as_slice()).unwrap_or_default(),
+            ),
             nodes,
         }
     }
@@ -165,13 +172,6 @@ fn row(seen: &Seen, before: Option<&Seen>) -> Row {
 
 fn count(health: &Health, name: &str) -> u64 {
     health.number(name).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
-}
-
-/// The time between two looks at a node of the same life.
-fn between(now: &Seen, before: &Seen) -> Option<Duration> {
-    let is_same = now.facts.as_ref()?.run_id == before.facts.as_ref()?.run_id;
-    let time = now.at.saturating_duration_since(before.at);
-    (is_same && !time.is_zero()).then_some(time)
 }
 
 fn rates(now: &Seen, before: &Seen) -> Option<Rates> {
@@ -301,7 +301,7 @@ mod tests {
     use crate::reading::{Facts, Info};
     use crate::watch::Figures;
     use redis::Value;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn seen(
         role: &str,
@@ -322,7 +322,7 @@ mod tests {
             node: format!("{role}:1"),
             role: if role == "master" { "primary" } else { "replica" },
             facts: Some(Facts::of(Info::parse(&format!("run_id:{run}\nrole:{role}\n")))),
-            figures: Ok(Figures { health, durations }),
+            figures: Ok(Figures { health, durations, regions: None }),
             at,
         }
     }

@@ -91,8 +91,14 @@ mod tests {
             ..Row::default()
         };
         let nodes = vec![row("b", Some(5.0), 1), row("a", None, 3), row("c", Some(7.0), 2)];
-        let sample =
-            Sample { at: 0, lost: None, nodes, total: Default::default(), commands: Vec::new() };
+        let sample = Sample {
+            at: 0,
+            lost: None,
+            nodes,
+            total: Default::default(),
+            commands: Vec::new(),
+            regions: Vec::new(),
+        };
         View { sample: Some(sample), ..View::new(Duration::from_secs(2)) }
     }
 

@@ -555,3 +555,78 @@ fn pages_are_http_and_in_the_form_that_is_asked_for() {
     Ran::at(&server, "exporter", &["--listen", "nowhere"]).fails_with(2, "--listen");
     assert_eq!(exporter.end(), (Some(0), String::new()));
 }
+
+#[test]
+fn regions_have_series_of_their_own_and_too_many_are_left_out() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("CACHE.REGION SET products NS acme: MAXBYTES 5000 MAXENTRIES 50");
+    for number in 0..3 {
+        c.must(&format!("CACHE.SET p{number} products text NS acme:"));
+    }
+    for number in 0..60 {
+        c.must(&format!("CACHE.SET x{number} products text NS acme:"));
+    }
+    (0..7).for_each(|_| drop(c.must("CACHE.GET x59 products NS acme:")));
+    (0..4).for_each(|_| drop(c.must("CACHE.GET none products NS acme:")));
+    let token = c.must("APIKEY.TOKEN k").text();
+    c.must("CACHE.CLEAR products");
+    c.must("CACHE.CLEAR products NS acme:");
+    let refused = c.must(&format!("CACHE.SET k products text NS acme: TOKEN {token}"));
+    assert_eq!(refused, nil());
+    c.must("CACHE.SET k products text NS acme:");
+    c.select(3);
+    c.must("CACHE.SET k search text");
+    c.select(0);
+    let told = c.must("CACHE.STATS products NS acme:");
+    let exporter = Exporter::start(&server, &[]);
+    let scrape = exporter.scrape();
+    let of = |metric: &str, more: &str| {
+        let labels = format!(r#"database="0",namespace="acme:",region="products"{more}"#);
+        scrape.get(metric, &server, &labels)
+    };
+    let number = |name: &str| Some(told.get(name).int() as f64);
+    for (name, metric, more) in [
+        ("entries", "apikey_region_entries", ""),
+        ("bytes", "apikey_region_bytes", ""),
+        ("hits", "apikey_region_answers_total", r#",answer="hit""#),
+        ("misses", "apikey_region_answers_total", r#",answer="miss""#),
+        ("evicted", "apikey_region_evicted_entries_total", ""),
+        ("refused_fills", "apikey_region_refused_fills_total", ""),
+        ("max_bytes", "apikey_region_limit_bytes", ""),
+        ("max_entries", "apikey_region_limit_entries", ""),
+    ] {
+        assert_eq!(of(metric, more), number(name), "{name}");
+        assert!(number(name) > Some(0.0), "{name}: {told:?}");
+    }
+    for (name, metric) in
+        [("dead", "apikey_region_dead_entries"), ("leases", "apikey_region_leases_total")]
+    {
+        assert_eq!(of(metric, ""), number(name), "{name}");
+    }
+    assert!(of("apikey_region_oldest_seconds", "").is_some_and(|age| (0.0..60.0).contains(&age)));
+    let other = r#"database="3",namespace="",region="search""#;
+    assert_eq!(scrape.get("apikey_region_entries", &server, other), Some(1.0));
+    assert_eq!(scrape.get("apikey_regions_left_out", &server, ""), Some(0.0));
+
+    // Those that are asked most stay.
+    for number in 0..250 {
+        c.must(&format!("CACHE.SET y{number} many{number} text"));
+    }
+    let scrape = exporter.scrape();
+    let left_out = scrape.get("apikey_regions_left_out", &server, "");
+    let series = scrape.0.keys().filter(|name| name.starts_with("apikey_region_entries{")).count();
+    assert_eq!(series, 200);
+    assert_eq!(scrape.get("apikey_regions", &server, "").map(|all| all - 200.0), left_out);
+    let labels = r#"database="0",namespace="acme:",region="products""#;
+    assert!(scrape.get("apikey_region_entries", &server, labels).is_some());
+
+    // Who may not ask gets the rest.
+    c.must("ACL SETUSER someone on >pass ~* +@all -cache.stats");
+    let exporter = Exporter::as_user(&server, &["--user", "someone"], "pass");
+    let scrape = exporter.scrape();
+    assert_eq!(
+        (scrape.up(&server), scrape.get("apikey_regions_left_out", &server, "")),
+        (Some(1.0), None)
+    );
+}

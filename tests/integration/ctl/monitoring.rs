@@ -255,10 +255,14 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
     let mut c = primary.client();
     // A share of no limit there is none.
     c.must("CONFIG SET maxmemory 1gb");
+    c.must("CACHE.REGION SET products MAXENTRIES 1000 MAXBYTES 1000000");
+    let found = vec!["CACHE.GET found products".to_string(); 100];
     let reads = |key: &str| vec![format!("APIKEY.VALIDATE {key} SECRET {SECRET}"); 200];
     eventually("both are scraped, more than once", || {
         c.fill("apikey:{k}", &[]);
         c.pipeline(&reads("apikey:{k}"));
+        c.must("CACHE.SET found products text");
+        c.pipeline(&found);
         let hits = r#"rate(apikey_lookups_total{result="hit"}[5m]) > 0"#;
         prometheus.query("apikey_up == 1").len() == 2 && !prometheus.query(hits).is_empty()
     });
@@ -333,6 +337,20 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
     let used = |c: &mut Client| -> i64 {
         c.info("memory", "used_memory").expect("memory").parse().expect("a number")
     };
+    let missed = vec!["CACHE.GET none products".to_string(); 200];
+    for alert in ["ApikeyRegionHitRateLow", "ApikeyRegionHitRateCritical"] {
+        prometheus.fires_while(alert, Some(&primary), || drop(c.pipeline(&missed)));
+    }
+    c.must("CACHE.REGION SET products MAXENTRIES 20");
+    let mut keys = 0..;
+    for alert in ["ApikeyRegionFull", "ApikeyRegionEvictionsHigh", "ApikeyRegionEvictionsCritical"]
+    {
+        prometheus.fires_while(alert, Some(&primary), || {
+            let fill = |n| format!("CACHE.SET {n} products text");
+            c.pipeline(&keys.by_ref().take(50).map(fill).collect::<Vec<_>>());
+        });
+    }
+
     let now = used(&mut c);
     c.must(&format!("CONFIG SET maxmemory {}", now + now / 50));
     prometheus.fires("ApikeyMemoryHigh", Some(&primary));

@@ -320,3 +320,56 @@ fn the_page_has_the_figures_and_charts_of_its_run_and_loads_nothing() {
     }
     assert!(dom.contains("&lt;b&gt;&amp;") && dom.contains("prefers-color-scheme: dark"), "{dom}");
 }
+
+#[test]
+fn regions_are_judged_with_their_keys_and_since_an_earlier_report() {
+    let server = Server::start();
+    let mut c = server.client();
+    c.must("CACHE.REGION SET products MAXBYTES 100000");
+    c.must("CACHE.SET often products text");
+    c.must("CACHE.SET seldom products text");
+    c.must("CACHE.SET some search text NS acme:");
+    let asks = |c: &mut Client, times: usize, line: &str| {
+        c.pipeline(&vec![line.to_string(); times]);
+    };
+    asks(&mut c, 120, "CACHE.GET often products");
+    asks(&mut c, 30, "CACHE.GET seldom products");
+    asks(&mut c, 50, "CACHE.GET none products");
+    asks(&mut c, 10, "CACHE.GET some search NS acme:");
+    let dir = tempfile::tempdir().expect("a directory");
+    let page = dir.path().join("report.html").display().to_string();
+    let ran = Ran::at(&server, "report", &["--json", "--html", &page]);
+    assert_eq!(ran.status, Some(0), "{}", ran.err);
+    let told = ran.json();
+    let [products, search] = told["regions"].as_array().expect("regions").as_slice() else {
+        panic!("{told}")
+    };
+    assert_eq!((&products["region"], &products["lookups"]), (&"products".into(), &200.into()));
+    assert_eq!(products["hit_rate"]["value"].as_f64(), Some(75.0));
+    assert_eq!(products["hit_rate"]["level"], "warning");
+    assert_eq!(products["miss_rate"]["level"], "warning");
+    assert_eq!(products["top"][0]["key"], "often");
+    assert!(products["memory"].as_f64().is_some_and(|memory| memory > 0.0 && memory < 1.0));
+    assert_eq!(
+        (&search["namespace"], &search["hit_rate"]["level"]),
+        (&"acme:".into(), &"unknown".into())
+    );
+    assert_eq!(told["level"], "warning");
+    let why = "region products: 75.0 % of 200 lookups found something";
+    let recommended = told["recommendations"].as_array().expect("some");
+    assert!(recommended.iter().any(|one| one["why"] == why), "{recommended:?}");
+    let html = fs::read_to_string(&page).expect("a page");
+    assert!(
+        html.contains("<h2>Regions</h2>") && html.contains("<td class=\"\">often</td>"),
+        "{html}"
+    );
+
+    // What came since is all misses.
+    let earlier = dir.path().join("last.json").display().to_string();
+    fs::write(&earlier, &ran.out).expect("a file");
+    asks(&mut c, 150, "CACHE.GET none products");
+    let since = Ran::at(&server, "report", &["--from", &earlier, "--top", "0"]);
+    assert_eq!(since.status, Some(1), "{}{}", since.out, since.err);
+    assert!(since.out.contains("| products | critical | 0.00 % | 100.0 % |"), "{}", since.out);
+    assert!(!since.out.contains("often"), "{}", since.out);
+}

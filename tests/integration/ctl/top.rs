@@ -292,3 +292,55 @@ fn samples_are_for_programs() {
     drop(endless.stdout.take());
     eventually("it ends", || endless.try_wait().expect("wait").is_some());
 }
+
+#[test]
+fn regions_are_told_of_the_whole_deployment() {
+    let primary = Server::start();
+    let replica = Server::start();
+    replica.replicate(&primary);
+    let mut c = primary.client();
+    c.must("CACHE.REGION SET products NS acme: MAXENTRIES 10");
+    let is_over = AtomicBool::new(false);
+    let ran = |options: &[&str]| {
+        is_over.store(false, SeqCst);
+        thread::scope(|scope| {
+            let _over = Over(&is_over);
+            scope.spawn(|| {
+                let mut c = primary.client();
+                for round in 0u64.. {
+                    if is_over.load(SeqCst) {
+                        return;
+                    }
+                    c.must(&format!("CACHE.SET k{round} products text NS acme:"));
+                    let hit = format!("CACHE.GET k{round} products NS acme:");
+                    (0..3).for_each(|_| drop(c.must(&hit)));
+                    c.must("CACHE.GET none products NS acme:");
+                    thread::sleep(Duration::from_millis(2));
+                }
+            });
+            Ran::at(&primary, "top", options)
+        })
+    };
+    let told = ran(&["--json", "--every", "0.5", "-n", "1"]);
+    let told: Json = serde_json::from_str(&told.out).expect("a sample");
+    let [region] = told["regions"].as_array().expect("regions").as_slice() else {
+        panic!("{told}")
+    };
+    assert_eq!((&region["region"], &region["namespace"]), (&"products".into(), &"acme:".into()));
+    // The replica has the same entries once more.
+    assert!((1..=20).contains(&region["entries"].as_u64().expect("a number")), "{region}");
+    let rate = region["hit_rate_1m"].as_f64().expect("a rate");
+    assert!((0.7..0.8).contains(&rate), "{region}");
+    let rates = |name: &str| region["rates"][name].as_f64().expect("a number");
+    assert!(rates("lookups") > rates("evicted") && rates("evicted") > 0.0, "{region}");
+    assert_eq!(rates("waits"), 0.0, "{region}");
+    let batch = ran(&["--batch", "--every", "0.3", "-n", "1"]);
+    assert!(batch.out.contains("REFUSED/s\nacme:products "), "{}", batch.out);
+
+    let terminal = Terminal::start(120, 30);
+    top(&terminal, &primary, "--every 0.2");
+    terminal.eventually("it is told", |screen| {
+        screen.contains("REGION ") && screen.contains("\nacme:products")
+    });
+    terminal.keys(&["q"]);
+}
