@@ -1,7 +1,7 @@
 //! `deploy/cron.example`: each job does its work, and prints nothing but what somebody has to know.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -31,7 +31,7 @@ fn each_job_of_the_example_does_its_work_and_is_silent_unless_something_is_wrong
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = fs::read_to_string(root.join("deploy/cron.example")).expect("the example");
     let jobs = jobs(&file);
-    assert_eq!(jobs.len(), 6);
+    assert_eq!(jobs.len(), 7);
     let server = Server::builder()
         .config("maxmemory 100mb")
         .config("maxmemory-policy volatile-ttl")
@@ -47,6 +47,9 @@ fn each_job_of_the_example_does_its_work_and_is_silent_unless_something_is_wrong
         fs::create_dir_all(at(name)).expect("a folder");
     }
     fs::write(at("etc/redis/redis.conf"), "port 6379\n").expect("a file");
+    let products = at("var/lib/redis-apikey/products");
+    fs::write(&products, "#!/bin/sh\necho '{\"id\":7,\"name\":\"seven\"}'\n").expect("a file");
+    fs::set_permissions(&products, Permissions::from_mode(0o755)).expect("a program");
     std::os::unix::fs::symlink(program(), at("bin/apikeyctl")).expect("a link");
     let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap_or_default());
     let here = dir.path().display().to_string();
@@ -83,7 +86,9 @@ fn each_job_of_the_example_does_its_work_and_is_silent_unless_something_is_wrong
     assert_eq!(mode & 0o777, 0o600);
     let mut reports = names("var/lib/redis-apikey");
     reports.sort();
-    assert_eq!(reports, ["last.json", "report.html"]);
+    assert_eq!(reports, ["last.json", "products", "report.html"]);
+    let warmed = c.must("CACHE.GET product:7 products");
+    assert_eq!(warmed.items()[1], bulk(r#"{"id":7,"name":"seven"}"#));
 
     c.must("CONFIG SET maxmemory-policy allkeys-lru");
     assert!(run(&jobs[1]).contains("policy-allkeys"));
@@ -103,4 +108,39 @@ fn each_job_of_the_example_does_its_work_and_is_silent_unless_something_is_wrong
     // The week to compare with is still there.
     let last = fs::read_to_string(at("var/lib/redis-apikey/last.json")).expect("a report");
     assert!(last.starts_with('{'), "{last}");
+}
+
+/// The value of a line of a unit, or of what stands in /etc/default.
+fn line<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    line.unwrap_or_else(|| panic!("no {name}: {text}"))
+}
+
+#[test]
+fn what_the_timer_of_the_package_starts_warms_a_region() {
+    let debian = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/debian");
+    let read = |name: &str| fs::read_to_string(debian.join(name)).expect("a file");
+    let (service, options) = (read("apikeyctl-warm.service"), read("apikeyctl-warm.default"));
+    let timer = read("apikeyctl-warm.timer");
+    assert!(
+        line(&timer, "OnCalendar").ends_with(":00") && timer.contains("WantedBy=timers.target")
+    );
+    assert_eq!((line(&service, "Type"), service.contains("[Install]")), ("oneshot", false));
+    assert_eq!(line(&service, "EnvironmentFile"), "-/etc/default/apikeyctl-warm");
+    let exec = line(&service, "ExecStart").strip_prefix("/usr/bin/apikeyctl ").expect("apikeyctl");
+
+    let server = Server::start();
+    let dir = tempfile::tempdir().expect("a folder");
+    let rows = dir.path().join("rows");
+    fs::write(&rows, "#!/bin/sh\necho '{\"id\":7}'\n").expect("a file");
+    fs::set_permissions(&rows, Permissions::from_mode(0o755)).expect("a program");
+    let options = line(&options, "OPTIONS").trim_matches('"');
+    let options = options.replace("/usr/local/bin/print-products", &rows.display().to_string());
+    let line = exec.replace("$OPTIONS", &options);
+    let mut command = Command::new(program());
+    command.args(line.split(' ')).env("APIKEYCTL_URL", url(&server));
+    let ran = command.output().expect("apikeyctl");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let told = server.client().must("CACHE.GET product:7 products");
+    assert_eq!(told.items()[1], bulk(r#"{"id":7}"#));
 }

@@ -397,3 +397,85 @@ fn a_wrong_call_is_told_and_runs_nothing() {
     assert_eq!(help.status, Some(0));
     assert!(help.out.contains("IS CACHED AS IT"), "{}", help.out);
 }
+
+/// Products as a table has them.
+fn products(number: usize) -> Export {
+    let row = |n: usize| {
+        let of = n % 10;
+        format!(r#"{{"id":{n},"name":"n{n}","page":"<p>{n} é</p>","of":"c{of}"}}"#) + "\n"
+    };
+    Export::of(&(0..number).map(row).collect::<String>())
+}
+
+#[test]
+fn a_region_is_filled_with_rows_or_with_a_field_of_them() {
+    let server = Server::start();
+    let export = products(300);
+    let file = export.path();
+    let of = ["--region", "products", "--ns", "acme:", "--key", "product:{id}", "--tag", "of:{of}"];
+    let more = ["--ttl", "1000", "--grace", "5000", "--label", "json", &file];
+    let ran = warm(&server, &[&of[..], &more].concat());
+    assert_eq!((ran.status, ran.counts()), (Some(0), [300, 0, 0, 0]), "{}{}", ran.out, ran.err);
+    let mut c = server.client();
+    let told = c.must("CACHE.GET product:7 products NS acme:");
+    let row = r#"{"id":7,"name":"n7","page":"<p>7 é</p>","of":"c7"}"#;
+    assert_eq!(told.items()[..3], [bulk("HIT"), bulk(row), bulk("json")]);
+    assert!((980_000..=1_000_000).contains(&told.items()[4].int()), "{told:?}");
+    assert!((985_000..=1_005_000).contains(&c.must("PTTL product:7").int()));
+    assert_eq!(c.invalidate("of:c3"), 30);
+    let again = warm(&server, &[&of[..], &["--if-absent", &file]].concat());
+    assert_eq!(again.counts(), [30, 270, 0, 0]);
+
+    let pages = |field: &str| {
+        warm(&server, &["--region", "pages", "--key", "page:{id}", "--value", field, &file])
+    };
+    assert_eq!(pages("page").counts(), [300, 0, 0, 0]);
+    assert_eq!(c.must("CACHE.GET page:7 pages").items()[1], bulk("<p>7 é</p>"));
+    let none = pages("none");
+    assert_eq!((none.status, none.counts()), (Some(1), [0, 0, 0, 300]));
+    assert!(none.err.contains("line 1: it has no field none"), "{}", none.err);
+    assert_exact(&server);
+}
+
+#[test]
+fn what_is_popular_alone_is_loaded_anew() {
+    let server = Server::start();
+    let export = products(300);
+    let file = export.path();
+    let of = ["--region", "products", "--key", "product:{id}", &file];
+    let popular = |most: &str| warm(&server, &[&of[..], &["--popular", most]].concat());
+    let none = popular("10");
+    assert_eq!((none.status, none.counts()), (Some(0), [0, 0, 0, 0]), "{}", none.err);
+    assert!(none.err.contains("nothing is popular"), "{}", none.err);
+    assert_eq!(warm(&server, &of).counts(), [300, 0, 0, 0]);
+    let mut c = server.client();
+    for (times, key) in [(5, 4), (9, 17), (20, 203)] {
+        (0..times).for_each(|_| drop(c.must(&format!("CACHE.GET product:{key} products"))));
+    }
+    assert_eq!(c.must("CACHE.CLEAR products"), int(300));
+    assert_eq!(popular("2").counts(), [2, 0, 0, 0]);
+    let mut is_there =
+        |key: i32| c.must(&format!("CACHE.GET product:{key} products")).items()[0] == bulk("HIT");
+    assert_eq!([4, 17, 203, 5].map(&mut is_there), [false, true, true, false]);
+    Ran::at(&server, "warm", &["--popular", "2", &file]).fails_with(2, "--region");
+    Ran::at(&server, "warm", &["--region", "products", &file]).fails_with(2, "--key");
+}
+
+#[test]
+fn a_region_that_was_cleared_since_the_token_is_refused() {
+    let server = Server::start();
+    let cli = format!("redis-cli -p {}", server.port);
+    let export = products(20);
+    let script = format!(
+        "{cli} CACHE.CLEAR products >&2; {cli} CACHE.TAGINVAL of:c1 >&2; cat {}",
+        export.path()
+    );
+    let of = |region: &str| {
+        let with = ["--region", region, "--key", "{id}", "--tag", "of:{of}"];
+        let ran = warm(&server, &[&with[..], &["--", "sh", "-c", &script]].concat());
+        assert_eq!(ran.status, Some(0), "{}{}", ran.out, ran.err);
+        ran.counts()
+    };
+    assert_eq!(of("products"), [0, 0, 20, 0]);
+    assert_eq!(of("others"), [18, 0, 2, 0]);
+}
