@@ -32,6 +32,7 @@ mod fuzz;
 mod gone;
 mod grammar;
 mod guide;
+mod guide_cache;
 mod harness_works;
 mod health;
 mod host;
