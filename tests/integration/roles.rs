@@ -154,6 +154,7 @@ const MONITORING: Role = Role {
         "apikey.health",
         "cache.stats",
         "ping",
+        "select",
         "info",
         "role",
         "client|setname",

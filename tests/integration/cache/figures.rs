@@ -31,6 +31,7 @@ fn stats_counts_what_was_answered_and_what_is_held() {
         "misses",
         "waits",
         "absent",
+        "stored",
         "evicted",
         "refused_fills",
         "leases",
