@@ -108,6 +108,9 @@ fn walked(c: &mut Client, tag: &str) -> (i64, i64) {
             continue;
         }
         let described = c.cmd([b"APIKEY.DESCRIBE".as_slice(), key.bytes()]);
+        if described == nil() {
+            continue; // It has expired since.
+        }
         if described.get("tags").items().contains(&bulk(tag)) {
             entries += 1;
             bytes += described.get("bytes").int() + key.bytes().len() as i64;
