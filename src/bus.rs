@@ -17,7 +17,6 @@ use apikey_engine::bus::asked::{Asked, Before};
 use apikey_engine::bus::asking::Asking;
 use apikey_engine::bus::message::{of_keys, Message, Question, Unread};
 use apikey_engine::cache::glob::Pattern;
-use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::usage::id::Id;
 use host::blocked::Waiting;
 use host::cluster::{my_id, NodeId, Receiver};
@@ -365,19 +364,14 @@ fn answer(ctx: &mut Ctx, by: NodeId, id: Id, question: Question) {
             let softened = tagged::soften(ctx, &tags.iter().map(Text::name).collect::<Vec<Name>>());
             then(ctx, Some(softened));
         }
-        Question::PatInval { pattern: text, region, user, .. } => {
-            let pattern = Pattern::new(text);
-            // Of a region that has none of these names nothing is here.
-            let region = region.map(RegionTag::of_bytes);
-            match (pattern, region) {
-                (Some(pattern), None | Some(Some(_))) => {
-                    let user = user.map(<[u8]>::to_vec);
-                    let walk = patinval::Walk::begin(ctx, (pattern, text), region.flatten(), user);
-                    patinval::WALKS.begin(ctx, walk, move |ctx, killed| then(ctx, killed.copied()));
-                }
-                _ => then(ctx, None),
+        Question::PatInval { pattern: text, region, user, .. } => match Pattern::new(text) {
+            Some(pattern) => {
+                let user = user.map(<[u8]>::to_vec);
+                let walk = patinval::Walk::begin(ctx, (pattern, text), region, user);
+                patinval::WALKS.begin(ctx, walk, move |ctx, killed| then(ctx, killed.copied()));
             }
-        }
+            None => then(ctx, None),
+        },
         Question::Ack { batches, .. } => settling::settle(ctx, batches, then),
         Question::Nack { batches, .. } => {
             let given_back = settling::give_back(ctx, &batches);

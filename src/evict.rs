@@ -1,7 +1,7 @@
 //! Eviction: what of a region goes that holds more than it may.
 //!
 //! Who stores evicts a few at once, so that the command ends in bounded time; if that is not enough a job does the rest in
-//! slices, on the primary, each of which is replicated by itself. Dead entries that wait for reclaim go first.
+//! slices, on the primary, each of which is replicated by itself. What CLEAR has killed and waits for reclaim goes first.
 
 use crate::keyspace::{self, Removed};
 use crate::settings;

@@ -43,7 +43,8 @@ pub struct Walk {
     pattern: Pattern,
     /// As it was given, for who is told.
     text: Vec<u8>,
-    region: Option<RegionTag>,
+    /// The tag of the region that alone is meant.
+    region: Option<Vec<u8>>,
     /// Whose keys alone are killed; all where nobody asks who it is.
     user: Option<Vec<u8>>,
     killed: usize,
@@ -54,17 +55,18 @@ impl Walk {
     pub fn begin(
         ctx: &mut Ctx,
         (pattern, text): (Pattern, &[u8]),
-        region: Option<RegionTag>,
+        region: Option<&[u8]>,
         user: Option<Vec<u8>>,
     ) -> Self {
         let database = ctx.database();
         let (site, end) = state::with(ctx.lock(), |state| {
-            state.invalidate_pattern(pattern.clone(), region.as_ref(), now());
+            state.invalidate_pattern(pattern.clone(), region, now());
             state.stats.invalidated_patterns += 1;
             let site = state.site(database);
             let end = site.map_or(0, |site| site.database.index().items_end());
             (site.map(|site| site.id), Place::try_from(end).unwrap_or(Place::MAX))
         });
+        let region = region.map(<[u8]>::to_vec);
         invalidation::of_pattern(ctx, text);
         Self { site, next: 0, end, pattern, text: text.to_vec(), region, user, killed: 0 }
     }
@@ -98,8 +100,9 @@ impl Walk {
                 match key.slot() {
                     keyspace::Slot::Cached(value) => {
                         let cached = cached(value);
-                        let fits = |tag: &RegionTag| cached.is_of(tag.namespace(), tag.region());
-                        self.region.as_ref().is_none_or(fits)
+                        let tag = RegionTag::new(cached.namespace(), cached.region());
+                        let is = tag.as_ref().map(RegionTag::bytes);
+                        self.region.is_none() || self.region.as_deref() == is
                     }
                     _ => false,
                 }

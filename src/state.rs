@@ -589,11 +589,10 @@ impl State {
     }
 
     /// The names of a database that fit a pattern are invalidated, of one region or of all.
-    pub fn invalidate_pattern(&mut self, pattern: Pattern, region: Option<&RegionTag>, now: i64) {
+    pub fn invalidate_pattern(&mut self, pattern: Pattern, region: Option<&[u8]>, now: i64) {
         self.fence.raise([]);
         let number = self.fence.current();
-        let (region, ttl) =
-            (region.map_or(&b""[..], RegionTag::bytes), settings::TOKEN_TTL_MS.get());
+        let (region, ttl) = (region.unwrap_or_default(), settings::TOKEN_TTL_MS.get());
         if let Some(number) = self.patterns.invalidated(pattern, region, number, now, ttl) {
             self.fence.refuse_before(number);
         }

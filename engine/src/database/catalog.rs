@@ -283,6 +283,10 @@ impl Database {
     pub fn victim(&mut self, tag: &[u8], by: Evict, keep: Option<&[u8]>) -> Option<&[u8]> {
         let region = self.regions.get_mut(tag)?;
         let (index, uses) = (&self.index, &self.uses);
+        if index.condemned_count(region.print) > 0 {
+            // Those stand in front.
+            return index.name(index.member(region.print, 0)?);
+        }
         let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
         let tick = region.clock.now(entries);
         let print = region.print;

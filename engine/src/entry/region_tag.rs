@@ -37,12 +37,6 @@ impl RegionTag {
         Some(Self { bytes, len, namespace_len })
     }
 
-    /// Takes a tag apart; of several ways to do so, that with the shortest namespace. `None` where it is none of a region.
-    pub fn of_bytes(tag: &[u8]) -> Option<Self> {
-        let at = tag.windows(REGION.len()).position(|part| part == REGION.as_bytes())?;
-        Self::new(tag.get(..at)?, tag.get(at + REGION.len()..)?)
-    }
-
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len.into()).unwrap_or_default()
     }

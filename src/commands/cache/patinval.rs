@@ -31,7 +31,7 @@ impl Command for PatInval {
         ..PLAIN
     };
 
-    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+    fn run(ctx: &mut Ctx, args: Args, _: Reply) -> Result<()> {
         let Some(text) = args.get(1) else { return Err(Error::SYNTAX) };
         let text = bytes(text, "pattern", 1, MAX_PATTERN_BYTES)?;
         let options = Options::parse(OPTIONS, args, 2, Judged::Here)?;
@@ -51,13 +51,12 @@ impl Command for PatInval {
         ctx.may_block("cache.patinval")?;
         let database = ctx.database();
         let tag = region.as_ref().map(RegionTag::bytes);
-        let walk = patinval::Walk::begin(ctx, (pattern, text), region, user.clone());
+        let walk = patinval::Walk::begin(ctx, (pattern, text), tag, user.clone());
         if !ctx.is_in_cluster() || ctx.is_replayed() {
             return patinval::WALKS.ask(ctx, "cache.patinval", walk);
         }
         let question =
             Question::PatInval { database, pattern: text, region: tag, user: user.as_deref() };
-        let _ = reply;
         bus::ask(ctx, "cache.patinval", vec![question], |ctx, then| {
             patinval::WALKS.begin(ctx, walk, |ctx, killed| then(ctx, killed.copied()));
         })

@@ -61,8 +61,7 @@ fn readable(ctx: &mut Ctx) -> Vec<RegionTag> {
     let tags: Vec<RegionTag> = state::with(ctx.lock(), |state| {
         let regions = state.site(database).map(|site| site.database.regions());
         let tags = regions.map(|regions| regions.tags()).unwrap_or_default();
-        let tag = |tag: &Box<[u8]>| regions?.get(tag).map(|region| *region.tag());
-        tags.iter().filter_map(tag).collect()
+        tags.iter().filter_map(|tag| Some(*regions?.get(tag)?.tag())).collect()
     });
     let texts: Vec<Text> = tags.iter().map(|tag| Text::new(tag.bytes())).collect();
     let names: Vec<_> = texts.iter().map(Text::name).collect();
