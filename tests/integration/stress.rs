@@ -21,14 +21,11 @@ struct Row {
     version: RwLock<u64>,
     /// A change up to this version has been announced, and the server has replied.
     announced: AtomicU64,
-    /// The same, and not softly.
-    killed: AtomicU64,
 }
 
 #[derive(Default)]
 struct Counts {
     valid: AtomicU64,
-    stale: AtomicU64,
     absent: AtomicU64,
     missed: AtomicU64,
     stored: AtomicU64,
@@ -51,11 +48,6 @@ impl World {
 
 fn key(row: usize) -> String {
     format!("key{row}")
-}
-
-/// Some rows are values of a region.
-fn is_cached(row: usize) -> bool {
-    row % 4 == 3
 }
 
 fn user(row: usize) -> usize {
@@ -117,7 +109,6 @@ fn no_read_returns_what_was_revoked_before_it() {
     let counts = &world.counts;
     for (name, counter) in [
         ("VALID", &counts.valid),
-        ("STALE", &counts.stale),
         ("ABSENT", &counts.absent),
         ("MISS", &counts.missed),
         ("stored", &counts.stored),
@@ -137,11 +128,7 @@ fn read(world: &World, c: &mut Client, number: usize, rng: &mut Rng) {
     let (row, key) = (&world.rows[number], key(number));
     c.select(rng.below(DATABASES));
     let announced = row.announced.load(SeqCst);
-    let killed = row.killed.load(SeqCst);
-    let reply = match is_cached(number) {
-        true => c.must(&format!("CACHE.GET {key} rows")),
-        false => c.must(&format!("APIKEY.VALIDATE {key} DIGEST {DIGEST}")),
-    };
+    let reply = c.must(&format!("APIKEY.VALIDATE {key} DIGEST {DIGEST}"));
     match code_of(&reply).as_str() {
         "VALID" => {
             let seen: serde_json::Value =
@@ -152,15 +139,6 @@ fn read(world: &World, c: &mut Client, number: usize, rng: &mut Rng) {
                 "{key}: {seen}, and version {announced} was announced before"
             );
             world.counts.valid.fetch_add(1, SeqCst);
-        }
-        code @ ("HIT" | "STALE") => {
-            let version: u64 = reply.items()[1].text().parse().expect("a version");
-            let (least, counter) = match code {
-                "HIT" => (announced, &world.counts.valid),
-                _ => (killed, &world.counts.stale),
-            };
-            assert!(version >= least, "{key}: {code} {version}, and {least} was announced before");
-            counter.fetch_add(1, SeqCst);
         }
         "ABSENT" => {
             let now = *row.version.read().expect("a row");
@@ -178,13 +156,7 @@ fn read(world: &World, c: &mut Client, number: usize, rng: &mut Rng) {
             if rng.below(4) == 0 {
                 std::thread::sleep(Duration::from_millis(rng.below(5) as u64));
             }
-            let stored = if is_cached(number) {
-                let tags = format!("TOKEN {token} PX 1000 TAGS 2 all mine{number}");
-                c.must(&match version % 2 {
-                    1 => format!("CACHE.SET {key} rows {version} GRACE 1000 {tags}"),
-                    _ => format!("CACHE.SETABSENT {key} rows {tags}"),
-                })
-            } else if version % 2 == 1 {
+            let stored = if version % 2 == 1 {
                 let json = json(number, version);
                 c.must(&format!(
                     "APIKEY.SETVAL {key} {json} DIGEST {DIGEST} TOKEN {token} PX 2000 TAGS 2 all mine{number}"
@@ -219,16 +191,9 @@ fn change_and_invalidate(world: &World, c: &mut Client, number: usize, rng: &mut
         *version += 1;
         *version
     };
-    let mut is_soft = false;
     let line = match rng.below(8) {
-        0..4 if is_cached(number) => {
-            is_soft = true;
-            format!("CACHE.TAGINVAL SOFT nothing mine{number}")
-        }
-        4 if is_cached(number) => "CACHE.CLEAR rows".to_string(),
-        5 if is_cached(number) => format!("CACHE.TAGINVAL mine{number}"),
         // What says that a key is absent carries no tag of the key's own.
-        _ if is_cached(number) || version % 2 == 1 => format!("APIKEY.INVAL {key}"),
+        _ if version % 2 == 1 => format!("APIKEY.INVAL {key}"),
         0 => format!("APIKEY.TAGINVAL apikey:user:{}", user(number)),
         1 => "APIKEY.TAGINVAL all".to_string(),
         2 => format!("APIKEY.TAGINVAL nothing mine{number}"),
@@ -237,9 +202,6 @@ fn change_and_invalidate(world: &World, c: &mut Client, number: usize, rng: &mut
     };
     for killed in in_all_databases(c, &line) {
         world.counts.killed.fetch_add(killed.int() as u64, SeqCst);
-    }
-    if !is_soft {
-        row.killed.fetch_max(version, SeqCst);
     }
     row.announced.fetch_max(version, SeqCst);
 }
@@ -251,18 +213,14 @@ fn write_through(world: &World, c: &mut Client, number: usize) {
     if *version % 2 == 1 {
         *version += 2;
         let json = json(number, *version);
-        let line = match is_cached(number) {
-            true => format!("CACHE.SET {key} rows {version} GRACE 1000 TAGS 2 all mine{number}"),
-            false => {
-                format!("APIKEY.SETVAL {key} {json} DIGEST {DIGEST} TAGS 2 all mine{number}")
-            }
-        };
-        let replies = in_all_databases(c, &line);
+        let replies = in_all_databases(
+            c,
+            &format!("APIKEY.SETVAL {key} {json} DIGEST {DIGEST} TAGS 2 all mine{number}"),
+        );
         if replies.contains(&nil()) {
             // Refused, as right after a load that was not trusted: then it has to be invalidated.
             in_all_databases(c, &format!("APIKEY.INVAL {key}"));
         }
-        row.killed.fetch_max(*version, SeqCst);
         row.announced.fetch_max(*version, SeqCst);
     }
 }
