@@ -61,9 +61,6 @@ for (const follow of ["tracking", { channel: CHANNEL }]) {
                         () => by.writeBehind("one", "new"),
                         () => by.writeThrough("one", "new", async () => {}),
                     ]) {
-                        if (who === 1 && follow.channel && String(change).includes("Pattern")) {
-                            continue; // SILENT
-                        }
                         await warm(region, "one", "old", { tags: ["tag"], graceMs: 0 });
                         await change();
                         const ask = async () => (await region.ask("one", async () => "new")).value;
