@@ -449,7 +449,8 @@ ROWS: dict[str, list[Panel]] = {
             REGIONS,
             "Answers that were no miss, of those that were not told to wait.",
             {
-                OF_REGION: 'sum without (answer) (rate(apikey_region_answers_total{$of,answer=~"hit|stale|absent"}[$time]))'
+                OF_REGION: "sum without (answer) "
+                '(rate(apikey_region_answers_total{$of,answer=~"hit|stale|absent"}[$time]))'
                 ' / sum without (answer) (rate(apikey_region_answers_total{$of,answer!="wait"}[$time]))'
             },
             alerts=["ApikeyRegionHitRateLow", "ApikeyRegionHitRateCritical"],
@@ -479,7 +480,10 @@ ROWS: dict[str, list[Panel]] = {
             "short",
             REGIONS,
             "Of primaries, with those that are dead and not yet removed.",
-            {OF_REGION: "apikey_region_entries{$of} $primary", f"{OF_REGION} dead": "apikey_region_dead_entries{$of} $primary"},
+            {
+                OF_REGION: "apikey_region_entries{$of} $primary",
+                f"{OF_REGION} dead": "apikey_region_dead_entries{$of} $primary",
+            },
         ),
         graph(
             "Memory of regions",
