@@ -115,12 +115,16 @@ class Cluster:
             client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
             if number:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
-        eventually(lambda: all(b"cluster_state:ok" in self._info(client) for client in clients))
+        self.settled()
+
+    def settled(self) -> None:
+        """Waits until all nodes know each other, and take calls."""
+        eventually(lambda: all(self._is_settled(node.client()) for node in self.nodes))
 
     @staticmethod
-    def _info(client: Any) -> bytes:
+    def _is_settled(client: Any) -> bool:
         info = client.execute_command("CLUSTER INFO")
-        return b"cluster_state:ok" if info.get("cluster_state") == "ok" and info["cluster_known_nodes"] == "3" else b""
+        return bool(info.get("cluster_state") == "ok" and info["cluster_known_nodes"] == "3")
 
     def stop(self) -> None:
         for node in self.nodes:
