@@ -1,6 +1,7 @@
 //! The options that commands share, and what is made of them.
 
 use crate::settings;
+use apikey_engine::entry::region_tag::{is_regions, REGION};
 use apikey_engine::entry::tag_names::{
     MAX_ANY_TAG_BYTES, MAX_CALLER_TAGS, MAX_NAMES, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS, MAX_TAG_BYTES,
 };
@@ -208,6 +209,17 @@ pub fn token(options: &Options) -> Option<Token> {
     Token::parse(options.value("TOKEN")?).ok()
 }
 
+/// The tags that TAGS gives; an error where a client gives one that is a region's.
+pub fn tags<'a>(
+    options: &Options<'a>,
+    judged: Judged,
+) -> Result<impl Iterator<Item = &'a [u8]> + use<'a>> {
+    if judged == Judged::Here && options.list("TAGS").any(|tag| is_regions(tag.bytes())) {
+        return Err(Error::err(format_args!("a tag of TAGS must not have {REGION} in it")));
+    }
+    Ok(options.list("TAGS").map(Name::bytes))
+}
+
 /// What the options of a fill say that has to name its token.
 pub struct Fill<'a> {
     pub token: Token,
@@ -218,11 +230,11 @@ pub struct Fill<'a> {
 }
 
 impl<'a> Fill<'a> {
-    pub fn read(options: &Options<'a>, now: i64) -> Result<Self> {
+    pub fn read(options: &Options<'a>, now: i64, judged: Judged) -> Result<Self> {
         Ok(Self {
             token: token(options).ok_or(Error::SYNTAX)?,
             expiry: Expiry::read(options, now),
-            tags: options.list("TAGS").map(Name::bytes).collect(),
+            tags: tags(options, judged)?.collect(),
             namespace: options.value("NS").unwrap_or_default(),
         })
     }

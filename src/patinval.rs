@@ -80,15 +80,20 @@ impl Walk {
     /// The names that fit of the next places.
     fn names(&mut self, lock: Lock, database: i32) -> Vec<Text> {
         let until = self.next.saturating_add(PLACES).min(self.end);
-        let names = state::with(lock, |state| {
-            (self.next..until)
-                .filter_map(|place| state.item_name(database, place))
-                .filter(|name| self.pattern.matches(name))
-                .map(Text::new)
-                .collect()
-        });
-        self.next = until;
-        names
+        state::with(lock, |state| {
+            let (mut names, mut is_enough) = (Vec::new(), false);
+            while self.next < until && !is_enough {
+                if let Some(name) = state.item_name(database, self.next) {
+                    // One of these may take as long as all others together.
+                    is_enough = !self.pattern.is_cheap(name);
+                    if self.pattern.matches(name) {
+                        names.push(Text::new(name));
+                    }
+                }
+                self.next += 1;
+            }
+            names
+        })
     }
 
     /// Kills what is a region's of these, and may be killed.

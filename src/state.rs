@@ -391,6 +391,12 @@ impl State {
 
     /// An entry's key has gone; the value goes with it, or to another name, where it is dead.
     pub fn remove_entry(&mut self, name: &[u8], AnyEntry { entry, life, .. }: AnyEntry) {
+        if entry.region().is_some() && self.standing(life) == Standing::Dead {
+            // What has killed it has ended the lease of its key; nobody can tell once it has gone.
+            if let Some(number) = self.number_of(life.link.site()) {
+                self.end_load(number, name);
+            }
+        }
         self.databases.change_by_id(life.link.site(), |database| {
             let counted = Counted::of(&entry, life.is_stamped_dead(), name);
             database.remove_entry(name, life.link.place(), counted);

@@ -36,6 +36,7 @@ pub fn kill(ctx: &mut Ctx, tags: &[Name]) -> usize {
                     Removed::Dead => {}
                     Removed::Live => killed += 1,
                 }
+                state::with(lock, |state| state.end_load(database, name.name().bytes()));
                 gone.push(name);
             }
         }

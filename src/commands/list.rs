@@ -55,7 +55,7 @@ impl Command for SetList {
         let user_id = bytes(user, "user_id", 1, MAX_ID_BYTES)?;
         let options = if replayed { REPLAYED } else { FILL };
         let options = Options::parse(options, args, 4, judged(replayed))?;
-        let fill = Fill::read(&options, now)?;
+        let fill = Fill::read(&options, now, judged(replayed))?;
         let read = match replayed {
             true => Records::sanitise(json.bytes(), &Limits::STORED),
             false => {

@@ -137,7 +137,7 @@ impl<'a> Given<'a> {
             Judged::Elsewhere => REPLAYED,
         };
         let options = Options::parse(options, args, 7, judged)?;
-        let fill = Fill::read(&options, now)?;
+        let fill = Fill::read(&options, now, judged)?;
         let owner = Owner { namespace: fill.namespace, id, user_id };
         let label = Label::new(Kind::Scopes, &owner, &fill.tags)
             .ok_or_else(|| Error::err("the tags can't be laid out"))?;

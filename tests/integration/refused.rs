@@ -391,6 +391,9 @@ fn with_serve_when_writes_refused_reads_go_on_and_health_says_so() {
 /// Whatever it is refused for: who waits for what its reader was to load may try.
 #[test]
 fn a_fill_of_a_region_that_is_refused_leaves_nobody_waiting() {
+    if !server::kind().has_module_config() {
+        return;
+    }
     let server = Server::start();
     let mut c = server.client();
     c.must("CACHE.REGION SET r LEASE 600000");

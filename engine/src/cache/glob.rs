@@ -97,6 +97,12 @@ impl Pattern {
         Some(Self { tokens })
     }
 
+    /// Whether it takes little to tell whether a name matches.
+    pub fn is_cheap(&self, name: &[u8]) -> bool {
+        const STEPS: usize = 4096;
+        self.tokens.len().saturating_mul(name.len()) <= STEPS
+    }
+
     pub fn matches(&self, name: &[u8]) -> bool {
         let mut tokens = self.tokens.as_slice();
         let mut left = name;

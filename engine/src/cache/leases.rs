@@ -2,10 +2,10 @@
 //!
 //! A reader that misses is given the *lease* of the key with its token. It ends when something is stored under the key,
 //! when its holder gives it back, when the key or its region is invalidated (the fence says so), or by its time. Whoever
-//! gives one back for having failed can have the next reader wait a while.
+//! gives one back for having failed can have the next reader wait a while; that pause ends by the same.
 //!
 //! **What always holds.** Of one node at most one reader has the lease of a key at a time. Nobody waits for longer than the
-//! longest lease: a time that lies too far ahead is one of a clock that was set back, and counts as over.
+//! longest lease or pause: a time that lies too far ahead is one of a clock that was set back, and counts as over.
 //!
 //! **Cost.** A table of a fixed size, of [`WAYS`] leases for each place that a key can hash to. Where all of them are
 //! taken the one that ends the soonest gives way: its key gets one reader more, and nothing else. The table is
@@ -31,13 +31,15 @@ pub type KeyHash = u64;
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     key: KeyHash,
-    /// Its holder's; [`Token::REFUSED`] is nobody's: a pause.
+    /// Its holder's; of a pause, that of who failed.
     token: Token,
+    is_pause: bool,
     from: i64,
     until: i64,
 }
 
-const NONE: Lease = Lease { key: 0, token: Token::REFUSED, from: 0, until: i64::MIN };
+const NONE: Lease =
+    Lease { key: 0, token: Token::REFUSED, is_pause: false, from: 0, until: i64::MIN };
 
 impl Lease {
     fn is_open(&self, now: i64) -> bool {
@@ -89,17 +91,14 @@ impl Leases {
             self.table = vec![NONE; self.size].into_boxed_slice();
         }
         let ways = self.ways(key);
-        let is_held = |lease: &Lease| {
-            lease.key == key
-                && lease.is_open(now)
-                && (lease.token == Token::REFUSED || is_valid(&lease.token))
-        };
+        let is_held =
+            |lease: &Lease| lease.key == key && lease.is_open(now) && is_valid(&lease.token);
         if let Some(held) = ways.iter().find(|lease| is_held(lease)) {
             let waited = now.saturating_sub(held.from).clamp(LEAST_WAIT_MS, MOST_WAIT_MS);
             return Asked::Wait(waited.min(held.until.saturating_sub(now)).max(1));
         }
         let until = now.saturating_add(lease_ms.min(MAX_LEASE_MS));
-        let lease = Lease { key, token, from: now, until };
+        let lease = Lease { key, token, is_pause: false, from: now, until };
         let own = ways.iter().position(|lease| lease.key == key);
         let least = || {
             let ends =
@@ -120,14 +119,15 @@ impl Leases {
     /// The holder of the token gives the lease of a key back; others wait for so many milliseconds more. False where the
     /// lease is not its own, or has ended.
     pub fn give_back(&mut self, key: KeyHash, token: &Token, now: i64, pause_ms: i64) -> bool {
-        let is_held =
-            |lease: &&mut Lease| lease.key == key && lease.token == *token && lease.is_open(now);
+        let is_held = |lease: &&mut Lease| {
+            lease.key == key && !lease.is_pause && lease.token == *token && lease.is_open(now)
+        };
         if *token == Token::REFUSED {
             return false;
         }
         let Some(lease) = self.ways(key).iter_mut().find(is_held) else { return false };
         let until = now.saturating_add(pause_ms.clamp(0, MAX_LEASE_MS));
-        *lease = Lease { token: Token::REFUSED, from: now, until, ..*lease };
+        *lease = Lease { is_pause: true, from: now, until, ..*lease };
         true
     }
 
@@ -177,8 +177,7 @@ mod tests {
         assert!(!leases.give_back(7, &Token::REFUSED, 200, 0));
         assert!(leases.give_back(7, &token(1), 200, 50));
         assert!(!leases.give_back(7, &token(1), 210, 50));
-        // Whatever the fence says of a token.
-        assert_eq!(leases.ask(7, token(2), 249, 1_000, |_| false), Asked::Wait(1));
+        assert_eq!(leases.ask(7, token(2), 249, 1_000, ALWAYS), Asked::Wait(1));
         assert_eq!(leases.ask(7, token(2), 250, 1_000, ALWAYS), Asked::Given);
         assert!(leases.give_back(7, &token(2), 300, 0));
         assert_eq!(leases.ask(7, token(3), 300, 1_000, ALWAYS), Asked::Given);

@@ -58,12 +58,13 @@ impl Patterns {
         gone
     }
 
-    /// Whether a fill of this name may store what its reader found, who began at a number.
+    /// Whether a fill of this name may store what its reader found, who began at a number. A name that takes long to
+    /// compare counts as one that fits, which costs a miss.
     pub fn accept(&self, began: Number, name: &[u8], region: &[u8]) -> bool {
         let covers = |of: &&Invalidated| {
             of.number > began
                 && (of.region.is_empty() || of.region == region)
-                && of.pattern.matches(name)
+                && (!of.pattern.is_cheap(name) || of.pattern.matches(name))
         };
         self.all.iter().find(covers).is_none()
     }

@@ -8,6 +8,11 @@ pub const REGION: &str = "cache:region:";
 /// The most bytes that the name of a region may have; the least is 1.
 pub const MAX_REGION_BYTES: usize = 64;
 
+/// Whether a tag can be a region's: what is not of the region must not carry it, since its entries are counted by it.
+pub fn is_regions(tag: &[u8]) -> bool {
+    tag.windows(REGION.len()).any(|part| part == REGION.as_bytes())
+}
+
 const MAX_BYTES: usize = MAX_NAMESPACE_BYTES + REGION.len() + MAX_REGION_BYTES;
 const _: () = assert!(MAX_BYTES <= MAX_ANY_TAG_BYTES);
 

@@ -2,7 +2,7 @@
 
 use super::named;
 use crate::bus;
-use crate::grammar::{token, Expiry};
+use crate::grammar::{self, token, Expiry};
 use crate::invalidation;
 use crate::keyspace::{self, OpenKey};
 use crate::settings;
@@ -17,7 +17,7 @@ use apikey_engine::cache::value::{Cached, Parts, MAX_GRACE_MS, MAX_LABEL_BYTES};
 use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::invalidation::fence::Token;
 use host::changes::Class;
-use host::command::grammar::Options;
+use host::command::grammar::{Judged, Options};
 use host::command::spec::Arg;
 use host::server::random_bytes;
 use host::{Ctx, Error, Key, Lock, Name, Result, Text};
@@ -69,7 +69,7 @@ impl<'a> Terms<'a> {
             expiry: Expiry::read(options, now),
             grace: options.number("GRACE"),
             label: options.value("LABEL").unwrap_or_default(),
-            tags: options.list("TAGS").map(Name::bytes).collect(),
+            tags: grammar::tags(options, Judged::Here)?.collect(),
             token: token(options),
             condition,
             now,
@@ -100,7 +100,7 @@ impl<'a> Terms<'a> {
             0 => Ok(cached),
             most if bytes <= most => Ok(cached),
             most => Err(Error::err(format_args!(
-                "the value must be at most what its region may hold: {most} bytes (MAXBYTES)"
+                "the entry, with its key, must be at most what its region may hold: {most} bytes (MAXBYTES)"
             ))),
         }
     }

@@ -6,7 +6,7 @@ use crate::commands::tags::taginval::{self, TAGS};
 use crate::tagged;
 use apikey_engine::bus::message::Question;
 use host::command::spec::{Arg, Command, Spec};
-use host::{Args, Ctx, Name, Reply, Result};
+use host::{Args, Ctx, Error, Name, Reply, Result};
 
 pub struct TagInval;
 
@@ -23,8 +23,10 @@ impl Command for TagInval {
     };
 
     fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
-        let is_soft = args.len() > 2
-            && args.get(1).is_some_and(|word| word.bytes().eq_ignore_ascii_case(b"SOFT"));
+        let is_soft = args.get(1).is_some_and(|word| word.bytes().eq_ignore_ascii_case(b"SOFT"));
+        if is_soft && args.len() == 2 {
+            return Err(Error::err("SOFT has no tags behind it"));
+        }
         let tags = taginval::read(ctx, args, if is_soft { 2 } else { 1 })?;
         match is_soft {
             true => soften(ctx, &tags, reply),

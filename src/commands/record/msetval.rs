@@ -55,7 +55,7 @@ impl Command for MSetVal {
         // It is STORED that is replayed.
         let moment = Moment { now: now(), replayed: false };
         let options = Options::parse(OPTIONS, args, 2 + 2 * positions.len(), Judged::Here)?;
-        let terms = Terms::read(&options, moment.now)?;
+        let terms = Terms::read(&options, moment.now, Judged::Here)?;
         let pairs: Vec<(Name, Name)> = positions
             .filter_map(|position| Some((args.get(position)?, args.get(position + 1)?)))
             .collect();

@@ -45,7 +45,7 @@ impl Command for SetAbsent {
         let replayed = ctx.is_replayed();
         let now = now();
         let options = Options::parse(OPTIONS, args, 2, judged(replayed))?;
-        let fill = Fill::read(&options, now)?;
+        let fill = Fill::read(&options, now, judged(replayed))?;
         let record = Record::absent(fill.namespace, &fill.tags)
             .ok_or_else(|| Error::err("the tags can't be laid out"))?;
         access::to_store(ctx, &record)?;

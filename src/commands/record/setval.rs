@@ -51,7 +51,7 @@ impl Command for SetVal {
         let replayed = ctx.is_replayed();
         let now = now();
         let options = Options::parse(OPTIONS, args, 3, judged(replayed))?;
-        let terms = Terms::read(&options, now)?;
+        let terms = Terms::read(&options, now, judged(replayed))?;
         let parts = match replayed {
             true => Parts::sanitise(json.bytes(), &Limits::STORED),
             false => store::sanitise(lock, json),

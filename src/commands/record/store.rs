@@ -1,6 +1,6 @@
 //! How a record is stored, by whichever command: what of it is kept, what refuses it, who is told.
 
-use crate::grammar::{accepted, token, Expiry};
+use crate::grammar::{accepted, tags, token, Expiry};
 use crate::keyspace::OpenKey;
 use crate::settings;
 use crate::state;
@@ -12,7 +12,7 @@ use apikey_engine::record::digest::Accepted;
 use apikey_engine::record::layout::Record;
 use apikey_engine::record::sanitise::Parts;
 use host::changes::Class;
-use host::command::grammar::Options;
+use host::command::grammar::{Judged, Options};
 use host::{Ctx, Error, Key, Lock, Name, Result};
 use smallvec::SmallVec;
 
@@ -41,7 +41,7 @@ pub struct Moment {
 }
 
 impl<'a> Terms<'a> {
-    pub fn read(options: &Options<'a>, now: i64) -> Result<Self> {
+    pub fn read(options: &Options<'a>, now: i64, judged: Judged) -> Result<Self> {
         let condition = match (options.has("NX"), options.has("XX")) {
             (true, _) => Some(Condition::IfAbsent),
             (_, true) => Some(Condition::IfPresent),
@@ -50,7 +50,7 @@ impl<'a> Terms<'a> {
         Ok(Self {
             expiry: Expiry::read(options, now),
             digests: accepted(options)?,
-            tags: options.list("TAGS").map(Name::bytes).collect(),
+            tags: tags(options, judged)?.collect(),
             namespace: options.value("NS").unwrap_or_default(),
             token: token(options),
             condition,

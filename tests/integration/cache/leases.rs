@@ -392,3 +392,34 @@ fn a_replica_gives_no_lease_no_token_and_never_says_wait() {
     assert_exact(&replica);
     assert_nothing_was_refused(&replica);
 }
+
+#[test]
+fn a_hard_invalidation_by_a_tag_ends_the_lease_of_what_it_removes() {
+    for sync_reclaim in ["256", "0"] {
+        let server = Server::builder().setting("sync-reclaim", sync_reclaim).start();
+        let mut c = server.client();
+        region(&mut c, "r LEASE 600000 GRACE 600000");
+        set(&mut c, "k r v TAGS 1 t");
+        c.must("CACHE.TAGINVAL SOFT t");
+        assert_ne!(c.must("CACHE.GET k r").items()[4], nil(), "who refreshes it");
+        assert_eq!(says(&mut c, "k r"), "STALE");
+        c.must("CACHE.TAGINVAL t");
+        eventually("it is removed", || c.must("EXISTS k") == int(0));
+        assert_eq!(says(&mut c, "k r"), "MISS", "{sync_reclaim}");
+    }
+}
+
+#[test]
+fn an_invalidation_ends_the_pause_after_a_failure() {
+    let server = Server::start();
+    let mut c = server.client();
+    region(&mut c, "r LEASE 600000");
+    for invalidation in ["APIKEY.INVAL k", "CACHE.CLEAR r", "CACHE.PATINVAL k*"] {
+        let token = miss(&mut c, "k r");
+        assert_eq!(c.must(&format!("CACHE.FAIL k r TOKEN {token} BACKOFF 600000")), ok());
+        assert_eq!(says(&mut c, "k r"), "WAIT");
+        c.must(invalidation);
+        let token = miss(&mut c, "k r");
+        assert_eq!(c.must(&format!("CACHE.FAIL k r TOKEN {token}")), ok(), "{invalidation}");
+    }
+}

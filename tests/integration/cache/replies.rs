@@ -330,7 +330,7 @@ fn mset_stores_all_or_where_one_is_wrong_none() {
         (format!("CACHE.MSET r 3 a 1 rec 2 b 3 TOKEN {token}"), WRONG_TYPE),
         (
             format!("CACHE.MSET small 2 a 1 b {long} TOKEN {token}"),
-            "ERR the value must be at most what its region may hold: 300 bytes (MAXBYTES)",
+            "ERR the entry, with its key, must be at most what its region may hold: 300 bytes (MAXBYTES)",
         ),
     ] {
         assert_eq!(c.run(&line), error(text), "{line:.60}");

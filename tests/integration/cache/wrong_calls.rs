@@ -284,7 +284,7 @@ fn a_value_larger_than_its_region_may_hold_is_an_error_to_the_byte() {
     assert_eq!(says(&mut c, "k r"), "HIT");
     region(&mut c, &format!("r MAXBYTES {}", bytes - 1));
     let text = format!(
-        "ERR the value must be at most what its region may hold: {} bytes (MAXBYTES)",
+        "ERR the entry, with its key, must be at most what its region may hold: {} bytes (MAXBYTES)",
         bytes - 1
     );
     let (value, token) = ("x".repeat(300), c.must("APIKEY.TOKEN k").text());
@@ -341,4 +341,25 @@ fn users_of_one_command_can_call_no_other() {
     let mut c = crate::acl::user(&server, "allkeys +@all -@dangerous");
     assert!(c.run("CACHE.REGION SET r TTL 5").text().starts_with("NOPERM"));
     set(&mut c, "k r v");
+}
+
+#[test]
+fn the_tag_of_a_region_is_carried_by_its_entries_alone() {
+    let server = Server::start();
+    let mut c = server.client();
+    set(&mut c, "k b v");
+    let text = "ERR a tag of TAGS must not have cache:region: in it";
+    let token = c.must("APIKEY.TOKEN k").text();
+    for tag in ["cache:region:b", "acme:cache:region:b"] {
+        for line in [
+            format!("CACHE.SET other a v TAGS 1 {tag}"),
+            format!("CACHE.MSET a 1 other v TOKEN {token} TAGS 1 {tag}"),
+            format!("APIKEY.SETABSENT other TOKEN {token} TAGS 1 {tag}"),
+        ] {
+            assert_eq!(c.run(&line), error(text), "{line}");
+        }
+    }
+    assert_eq!(c.run("CACHE.TAGINVAL SOFT"), error("ERR SOFT has no tags behind it"));
+    assert_eq!(stat(&mut c, "b", "entries"), 1);
+    assert_exact(&server);
 }
