@@ -64,20 +64,20 @@ mod tests {
     #[test]
     fn the_best_of_the_samples_goes_and_the_next_best_is_kept() {
         let mut pool = Pool::default();
-        let mut members = (0..16).chain([100; 16]);
-        assert_eq!(pool.victim(|| members.next(), |place| Some(place.into())), Some(15));
+        let mut members = (10..).take(SAMPLES).chain([100; SAMPLES]);
+        assert_eq!(pool.victim(|| members.next(), |place| Some(place.into())), Some(14));
         // The second call samples 100 alone, which has the least score.
         let score = |place: Place| Some(if place == 100 { 0 } else { place.into() });
-        assert_eq!(pool.victim(|| members.next(), score), Some(14));
-        // 13 was used meanwhile, 12 has gone.
+        assert_eq!(pool.victim(|| members.next(), score), Some(13));
+        // 12 was used meanwhile, 11 has gone.
         let score = |place: Place| match place {
-            13 => Some(0),
-            12 => None,
+            12 => Some(0),
+            11 => None,
             _ => Some(u64::from(place)),
         };
         assert_eq!(pool.victim(|| None, score), Some(100));
-        assert_eq!(pool.victim(|| None, score), Some(11));
-        assert_eq!(pool.candidates.len(), 12);
+        assert_eq!(pool.victim(|| None, score), Some(10));
+        assert_eq!(pool.candidates.len(), 1);
         pool.clear();
         assert_eq!(pool.victim(|| None, |_| Some(1)), None);
     }
