@@ -38,6 +38,9 @@ struct Lease {
     until: i64,
 }
 
+// As settings.md says.
+const _: () = assert!(size_of::<Lease>() == 56);
+
 const NONE: Lease =
     Lease { key: 0, token: Token::REFUSED, is_pause: false, from: 0, until: i64::MIN };
 
