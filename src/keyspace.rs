@@ -12,8 +12,10 @@ use crate::values::entry::{AnyEntry, CachedValue, ListValue, RecordValue, Scopes
 use crate::values::life::{Life, Link, Standing};
 use crate::values::usage::UsageValue;
 use apikey_engine::database::catalog::Counted;
+use apikey_engine::limits::account::Account;
 use apikey_engine::report::stats::add_uses;
 use apikey_engine::usage::batches::Terms;
+use apikey_engine::usage::change::Change;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::Id;
 use apikey_engine::usage::lease::{Lease, Leases};
@@ -201,6 +203,7 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         &mut self,
         counter: Counter,
         leases: Leases,
+        mut account: Account,
         expires_at: Option<i64>,
     ) -> Result<()> {
         let database = self.key.ctx().database();
@@ -211,7 +214,8 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
             true => leases.apart(),
             false => leases,
         };
-        self.key.set(&USAGE, UsageValue::new(counter, leases))?;
+        state::with(self.lock, |state| account.share(&mut state.known));
+        self.key.set(&USAGE, UsageValue::new(counter, leases, account))?;
         if let Slot::Usage(value) = self.slot() {
             let name = self.name.bytes();
             state::with(self.lock, |state| state.add_counter(database, name, value));
@@ -242,6 +246,33 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
             self.key.signal_modified();
         }
         Ok(Some(done))
+    }
+
+    /// Decides what becomes of the counter under the name, a new one where nothing is, and puts that; returns what else
+    /// was decided. An error where something else is.
+    pub fn change<T>(
+        &mut self,
+        decide: impl FnOnce(&Counter, &Account) -> Result<(Option<Change>, T)>,
+    ) -> Result<T> {
+        let Some(value) = self.key.get_mut(&USAGE)? else {
+            let (change, done) = decide(&Counter::default(), Account::NONE)?;
+            if let Some(change) = change {
+                let (counter, mut account) = (change.counter, Account::default());
+                change.put(&mut account);
+                self.store_usage(counter, Leases::default(), account, None)?;
+            }
+            return Ok(done);
+        };
+        let (change, done) = decide(&value.counter, value.account())?;
+        if let Some(change) = change {
+            let counter = change.counter;
+            change.put(value.account_mut());
+            if counter != value.counter {
+                state::with(self.lock, |state| state.count(self.name, value, counter));
+            }
+            self.key.signal_modified();
+        }
+        Ok(done)
     }
 
     /// Moves what the counter under the name has pending into a batch, and returns how much that is, and when the

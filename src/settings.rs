@@ -4,6 +4,7 @@ use apikey_engine::cache::policy::{Policies, Policy};
 use apikey_engine::cache::value::MAX_VALUE_BYTES as MOST_VALUE_BYTES;
 use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::entry::tag_names::{MAX_CALLER_TAGS, MAX_TAG_FIELDS, MAX_TAG_FIELD_BYTES};
+use apikey_engine::limits::requests::{Window, MAX_REQUESTS};
 use apikey_engine::record::fields::{FieldNames, Kept, KEPT_FIELDS, MAX_EXTRA_FIELDS};
 use apikey_engine::record::restrictions::refuse_to_map;
 use apikey_engine::record::sanitise::{ExtraFields, Limits};
@@ -140,6 +141,9 @@ pub static TOKEN_TTL_MS: Number = Number::new(c"token-ttl-ms", 30_000, 1, 86_400
 pub static MAX_VALUE_BYTES: Number =
     Number::new(c"max-value-bytes", 8 << 20, 1, MOST_VALUE_BYTES as i64);
 pub static LEASE_SLOTS: Number = Number::new(c"lease-slots", 16_384, 4, 4_194_304).fixed();
+/// How long the ids of requests are kept, and how many of each counter.
+pub static REQUEST_ID_WINDOW: Number = Number::new(c"request-id-window-ms", 60_000, 1, 86_400_000);
+pub static MAX_REQUEST_IDS: Number = Number::new(c"max-request-ids", 4096, 1, MAX_REQUESTS as i64);
 pub static REGIONS: Parsed<Policies> =
     Parsed::new(c"regions", Policies::NONE, Policies::parse, Policies::show);
 pub static SYNC_RECLAIM: Number = Number::new(c"sync-reclaim", 256, 0, 100_000);
@@ -183,7 +187,9 @@ pub static NAIVE_TIMES: Parsed<NaiveTimes> =
 pub static INVALIDATION_CHANNEL: Names =
     Parsed::new(c"invalidation-channel", Vec::new(), channel, |names| names.join(","));
 
-pub static ALL: [&'static dyn Setting; 36] = [
+pub static ALL: [&'static dyn Setting; 38] = [
+    &REQUEST_ID_WINDOW,
+    &MAX_REQUEST_IDS,
     &MAX_VALUE_BYTES,
     &LEASE_SLOTS,
     &REGIONS,
@@ -237,6 +243,11 @@ pub fn with_record_limits<T>(lock: Lock, body: impl FnOnce(&Limits) -> T) -> T {
         tag_fields: &TAG_FIELDS.get(lock),
         naive_times: *NAIVE_TIMES.get(lock),
     })
+}
+
+/// How long requests are known by their ids.
+pub fn request_window() -> Window {
+    Window { ms: REQUEST_ID_WINDOW.get(), most: MAX_REQUEST_IDS.size() }
 }
 
 /// What is set of a region.

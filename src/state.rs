@@ -29,6 +29,7 @@ use apikey_engine::defrag::Defrag;
 use apikey_engine::entry::kind::Entry;
 use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::invalidation::fence::{Fence, Token};
+use apikey_engine::limits::known::Known;
 use apikey_engine::record::layout::Record;
 use apikey_engine::report::refusals::Refusals;
 use apikey_engine::report::stats::Stats;
@@ -65,6 +66,8 @@ pub struct State {
     pub stats: Stats,
     /// The latest refused validations, for LOG.
     pub refusals: Refusals,
+    /// Limits that counters hold.
+    pub known: Known,
     /// Ids of batches and lines.
     ids: Ids,
     databases: Databases,
@@ -180,6 +183,7 @@ impl State {
             loads: Loads::new(settings::LEASE_SLOTS.size()),
             stats: Stats::default(),
             refusals: Refusals::default(),
+            known: Known::default(),
             ids: Ids::new(random_bytes()),
             databases: Databases::default(),
             unsettled: None,

@@ -6,9 +6,11 @@
 //! | folder or file, from the bottom to the top | holds |
 //! | --- | --- |
 //! | [`defrag`] | how allocations are handed to who moves them |
+//! | [`clock`] | what a time says that was noted by another clock, or before it was set
 //! | [`minute`] | lookups of the last minute |
 //! | [`tags`] | the tag index: which names carry which tags; knows nothing of API keys |
 //! | [`entry`] | what records and all other entries have in common: kinds, names of tags, whose they are |
+//! | [`limits`] | rates, quotas and credits; requests that were counted under an id
 //! | [`record`] | what is kept of a record's JSON, how it is laid out, and VALIDATE's checks in their order |
 //! | [`answers`] | what else an application keeps: its scope decisions, lists of a user's records |
 //! | [`usage`] | usage counters; counts that were leased and not settled, the batches they form |
@@ -34,11 +36,13 @@
 pub mod answers;
 pub mod bus;
 pub mod cache;
+pub mod clock;
 pub mod codec;
 pub mod database;
 pub mod defrag;
 pub mod entry;
 pub mod invalidation;
+pub mod limits;
 pub mod minute;
 pub mod record;
 pub mod report;

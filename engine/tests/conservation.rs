@@ -4,11 +4,12 @@
 //! Two databases of a few counters are driven as the server's side drives them, beside nothing but sums: two of
 //! one node, and then one of each of two nodes between which counters move.
 
+use apikey_engine::clock::CLOCKS_DIFFER_MS;
 use apikey_engine::database::catalog::Database;
 use apikey_engine::database::items::{counter_tags_in_index, Held, PENDING};
 use apikey_engine::tags::fingerprint::Fingerprints;
 use apikey_engine::tags::segments::Place;
-use apikey_engine::usage::batches::{Terms, CLOCKS_DIFFER_MS, MAX_LEASE_MS};
+use apikey_engine::usage::batches::{Terms, MAX_LEASE_MS};
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::{Id, Ids};
 use apikey_engine::usage::lease::Leases;

@@ -48,6 +48,7 @@ impl Command for Health {
             (c"eviction_policy", Figure::Text(memory.policy)),
         ]);
         all.extend(figures.usage.map(|(name, number)| (name, Figure::Number(number))));
+        all.extend(figures.limits.map(|(name, number)| (name, Figure::Number(number))));
 
         reply.map(all.len());
         for (name, figure) in all {
@@ -126,6 +127,7 @@ struct Figures {
     answers: [Field; 22],
     contents: [Field; 11],
     usage: [Field; 9],
+    limits: [Field; 5],
     last_minute: LastMinute,
     last_eviction_ms: Option<u64>,
     usage_counters: u64,
@@ -194,6 +196,13 @@ impl Figures {
                     (c"settled_uses", Some(stats.settled_uses)),
                     (c"taken_uses", Some(stats.taken_uses)),
                 ],
+                limits: [
+                    (c"admitted", Some(stats.admitted)),
+                    (c"rate_limited", Some(stats.rate_limited)),
+                    (c"usage_exceeded", Some(stats.usage_exceeded)),
+                    (c"repeated_ids", Some(stats.repeated_ids)),
+                    (c"ids_dropped_early", Some(stats.ids_dropped_early)),
+                ],
                 last_minute,
                 last_eviction_ms: stats.last_eviction.map(|at| now.abs_diff(at)),
                 usage_counters: all.totals.counters,
@@ -231,7 +240,7 @@ impl Figures {
     }
 }
 
-/// `INFO apikey_service`, `apikey_answers`, `apikey_contents`, `apikey_usage`.
+/// `INFO apikey_service`, `apikey_answers`, `apikey_contents`, `apikey_usage`, `apikey_limits`.
 impl Info for Health {
     fn write(lock: Lock, out: &mut InfoOut) {
         let figures = Figures::read(lock);
@@ -249,5 +258,6 @@ impl Info for Health {
         section(c"answers", &figures.answers);
         section(c"contents", &figures.contents);
         section(c"usage", &figures.usage);
+        section(c"limits", &figures.limits);
     }
 }

@@ -6,17 +6,15 @@ use crate::commands::plain::PLAIN;
 use crate::grammar::read_count;
 use crate::settings::{LOG_MAX_LEN, MAX_LOG_LEN};
 use crate::state;
-use apikey_engine::record::verdict::Verdict;
-use apikey_engine::report::refusals::{told, Entry, Refusal};
+use apikey_engine::report::refusals::{Entry, Refusal, Told};
 use host::caller::Caller;
 use host::command::spec::{Arg, Command, Spec};
 use host::{now, Args, Ctx, Name, Reply, Result};
 
-/// Notes what VALIDATE has said of a key, where it is a refusal; `scope` is the one that does not hold. The
-/// caller is asked for only then.
-pub fn note(ctx: &mut Ctx, key: Name, verdict: Verdict, scope: Option<&[u8]>, now: i64) {
+/// Notes that a key was refused, and why; `detail` is the scope or the limit that does not hold, if one doesn't.
+pub fn note(ctx: &mut Ctx, key: Name, why: Told, detail: Option<&[u8]>, now: i64) {
     let most = LOG_MAX_LEN.size();
-    if most == 0 || told(verdict).is_none() {
+    if most == 0 {
         return;
     }
     let user = ctx.user();
@@ -25,8 +23,8 @@ pub fn note(ctx: &mut Ctx, key: Name, verdict: Verdict, scope: Option<&[u8]>, no
         Caller::Script | Caller::Module | Caller::Replayed => None,
     };
     let refusal = Refusal {
-        verdict,
-        scope: scope.unwrap_or_default(),
+        why,
+        detail: detail.unwrap_or_default(),
         key: key.bytes(),
         user: user.as_ref().map(host::caller::User::name),
         host: address.as_ref().map(|address| address.host.as_bytes()),
@@ -92,7 +90,7 @@ fn show(reply: Reply, entry: &Entry, now: i64) {
     reply.map(7);
     number("count", i64::try_from(entry.count).unwrap_or(i64::MAX));
     text("code", Some(entry.code.as_bytes()));
-    text("reason", Some(&[entry.reason.as_bytes(), &entry.scope].concat()));
+    text("reason", Some(&[entry.reason.as_bytes(), &entry.detail].concat()));
     text("key", Some(&entry.key));
     text("client", entry.host.as_ref().map(|host| address(host, entry.port)).as_deref());
     text("username", entry.user.as_deref());

@@ -9,7 +9,9 @@ pub mod debug;
 pub mod describe;
 pub mod health;
 pub mod internal;
+pub mod limits;
 pub mod list;
+
 pub mod log;
 pub mod miss;
 pub mod plain;

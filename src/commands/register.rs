@@ -9,7 +9,8 @@ use super::check::Check;
 use super::debug::Debug;
 use super::describe::Describe;
 use super::health::Health;
-use super::internal::{died, leased, regions, settled, stored, version};
+use super::internal::{changed, died, leased, regions, settled, stored, version};
+use super::limits::{admit, credit, limits, settle as settle_request};
 use super::list::{GetList, SetList};
 use super::log::Log;
 use super::record::{inval, msetval, setabsent, setval, token, validate};
@@ -43,6 +44,10 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<lease::Lease>()?;
     loading.command::<settle::Ack>()?;
     loading.command::<settle::Nack>()?;
+    loading.command::<admit::Admit>()?;
+    loading.command::<credit::Credit>()?;
+    loading.command::<settle_request::Settle>()?;
+    loading.command::<limits::Limits>()?;
     loading.category(c"cache")?;
     loading.command::<cache_get::Get>()?;
     loading.command::<cache_get::MGet>()?;
@@ -70,6 +75,7 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<died::Reclaimed>()?;
     loading.command::<leased::Leased>()?;
     loading.command::<settled::Settled>()?;
+    loading.command::<changed::Changed>()?;
     loading.command::<version::Stream>()?;
     loading.command::<regions::Regions>()?;
     #[cfg(debug_assertions)]

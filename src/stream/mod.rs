@@ -14,6 +14,7 @@
 //! | [`reclaimed`] | the same, as it was written before there was [`gone`] |
 //! | [`leased`] | a batch was given out, with its lines, or again, without |
 //! | [`settled`] | lines of a batch were settled, where an ACK of many does so in slices |
+//! | [`changed`] | what counters have become by requests that were admitted or settled, or by credits |
 //! | [`replaced`] | a value of a region's was stored, and others were evicted for it |
 //! | [`softened`] | tags that were invalidated softly |
 //! | [`regions`] | what is set of regions, to replicas alone |
@@ -27,6 +28,7 @@
 //! AOF at load whose commands the default user may not run.
 
 pub mod apply;
+pub mod changed;
 pub mod dropped;
 pub mod gone;
 pub mod killed;

@@ -2,18 +2,20 @@
 
 use super::entries::{load, OLDEST_ENCODING};
 use crate::defrag::Server;
+use crate::settings::REQUEST_ID_WINDOW;
 use crate::state;
 use crate::stream::apply;
 use crate::values::usage::UsageValue;
 use apikey_engine::codec::value::{encode_usage, Value};
 use apikey_engine::codec::version::{COUNTERS, VERSION};
+use apikey_engine::limits::account::{Account, Kept};
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
 use host::defrag::Mover;
 use host::key::data_type::DataType;
 use host::key::handle::Handle;
 use host::key::stream::{Digest, Load, Rewrite, Save};
-use host::Lock;
+use host::{now, Lock};
 use std::ffi::{c_int, CStr};
 
 pub struct Usage;
@@ -22,7 +24,10 @@ pub static USAGE: Handle<Usage> = Handle::new();
 
 /// The bytes of a counter, with the terms that its batches have now.
 pub fn encode(lock: Lock, value: &UsageValue) -> Vec<u8> {
-    encode_usage(&value.counter, &state::with(lock, |state| state.leases(value)))
+    let leases = state::with(lock, |state| state.leases(value));
+    let now = now();
+    let since = now.saturating_sub(REQUEST_ID_WINDOW.get());
+    encode_usage(&value.counter, &leases, value.account(), (since, now))
 }
 
 impl DataType for Usage {
@@ -38,7 +43,10 @@ impl DataType for Usage {
 
     fn load(lock: Lock, from: &mut Load) -> Option<Box<UsageValue>> {
         load(lock, from, |value| match value {
-            Value::Usage(counter, leases) => Some(UsageValue::new(counter, leases)),
+            Value::Usage(counter, leases, mut account) => {
+                state::with(lock, |state| account.share(&mut state.known));
+                Some(UsageValue::new(counter, leases, account))
+            }
             _ => None,
         })
     }
@@ -53,7 +61,7 @@ impl DataType for Usage {
 
     /// What was counted was counted once: the copy begins with nothing.
     fn copy(_: Lock, _: &UsageValue) -> Option<Box<UsageValue>> {
-        Some(UsageValue::new(Counter::default(), Leases::default()))
+        Some(UsageValue::new(Counter::default(), Leases::default(), Account::default()))
     }
 
     fn unlinked(lock: Lock, value: &mut UsageValue, name: &[u8]) {
@@ -75,6 +83,19 @@ impl DataType for Usage {
             into.number(lease.count);
             into.number(lease.terms.leased_at);
             into.number(lease.terms.deadline);
+        }
+        let now = now();
+        for Kept { limit, level } in value.account().lasting(now) {
+            into.bytes(limit.bytes());
+            into.number(level.amount);
+            into.number(level.at);
+        }
+        let since = now.saturating_sub(REQUEST_ID_WINDOW.get());
+        for request in value.account().requests().iter().filter(|request| request.at >= since) {
+            into.bytes(&request.print.0);
+            into.number(request.at);
+            into.number(request.cost);
+            into.number(request.is_settled.into());
         }
     }
 

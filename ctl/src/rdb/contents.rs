@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use apikey_engine::codec::value::{decode, Origin, Value};
 use apikey_engine::codec::version;
+use apikey_engine::limits::account::Account;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::id::Id;
 use apikey_engine::usage::lease::Leases;
@@ -34,7 +35,7 @@ pub struct Contents {
 /// What a key is to who restores it.
 pub enum Kind {
     Entry,
-    Usage(Counter, Leases),
+    Usage(Counter, Leases, Account),
     Other,
 }
 
@@ -52,7 +53,7 @@ pub fn kind(item: &Item) -> io::Result<Kind> {
     }
     let bytes = payload::bytes(&item.value).ok_or_else(|| bad("a counter of another form"))?;
     match decode(&bytes, Origin::Anyone) {
-        Ok(Value::Usage(counter, leases)) => Ok(Kind::Usage(counter, leases)),
+        Ok(Value::Usage(counter, leases, account)) => Ok(Kind::Usage(counter, leases, account)),
         Ok(_) => Err(bad("a counter that is none")),
         Err(why) => Err(bad(&format!("a counter that can't be read: {}", why.0))),
     }
@@ -85,7 +86,7 @@ impl Contents {
             match &kind {
                 Kind::Entry => found.entries += 1,
                 Kind::Other => found.other_keys += 1,
-                Kind::Usage(counter, leases) => {
+                Kind::Usage(counter, leases, _) => {
                     found.counters += 1;
                     found.pending = found.pending.saturating_add(counter.pending());
                     found.leased = found.leased.saturating_add(leases.count());

@@ -8,6 +8,7 @@
 use std::io;
 
 use apikey_engine::codec::value::encode_usage;
+use apikey_engine::limits::account::Account;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
 use clap::ValueEnum;
@@ -38,9 +39,10 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// What RESTORE takes.
-    pub fn payload(&self, id: u64) -> Vec<u8> {
-        payload::of_bytes(id, &encode_usage(&self.counter, &self.leases))
+    /// What RESTORE takes, with what was taken from its limits, whenever that was.
+    pub fn payload(&self, id: u64, account: &Account) -> Vec<u8> {
+        let all = (i64::MIN, i64::MIN);
+        payload::of_bytes(id, &encode_usage(&self.counter, &self.leases, account, all))
     }
 }
 

@@ -171,7 +171,7 @@ fn each(
                 let weight = Weight { other_keys: 1, ..Weight::default() };
                 one(item, Some((payload::of_item(item), weight)))
             }
-            Kind::Usage(counter, leases) => {
+            Kind::Usage(counter, leases, account) => {
                 let Some(module) = &item.module else { return Ok(()) };
                 let Some(restored) = counts.restored(item, counter, leases)? else { return Ok(()) };
                 let weight = Weight {
@@ -180,7 +180,7 @@ fn each(
                     leased: restored.leases.count(),
                     ..Weight::default()
                 };
-                one(item, Some((restored.payload(module.id), weight)))
+                one(item, Some((restored.payload(module.id, account), weight)))
             }
         }
     })

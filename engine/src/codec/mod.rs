@@ -4,6 +4,8 @@
 //! says. Bytes from anyone are never more than an error: what they ask to allocate is bounded, nothing is
 //! left over, and no two parts of a value can say two things.
 
+pub mod bytes;
+pub mod counter;
 pub mod names;
 pub mod stored;
 pub mod value;

@@ -1,4 +1,4 @@
-//! The bytes of a value of each kind and version. The only place that knows bincode.
+//! The bytes of a value of each kind and version.
 //!
 //! They stand in an RDB, in DUMP's payload, and as the argument of `APIKEY.APPLY` in an AOF and in the
 //! replication stream.
@@ -16,7 +16,8 @@
 //! | `r` 1 | sanitised JSON (string), digests (vector of 32-byte arrays), namespace (bytes), the caller's tags (vector of bytes), dead (boolean); read, no longer written |
 //! | `r` 2 | dead (boolean), and up to the end the record as it is laid out ([`crate::record::layout`]), where `allowed_ips` was a field like any other: one that has it is dead; read, no longer written |
 //! | `r` 3 | the same, where `allowed_ips` is judged; read, no longer written |
-//! | `r` 4 | the same, where digests may have ends |
+//! | `r` 4 | the same, where digests may have ends; read, no longer written: as of 2 and 3, one that has a field `limits` is dead |
+//! | `r` 5 | the same, with limits |
 //! | `a` 1 | the caller's tags (vector of bytes), dead (boolean); read, no longer written: its namespace is empty |
 //! | `a` 2 | namespace (bytes), the caller's tags (vector of bytes), dead (boolean) |
 //! | `s` 1 | namespace, id, user_id (bytes), the caller's tags (vector of bytes), decisions, the oldest first (vector of: resource, action (bytes), allow (boolean), expires_at (signed)), dead (boolean) |
@@ -24,6 +25,7 @@
 //! | `c` 1 | dead (boolean), and up to the end the value as it is laid out ([`crate::cache::value`]) |
 //! | `u` 1 | pending, total, first_used_at, last_used_at (signed): a counter of which nothing is leased |
 //! | `u` 2 | those, and leases (vector of: batch id, line id (arrays of 16 bytes), count, leased_at, deadline (signed)) |
+//! | `u` 3 | those, and an account ([`crate::codec::counter`]): what was taken from limits, and requests by their ids; also of a counter that has less than nothing pending |
 //!
 //! Among the caller's tags of a record and of a list stand those that their fields made when they were stored
 //! (`tag-fields`), in front. The setting may name other fields by now, so that they are kept and not made again.
@@ -36,26 +38,22 @@
 //! what is stored may be loosened, never tightened.
 
 use crate::answers::decisions::{Decision, Decisions};
-use crate::answers::list::{List, Records, MAX_LIST_BYTES};
+use crate::answers::list::{List, Records};
 use crate::cache::value::Cached;
+use crate::codec::bytes::{read, write};
+pub use crate::codec::bytes::{BadBytes, MAX_ENCODED_BYTES};
+use crate::codec::counter::{counter, numbers, AccountIn, AccountOut, Numbers};
 use crate::entry::kind::Kind;
 use crate::entry::label::{Label, Owner};
-use crate::entry::tag_names::{MAX_ANY_TAG_BYTES, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS};
+use crate::limits::account::Account;
 use crate::record::digest::{Accepted, Digest};
 use crate::record::layout::Record;
-use crate::record::sanitise::{Limits, Parts, MAX_STORED_BYTES};
+use crate::record::sanitise::{Limits, Parts};
 use crate::usage::batches::Terms;
 use crate::usage::counter::Counter;
 use crate::usage::id::Id;
 use crate::usage::lease::{Lease, Leases};
 use bincode::{Decode, Encode};
-
-/// The most bytes that a value's encoding may have.
-pub const MAX_ENCODED_BYTES: usize =
-    MAX_LIST_BYTES + MAX_OWN_TAGS * (MAX_ANY_TAG_BYTES + 9) + MAX_NAMESPACE_BYTES + 1024;
-
-/// A list is the largest value.
-const _: () = assert!(MAX_STORED_BYTES <= MAX_LIST_BYTES);
 
 const RECORD: u8 = b'r';
 const ABSENT: u8 = b'a';
@@ -65,14 +63,17 @@ const CACHED: u8 = b'c';
 const USAGE: u8 = b'u';
 const VERSION: u8 = 1;
 
-/// Of a counter with leases.
+/// Of a counter with leases, and of one with an account.
 const LEASED_VERSION: u8 = 2;
+const ACCOUNT_VERSION: u8 = 3;
 
 /// Of an absent key with its namespace.
 const NAMESPACE_VERSION: u8 = 2;
 
-/// A record as it is laid out; before, its digests had no ends, and before that `allowed_ips` was not judged.
-const LAID_OUT_VERSION: u8 = 4;
+/// A record as it is laid out; before, it had no limits, before that its digests had no ends, and before that
+/// `allowed_ips` was not judged.
+const LAID_OUT_VERSION: u8 = 5;
+const WITHOUT_LIMITS_VERSION: u8 = 4;
 const WITHOUT_ENDS_VERSION: u8 = 3;
 const WITHOUT_RANGES_VERSION: u8 = 2;
 
@@ -91,12 +92,8 @@ pub enum Value<'a> {
     Scopes { decisions: Decisions, dead: bool },
     List { list: List, dead: bool },
     Cached { cached: Cached<'a>, dead: bool },
-    Usage(Counter, Leases),
+    Usage(Counter, Leases, Account),
 }
-
-/// The bytes are not those of a value: a sentence that quotes nothing of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadBytes(pub &'static str);
 
 #[derive(Decode)]
 struct RecordIn {
@@ -107,19 +104,12 @@ struct RecordIn {
     dead: bool,
 }
 
-type Numbers = (i64, i64, i64, i64);
-
 /// Batch, line, count, leased_at, deadline.
 type Line = ([u8; 16], [u8; 16], i64, i64, i64);
 
-fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<MAX_ENCODED_BYTES>()
-}
-
 fn encode(kind: u8, version: u8, body: impl Encode) -> Vec<u8> {
     let mut bytes = vec![kind, version];
-    // Encoding into memory can't fail: a record is far below the limit.
-    bytes.extend(bincode::encode_to_vec(body, config()).unwrap_or_default());
+    write(body, &mut bytes);
     bytes
 }
 
@@ -241,10 +231,17 @@ pub fn encode_list(list: &List, dead: bool) -> Vec<u8> {
     encode(LIST, VERSION, ListOut { label, json: list.json(), dead })
 }
 
-pub fn encode_usage(counter: &Counter, leases: &Leases) -> Vec<u8> {
-    let numbers: Numbers =
-        (counter.pending(), counter.total(), counter.first_used_at(), counter.last_used_at());
-    if leases.is_empty() {
+/// What of the account says something at `now`, of requests that were counted at `since` or later.
+pub fn encode_usage(
+    counter: &Counter,
+    leases: &Leases,
+    account: &Account,
+    (since, now): (i64, i64),
+) -> Vec<u8> {
+    let numbers = numbers(counter);
+    let account = AccountOut::of(account, since, now);
+    let has_account = !account.is_empty() || counter.pending() < 0;
+    if leases.is_empty() && !has_account {
         return encode(USAGE, VERSION, numbers);
     }
     let line = |lease: &Lease| -> Line {
@@ -252,7 +249,10 @@ pub fn encode_usage(counter: &Counter, leases: &Leases) -> Vec<u8> {
         (lease.batch.to_bytes(), lease.line.to_bytes(), lease.count, leased_at, deadline)
     };
     let lines: Vec<Line> = leases.lines().iter().map(line).collect();
-    encode(USAGE, LEASED_VERSION, (numbers, lines))
+    match has_account {
+        true => encode(USAGE, ACCOUNT_VERSION, (numbers, lines, account)),
+        false => encode(USAGE, LEASED_VERSION, (numbers, lines)),
+    }
 }
 
 /// Reads a value from the bytes of any version.
@@ -261,40 +261,38 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
         return Err(BadBytes("too short"));
     };
     match (kind, version) {
-        (RECORD, VERSION) => decode_record(decode_body(body)?),
-        (RECORD, LAID_OUT_VERSION | WITHOUT_ENDS_VERSION) => decode_laid_out(body, origin),
-        (RECORD, WITHOUT_RANGES_VERSION) => match decode_laid_out(body, origin)? {
-            Value::Record { record, dead } => {
-                let dead = dead || record.has_unjudged();
-                Ok(Value::Record { record, dead })
+        (RECORD, VERSION) => decode_record(read(body)?),
+        (RECORD, LAID_OUT_VERSION) => decode_laid_out(body, origin),
+        (RECORD, WITHOUT_LIMITS_VERSION | WITHOUT_ENDS_VERSION | WITHOUT_RANGES_VERSION) => {
+            match decode_laid_out(body, origin)? {
+                Value::Record { record, dead } => {
+                    let dead = dead || record.has_unjudged();
+                    Ok(Value::Record { record, dead })
+                }
+                value => Ok(value),
             }
-            value => Ok(value),
-        },
+        }
         (ABSENT, VERSION) => {
-            let (tags, dead) = decode_body(body)?;
+            let (tags, dead) = read(body)?;
             decode_absent(&AbsentIn { namespace: Vec::new(), tags, dead })
         }
-        (ABSENT, NAMESPACE_VERSION) => decode_absent(&decode_body(body)?),
-        (SCOPES, VERSION) => decode_scopes(&decode_body(body)?),
-        (LIST, VERSION) => decode_list(&decode_body(body)?),
+        (ABSENT, NAMESPACE_VERSION) => decode_absent(&read(body)?),
+        (SCOPES, VERSION) => decode_scopes(&read(body)?),
+        (LIST, VERSION) => decode_list(&read(body)?),
         (CACHED, VERSION) => decode_cached(body),
-        (USAGE, VERSION) => decode_usage(decode_body(body)?, Vec::new()),
+        (USAGE, VERSION) => decode_usage(read(body)?, Vec::new(), Account::default()),
         (USAGE, LEASED_VERSION) => {
-            let (numbers, lines) = decode_body(body)?;
-            decode_usage(numbers, lines)
+            let (numbers, lines) = read(body)?;
+            decode_usage(numbers, lines, Account::default())
+        }
+        (USAGE, ACCOUNT_VERSION) => {
+            let (numbers, lines, account): (_, _, AccountIn) = read(body)?;
+            decode_usage(numbers, lines, account.account()?)
         }
         (RECORD | ABSENT | SCOPES | LIST | CACHED | USAGE, 1..) => {
             Err(BadBytes("written by a newer version of the module"))
         }
         _ => Err(BadBytes("unknown kind")),
-    }
-}
-
-fn decode_body<T: Decode<()>>(body: &[u8]) -> Result<T, BadBytes> {
-    match bincode::decode_from_slice(body, config()) {
-        Ok((value, read)) if read == body.len() => Ok(value),
-        Ok(_) => Err(BadBytes("too long")),
-        Err(_) => Err(BadBytes("not the fields of its kind")),
     }
 }
 
@@ -368,10 +366,12 @@ fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
     tags.iter().map(Vec::as_slice).collect()
 }
 
-fn decode_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value<'static>, BadBytes> {
-    let (pending, total, first, last) = numbers;
-    let counter = Counter::from_parts(pending, total, first, last)
-        .ok_or(BadBytes("numbers that no counter has"))?;
+fn decode_usage(
+    numbers: Numbers,
+    lines: Vec<Line>,
+    account: Account,
+) -> Result<Value<'static>, BadBytes> {
+    let counter = counter(numbers)?;
     let lease = |(batch, line, count, leased_at, deadline): Line| {
         let (batch, line) = (Id::from_bytes(batch)?, Id::from_bytes(line)?);
         Some(Lease { batch, line, count, terms: Terms { leased_at, deadline } })
@@ -379,7 +379,7 @@ fn decode_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value<'static>, Ba
     let lines: Option<Vec<Lease>> = lines.into_iter().map(lease).collect();
     lines
         .and_then(|lines| Leases::from_parts(&counter, lines))
-        .map(|leases| Value::Usage(counter, leases))
+        .map(|leases| Value::Usage(counter, leases, account))
         .ok_or(BadBytes("leases that no counter has"))
 }
 

@@ -480,12 +480,13 @@ mod tests {
     use crate::cache::policy::Evict;
     use crate::cache::region::Answer;
     use crate::cache::value::{Cached, Parts};
+    use crate::clock::CLOCKS_DIFFER_MS;
     use crate::database::catalog::{Counted, Next};
     use crate::database::items::Held;
     use crate::entry::kind::Kind;
     use crate::record::layout::Record;
     use crate::tags::index::Standing;
-    use crate::usage::batches::{Batches, Terms, CLOCKS_DIFFER_MS};
+    use crate::usage::batches::{Batches, Terms};
     use crate::usage::counter::Counter;
     use crate::usage::id::Id;
     use crate::usage::lease::Leases;

@@ -1,7 +1,7 @@
 //! The fields of a record: their names, their numbers, and how many there may be.
 
 /// The fields that every record keeps, beside those that are configured.
-pub const KEPT_FIELDS: [&str; 10] = [
+pub const KEPT_FIELDS: [&str; 11] = [
     "id",
     "user_id",
     "name",
@@ -12,6 +12,7 @@ pub const KEPT_FIELDS: [&str; 10] = [
     "created_at",
     "updated_at",
     "allowed_ips",
+    "limits",
 ];
 
 /// A field of [`KEPT_FIELDS`], with its number there.
@@ -27,6 +28,7 @@ pub enum Kept {
     CreatedAt,
     UpdatedAt,
     AllowedIps,
+    Limits,
 }
 
 impl Kept {
@@ -43,6 +45,7 @@ impl Kept {
             "created_at" => Self::CreatedAt,
             "updated_at" => Self::UpdatedAt,
             "allowed_ips" => Self::AllowedIps,
+            "limits" => Self::Limits,
             _ => return None,
         })
     }

@@ -2,12 +2,13 @@
 //! carries, laid out for VALIDATE in one run of bytes:
 //!
 //! ```text
-//! header | digests | ends | ranges | scopes | fields | namespace | tags | id and user_id where the JSON has them escaped
+//! header | digests | ends | ranges | limits | scopes | fields | namespace | tags | id and user_id where the JSON has them escaped
 //! ```
 //!
 //! The ends are those of the digests, in eight bytes each; a record none of whose digests ends by itself has none of them.
 //! The ranges are those of `allowed_ips` ([`crate::record::addresses`]), behind their number in a byte; a record that may be
-//! used from everywhere has neither.
+//! used from everywhere has neither. The limits stand behind their length in two bytes
+//! ([`crate::limits::limit::each`]); a record without any has neither.
 //!
 //! What decides stands in front, within a cache line or two. The fields are packed ([`crate::record::packed`]).
 //! Nothing in it can change: another record replaces it. The bytes are a record's own, or borrowed from
@@ -17,6 +18,7 @@ use crate::entry::kind::{Entry, Kind};
 use crate::entry::tag_names::{
     self, own_bounds, ID, KIND, MAX_ID_BYTES, MAX_NAMESPACE_BYTES, USER,
 };
+use crate::limits::limit::{self, MAX_BYTES, MAX_LIMITS};
 use crate::record::addresses::{self, Address, MAX_RANGES, RANGE_BYTES};
 use crate::record::digest::{self, Accepted, Digest, DIGEST_BYTES, END_BYTES, NEVER};
 use crate::record::packed::{self, Id};
@@ -51,10 +53,12 @@ struct Header {
     state: u8,
     /// How many ranges there are, which stands before them.
     ranges: u8,
+    /// How many bytes of limits there are, which stands before them.
+    limits_len: u16,
 }
 
 /// What [`Header::state`] says, and beside that, a bit each: that there are ranges; that an escaped id, or
-/// user_id, has 256 bytes; that there are ends.
+/// user_id, has 256 bytes; that there are ends; that there are limits.
 const INACTIVE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ABSENT: u8 = 2;
@@ -63,6 +67,10 @@ const HAS_RANGES: u8 = 0b100;
 const LONG_ID: u8 = 0b1000;
 const LONG_USER_ID: u8 = 0b1_0000;
 const HAS_ENDS: u8 = 0b10_0000;
+const HAS_LIMITS: u8 = 0b100_0000;
+
+/// Of the length of the limits.
+const LIMITS_HEAD: usize = 2;
 
 const LONG: usize = 256;
 const _: () = assert!(MAX_ID_BYTES <= LONG);
@@ -99,6 +107,7 @@ impl Header {
         tags: 0,
         state: INACTIVE,
         ranges: 0,
+        limits_len: 0,
     };
 
     fn read(bytes: &[u8]) -> Self {
@@ -112,7 +121,7 @@ impl Header {
             0 => 0,
             _ => behind.get(digests_len(digests, state)).copied().unwrap_or(0),
         };
-        Self {
+        let header = Self {
             expires_at: i64::from_le_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
             json_len: u32::from_le_bytes([j0, j1, j2, j3]),
             fields_len: u32::from_le_bytes([f0, f1, f2, f3]),
@@ -124,7 +133,13 @@ impl Header {
             tags,
             state,
             ranges,
-        }
+            limits_len: 0,
+        };
+        let limits_len = match header.has_limits() {
+            true => behind.get(header.ranges().end - HEADER_BYTES..).and_then(<[u8]>::first_chunk),
+            false => None,
+        };
+        Self { limits_len: limits_len.map_or(0, |len| u16::from_le_bytes(*len)), ..header }
     }
 
     fn bytes(&self) -> [u8; HEADER_BYTES] {
@@ -182,8 +197,18 @@ impl Header {
         part(from, usize::from(self.ranges) * RANGE_BYTES)
     }
 
+    fn has_limits(&self) -> bool {
+        self.state & HAS_LIMITS != 0
+    }
+
+    /// Without their length.
+    fn limits(&self) -> Range<usize> {
+        let from = self.ranges().end + if self.has_limits() { LIMITS_HEAD } else { 0 };
+        part(from, self.limits_len.into())
+    }
+
     fn scopes(&self) -> Range<usize> {
-        part(self.ranges().end, self.scopes_len as usize)
+        part(self.limits().end, self.scopes_len as usize)
     }
 
     fn id_len(&self) -> usize {
@@ -272,6 +297,7 @@ impl Record<'static> {
             (LONG_ID, id_len == LONG),
             (LONG_USER_ID, user_id_len == LONG),
             (HAS_ENDS, has_ends),
+            (HAS_LIMITS, !parts.limits.is_empty()),
         ] {
             state |= if is_so { bit } else { 0 };
         }
@@ -287,6 +313,7 @@ impl Record<'static> {
             tags: u8::try_from(own_tags.len()).ok()?,
             state,
             ranges: u8::try_from(ranges.unwrap_or_default().len() / RANGE_BYTES).ok()?,
+            limits_len: u16::try_from(parts.limits.len()).ok()?,
         };
         let escaped_ids = id_len + user_id_len;
         let mut bytes = memory;
@@ -300,6 +327,10 @@ impl Record<'static> {
         if let Some(ranges) = ranges {
             bytes.push(header.ranges);
             bytes.extend_from_slice(ranges);
+        }
+        if header.has_limits() {
+            bytes.extend_from_slice(&header.limits_len.to_le_bytes());
+            bytes.extend_from_slice(&parts.limits);
         }
         bytes.extend_from_slice(&parts.scopes);
         bytes.extend_from_slice(&parts.packed);
@@ -371,7 +402,8 @@ impl<'a> Record<'a> {
             && header.scopes_len as usize <= MAX_STORED_BYTES
             && header.fields_len as usize <= MAX_STORED_BYTES + packed::MAX_EXCESS
             && usize::from(header.ranges) <= MAX_RANGES
-            && header.state <= STATE | HAS_RANGES | LONG_ID | LONG_USER_ID | HAS_ENDS
+            && header.state <= STATE | HAS_RANGES | LONG_ID | LONG_USER_ID | HAS_ENDS | HAS_LIMITS
+            && usize::from(header.limits_len) <= MAX_LIMITS * MAX_BYTES
             && matches!(header.state & STATE, ACTIVE | INACTIVE);
         let has_ids = || {
             let [id, user_id] = record.ids();
@@ -499,6 +531,11 @@ impl<'a> Record<'a> {
 
     pub fn namespace(&self) -> &[u8] {
         self.slice(self.header.namespace())
+    }
+
+    /// Its limits, each with the number of its counter, from 1, and the bytes of the limit.
+    pub fn limits(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        limit::each(self.slice(self.header.limits()))
     }
 
     /// The tags that are not of its ids and its kind: those of fields, then the caller's.

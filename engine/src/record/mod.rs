@@ -11,6 +11,7 @@ pub mod digest;
 pub mod fields;
 pub mod json;
 pub mod layout;
+pub mod limits;
 pub mod packed;
 pub mod restrictions;
 pub mod sanitise;

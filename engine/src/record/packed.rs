@@ -59,6 +59,7 @@ const BEFORE: [&str; KEPT_FIELDS.len()] = [
     ",\"created_at\":\"",
     ",\"updated_at\":\"",
     ",\"allowed_ips\":\"",
+    ",\"limits\":\"",
 ];
 
 const ANY: u8 = 0;

@@ -7,6 +7,7 @@ use crate::record::bad_record::{bad, BadRecord};
 use crate::record::digest::Accepted;
 use crate::record::fields::{FieldNames, Kept, MAX_FIELDS};
 use crate::record::json::{each_field, json_string, plain_string};
+use crate::record::limits::read_limits;
 use crate::record::packed;
 use crate::record::restrictions;
 use crate::record::tag_fields::FieldTags;
@@ -95,6 +96,8 @@ pub struct Parts<'a> {
     pub(crate) scopes: Vec<u8>,
     /// Ranges ([`crate::record::addresses`]); `None` where every address may.
     pub(crate) allowed_ips: Option<Vec<u8>>,
+    /// Limits ([`crate::limits::limit::each`]).
+    pub(crate) limits: Vec<u8>,
     pub(crate) tags: FieldTags,
     digests: Vec<Accepted>,
 }
@@ -181,6 +184,7 @@ struct Fields<'a, 'l> {
     expires_at: Option<i64>,
     scopes: Vec<u8>,
     allowed_ips: Option<Vec<u8>>,
+    limited: Vec<u8>,
     tags: FieldTags,
     /// Of [`Limits::tag_fields`], those that were read.
     tagged: Vec<&'l str>,
@@ -209,6 +213,7 @@ impl<'a, 'l> Fields<'a, 'l> {
             expires_at: None,
             scopes,
             allowed_ips: None,
+            limited: Vec::new(),
             tags: FieldTags::default(),
             tagged: Vec::new(),
             digests: Vec::new(),
@@ -303,6 +308,7 @@ impl<'a, 'l> Fields<'a, 'l> {
                 self.scopes = read_scopes(value, &limits, take(&mut self.scopes))?;
             }
             Some(Kept::AllowedIps) => self.allowed_ips = read_addresses(value)?,
+            Some(Kept::Limits) => self.limited = read_limits(value)?,
             // Nothing stands in a text without escapes.
             Some(Kept::CreatedAt | Kept::UpdatedAt) | None if plain_string(value).is_some() => {}
             Some(Kept::KeyPrefix) => {
@@ -340,7 +346,9 @@ impl<'a, 'l> Fields<'a, 'l> {
     fn into_parts(mut self) -> Result<Parts<'a>, BadRecord> {
         let Some(id) = self.id.take() else { return bad("id is missing") };
         let is_active = self.say_active()?;
-        let Self { packed, json_len, expires_at, scopes, allowed_ips, tags, digests, .. } = self;
+        let Self {
+            packed, json_len, expires_at, scopes, allowed_ips, limited, tags, digests, ..
+        } = self;
         let user_id = self.user_id.unwrap_or(Text::Plain(""));
         Ok(Parts {
             packed,
@@ -351,6 +359,7 @@ impl<'a, 'l> Fields<'a, 'l> {
             expires_at,
             scopes,
             allowed_ips,
+            limits: limited,
             tags,
             digests,
         })

@@ -21,9 +21,9 @@ const GROUPED_MS: u64 = 60_000;
 /// What happened, as it is noted. What is not known of the caller is `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    pub verdict: Verdict,
-    /// The scope that does not hold, where that is the reason; else empty.
-    pub scope: &'a [u8],
+    pub why: Told,
+    /// The scope that does not hold, or the limit, where that is the reason; else empty.
+    pub detail: &'a [u8],
     pub key: &'a [u8],
     pub user: Option<&'a [u8]>,
     pub host: Option<&'a [u8]>,
@@ -37,9 +37,9 @@ type Bytes = Box<[u8]>;
 pub struct Entry {
     pub count: u64,
     pub code: &'static str,
-    /// In words; where it ends with a colon, the scope follows.
+    /// In words; where it ends with a colon, the scope or the limit follows.
     pub reason: &'static str,
-    pub scope: Bytes,
+    pub detail: Bytes,
     pub key: Bytes,
     pub user: Option<Bytes>,
     pub host: Option<Bytes>,
@@ -49,8 +49,15 @@ pub struct Entry {
     pub at: i64,
 }
 
+/// A code, and a reason in words.
+pub type Told = (&'static str, &'static str);
+
+/// A request that is too fast, and one for which nothing is left.
+pub const RATE_LIMITED: Told = ("RATE_LIMITED", "too many requests for the limit: ");
+pub const USAGE_EXCEEDED: Told = ("USAGE_EXCEEDED", "nothing is left of the limit: ");
+
 /// The code and the reason of a refusal; `None` where nothing was refused.
-pub fn told(verdict: Verdict) -> Option<(&'static str, &'static str)> {
+pub fn told(verdict: Verdict) -> Option<Told> {
     match verdict {
         Verdict::Absent => Some(("ABSENT", "there is no such key")),
         Verdict::Mismatch => Some(("MISMATCH", "the secret is wrong, or its time is over")),
@@ -72,16 +79,19 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Notes what was refused `now` (epoch milliseconds), where something was, and keeps the latest `most`
+    /// Notes what was refused `now` (epoch milliseconds), and keeps the latest `most`
     /// entries.
     pub fn note(&mut self, refusal: &Refusal, now: i64, most: usize) {
-        let Some((code, reason)) = told(refusal.verdict).filter(|_| most > 0) else { return };
+        if most == 0 {
+            return;
+        }
+        let (code, reason) = refusal.why;
         let is_same = |entry: &Entry| {
             let same = |kept: &Option<Bytes>, text: Option<&[u8]>| kept.as_deref() == text.map(cut);
             entry.code == code
                 && now.abs_diff(entry.at) <= GROUPED_MS
                 && *entry.key == *cut(refusal.key)
-                && *entry.scope == *cut(refusal.scope)
+                && *entry.detail == *cut(refusal.detail)
                 && same(&entry.user, refusal.user)
                 && same(&entry.host, refusal.host)
         };
@@ -94,7 +104,7 @@ impl Refusals {
                 count: 1,
                 code,
                 reason,
-                scope: cut(refusal.scope).into(),
+                detail: cut(refusal.detail).into(),
                 key: cut(refusal.key).into(),
                 user: refusal.user.map(|text| cut(text).into()),
                 host: refusal.host.map(|text| cut(text).into()),
@@ -128,9 +138,13 @@ fn cut(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
+    fn why(verdict: Verdict) -> Told {
+        told(verdict).unwrap()
+    }
+
     const REFUSAL: Refusal = Refusal {
-        verdict: Verdict::Mismatch,
-        scope: b"",
+        why: ("MISMATCH", "the secret is wrong"),
+        detail: b"",
         key: b"k",
         user: Some(b"u"),
         host: Some(b"h"),
@@ -146,7 +160,7 @@ mod tests {
     #[test]
     fn what_differs_is_an_entry_and_what_repeats_is_counted() {
         let mut log = Refusals::default();
-        let forbidden = Refusal { verdict: Verdict::Forbidden(3), scope: b"a", ..REFUSAL };
+        let forbidden = Refusal { why: why(Verdict::Forbidden(3)), detail: b"a", ..REFUSAL };
         let all = [
             REFUSAL,
             Refusal { key: b"l", ..REFUSAL },
@@ -154,9 +168,9 @@ mod tests {
             Refusal { user: None, ..REFUSAL },
             Refusal { host: Some(b"i"), ..REFUSAL },
             Refusal { host: None, ..REFUSAL },
-            Refusal { verdict: Verdict::Absent, ..REFUSAL },
+            Refusal { why: why(Verdict::Absent), ..REFUSAL },
             forbidden,
-            Refusal { scope: b"b", ..forbidden },
+            Refusal { detail: b"b", ..forbidden },
         ];
         for round in 1..=3 {
             for refusal in &all {
@@ -166,14 +180,11 @@ mod tests {
             assert!(log.iter().all(|entry| entry.count == round));
         }
         log.note(&Refusal { port: 2, ..REFUSAL }, 2000, 100);
-        log.note(&Refusal { verdict: Verdict::Forbidden(7), ..forbidden }, 2001, 100);
+        log.note(&Refusal { why: why(Verdict::Forbidden(7)), ..forbidden }, 2001, 100);
         let latest: Vec<_> = log.iter().take(2).map(|e| (e.code, e.count, e.port, e.at)).collect();
         assert_eq!(latest, [("FORBIDDEN", 4, 1, 2001), ("MISMATCH", 4, 2, 2000)]);
         assert_eq!(log.iter().len(), all.len());
-        for verdict in [Verdict::Valid, Verdict::Unverified] {
-            log.note(&Refusal { verdict, ..REFUSAL }, 2000, 100);
-        }
-        assert_eq!(log.iter().len(), all.len());
+        assert_eq!([Verdict::Valid, Verdict::Unverified].map(told), [None, None]);
     }
 
     #[test]
@@ -217,8 +228,8 @@ mod tests {
         assert_eq!(log.iter().len(), 2);
         let long = vec![b'x'; 100_000];
         let all_long = Refusal {
-            verdict: Verdict::Forbidden(0),
-            scope: &long,
+            why: why(Verdict::Forbidden(0)),
+            detail: &long,
             key: &long,
             user: Some(&long),
             host: Some(&long),
@@ -227,7 +238,7 @@ mod tests {
         log.note(&all_long, 0, 5);
         log.note(&all_long, 0, 5);
         let entry = log.iter().next().unwrap();
-        assert_eq!((entry.count, entry.scope.len(), entry.key.len()), (2, 256, 256));
+        assert_eq!((entry.count, entry.detail.len(), entry.key.len()), (2, 256, 256));
         assert_eq!(entry.user.as_ref().unwrap().len() + entry.host.as_ref().unwrap().len(), 512);
     }
 }

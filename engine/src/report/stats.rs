@@ -42,6 +42,13 @@ pub struct Stats {
     pub counted_uses: u64,
     pub settled_uses: u64,
     pub taken_uses: u64,
+    /// Requests that were admitted, and refused by a rate, a quota or credits; those that came again under their id; and
+    /// ids that went before their time.
+    pub admitted: u64,
+    pub rate_limited: u64,
+    pub usage_exceeded: u64,
+    pub repeated_ids: u64,
+    pub ids_dropped_early: u64,
     /// When the server evicted a key last, be it anybody's.
     pub last_eviction: Option<i64>,
     minute: Minute,

@@ -3,6 +3,7 @@
 //! A *batch* is what one LEASE gave out: lines, each of which is the count of one key. What it has in
 //! common, its [`Terms`], is made from the lines alone: a batch is there from its first line to its last.
 
+use crate::clock::CLOCKS_DIFFER_MS;
 use crate::usage::id::Id;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +13,6 @@ pub const MAX_LEASE_MS: i64 = 86_400_000;
 /// The most lines that a batch is given: it is given out again whole, and settled whole, and both take as
 /// long as it has lines. One that an earlier version has made may have more.
 pub const MAX_LINES: usize = 10_000;
-
-/// By how much the clocks of two nodes may differ, or one be set back: a lease that was given out later than
-/// that from now was so by a clock that was set back since.
-pub const CLOCKS_DIFFER_MS: i64 = 60_000;
 
 /// What the lines of a batch have in common. Times are epoch milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,10 +22,11 @@ impl Counter {
         last_used_at: i64,
     ) -> Option<Self> {
         let counter = Self { pending, total, first_used_at, last_used_at };
-        (0 <= pending && pending <= total && first_used_at >= 0 && last_used_at >= 0)
+        (pending <= total && total >= 0 && first_used_at >= 0 && last_used_at >= 0)
             .then_some(counter)
     }
 
+    /// Less than nothing where more was handed over than was used, as it turned out.
     pub fn pending(&self) -> i64 {
         self.pending
     }
@@ -56,9 +57,20 @@ impl Counter {
         Ok(self.pending)
     }
 
-    /// Hands over what is pending.
+    /// What was counted was so many more, or fewer. Where that was handed over already, what is pending becomes less than
+    /// nothing, and the next counts make that up. Changes nothing on overflow.
+    pub fn correct(&mut self, by: i64) -> Result<(), Overflow> {
+        let total = self.total.checked_add(by).filter(|total| *total >= 0).ok_or(Overflow)?;
+        self.pending = self.pending.checked_add(by).ok_or(Overflow)?;
+        self.total = total;
+        Ok(())
+    }
+
+    /// Hands over what is pending, where something is.
     pub fn take(&mut self) -> i64 {
-        std::mem::take(&mut self.pending)
+        let pending = self.pending.max(0);
+        self.pending -= pending;
+        pending
     }
 }
 

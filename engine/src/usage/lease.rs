@@ -85,7 +85,7 @@ impl Leases {
         line: Id,
         terms: Terms,
     ) -> Option<i64> {
-        if counter.pending() == 0 || self.is_full() || self.of(batch).is_some() {
+        if counter.pending() <= 0 || self.is_full() || self.of(batch).is_some() {
             return None;
         }
         let count = counter.take();

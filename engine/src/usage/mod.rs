@@ -5,6 +5,7 @@
 //! batch or of a line is never given twice, on any node.
 
 pub mod batches;
+pub mod change;
 pub mod counter;
 pub mod id;
 pub mod lease;

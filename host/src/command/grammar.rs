@@ -108,6 +108,11 @@ impl<'a> Options<'a> {
         self.all(token).map(|found| found.value)
     }
 
+    /// Where the values of an option stand that can be repeated with its token.
+    pub fn positions<'s>(&'s self, token: &'s str) -> impl Iterator<Item = usize> + use<'s, 'a> {
+        self.all(token).map(|found| found.position as usize)
+    }
+
     /// The values of an option that can be repeated with its token, each with the number of the part that may be left out.
     pub fn values_with_numbers<'s>(
         &'s self,
@@ -207,6 +212,7 @@ impl<'a> Found<'a> {
         };
         match &option.kind {
             Kind::Token => {}
+            Kind::Read(_, read) => self.values = short(read(args, from)?),
             Kind::Block([count, each]) if option.is_counted() => {
                 let token = option.shown();
                 let first = value(0)?;
@@ -335,6 +341,17 @@ fn within(bytes: &[u8], name: impl Display, least: usize, most: usize) -> Result
 
 /// The most keys of a call that counts them.
 const MAX_COUNTED_KEYS: i64 = 10_000;
+
+/// `numkeys key [key ...]` from a position on: the positions of the keys.
+pub fn counted_names(args: Args, at: usize) -> Result<std::ops::Range<usize>> {
+    let Some(count) = args.get(at) else { return Err(Error::SYNTAX) };
+    let count = integer(count, "numkeys", 1, MAX_COUNTED_KEYS)?;
+    let end = at + 1 + usize::try_from(count).unwrap_or(0);
+    match end <= args.len() {
+        true => Ok(at + 1..end),
+        false => Err(Error::err("numkeys is more than the keys that follow")),
+    }
+}
 
 /// `numkeys key value [key value ...]` from a position on: the positions of the keys. The value of each is behind
 /// it.

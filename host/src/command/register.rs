@@ -1,7 +1,7 @@
 //! How the server learns of a command, and calls it.
 
 use super::grammar;
-use super::spec::{Arg, Command, Hides, Keys, Kind, Repeat, Spec, Values};
+use super::spec::{Arg, Command, Hides, Keys, Kind, Repeat, Spec, Use, Values};
 use crate::after;
 use crate::api::{accepted, api, is_redis_7, Refused, OK};
 use crate::context::Ctx;
@@ -71,12 +71,12 @@ unsafe fn register_as<C: Command>(
     if takes_a_secret(spec) && !is_redis_7() {
         flags.push_str(" no-monitor no-slowlog");
     }
-    if matches!(spec.keys, Keys::Counted(..)) {
+    if matches!(spec.keys, Keys::Counted(..) | Keys::OneAndCounted(..)) {
         flags.push_str(" getkeys-api");
     }
     let (first, last, step) = match spec.keys {
         Keys::None | Keys::Counted(..) => (0, 0, 0),
-        Keys::One(_) => (1, 1, 1),
+        Keys::One(_) | Keys::OneAndCounted(..) => (1, 1, 1),
         Keys::All(_) => (1, -1, 1),
         Keys::From(first, _) => (first, -1, 1),
         Keys::EverySecond(first, _) => (first, -1, 2),
@@ -179,35 +179,39 @@ unsafe fn set_info(
 fn key_specs(keys: &Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
     // SAFETY: a struct of numbers and pointers, for which zeros are the end of the array.
     let end: raw::RedisModuleCommandKeySpec = unsafe { zeroed() };
-    let (to, first, last, step) = match *keys {
-        Keys::None => return vec![end],
-        Keys::One(to) => (to, 1, 0, 1),
-        Keys::All(to) => (to, 1, -1, 1),
-        Keys::From(first, to) => (to, first, -1, 1),
-        Keys::EverySecond(first, to) => (to, first, -1, 2),
-        Keys::Counted(at, to) => (to, at, -1, 2),
+    let range = |to: Use, first, lastkey, keystep| {
+        let mut spec = end;
+        spec.flags = u64::from(to.0);
+        spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
+        spec.bs.index.pos = first;
+        spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+        spec.fk.range = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+            lastkey,
+            keystep,
+            limit: 0,
+        };
+        spec
     };
-    let mut spec = end;
-    spec.flags = u64::from(to.0);
-    spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
-    spec.bs.index.pos = first;
-    if matches!(keys, Keys::Counted(..)) {
+    let counted = |to: Use, at, keystep| {
+        let mut spec = range(to, at, 0, 0);
         spec.flags |= u64::from(raw::REDISMODULE_CMD_KEY_INCOMPLETE);
         spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_KEYNUM;
         spec.fk.keynum = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 {
             keynumidx: 0,
             firstkey: 1,
-            keystep: step,
+            keystep,
         };
-        return vec![spec, end];
-    }
-    spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
-    spec.fk.range = raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
-        lastkey: last,
-        keystep: step,
-        limit: 0,
+        spec
     };
-    vec![spec, end]
+    match *keys {
+        Keys::None => vec![end],
+        Keys::One(to) => vec![range(to, 1, 0, 1), end],
+        Keys::All(to) => vec![range(to, 1, -1, 1), end],
+        Keys::From(first, to) => vec![range(to, first, -1, 1), end],
+        Keys::EverySecond(first, to) => vec![range(to, first, -1, 2), end],
+        Keys::Counted(at, to) => vec![counted(to, at, 2), end],
+        Keys::OneAndCounted(first, to) => vec![range(first, 1, 0, 1), counted(to, 2, 1), end],
+    }
 }
 
 /// Arguments in the server's form, with those that they consist of.
@@ -219,10 +223,12 @@ struct RawArgs {
 impl RawArgs {
     fn new(args: impl Iterator<Item = &'static Arg>) -> Self {
         let mut parts = Vec::new();
+        // Each key among them is of a key spec of its own.
+        let mut keys = 0..;
         let mut list: Vec<_> = args
             .map(|arg| {
                 let subargs = match arg.kind {
-                    Kind::OneOf(args) | Kind::Block(args) => {
+                    Kind::OneOf(args) | Kind::Block(args) | Kind::Read(args, _) => {
                         let mut part = Self::new(args.iter());
                         let start = part.list.as_mut_ptr();
                         parts.push(part);
@@ -245,12 +251,17 @@ impl RawArgs {
                     }
                     Kind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
                     Kind::OneOf(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
-                    Kind::Block(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+                    Kind::Block(_) | Kind::Read(..) => {
+                        raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK
+                    }
                 };
-                raw.key_spec_index = if matches!(arg.kind, Kind::Key) { 0 } else { -1 };
+                raw.key_spec_index = match arg.kind {
+                    Kind::Key => keys.next().unwrap_or(0),
+                    _ => -1,
+                };
                 raw.token = match arg.kind {
                     // Its first part says it.
-                    Kind::Block(_) => null(),
+                    Kind::Block(_) | Kind::Read(..) => null(),
                     _ => arg.token.map_or(null(), CStr::as_ptr),
                 };
                 raw.subargs = subargs;
@@ -322,6 +333,14 @@ fn run<C: Command>(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
         if ctx.asks_for_keys() {
             // Of a call that is wrong none is known; it changes nothing.
             let positions = grammar::counted_keys(args, at).into_iter().flatten();
+            positions.for_each(|position| ctx.key_is_at(position, to.0));
+            return Ok(());
+        }
+    }
+    if let Keys::OneAndCounted(first, to) = C::SPEC.keys {
+        if ctx.asks_for_keys() {
+            let positions = grammar::counted_names(args, 2).into_iter().flatten();
+            ctx.key_is_at(1, first.0);
             positions.for_each(|position| ctx.key_is_at(position, to.0));
             return Ok(());
         }

@@ -112,6 +112,8 @@ pub enum Keys {
     /// takes a number of keys for one of arguments and would miss half of them (7.0.15), so that it is
     /// told not to rely on it and asks the module (`getkeys-api`).
     Counted(i32, Use),
+    /// The first argument; and behind it `numkeys key [key ...]`.
+    OneAndCounted(Use, Use),
 }
 
 /// What a command does to its keys, for ACL rules.
@@ -175,6 +177,9 @@ pub enum Kind {
     /// These, one behind the other. The first has the block's word. Where the last can be repeated, the
     /// first is how often it is. Where it is optional, it has a word of its own, and is a number.
     Block(&'static [Arg]),
+    /// The same, of parts that may be left out, or be one of several: read by a function, which says how many arguments
+    /// from a position on they are.
+    Read(&'static [Arg], fn(Args, usize) -> Result<usize>),
 }
 
 /// What a number may be.
@@ -217,7 +222,12 @@ impl Arg {
 
     /// A key, called so.
     pub const fn key() -> Self {
-        Self::new(c"key", Kind::Key)
+        Self::key_called(c"key")
+    }
+
+    /// A key of another name.
+    pub const fn key_called(name: &'static CStr) -> Self {
+        Self::new(name, Kind::Key)
     }
 
     /// A pattern of names.
@@ -271,6 +281,15 @@ impl Arg {
             block.token = first.token;
         }
         block
+    }
+
+    /// The same, read by a function: [`Kind::Read`].
+    pub const fn read(
+        name: &'static CStr,
+        args: &'static [Arg],
+        read: fn(Args, usize) -> Result<usize>,
+    ) -> Self {
+        Self { kind: Kind::Read(args, read), ..Self::block(name, args) }
     }
 
     /// With a word before it.

@@ -127,6 +127,6 @@ fn put(
         Value::Cached { cached, dead } => {
             key.store_entry::<Values>(of_cached(&cached, dead || come), at, now)
         }
-        Value::Usage(counter, leases) => key.store_usage(counter, leases, at),
+        Value::Usage(counter, leases, account) => key.store_usage(counter, leases, account, at),
     }
 }

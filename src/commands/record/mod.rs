@@ -7,3 +7,4 @@ pub mod setval;
 pub mod store;
 pub mod token;
 pub mod validate;
+pub mod verify;

@@ -5,9 +5,15 @@ use crate::cache::value::Parts as CachedParts;
 use crate::database::catalog::Database;
 use crate::database::items::Held;
 use crate::entry::kind::Entry;
+use crate::record::sanitise::MAX_STORED_BYTES;
 use crate::tags::fingerprint::Fingerprints;
 use crate::tags::segments::Place;
 use proptest::prelude::*;
+
+/// The bytes of a counter that keeps nothing beside its counts.
+fn encode_counter(counter: &Counter, leases: &Leases) -> Vec<u8> {
+    encode_usage(counter, leases, Account::NONE, (0, 0))
+}
 
 fn decode(bytes: &[u8]) -> Result<Value<'_>, BadBytes> {
     super::decode(bytes, Origin::Anyone)
@@ -124,10 +130,10 @@ fn the_bytes_of_each_version_stay_what_they_are() {
     assert_eq!(encode_cached(&cached_absent(), true), absent.concat());
     let numbers =
         [&b"\x02\xfb\x58\x02\xfc\xe0\x22\x02\x00\xfd"[..], &(2u64 << 40).to_le_bytes()].concat();
-    assert_eq!(encode_usage(&counter(), Leases::NONE), [b"u\x01", &numbers[..]].concat());
+    assert_eq!(encode_counter(&counter(), Leases::NONE), [b"u\x01", &numbers[..]].concat());
     let lines = [&[1; 16][..], &[9; 16], b"\x14\x06\xfc\xe0\x22\x02\x00"].concat();
     assert_eq!(
-        encode_usage(&counter(), &leases(&[line(1, 10)])),
+        encode_counter(&counter(), &leases(&[line(1, 10)])),
         [b"u\x02", &numbers[..], b"\x01", &lines].concat()
     );
 }
@@ -172,9 +178,9 @@ fn what_was_encoded_is_decoded() {
         }
     }
     for leases in [Leases::default(), leases(&[line(1, 10), line(2, 289)])] {
-        let bytes = encode_usage(&counter(), &leases);
+        let bytes = encode_counter(&counter(), &leases);
         assert!(matches!(
-            decode(&bytes), Ok(Value::Usage(c, l)) if c == counter() && l == leases
+            decode(&bytes), Ok(Value::Usage(c, l, _)) if c == counter() && l == leases
         ));
     }
 }
@@ -443,7 +449,7 @@ proptest! {
         for origin in [Origin::Server, Origin::Anyone] {
             let _ = super::decode(&laid_out, origin);
         }
-        let counter = encode_usage(&counter(), &leases(&[line(1, 10), line(2, 20)]));
+        let counter = encode_counter(&counter(), &leases(&[line(1, 10), line(2, 20)]));
         let scopes = encode_scopes(&decisions(), false);
         let list = encode_list(&list(), false);
         let records = [record(), ending()].map(|record| encode_record(&record, false));
@@ -497,7 +503,7 @@ proptest! {
                 encode(USAGE, VERSION, numbers),
                 encode(USAGE, LEASED_VERSION, (numbers, lines.clone())),
             ] {
-                let Ok(Value::Usage(counter, leases)) = decode(&bytes) else { continue };
+                let Ok(Value::Usage(counter, leases, _)) = decode(&bytes) else { continue };
                 assert_written_as_read(&bytes, &counter, &leases);
                 assert_is_a_counter(counter, leases, now);
             }
@@ -509,11 +515,11 @@ proptest! {
         at in 0usize..150, byte: u8, leased: bool,
     ) {
         let leases = if leased { leases(&[line(1, 10), line(2, 20)]) } else { Leases::default() };
-        let mut bytes = encode_usage(&counter(), &leases);
+        let mut bytes = encode_counter(&counter(), &leases);
         let at = at % bytes.len();
         bytes[at] = byte;
-        if let Ok(Value::Usage(counter, leases)) = decode(&bytes) {
-            let again = encode_usage(&counter, &leases);
+        if let Ok(Value::Usage(counter, leases, _)) = decode(&bytes) {
+            let again = encode_counter(&counter, &leases);
             assert_written_as_read(&again, &counter, &leases);
             assert_is_a_counter(counter, leases, 1 << 40);
         }
@@ -522,13 +528,13 @@ proptest! {
 
 /// `bytes` are as this version writes them, but for a list of no leases.
 fn assert_written_as_read(bytes: &[u8], counter: &Counter, leases: &Leases) {
-    let again = encode_usage(counter, leases);
+    let again = encode_counter(counter, leases);
     if !leases.is_empty() || bytes[1] == VERSION {
         assert_eq!(again, bytes);
     }
-    let Ok(Value::Usage(read, lines)) = decode(&again) else { panic!("it is read no more") };
+    let Ok(Value::Usage(read, lines, _)) = decode(&again) else { panic!("it is read no more") };
     assert_eq!((&read, &lines), (counter, leases));
-    assert_eq!(encode_usage(&read, &lines), again);
+    assert_eq!(encode_counter(&read, &lines), again);
 }
 
 fn held<'a>(counter: &Counter, leases: &'a Leases) -> Held<'a> {
@@ -592,7 +598,7 @@ fn assert_is_a_counter(counter: Counter, leases: Leases, now: i64) {
     });
     assert!(counted || counter.total() == i64::MAX);
     assert_eq!(i128::from(all.counter.total()), handed + all.sum());
-    assert_written_as_read(&encode_usage(&all.counter, &all.leases), &all.counter, &all.leases);
+    assert_written_as_read(&encode_counter(&all.counter, &all.leases), &all.counter, &all.leases);
     for lease in all.leases.lines().to_vec() {
         assert_eq!(all.change(|_, leases| leases.settle(lease.batch)), Some(lease));
     }

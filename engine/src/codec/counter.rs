@@ -1,0 +1,150 @@
+//! The bytes of a counter's counts, of what it keeps beside them, and of what has changed of both.
+//!
+//! ```text
+//! an account: limits (vector of bytes: crate::limits::limit), levels (vector of: number of the limit (unsigned), amount, at (signed)), requests
+//! a request: print (16 bytes), at, cost (signed), flags (a byte: 1 counted, 2 settled), takes (vector of: number of the limit (unsigned), units, after (signed))
+//! a change: pending, total, first_used_at, last_used_at (signed), an account of the levels and the request that changed, how many requests went (unsigned)
+//! ```
+//!
+//! A change is what `APIKEY.USAGE.CHANGED` says in an AOF and in the stream.
+
+use crate::codec::bytes::{read, write, BadBytes};
+use crate::limits::account::{Account, Kept};
+use crate::limits::level::Level;
+use crate::limits::limit::Limit;
+use crate::limits::requests::{Print, Request, Take};
+use crate::usage::change::Change;
+use crate::usage::counter::Counter;
+use bincode::{Decode, Encode};
+use std::sync::Arc;
+
+/// Pending, total, first_used_at, last_used_at.
+pub(super) type Numbers = (i64, i64, i64, i64);
+
+pub(super) fn numbers(counter: &Counter) -> Numbers {
+    (counter.pending(), counter.total(), counter.first_used_at(), counter.last_used_at())
+}
+
+pub(super) fn counter((pending, total, first, last): Numbers) -> Result<Counter, BadBytes> {
+    Counter::from_parts(pending, total, first, last).ok_or(BadBytes("numbers that no counter has"))
+}
+
+/// Number of a limit, amount, at; or number of a limit, units, after.
+type OfLimit = (u32, i64, i64);
+
+/// Print, at, cost, flags, takes.
+type OfRequest = ([u8; 16], i64, i64, u8, Vec<OfLimit>);
+
+const COUNTED: u8 = 1;
+const SETTLED: u8 = 2;
+
+#[derive(Encode)]
+pub(super) struct AccountOut<'a> {
+    limits: Vec<&'a [u8]>,
+    levels: Vec<OfLimit>,
+    requests: Vec<OfRequest>,
+}
+
+impl<'a> AccountOut<'a> {
+    fn new(
+        levels: impl Iterator<Item = &'a Kept>,
+        requests: impl Iterator<Item = &'a Request>,
+    ) -> Self {
+        let mut out = Self { limits: Vec::new(), levels: Vec::new(), requests: Vec::new() };
+        for Kept { limit, level } in levels {
+            let number = out.number(limit);
+            out.levels.push((number, level.amount, level.at));
+        }
+        for request in requests {
+            let Request { print, at, cost, is_counted, is_settled, takes } = request;
+            let flags =
+                if *is_counted { COUNTED } else { 0 } | if *is_settled { SETTLED } else { 0 };
+            let takes = takes.iter().map(|take| (out.number(&take.limit), take.units, take.after));
+            let takes = takes.collect();
+            out.requests.push((print.0, *at, *cost, flags, takes));
+        }
+        out
+    }
+
+    /// What says something at `now`, of requests that were counted at `since` or later.
+    pub(super) fn of(account: &'a Account, since: i64, now: i64) -> Self {
+        let requests = account.requests().iter().filter(|request| request.at >= since);
+        Self::new(account.lasting(now), requests)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.is_empty() && self.requests.is_empty()
+    }
+
+    fn number(&mut self, limit: &'a Limit) -> u32 {
+        let bytes = limit.bytes();
+        let at = self.limits.iter().position(|known| *known == bytes).unwrap_or_else(|| {
+            self.limits.push(bytes);
+            self.limits.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+}
+
+#[derive(Decode)]
+pub(super) struct AccountIn {
+    limits: Vec<Vec<u8>>,
+    levels: Vec<OfLimit>,
+    requests: Vec<OfRequest>,
+}
+
+impl AccountIn {
+    fn parts(&self) -> Option<(Vec<Kept>, Vec<Request>)> {
+        let limits: Option<Vec<Arc<Limit>>> =
+            self.limits.iter().map(|bytes| Limit::read(bytes).map(Arc::new)).collect();
+        let limits = limits?;
+        let limit = |number: u32| limits.get(number as usize).map(Arc::clone);
+        let levels = self.levels.iter().map(|&(number, amount, at)| {
+            Some(Kept { limit: limit(number)?, level: Level { amount, at } })
+        });
+        let requests = self.requests.iter().map(|(print, at, cost, flags, takes)| {
+            let takes: Option<Box<[Take]>> = takes
+                .iter()
+                .map(|&(number, units, after)| Some(Take { limit: limit(number)?, units, after }))
+                .collect();
+            Some(Request {
+                print: Print(*print),
+                at: *at,
+                cost: *cost,
+                is_counted: flags & COUNTED != 0,
+                is_settled: flags & SETTLED != 0,
+                takes: takes?,
+            })
+        });
+        Some((levels.collect::<Option<_>>()?, requests.collect::<Option<_>>()?))
+    }
+
+    pub(super) fn account(&self) -> Result<Account, BadBytes> {
+        self.parts()
+            .and_then(|(levels, requests)| Account::from_parts(levels, requests))
+            .ok_or(BadBytes("limits or requests that no counter has"))
+    }
+}
+
+/// The bytes of a change.
+pub fn encode_change(change: &Change) -> Vec<u8> {
+    let account = AccountOut::new(change.levels.iter(), change.request.iter());
+    let mut bytes = Vec::new();
+    write((numbers(&change.counter), account, change.gone), &mut bytes);
+    bytes
+}
+
+pub fn decode_change(bytes: &[u8]) -> Result<Change, BadBytes> {
+    let (numbers, account, gone): (Numbers, AccountIn, u32) = read(bytes)?;
+    let wrong = BadBytes("limits or requests that no counter has");
+    let (levels, requests) = account.parts().ok_or_else(|| wrong.clone())?;
+    // What is right of an account is right of what changes it.
+    Account::from_parts(levels.clone(), requests.clone()).ok_or_else(|| wrong.clone())?;
+    match requests.len() {
+        0 | 1 => {
+            let request = requests.into_iter().next();
+            Ok(Change { counter: counter(numbers)?, levels, request, gone })
+        }
+        _ => Err(wrong),
+    }
+}

@@ -1,0 +1,247 @@
+//! What a counter keeps beside its counts: of each limit what was taken, and the requests that were counted under an id.
+//!
+//! A level is kept by the name of its limit. One that says nothing (all has come back, the period is over) goes when the
+//! counter is saved, and when there are too many.
+
+use crate::limits::known::Known;
+use crate::limits::level::{Level, Standing};
+use crate::limits::limit::{name_of, Limit, Rule, MAX_UNITS};
+use crate::limits::requests::{Print, Request, Requests, Take, MAX_REQUESTS};
+use std::sync::Arc;
+
+/// The most limits that a counter keeps the levels of.
+pub const MAX_LEVELS: usize = 64;
+
+/// The level of a limit.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub limit: Arc<Limit>,
+    pub level: Level,
+}
+
+const _: () = assert!(size_of::<Kept>() == 24);
+
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    levels: Vec<Kept>,
+    /// None where there are none, as of most.
+    requests: Option<Box<Requests>>,
+}
+
+/// What a limit says of a request; nothing was taken yet.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub limit: Arc<Limit>,
+    /// That of now.
+    pub level: Level,
+    /// How it stands before.
+    pub standing: Standing,
+    /// Units that the request wants.
+    pub asked: i64,
+}
+
+impl Judged {
+    pub fn denies(&self) -> bool {
+        self.standing.retry_ms != 0 && !self.limit.is_shadow()
+    }
+
+    /// Takes what the request wants, as far as there is; returns how many units that is.
+    pub fn take(&mut self) -> i64 {
+        let taken = self.level.take(self.limit.rule(), self.asked);
+        self.standing = self.level.standing(self.limit.rule(), self.asked);
+        taken
+    }
+}
+
+impl Account {
+    pub const NONE: &'static Self = &Self { levels: Vec::new(), requests: None };
+
+    /// Puts an account together; `None` where it can't be one.
+    pub fn from_parts(levels: Vec<Kept>, requests: Vec<Request>) -> Option<Self> {
+        let mut account = Self::default();
+        for kept in levels {
+            if account.position(kept.limit.name()).is_some()
+                || !kept.level.is_of(kept.limit.rule())
+                || account.levels.len() == MAX_LEVELS
+            {
+                return None;
+            }
+            account.levels.push(kept);
+        }
+        for request in requests {
+            if !request.is_right() || account.requests().get(&request.print).is_some() {
+                return None;
+            }
+            account.put_request(request);
+        }
+        (account.requests().len() <= MAX_REQUESTS).then_some(account)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.levels.is_empty() && self.requests.is_none()
+    }
+
+    pub fn levels(&self) -> &[Kept] {
+        &self.levels
+    }
+
+    pub fn requests(&self) -> &Requests {
+        self.requests.as_deref().unwrap_or(Requests::NONE)
+    }
+
+    /// A request that is new, or has changed.
+    pub fn put_request(&mut self, request: Request) {
+        self.requests.get_or_insert_default().put(request);
+    }
+
+    /// The oldest requests go.
+    pub fn drop_requests(&mut self, count: usize) {
+        if let Some(requests) = &mut self.requests {
+            requests.drop_oldest(count);
+            if requests.is_empty() {
+                self.requests = None;
+            }
+        }
+    }
+
+    /// Has its limits be the ones that others hold, where they are the same.
+    pub fn share(&mut self, known: &mut Known) {
+        for limit in self.levels.iter_mut().map(|kept| &mut kept.limit) {
+            known.share(limit);
+        }
+        if let Some(requests) = &mut self.requests {
+            requests.each_limit(|limit| known.share(limit));
+        }
+    }
+
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        self.levels.iter().position(|kept| kept.limit.name() == name)
+    }
+
+    /// The level of the limit of this name, as it was noted.
+    pub fn kept(&self, name: &[u8]) -> Option<&Kept> {
+        self.levels.get(self.position(name)?)
+    }
+
+    /// What the limit that has these bytes says of a request of this cost; `None` where no limit has.
+    pub fn judge(&self, bytes: &[u8], known: &mut Known, cost: i64, now: i64) -> Option<Judged> {
+        let kept = self.kept(name_of(bytes));
+        let (limit, level) = match kept {
+            Some(Kept { limit, level }) if limit.bytes() == bytes => {
+                (Arc::clone(limit), level.at(limit.rule(), now))
+            }
+            Some(Kept { limit: before, level }) => {
+                let limit = known.of(bytes)?;
+                let level = level.of_changed(before.rule(), limit.rule(), now);
+                (limit, level)
+            }
+            None => (known.of(bytes)?, Level::full(now)),
+        };
+        let asked = limit.cost().saturating_mul(cost);
+        let standing = level.standing(limit.rule(), asked);
+        Some(Judged { limit, level, standing, asked })
+    }
+
+    /// Whether the levels of so many more limits find room at a time.
+    pub fn has_room(&self, names: impl Iterator<Item = impl AsRef<[u8]>>, now: i64) -> bool {
+        let more = names.filter(|name| self.position(name.as_ref()).is_none()).count();
+        more == 0 || self.levels.len() + more <= MAX_LEVELS || {
+            let said = self.levels.iter().filter(|kept| !kept.level.is_idle(&kept.limit, now));
+            said.count() + more <= MAX_LEVELS
+        }
+    }
+
+    /// The level of a limit from now on.
+    pub fn put(&mut self, limit: Arc<Limit>, level: Level) {
+        match self.position(limit.name()) {
+            Some(at) => {
+                if let Some(kept) = self.levels.get_mut(at) {
+                    *kept = Kept { limit, level };
+                }
+            }
+            None => {
+                if self.levels.len() >= MAX_LEVELS {
+                    self.levels.retain(|kept| !kept.level.is_idle(&kept.limit, level.at));
+                }
+                self.levels.reserve_exact(1);
+                self.levels.push(Kept { limit, level });
+            }
+        }
+    }
+
+    /// The levels that say something at a time.
+    pub fn lasting(&self, now: i64) -> impl Iterator<Item = &Kept> {
+        self.levels.iter().filter(move |kept| !kept.level.is_idle(&kept.limit, now))
+    }
+
+    /// What becomes of a request, and of the levels of its limits, where it has cost another sum than it was thought to:
+    /// the difference is given back, or taken as far as there is. The request as it is then, and the levels.
+    pub fn settle(&self, request: &Request, cost: i64, now: i64) -> (Request, Vec<Kept>) {
+        let mut settled = Request { cost, is_settled: true, ..request.clone() };
+        let mut levels = Vec::new();
+        for take in &mut settled.takes {
+            let Some(kept) = self.kept(take.limit.name()) else { continue };
+            let rule = kept.limit.rule();
+            if rule.kind() != take.limit.rule().kind() {
+                continue;
+            }
+            let mut level = kept.level.at(rule, now);
+            let wanted = take.limit.cost().saturating_mul(cost);
+            if wanted <= take.units {
+                let parts = level.give_back(rule, take.units - wanted, take.taken(request.at));
+                take.after = take.after.saturating_sub(parts);
+                take.units = wanted;
+            } else {
+                take.units += level.take(rule, wanted - take.units);
+            }
+            levels.push(Kept { limit: Arc::clone(&kept.limit), level });
+        }
+        (settled, levels)
+    }
+
+    /// Bytes that it has allocated.
+    pub fn heap_bytes(&self) -> usize {
+        let requests = self.requests.as_ref();
+        let requests = requests.map_or(0, |all| size_of::<Requests>() + all.heap_bytes());
+        self.levels.capacity() * size_of::<Kept>() + requests
+    }
+
+    /// Hands them over, but for the limits, which many accounts share, and the requests.
+    pub fn defrag(&mut self, to: &mut impl crate::defrag::Defrag) {
+        to.vec(&mut self.levels);
+        if let Some(requests) = &mut self.requests {
+            to.boxed(requests);
+        }
+    }
+}
+
+/// A balance of credits, raised or lowered by `by`; or what is wrong with that.
+pub fn credited(balance: i64, by: i64) -> Result<i64, String> {
+    match balance.checked_add(by) {
+        Some(sum @ 0..=MAX_UNITS) => Ok(sum),
+        Some(..0) | None if by < 0 => Err("BY must not take the balance below 0".into()),
+        _ => Err(format!("BY must not take the balance beyond {MAX_UNITS}")),
+    }
+}
+
+impl Request {
+    /// Whether what it says can be so.
+    fn is_right(&self) -> bool {
+        use crate::limits::limit::{MAX_COST, MAX_LIMITS};
+        let is_right = |take: &Take| {
+            let level = Level { amount: take.after, at: 0 };
+            (0..=MAX_UNITS).contains(&take.units)
+                && (!matches!(take.limit.rule(), Rule::Rate { .. })
+                    || level.is_of(take.limit.rule()))
+        };
+        self.at >= 0
+            && (0..=MAX_COST).contains(&self.cost)
+            && self.takes.len() <= MAX_LIMITS
+            && self.takes.iter().all(is_right)
+    }
+
+    /// A request that takes from no limit.
+    pub fn plain(print: Print, at: i64, cost: i64) -> Self {
+        Self { print, at, cost, is_counted: true, is_settled: false, takes: Box::default() }
+    }
+}

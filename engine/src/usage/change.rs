@@ -1,0 +1,102 @@
+//! What becomes of a counter by a request that is admitted or settled, or by credits: made where it is decided, and put
+//! into the counter there and wherever else the counter is.
+
+use crate::limits::account::{Account, Judged, Kept};
+use crate::limits::known::Known;
+use crate::limits::requests::{Print, Request, Take, Window};
+use crate::usage::counter::{Counter, Overflow};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What the counts are.
+    pub counter: Counter,
+    /// What the levels are of the limits that were taken from.
+    pub levels: Vec<Kept>,
+    /// A request that is new, or has changed.
+    pub request: Option<Request>,
+    /// How many of the oldest requests have gone before.
+    pub gone: u32,
+}
+
+/// What a change did beside that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Requests that went before their time.
+    pub early: usize,
+}
+
+impl Change {
+    pub fn of(counter: Counter) -> Self {
+        Self { counter, levels: Vec::new(), request: None, gone: 0 }
+    }
+
+    /// A request takes from limits what they have said that it may.
+    pub fn take<'j>(&mut self, judged: impl Iterator<Item = &'j mut Judged>) -> Vec<Take> {
+        let mut takes = Vec::new();
+        for judged in judged.filter(|judged| judged.limit.cost() > 0) {
+            let units = judged.take();
+            let (limit, level) = (Arc::clone(&judged.limit), judged.level);
+            takes.push(Take { limit: Arc::clone(&limit), units, after: level.amount });
+            if units > 0 {
+                self.levels.push(Kept { limit, level });
+            }
+        }
+        takes
+    }
+
+    /// Notes a request under its id.
+    pub fn note(&mut self, request: Request, account: &Account, window: Window) -> Gone {
+        let (gone, early) = account.requests().going(window, request.at);
+        self.gone = u32::try_from(gone).unwrap_or(u32::MAX);
+        self.request = Some(request);
+        Gone { early }
+    }
+
+    /// What a request that was counted under an id has really cost; returns what it was thought to, or nothing where
+    /// that is not known any more. A request that is settled stays so.
+    pub fn settle(
+        account: &Account,
+        counter: &Counter,
+        print: &Print,
+        cost: i64,
+        window: Window,
+        now: i64,
+    ) -> Option<Result<(i64, Option<Self>), Overflow>> {
+        let since = now.saturating_sub(window.ms);
+        let request = account.requests().get(print).filter(|request| request.at >= since)?;
+        if request.is_settled {
+            return Some(Ok((request.cost, None)));
+        }
+        let mut counter = *counter;
+        if request.is_counted {
+            if let Err(overflow) = counter.correct(cost.saturating_sub(request.cost)) {
+                return Some(Err(overflow));
+            }
+        }
+        let (settled, levels) = account.settle(request, cost, now);
+        Some(Ok((request.cost, Some(Self { counter, levels, request: Some(settled), gone: 0 }))))
+    }
+
+    /// Whether there is nothing to change.
+    pub fn is_nothing(&self, counter: &Counter) -> bool {
+        self.counter == *counter && self.levels.is_empty() && self.request.is_none()
+    }
+
+    /// Has its limits be the ones that others hold, where they are the same.
+    pub fn share(&mut self, known: &mut Known) {
+        let takes = self.request.iter_mut().flat_map(|request| &mut request.takes);
+        let limits = takes.map(|take| &mut take.limit);
+        let levels = self.levels.iter_mut().map(|kept| &mut kept.limit);
+        limits.chain(levels).for_each(|limit| known.share(limit));
+    }
+
+    /// Puts it into what a counter keeps beside its counts.
+    pub fn put(self, account: &mut Account) {
+        account.drop_requests(self.gone as usize);
+        if let Some(request) = self.request {
+            account.put_request(request);
+        }
+        self.levels.into_iter().for_each(|Kept { limit, level }| account.put(limit, level));
+    }
+}

@@ -1,0 +1,330 @@
+//! ADMIT: verifies an API key, takes from all of its limits or from none, and counts.
+
+use super::option::{self, LIMIT};
+use super::requests::{known, note, overflow, tell, ID};
+use crate::commands::log;
+use crate::commands::plain::PLAIN;
+use crate::commands::record::verify::{reply_held, verify, Held, ADDRESS, PROOF, SCOPE};
+use crate::grammar;
+use crate::keyspace;
+use crate::state;
+use apikey_engine::codec::counter::encode_change;
+use apikey_engine::limits::account::{Account, Judged};
+use apikey_engine::limits::limit::{self, Rule, MAX_COST, MAX_COUNTERS, MAX_LIMITS};
+use apikey_engine::limits::requests::{Print, Request};
+use apikey_engine::report::refusals::{Told, RATE_LIMITED, USAGE_EXCEEDED};
+use apikey_engine::report::stats::add_uses;
+use apikey_engine::usage::change::Change;
+use apikey_engine::usage::counter::Counter;
+use host::command::grammar::{counted_names, integer, Judged as Where, Options};
+use host::command::spec::{Arg, Command, Keys, Repeat, Spec, Use, Values};
+use host::{now, Args, Ctx, Error, Lock, Name, Reply, Result};
+use smallvec::SmallVec;
+
+pub struct Admit;
+
+const OPTIONS: &[Arg] = &[
+    PROOF,
+    ADDRESS,
+    SCOPE,
+    Arg::integer(c"cost").between(0, MAX_COST).after(c"COST").optional(),
+    ID,
+    Arg::word(c"peek", c"PEEK").optional(),
+    LIMIT,
+];
+
+/// Limits, each with the position of its counter among those of the call, and its bytes.
+type Limits = SmallVec<[(usize, SmallVec<[u8; 48]>); 2]>;
+
+/// Limits that were judged, each with the position of its counter.
+type All = SmallVec<[(usize, Judged); 2]>;
+
+type Names<'a> = SmallVec<[Name<'a>; 2]>;
+
+impl Command for Admit {
+    const SPEC: Spec = Spec {
+        name: c"apikey.admit",
+        since: c"0.2.0",
+        flags: "write deny-oom fast",
+        hides: grammar::hides_secret(Values::None),
+        arity: -4,
+        keys: Keys::OneAndCounted(Use::READS, Use::UPDATES),
+        summary: c"Verifies an API key as apikey.validate does; where it is valid, takes from all of its limits or, where one denies, from none, and counts a use.",
+        complexity: c"O(N*M+L) where N is the number of scopes requested, M that of the record and L the number of limits",
+        fixed: &[
+            Arg::key(),
+            Arg::integer(c"numcounters"),
+            Arg::key_called(c"counter").repeated(Repeat::Value),
+        ],
+        options: OPTIONS,
+        ..PLAIN
+    };
+
+    fn run(ctx: &mut Ctx, args: Args, reply: Reply) -> Result<()> {
+        let (Some(name), Some(count)) = (args.get(1), args.get(2)) else {
+            return Err(Error::SYNTAX);
+        };
+        integer(count, "numcounters", 1, MAX_COUNTERS.into())?;
+        let positions = counted_names(args, 2)
+            .map_err(|_| Error::err("numcounters is more than the counters that follow"))?;
+        let options = Options::parse(OPTIONS, args, positions.end, Where::Here)?;
+        let counters: Names = args.from(3).take(positions.len()).collect();
+        must_differ(&counters)?;
+        let own = own_limits(args, &options)?;
+        let asked = Asked {
+            cost: options.number("COST").unwrap_or(1),
+            print: options.value("ID").map(Print::of_use),
+            is_peek: options.has("PEEK"),
+            now: now(),
+        };
+        let held = verify(ctx, name, &options, reply, asked.now, |held| match held.unverified {
+            Some(_) => {
+                reply_held(reply, &held);
+                None
+            }
+            None => Some(Valid::of(&held, own)),
+        })?;
+        match held {
+            Some(Some(valid)) => admit(ctx, (name, &counters), valid?, &asked, reply),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a call asks for.
+struct Asked {
+    cost: i64,
+    print: Option<Print>,
+    is_peek: bool,
+    now: i64,
+}
+
+/// A record that is valid.
+struct Valid {
+    json: Vec<u8>,
+    left: i64,
+    limits: Limits,
+}
+
+impl Valid {
+    /// With the limits of the call beside its own, or in place of those of the same name.
+    fn of(held: &Held, own: Limits) -> Result<Self> {
+        let mut limits: Limits = held
+            .record
+            .limits()
+            .filter(|(_, bytes)| {
+                !own.iter().any(|(_, other)| limit::name_of(other) == limit::name_of(bytes))
+            })
+            .map(|(counter, bytes)| (usize::from(counter).saturating_sub(1), bytes.into()))
+            .collect();
+        limits.extend(own);
+        if limits.len() > MAX_LIMITS {
+            return Err(Error::err(format_args!(
+                "LIMIT: the record and the call must have at most {MAX_LIMITS} limits in all"
+            )));
+        }
+        Ok(Self { json: held.record.json(), left: held.left, limits })
+    }
+}
+
+fn must_differ(counters: &[Name]) -> Result<()> {
+    for (nth, name) in counters.iter().enumerate() {
+        if counters.iter().take(nth).any(|other| other.bytes() == name.bytes()) {
+            return Err(Error::err(format_args!("counter {} is given twice", nth + 1)));
+        }
+    }
+    Ok(())
+}
+
+/// The limits of the call itself.
+fn own_limits(args: Args, options: &Options) -> Result<Limits> {
+    let mut limits = Limits::new();
+    for position in options.positions("LIMIT") {
+        let (counter, limit, _) = option::read(args, position)?;
+        if limits.iter().any(|(_, other)| limit::name_of(other) == limit.name()) {
+            let name = String::from_utf8_lossy(limit.name()).into_owned();
+            return Err(Error::err(format_args!("LIMIT {name} is given twice")));
+        }
+        limits.push((usize::from(counter).saturating_sub(1), limit.bytes().into()));
+    }
+    Ok(limits)
+}
+
+/// The error of a counter that has no room for another limit.
+pub fn no_room(number: usize) -> Error {
+    let most = apikey_engine::limits::account::MAX_LEVELS;
+    Error::err(format_args!(
+        "counter {number} must have at most {most} limits of which something was taken"
+    ))
+}
+
+fn admit(
+    ctx: &mut Ctx,
+    (key, counters): (Name, &Names),
+    valid: Valid,
+    asked: &Asked,
+    reply: Reply,
+) -> Result<()> {
+    let lock = ctx.lock();
+    let mut all = All::new();
+    let mut is_repeated = false;
+    if let Some((position, _)) = valid.limits.iter().find(|(at, _)| *at >= counters.len()) {
+        return Err(Error::err(format_args!(
+            "numcounters must be at least {}: a limit is of that counter",
+            position + 1
+        )));
+    }
+    // Everything that may be wrong is found before anything is changed.
+    for (position, &name) in counters.iter().enumerate() {
+        let limits = || valid.limits.iter().filter(|(at, _)| *at == position);
+        let counter = keyspace::look(ctx, name);
+        let value = counter.usage()?;
+        let (counts, account) = value
+            .map_or((Counter::default(), Account::NONE), |value| (value.counter, value.account()));
+        if position == 0 {
+            let is_known = |print| known(account, print, asked.now);
+            let repeated = asked.print.as_ref().and_then(is_known);
+            is_repeated = repeated.is_some_and(|request| request.is_counted);
+            counted(&counts, asked)?;
+        }
+        if value.is_none() && !state::with(lock, |state| state.has_room(counter.ctx().database())) {
+            return Err(Error::err("the tag index is full"));
+        }
+        if !account.has_room(limits().map(|(_, bytes)| limit::name_of(bytes)), asked.now) {
+            return Err(no_room(position + 1));
+        }
+        for (_, bytes) in limits() {
+            let judged = state::with(lock, |state| {
+                account.judge(bytes, &mut state.known, asked.cost, asked.now)
+            });
+            all.extend(judged.map(|judged| (position, judged)));
+        }
+    }
+    let denied = if is_repeated { None } else { denial(&all) };
+    if let Some((why, nth)) = denied {
+        return refuse(ctx, key, why, nth, &all, asked.now, reply);
+    }
+    if is_repeated {
+        state::with(lock, |state| state.stats.repeated_ids += 1);
+    } else if !asked.is_peek {
+        take(ctx, counters, &mut all, asked)?;
+    }
+    reply.array(4);
+    reply.bulk(b"VALID");
+    reply.bulk(&valid.json);
+    reply.integer(valid.left);
+    reply_limits(reply, &all);
+    Ok(())
+}
+
+/// The counts of the first counter with the request.
+fn counted(counts: &Counter, asked: &Asked) -> Result<Counter> {
+    let mut counts = *counts;
+    if asked.cost > 0 {
+        counts.incr(asked.cost, asked.now).map_err(|_| overflow("COST"))?;
+    }
+    Ok(counts)
+}
+
+/// Why a request is refused, and the number of the limit that says so: one of what is used up before any that is too
+/// fast, and of several the one with the longest wait.
+fn denial(all: &All) -> Option<(Told, usize)> {
+    let wait = |judged: &Judged| match judged.standing.retry_ms {
+        ..0 => i64::MAX,
+        ms => ms,
+    };
+    let is_rate = |judged: &Judged| matches!(judged.limit.rule(), Rule::Rate { .. });
+    let denying = all.iter().enumerate().filter(|(_, (_, judged))| judged.denies());
+    // Of equals the first.
+    let (nth, (_, judged)) =
+        denying.rev().max_by_key(|(_, (_, judged))| (!is_rate(judged), wait(judged)))?;
+    Some((if is_rate(judged) { RATE_LIMITED } else { USAGE_EXCEEDED }, nth))
+}
+
+fn refuse(
+    ctx: &mut Ctx,
+    key: Name,
+    why: Told,
+    nth: usize,
+    all: &All,
+    now: i64,
+    reply: Reply,
+) -> Result<()> {
+    let Some((_, judged)) = all.get(nth) else { return Err(Error::SYNTAX) };
+    log::note(ctx, key, why, Some(judged.limit.name()), now);
+    state::with(ctx.lock(), |state| match judged.limit.rule() {
+        Rule::Rate { .. } => state.stats.rate_limited += 1,
+        Rule::Quota { .. } | Rule::Credits => state.stats.usage_exceeded += 1,
+    });
+    reply.array(4);
+    reply.bulk(why.0.as_bytes());
+    reply.bulk(judged.limit.name());
+    reply.integer(judged.standing.retry_ms);
+    reply_limits(reply, all);
+    Ok(())
+}
+
+/// Takes from all limits, counts, and tells of it.
+fn take(ctx: &mut Ctx, counters: &Names, all: &mut All, asked: &Asked) -> Result<()> {
+    let lock = ctx.lock();
+    let mut said: Vec<(Name, Vec<u8>)> = Vec::with_capacity(1);
+    for (position, &name) in counters.iter().enumerate() {
+        let mut judged =
+            all.iter_mut().filter(|(at, _)| *at == position).map(|(_, judged)| judged).peekable();
+        if position > 0 && judged.peek().is_none() {
+            continue;
+        }
+        let bytes = keyspace::write(ctx, name).change(|counts, account| {
+            let mut change =
+                Change::of(if position == 0 { counted(counts, asked)? } else { *counts });
+            let takes = change.take(judged);
+            if let Some(print) = &asked.print {
+                note_request(lock, &mut change, print, takes.into(), position, account, asked);
+            }
+            Ok(match change.is_nothing(counts) {
+                true => (None, None),
+                false => {
+                    let bytes = encode_change(&change);
+                    (Some(change), Some(bytes))
+                }
+            })
+        })?;
+        said.extend(bytes.map(|bytes| (name, bytes)));
+    }
+    state::with(lock, |state| {
+        state.stats.admitted += 1;
+        add_uses(&mut state.stats.counted_uses, asked.cost);
+    });
+    if !said.is_empty() {
+        tell(ctx, &said, Admit::SPEC.name);
+    }
+    Ok(())
+}
+
+fn note_request(
+    lock: Lock,
+    change: &mut Change,
+    print: &Print,
+    takes: Box<[apikey_engine::limits::requests::Take]>,
+    position: usize,
+    account: &Account,
+    asked: &Asked,
+) {
+    // Another counter than the first has to know what it may have to give back.
+    if position == 0 || !takes.is_empty() {
+        let request = Request::plain(*print, asked.now, asked.cost);
+        note(lock, change, Request { is_counted: position == 0, takes, ..request }, account);
+    }
+}
+
+fn reply_limits(reply: Reply, all: &All) {
+    reply.array(all.len());
+    for (_, judged) in all {
+        let standing = &judged.standing;
+        reply.array(5);
+        reply.bulk(judged.limit.name());
+        [standing.limit, standing.remaining, standing.reset_ms, standing.retry_ms]
+            .into_iter()
+            .for_each(|number| reply.integer(number));
+    }
+}
