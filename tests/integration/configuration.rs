@@ -12,7 +12,9 @@ fn is_fixed(name: &str) -> bool {
 }
 
 /// (name, default, least, most)
-const NUMBERS: [(&str, i64, i64, i64); 20] = [
+const NUMBERS: [(&str, i64, i64, i64); 22] = [
+    ("request-id-window-ms", 60_000, 1, 86_400_000),
+    ("max-request-ids", 4096, 1, 16_384),
     ("max-value-bytes", 8_388_608, 1, 67_108_864),
     ("lease-slots", 16_384, 4, 4_194_304),
     ("validation-ttl", 300, 1, 31_536_000),
@@ -57,7 +59,9 @@ const NAMES: [(&str, &str); 10] = [
 
 /// Every setting and a value that is not its default. One name alone as `extra-fields`: CONFIG REWRITE
 /// writes the module's arguments without quotes.
-const OTHERS: [(&str, &str); 36] = [
+const OTHERS: [(&str, &str); 38] = [
+    ("request-id-window-ms", "1000"),
+    ("max-request-ids", "16"),
     ("max-value-bytes", "1000"),
     ("lease-slots", "8"),
     ("regions", "products"),
@@ -417,6 +421,8 @@ fn a_rewritten_configuration_keeps_the_defaults_where_arguments_say_otherwise() 
         ("tag-fields", ""),
         ("naive-times", "refuse"),
         ("invalidation-channel", ""),
+        ("request-id-window-ms", "60000"),
+        ("max-request-ids", "4096"),
         ("max-value-bytes", "8388608"),
         ("regions", ""),
     ];

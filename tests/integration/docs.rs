@@ -38,6 +38,8 @@ enum Keys {
     EverySecond(i64, &'static [&'static str]),
     /// Every second argument behind the one at this position, their number.
     Counted(i64, &'static [&'static str]),
+    /// The first; and those behind a number at the second place.
+    OneAndCounted(&'static [&'static str], &'static [&'static str]),
 }
 
 const READS: &[&str] = &["RO", "access"];
@@ -46,7 +48,77 @@ const MERGES: &[&str] = &["RW", "update"];
 const UPDATES: &[&str] = &["RW", "access", "update"];
 const DELETES: &[&str] = &["RM", "delete"];
 
-const COMMANDS: [Is; 50] = [
+const COMMANDS: [Is; 55] = [
+    Is {
+        name: "apikey.admit",
+        alias: None,
+        arity: -4,
+        flags: &["write", "denyoom", "fast"],
+        keys: Keys::OneAndCounted(READS, UPDATES),
+        secret: true,
+        dangerous: false,
+        tips: &[],
+        args: "key:key numcounters:integer counter:key [counter:key ...] \
+               [SECRET secret:string|DIGEST digest:string] [IP address:string] \
+               [SCOPE scope:string [SCOPE scope:string ...]] [COST cost:integer] [ID id:string] [PEEK] \
+               [LIMIT counter:integer name:string \
+               (RATE units:integer milliseconds:integer [BURST burst:integer]|\
+               QUOTA units:integer HOUR|DAY|WEEK|MONTH|YEAR [DAY day-of-month:integer] \
+               [OFFSET minutes:integer]|CREDITS) [WEIGHT units-per-cost:integer] [SHADOW] \
+               [LIMIT counter:integer name:string \
+               (RATE units:integer milliseconds:integer [BURST burst:integer]|\
+               QUOTA units:integer HOUR|DAY|WEEK|MONTH|YEAR [DAY day-of-month:integer] \
+               [OFFSET minutes:integer]|CREDITS) [WEIGHT units-per-cost:integer] [SHADOW] ...]]",
+        complexity: "O(N*M+L)",
+    },
+    Is {
+        name: "apikey.credit",
+        alias: None,
+        arity: -5,
+        flags: &["write", "denyoom", "fast"],
+        keys: Keys::One(UPDATES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "counter:key name:string (BY credits:integer|SET balance:integer) [ID id:string]",
+        complexity: "O(1)",
+    },
+    Is {
+        name: "apikey.settle",
+        alias: None,
+        arity: 4,
+        flags: &["write", "fast"],
+        keys: Keys::One(UPDATES),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "counter:key id:string cost:integer",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.limits",
+        alias: None,
+        arity: 2,
+        flags: &["readonly", "fast"],
+        keys: Keys::One(READS),
+        secret: false,
+        dangerous: false,
+        tips: &[],
+        args: "counter:key",
+        complexity: "O(N)",
+    },
+    Is {
+        name: "apikey.usage.changed",
+        alias: None,
+        arity: -3,
+        flags: &["write"],
+        keys: Keys::EverySecond(1, UPDATES),
+        secret: false,
+        dangerous: true,
+        tips: &[],
+        args: "key:key change:string [key:key change:string ...]",
+        complexity: "O(N)",
+    },
     Is {
         name: "apikey.setval",
         alias: None,
@@ -292,7 +364,7 @@ const COMMANDS: [Is; 50] = [
         secret: false,
         dangerous: false,
         tips: &[],
-        args: "key:key [BY increment:integer]",
+        args: "key:key [BY increment:integer] [ID id:string]",
         complexity: "O(1)",
     },
     Is {
@@ -758,14 +830,14 @@ fn command_info_tells_arity_flags_and_keys() {
         if matches!(is.name, "apikey.check" | "apikey.log" | "cache.region") {
             flags.insert("admin".into());
         }
-        if matches!(is.keys, Keys::Counted(..)) {
+        if matches!(is.keys, Keys::Counted(..) | Keys::OneAndCounted(..)) {
             flags.insert("movablekeys".into());
         }
         assert_eq!(texts(&info[2]), flags, "{name}");
 
         let (first, last, step) = match is.keys {
             Keys::None | Keys::Counted(..) => (0, 0, 0),
-            Keys::One(_) => (1, 1, 1),
+            Keys::One(_) | Keys::OneAndCounted(..) => (1, 1, 1),
             Keys::All(_) => (1, -1, 1),
             Keys::From(first, _) => (first, -1, 1),
             Keys::EverySecond(first, _) => (first, -1, 2),
@@ -796,11 +868,18 @@ fn command_info_tells_key_specs_and_tips() {
             Keys::From(first, flags) => (flags, first, -1, 1),
             Keys::EverySecond(first, flags) => (flags, first, -1, 2),
             Keys::Counted(at, flags) => (flags, at, -1, 2),
+            Keys::OneAndCounted(_, flags) => (flags, 2, -1, 1),
         };
-        assert_eq!(specs.len(), 1, "{name}");
-        let spec = &specs[0];
+        let spec = specs.last().expect("one");
+        if let Keys::OneAndCounted(flags, _) = is.keys {
+            assert_eq!((specs.len(), texts(specs[0].get("flags"))), (2, set(flags)), "{name}");
+            let begin = specs[0].get("begin_search").get("spec");
+            assert_eq!(begin.get("index"), &int(1), "{name}");
+        } else {
+            assert_eq!(specs.len(), 1, "{name}");
+        }
         let mut flags = set(flags);
-        if matches!(is.keys, Keys::Counted(..)) {
+        if matches!(is.keys, Keys::Counted(..) | Keys::OneAndCounted(..)) {
             // The server is to ask the module, since it takes numkeys for a number of arguments.
             flags.insert("incomplete".into());
         }
@@ -809,7 +888,7 @@ fn command_info_tells_key_specs_and_tips() {
         assert_eq!(begin.get("type").text(), "index", "{name}");
         assert_eq!(begin.get("spec").get("index"), &int(first), "{name}");
         let find = spec.get("find_keys");
-        if matches!(is.keys, Keys::Counted(..)) {
+        if matches!(is.keys, Keys::Counted(..) | Keys::OneAndCounted(..)) {
             assert_eq!(find.get("type").text(), "keynum", "{name}");
             for (field, value) in [("keynumidx", 0), ("firstkey", 1), ("keystep", step)] {
                 assert_eq!(find.get("spec").get(field), &int(value), "{name} {field}");
@@ -860,6 +939,10 @@ fn command_getkeys_finds_the_keys() {
         ("CACHE.FAIL k r TOKEN 0", &["k"], READS),
         ("APIKEY.REPLACED k value names", &["k"], OVERWRITES),
         ("APIKEY.USAGE.SETTLED a id b id", &["a", "b"], UPDATES),
+        ("APIKEY.USAGE.CHANGED a x b x", &["a", "b"], UPDATES),
+        ("APIKEY.CREDIT k credits BY 5", &["k"], UPDATES),
+        ("APIKEY.SETTLE k id 5", &["k"], UPDATES),
+        ("APIKEY.LIMITS k", &["k"], READS),
     ] {
         let keys: Vec<Reply> = keys.iter().map(bulk).collect();
         assert_eq!(c.run(&format!("COMMAND GETKEYS {call}")), array(keys.clone()), "{call}");
@@ -870,6 +953,13 @@ fn command_getkeys_finds_the_keys() {
                 assert_eq!(texts(&found.items()[1]), set(flags), "{call}");
             }
         }
+    }
+    let call = "APIKEY.ADMIT k 2 a b SECRET s COST 5";
+    assert_eq!(c.run(&format!("COMMAND GETKEYS {call}")), array(["k", "a", "b"].map(bulk)));
+    if server::kind() != Kind::Redis62 {
+        let found = c.must(&format!("COMMAND GETKEYSANDFLAGS {call}"));
+        let flags = found.items().iter().map(|key| texts(&key.items()[1]));
+        assert!(flags.eq([READS, UPDATES, UPDATES].map(set)), "{found:?}");
     }
     for call in [
         "APIKEY.TAGINVAL t",
@@ -909,7 +999,13 @@ fn hint_one(arg: &Reply) -> String {
         "pure-token" => String::new(),
         "oneof" => {
             let all: Vec<String> = arg.get("arguments").items().iter().map(hint_one).collect();
-            all.join("|")
+            let is_long = all.iter().any(|one| one.contains(' ')) && !flags.contains("optional");
+            let all = all.join("|");
+            if is_long {
+                format!("({all})")
+            } else {
+                all
+            }
         }
         "block" => hint(arg.get("arguments").items()),
         kind => format!("{}:{kind}", arg.get("name").text()),
@@ -939,7 +1035,17 @@ fn command_docs_tells_summary_complexity_and_arguments() {
         let docs = docs.get(name);
         let summary = docs.get("summary").text();
         assert!(summary.ends_with('.') && (20..200).contains(&summary.len()), "{name}: {summary}");
-        let later = ["apikey.taginvalnode", "apikey.replaced", "apikey.softened", "apikey.regions"];
+        let later = [
+            "apikey.taginvalnode",
+            "apikey.replaced",
+            "apikey.softened",
+            "apikey.regions",
+            "apikey.admit",
+            "apikey.credit",
+            "apikey.settle",
+            "apikey.limits",
+            "apikey.usage.changed",
+        ];
         let is_later = name.starts_with("cache.") || later.contains(&name);
         let since = if is_later { "0.2.0" } else { "0.1.0" };
         assert_eq!(docs.get("since"), &bulk(since), "{name}");
@@ -956,8 +1062,9 @@ fn command_docs_tells_summary_complexity_and_arguments() {
             false => Vec::new(),
         };
         assert_eq!(hint(&args), is.args, "{name}");
-        for arg in args.iter().filter(|arg| arg.get("type").text() == "key") {
-            assert_eq!(arg.get("key_spec_index"), &int(0), "{name}");
+        let keys = args.iter().filter(|arg| arg.get("type").text() == "key");
+        for (spec, arg) in (0..).zip(keys) {
+            assert_eq!(arg.get("key_spec_index"), &int(spec), "{name}");
         }
     }
 }
@@ -1071,7 +1178,7 @@ fn part_of(word: &str) -> Part {
 #[track_caller]
 fn form_of(call: &str) -> String {
     let mut spaced = call.to_string();
-    for mark in ["[", "]", "|"] {
+    for mark in ["[", "]", "(", ")", "|"] {
         spaced = spaced.replace(mark, &format!(" {mark} "));
     }
     form(&parse(&mut spaced.split_whitespace(), false))
@@ -1085,7 +1192,8 @@ fn parse<'a>(words: &mut impl Iterator<Item = &'a str>, in_brackets: bool) -> Ve
     let mut parts = Vec::new();
     while let Some(word) = words.next() {
         match word {
-            "]" => break,
+            "]" | ")" => break,
+            "(" => parts.extend(parse(words, true)),
             "[" => {
                 let inner = parse(words, true);
                 let once = match inner.split_last() {
@@ -1150,6 +1258,11 @@ fn the_form_of_a_call_is_the_same_however_it_is_written() {
         ("a ALLOW | DENY T t", "a:string ALLOW|DENY T t:string", "_ ALLOW|DENY T _"),
         ("[COUNT n | RESET]", "[COUNT count:integer|RESET]", "[COUNT _|RESET]"),
         ("[S s | D h [D h]]", "[S s:string|D d:string [D d:string ...]]", "[S _|(D _)+]"),
+        (
+            "k (BY n | SET m [X]) [ID id]",
+            "k:key (BY n:integer|SET m:integer [X]) [ID id:string]",
+            "_ BY _|SET _ [X] [ID _]",
+        ),
         ("key [a [b]]", "key:key [a:string [b:string]]", "_ [_ [_]]"),
     ] {
         assert_eq!(form_of(heading), expected, "{heading}");

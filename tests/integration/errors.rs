@@ -127,6 +127,11 @@ fn a_wrong_number_of_arguments_is_told_with_the_commands_name() {
         ("tagcard", vec!["", " tag more"]),
         ("tagscan", vec!["", " tag"]),
         ("describe", vec!["", " k more"]),
+        ("admit", vec!["", " k", " k 1"]),
+        ("credit", vec!["", " use", " use c", " use c BY"]),
+        ("settle", vec!["", " use", " use id", " use id 1 more"]),
+        ("limits", vec!["", " use more"]),
+        ("usage.changed", vec!["", " use"]),
         ("usage.incr", vec![""]),
         ("usage.get", vec!["", " k more"]),
         ("usage.take", vec![""]),
@@ -207,6 +212,14 @@ fn an_unknown_option_is_told_by_its_place_and_not_repeated() {
         ("APIKEY.VALIDATE rec the-secret", 2),
         ("APIKEY.VALIDATE rec SECRET s x", 4),
         ("APIKEY.VALIDATE rec SCOPE a b", 4),
+        ("APIKEY.ADMIT rec 1 use FOO", 4),
+        ("APIKEY.ADMIT rec 1 use the-secret", 4),
+        ("APIKEY.ADMIT rec 1 use use2 SECRET s", 4),
+        ("APIKEY.ADMIT rec 1 use LIMIT 1 a CREDITS BURST 5", 8),
+        ("APIKEY.ADMIT rec 1 use LIMIT 1 a QUOTA 5 DAY BURST 5", 10),
+        ("APIKEY.ADMIT rec 1 use LIMIT 1 a RATE 5 1000 OFFSET 5", 10),
+        ("APIKEY.CREDIT use c BY 5 FOO", 5),
+        ("APIKEY.CREDIT use c 5 BY", 3),
         ("APIKEY.USAGE.INCR use 5", 2),
         ("APIKEY.USAGE.INCR use BY 5 6", 4),
         ("APIKEY.USAGEINCR use 5", 2),
@@ -264,6 +277,12 @@ fn an_option_that_is_given_twice_is_refused() {
         ("APIKEY.GETLIST lst OFFSET 1 OFFSET 1", "OFFSET"),
         ("APIKEY.VALIDATE rec SECRET a secret a", "SECRET"),
         ("APIKEY.VALIDATE rec DIGEST <digest> DIGEST <digest>", "DIGEST"),
+        ("APIKEY.ADMIT rec 1 use PEEK peek", "PEEK"),
+        ("APIKEY.ADMIT rec 1 use COST 1 COST 1", "COST"),
+        ("APIKEY.ADMIT rec 1 use ID a ID a", "ID"),
+        ("APIKEY.ADMIT rec 1 use LIMIT 1 a CREDITS LIMIT 1 a CREDITS", "LIMIT a"),
+        ("APIKEY.CREDIT use c BY 1 BY 1", "BY"),
+        ("APIKEY.USAGE.INCR use ID a id b", "ID"),
         ("APIKEY.USAGE.INCR use BY 1 BY 1", "BY"),
         ("APIKEY.USAGE.FLUSH COUNT 1 COUNT 1", "COUNT"),
         ("APIKEY.TAGSCAN tag 0 COUNT 1 count 1", "COUNT"),
@@ -1210,4 +1229,172 @@ fn the_debug_command_of_debug_builds_takes_its_own_subcommands_alone() {
     t.wrong("APIKEY.DEBUG FORGET", "ERR syntax error");
     t.wrong("APIKEY.DEBUG FORGET none", "ERR no such entry");
     t.wrong("APIKEY.DEBUG PANIC", "ERR internal error; the log has its place");
+}
+
+#[test]
+fn what_is_wrong_with_limits_is_named() {
+    let mut t = Table::new();
+    let admit = |more: &str| format!("APIKEY.ADMIT rec 1 use SECRET s {more}");
+    let units = "between 1 and 1000000000000000";
+    for (call, text) in [
+        ("APIKEY.ADMIT rec 0 use".into(), "numcounters must be between 1 and 16"),
+        ("APIKEY.ADMIT rec 17 use".into(), "numcounters must be between 1 and 16"),
+        ("APIKEY.ADMIT rec x use".into(), "numcounters must be between 1 and 16"),
+        ("APIKEY.ADMIT rec 2 use".into(), "numcounters is more than the counters that follow"),
+        ("APIKEY.ADMIT rec 2 use use".into(), "counter 2 is given twice"),
+        (admit("COST -1"), "COST must be between 0 and 1000000000"),
+        (admit("COST 1000000001"), "COST must be between 0 and 1000000000"),
+        (admit("COST"), "COST has no value"),
+        (admit("ID"), "ID has no value"),
+        (admit("ID <>"), "ID must be between 1 and 64 bytes"),
+        (admit("ID <65>"), "ID must be between 1 and 64 bytes"),
+        (admit("IP x"), "IP must be an IPv4 or IPv6 address"),
+        (admit("LIMIT"), "LIMIT is not whole"),
+        (admit("LIMIT 0 a CREDITS"), "the counter of LIMIT must be between 1 and 16"),
+        (admit("LIMIT 17 a CREDITS"), "the counter of LIMIT must be between 1 and 16"),
+        (admit("LIMIT 1 a"), "LIMIT is not whole"),
+        (admit("LIMIT 1 a 5"), "LIMIT must be RATE, QUOTA or CREDITS behind its name"),
+        (
+            admit("LIMIT 1 a/b CREDITS"),
+            "LIMIT name must be 1 to 64 letters, digits or any of _ - . :",
+        ),
+        (
+            admit("LIMIT 1 <65> CREDITS"),
+            "LIMIT name must be 1 to 64 letters, digits or any of _ - . :",
+        ),
+        (admit("LIMIT 1 a RATE 5"), "LIMIT is not whole"),
+        (admit("LIMIT 1 a RATE x 5"), "units of LIMIT must be a whole number"),
+        (admit("LIMIT 1 a RATE 5 x"), "milliseconds of LIMIT must be a whole number"),
+        (admit("LIMIT 1 a RATE 5 5 BURST"), "LIMIT is not whole"),
+        (admit("LIMIT 1 a RATE 5 5 BURST x"), "BURST of LIMIT must be a whole number"),
+        (admit("LIMIT 1 a RATE 0 5"), &format!("LIMIT units must be {units}")),
+        (admit("LIMIT 1 a RATE 1 1 BURST 0"), &format!("LIMIT burst must be {units}")),
+        (admit("LIMIT 1 a RATE 1 0"), "LIMIT per must be between 1 and 31622400000"),
+        (
+            admit("LIMIT 1 a RATE 1000000000000 86400000"),
+            "LIMIT burst must be at most 106751991167 with this per",
+        ),
+        (admit("LIMIT 1 a QUOTA 5"), "LIMIT is not whole"),
+        (admit("LIMIT 1 a QUOTA -1 DAY"), "LIMIT quota must be between 0 and 1000000000000000"),
+        (
+            admit("LIMIT 1 a QUOTA 5 FORTNIGHT"),
+            "LIMIT period must be one of hour, day, week, month, year",
+        ),
+        (admit("LIMIT 1 a QUOTA 5 DAY DAY 5"), "LIMIT day is for a period of months alone"),
+        (admit("LIMIT 1 a QUOTA 5 MONTH DAY 32"), "LIMIT day must be between 1 and 31"),
+        (
+            admit("LIMIT 1 a QUOTA 5 MONTH OFFSET 1441"),
+            "LIMIT offset must be between -1440 and 1440",
+        ),
+        (admit("LIMIT 1 a CREDITS WEIGHT 1000001"), "LIMIT cost must be between 0 and 1000000"),
+        (
+            "APIKEY.CREDIT use a/b BY 5".into(),
+            "name must be 1 to 64 letters, digits or any of _ - . :",
+        ),
+        (
+            "APIKEY.CREDIT use a ID id".into(),
+            "an option is required: BY or SET says how many credits",
+        ),
+        ("APIKEY.CREDIT use a BY 1 SET 1".into(), "BY and SET exclude each other"),
+        (
+            "APIKEY.CREDIT use a BY x".into(),
+            "BY must be between -1000000000000000 and 1000000000000000",
+        ),
+        ("APIKEY.CREDIT use a SET -1".into(), "SET must be between 0 and 1000000000000000"),
+        ("APIKEY.CREDIT use a BY -1".into(), "BY must not take the balance below 0"),
+        ("APIKEY.SETTLE use <> 1".into(), "id must be between 1 and 64 bytes"),
+        ("APIKEY.SETTLE use <65> 1".into(), "id must be between 1 and 64 bytes"),
+        ("APIKEY.SETTLE use id -1".into(), "cost must be between 0 and 1000000000"),
+        ("APIKEY.SETTLE use id x".into(), "cost must be between 0 and 1000000000"),
+        ("APIKEY.USAGE.INCR use ID <>".into(), "ID must be between 1 and 64 bytes"),
+        (
+            "APIKEY.USAGE.INCR use BY 1000000001 ID a".into(),
+            "BY must be at most 1000000000 with ID",
+        ),
+        (
+            "APIKEY.USAGE.INCR full BY 1 ID a".into(),
+            "BY must not take the total beyond 9223372036854775807",
+        ),
+        (
+            "APIKEY.USAGE.CHANGED use x".into(),
+            "apikey.usage.changed is internal: only for replication and loading",
+        ),
+    ] {
+        t.wrong(&call, &format!("ERR {text}"));
+    }
+    for call in [
+        "APIKEY.ADMIT str 1 use",
+        "APIKEY.ADMIT lst 1 use",
+        "APIKEY.CREDIT str a BY 5",
+        "APIKEY.CREDIT rec a BY 5",
+        "APIKEY.SETTLE str id 5",
+        "APIKEY.LIMITS rec",
+        "APIKEY.USAGE.INCR rec ID a",
+    ] {
+        t.wrong(call, WRONG_TYPE);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_call_of_a_valid_key_is_found_before_anything_is_taken() {
+    let server = Server::start();
+    let mut c = server.client();
+    let second = r#"{"name":"second","units":5,"per":1000,"counter":2}"#;
+    store(&mut c, "k", &format!(r#""limits":[{second}]"#), &format!("SECRET {SECRET}"));
+    c.must("SET str value");
+    c.count("full", i64::MAX);
+    c.must("APIKEY.CREDIT use money SET 5");
+    let many: Vec<String> = (0..16).map(|n| format!("LIMIT 1 a{n} CREDITS SHADOW")).collect();
+    let before = c.must("DEBUG DIGEST");
+    for (call, text) in [
+        ("1 use", "ERR numcounters must be at least 2: a limit is of that counter".to_string()),
+        ("2 str use", WRONG_TYPE.into()),
+        ("2 use str", WRONG_TYPE.into()),
+        ("2 use k", WRONG_TYPE.into()),
+        ("2 full use", format!("ERR COST must not take the total beyond {}", i64::MAX)),
+        (
+            &format!("2 use use2 {}", many.join(" ")),
+            "ERR LIMIT: the record and the call must have at most 16 limits in all".into(),
+        ),
+    ] {
+        let call = format!("APIKEY.ADMIT k {call} SECRET {SECRET}");
+        assert_eq!(c.run(&call), error(&text), "{call}");
+        assert_eq!(c.must("DEBUG DIGEST"), before, "{call}");
+    }
+    let wrong = "ERR name must be one of credits: in this counter it is a rate";
+    c.must(&format!("APIKEY.ADMIT k 2 use use2 SECRET {SECRET}"));
+    assert_eq!(c.run("APIKEY.CREDIT use2 second BY 5"), error(wrong));
+    assert_exact(&server);
+}
+
+#[test]
+fn what_is_wrong_with_the_limits_of_a_record_is_named() {
+    let mut t = Table::new();
+    let one = r#"{"name":"a","credits":true}"#;
+    for (limits, why) in [
+        ("{}", "limits must be null or an array of objects"),
+        (r#""[]""#, "limits must be null or an array of objects"),
+        ("[1]", "limits: limit 1 must be an object"),
+        (&format!("[{one},{one}]"), "limits: limit 2 must have a name of its own"),
+        (
+            r#"[{"name":"a","units":1,"per":1,"limit":1}]"#,
+            "limits: limit 1 has a field that no limit has",
+        ),
+        (r#"[{"name":"a","units":1}]"#, "limits: limit 1 is a rate, and must have units and per"),
+        (
+            r#"[{"name":"a","units":1,"per":0}]"#,
+            "limits: limit 1 per must be between 1 and 31622400000",
+        ),
+        (
+            r#"[{"name":"a","quota":1,"period":"x"}]"#,
+            "limits: limit 1 period must be one of hour, day, week, month, year",
+        ),
+        (
+            r#"[{"name":"a","credits":true,"counter":17}]"#,
+            "limits: limit 1 counter must be between 1 and 16",
+        ),
+    ] {
+        let json = format!(r#"{{"id":"k","is_active":true,"limits":{limits}}}"#);
+        t.bad_record(json, why);
+    }
 }

@@ -150,3 +150,27 @@ fn an_only_option_takes_any_case() {
         assert_eq!(c.run(&format!("APIKEY.LOG {option}")), ok());
     }
 }
+
+#[test]
+fn admit_takes_its_options_in_any_order_and_case() {
+    let server = Server::start();
+    let mut c = server.client();
+    store(&mut c, "rec", r#""scopes":["a"]"#, &format!("SECRET {SECRET}"));
+    let proof = format!("DIGEST {DIGEST}");
+    let options = [
+        proof.as_str(),
+        "SCOPE a",
+        "COST 2",
+        "LIMIT 1 second rate 100000 1000 burst 100000 Weight 2 shadow",
+        "LIMIT 1 month Quota 100000 month offset 60 day 31 SHADOW WEIGHT 3",
+    ];
+    let calls = calls("APIKEY.ADMIT rec 1 use", &options);
+    for call in &calls {
+        let reply = c.run(call);
+        assert_eq!(code_of(&reply), "VALID", "{call}");
+    }
+    assert_eq!(c.usage("use").1, 2 * calls.len() as i64);
+    let limits = c.must("APIKEY.LIMITS use");
+    let month = limits.items().iter().find(|limit| limit.items()[0] == bulk("month"));
+    assert_eq!(month.map(|m| m.items()[3].int()), Some(100_000 - 6 * calls.len() as i64));
+}

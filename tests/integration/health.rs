@@ -3,7 +3,7 @@
 use crate::harness::server::Kind;
 use crate::harness::*;
 
-const HEALTH: [&str; 51] = [
+const HEALTH: [&str; 56] = [
     "status",
     "reasons",
     "version",
@@ -55,6 +55,11 @@ const HEALTH: [&str; 51] = [
     "counted_uses",
     "settled_uses",
     "taken_uses",
+    "admitted",
+    "rate_limited",
+    "usage_exceeded",
+    "repeated_ids",
+    "ids_dropped_early",
 ];
 
 /// Status and reasons.

@@ -39,6 +39,7 @@ mod host;
 mod inside;
 mod large_leases;
 mod leases;
+mod limits;
 mod links;
 mod lists;
 mod loading;

@@ -18,7 +18,7 @@
 //! | 2 | GONE in the stead of RECLAIMED, SETTLED, and LEASED of several batches |
 //! | 3 | records that are judged by their `allowed_ips`, or are nobody's; ids of up to 256 bytes; absent keys with a namespace and a tag of their kind; SETABSENT with NS |
 //! | 4 | records whose digests end by themselves, or that carry tags of their own fields |
-//! | 5 | values of regions; REPLACED, SOFTENED and REGIONS |
+//! | 5 | values of regions; records with limits, and what was taken from them; REPLACED, SOFTENED, REGIONS and USAGE.CHANGED |
 
 /// What this module writes. The server keeps ten bits of it beside a value.
 pub const VERSION: u16 = 5;

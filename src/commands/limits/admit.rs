@@ -49,8 +49,8 @@ impl Command for Admit {
         hides: grammar::hides_secret(Values::None),
         arity: -4,
         keys: Keys::OneAndCounted(Use::READS, Use::UPDATES),
-        summary: c"Verifies an API key as apikey.validate does; where it is valid, takes from all of its limits or, where one denies, from none, and counts a use.",
-        complexity: c"O(N*M+L) where N is the number of scopes requested, M that of the record and L the number of limits",
+        summary: c"Verifies an API key, takes from all of its limits or from none, and counts a use. Give the digest of the secret by DIGEST, so that the secret never leaves your process.",
+        complexity: c"O(N*M+L) where N is the number of scopes requested and M that of the record, and L the number of limits",
         fixed: &[
             Arg::key(),
             Arg::integer(c"numcounters"),

@@ -23,7 +23,7 @@ const OPTIONS: &[Arg] = &[
             Arg::integer(c"balance").between(0, MAX_UNITS).after(c"SET"),
         ],
     )
-    .because("it says how many credits"),
+    .because("BY or SET says how many credits"),
     ID,
 ];
 
