@@ -10,7 +10,7 @@ use super::debug::Debug;
 use super::describe::Describe;
 use super::health::Health;
 use super::internal::{changed, died, leased, regions, settled, stored, version};
-use super::limits::{admit, credit, limits, settle as settle_request};
+use super::limits::{admit, credit, levels, settle as settle_request};
 use super::list::{GetList, SetList};
 use super::log::Log;
 use super::record::{inval, msetval, setabsent, setval, token, validate};
@@ -47,7 +47,7 @@ pub fn register(loading: &mut Loading) -> Result<()> {
     loading.command::<admit::Admit>()?;
     loading.command::<credit::Credit>()?;
     loading.command::<settle_request::Settle>()?;
-    loading.command::<limits::Limits>()?;
+    loading.command::<levels::Limits>()?;
     loading.category(c"cache")?;
     loading.command::<cache_get::Get>()?;
     loading.command::<cache_get::MGet>()?;

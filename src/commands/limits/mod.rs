@@ -2,7 +2,7 @@
 
 pub mod admit;
 pub mod credit;
-pub mod limits;
+pub mod levels;
 pub mod option;
 pub mod requests;
 pub mod settle;
