@@ -145,7 +145,8 @@ impl Figures {
             let (stats, all) = (&state.stats, state.figures());
             let last_minute = stats.last_minute(now);
             let leases = state.lease_ends();
-            let sum = |sum| Some(u64::try_from(sum).unwrap_or(u64::MAX));
+            // Less than nothing may be pending.
+            let sum = |sum: i128| Some(u64::try_from(sum.max(0)).unwrap_or(u64::MAX));
             let age = leases.map_or(0, |leases| now.saturating_sub(leases.oldest));
             Self {
                 answers: [

@@ -2,7 +2,6 @@
 
 use super::entries::{load, OLDEST_ENCODING};
 use crate::defrag::Server;
-use crate::settings::REQUEST_ID_WINDOW;
 use crate::state;
 use crate::stream::apply;
 use crate::values::usage::UsageValue;
@@ -25,9 +24,7 @@ pub static USAGE: Handle<Usage> = Handle::new();
 /// The bytes of a counter, with the terms that its batches have now.
 pub fn encode(lock: Lock, value: &UsageValue) -> Vec<u8> {
     let leases = state::with(lock, |state| state.leases(value));
-    let now = now();
-    let since = now.saturating_sub(REQUEST_ID_WINDOW.get());
-    encode_usage(&value.counter, &leases, value.account(), (since, now))
+    encode_usage(&value.counter, &leases, value.account(), now())
 }
 
 impl DataType for Usage {
@@ -90,8 +87,7 @@ impl DataType for Usage {
             into.number(level.amount);
             into.number(level.at);
         }
-        let since = now.saturating_sub(REQUEST_ID_WINDOW.get());
-        for request in value.account().requests().iter().filter(|request| request.at >= since) {
+        for request in value.account().requests().iter() {
             into.bytes(&request.print.0);
             into.number(request.at);
             into.number(request.cost);

@@ -246,6 +246,50 @@ fn plausible(rng: &mut Rng, name: &str, token: &str, batch: &str) -> Vec<Vec<u8>
         "APIKEY.TAGINVAL" => {
             args.extend((0..1 + rng.below(4)).map(|_| format!("t{}", rng.below(5)).into_bytes()));
         }
+        "APIKEY.ADMIT" => {
+            let number = 1 + rng.below(3);
+            args.extend([rng.pick(&KEYS).into(), (number + rng.below(10) / 9).to_string().into()]);
+            args.extend((0..number).map(|n| format!("counter{}", n + rng.below(9) / 8).into()));
+            args.extend([b"SECRET".to_vec(), rng.pick(&["s", ""]).into()]);
+            for option in ["COST", "ID"] {
+                if rng.one_in(2) {
+                    args.extend([option.into(), rng.below(30).to_string().into()]);
+                }
+            }
+            for n in 0..rng.below(4) {
+                let rule = rng.pick(&[
+                    "RATE 3 1000",
+                    "RATE 1000000000000000 1 BURST 1000000000000000",
+                    "RATE 1 31622400000 BURST 291672107 WEIGHT 1000000",
+                    "QUOTA 9 MONTH DAY 31 OFFSET -1440",
+                    "QUOTA 1000000000000000 HOUR SHADOW",
+                    "CREDITS SHADOW",
+                    "CREDITS",
+                ]);
+                args.extend([b"LIMIT".to_vec(), (1 + rng.below(3)).to_string().into()]);
+                args.push(format!("l{}", n + rng.below(3)).into());
+                args.extend(rule.split(' ').map(Into::into));
+            }
+        }
+        "APIKEY.CREDIT" => {
+            let by = rng.pick(&["1", "-1", "5", "1000000000000000", "-1000000000000000"]);
+            let name = format!("l{}", rng.below(6));
+            args.extend([b"counter1".to_vec(), name.into(), b"BY".to_vec(), by.into()]);
+            if rng.one_in(2) {
+                args.extend([b"ID".to_vec(), rng.below(30).to_string().into()]);
+            }
+        }
+        "APIKEY.SETTLE" => {
+            let counter = format!("counter{}", rng.below(3));
+            let cost = rng.pick(&["0", "1", "7", "1000000000"]);
+            args.extend([counter.into(), rng.below(30).to_string().into(), cost.into()]);
+        }
+        "APIKEY.USAGE.INCR" => {
+            args.push(format!("counter{}", rng.below(3)).into());
+            if rng.one_in(2) {
+                args.extend([b"ID".to_vec(), rng.below(30).to_string().into()]);
+            }
+        }
         "CACHE.GET" => args.extend([rng.pick(&KEYS).into(), region(rng)]),
         "CACHE.MGET" => {
             args.push(region(rng));
@@ -442,6 +486,17 @@ pub fn sealed(body: &[u8], version: &[u8]) -> Vec<u8> {
     payload
 }
 
+/// Counters that were taken from, and a record with limits.
+fn limits(c: &mut Client) {
+    let second = r#"{"name":"second","units":1,"per":31622400000,"burst":9}"#;
+    let year = r#"{"name":"year","quota":9,"period":"year","counter":2}"#;
+    store(c, "limited", &format!(r#""limits":[{second},{year}]"#), &format!("SECRET {SECRET}"));
+    c.must("APIKEY.CREDIT taken money SET 5");
+    c.must(&format!("APIKEY.ADMIT limited 2 taken taken2 DIGEST {DIGEST} ID id COST 2"));
+    c.must("APIKEY.USAGE.INCR taken2 ID other");
+    c.must("APIKEY.SETTLE taken id 1");
+}
+
 /// DUMPs of every form of entry and counter, also of a dead one, without their footers; and the version.
 fn dumps(server: &Server) -> (Vec<Vec<u8>>, Vec<u8>) {
     populate(server);
@@ -453,6 +508,7 @@ fn dumps(server: &Server) -> (Vec<Vec<u8>>, Vec<u8>) {
     let token = c.must("APIKEY.TOKEN none").text();
     c.must(&format!("CACHE.SETABSENT no-value products TOKEN {token} TAGS 1 shared"));
     c.must("COPY value dead-value");
+    limits(&mut c);
     c.must("CACHE.SET stale products v GRACE 60000 TAGS 1 soft");
     c.must("CACHE.TAGINVAL SOFT soft");
     let mut bodies = Vec::new();
@@ -547,6 +603,7 @@ fn damaged_payloads_never_stop_the_server() {
                 "APIKEY.USAGE.GET",
                 "APIKEY.USAGE.INCR",
                 "APIKEY.USAGE.TAKE",
+                "APIKEY.LIMITS",
                 "CACHE.GET",
                 "DUMP",
                 "TYPE",
@@ -555,6 +612,8 @@ fn damaged_payloads_never_stop_the_server() {
                 c.cmd([&[command.as_bytes(), key], region].concat());
             }
             c.cmd([b"MEMORY".as_slice(), b"USAGE", key]);
+            c.cmd([b"APIKEY.SETTLE".as_slice(), key, b"id", b"3"]);
+            c.cmd([b"APIKEY.CREDIT".as_slice(), key, b"money", b"BY", b"1"]);
             c.cmd([b"DEBUG".as_slice(), b"DIGEST-VALUE", key]);
             c.cmd([b"COPY".as_slice(), key, b"copy", b"REPLACE"]);
             match rng.below(10) {
@@ -651,7 +710,7 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
     };
     for (value, what) in [
         (with_fields(60_000), "fields"),
-        (with_fields(40), "one field more than there can be"),
+        (with_fields(41), "one field more than there can be"),
         (with_tags(&different(60_000)), "tags"),
         (with_tags(&different(73)), "one tag more than there can be"),
         (with_tags(&same("t", 60_000)), "the same tag"),
@@ -661,7 +720,7 @@ fn a_payload_of_more_fields_or_tags_than_a_record_can_have_is_refused() {
         assert!(!c.exists("k"), "{what}");
     }
     // As many as there can be: it is their number that was refused.
-    for value in [with_fields(39), with_tags(&different(72)), with_tags(&same("t", 72))] {
+    for value in [with_fields(40), with_tags(&different(72)), with_tags(&same("t", 72))] {
         assert_eq!(restore(&mut c, &value), ok());
     }
     assert_unharmed(&mut server, &pid);

@@ -276,6 +276,7 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
     ] {
         let with = with.replace("{secret}", secret);
         calls.push(format!("APIKEY.VALIDATE k {with}"));
+        calls.push(format!("APIKEY.ADMIT k 1 use {with}"));
         if !with.starts_with("SCOPE") && !with.starts_with("IP") {
             calls.push(format!("APIKEY.SETVAL k {json} {with}"));
         }
@@ -295,6 +296,8 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
             calls.push(format!("APIKEY.TAGSCAN t 0 {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use BY {with}"));
+            calls.push(format!("APIKEY.USAGE.INCR use ID a {with}"));
+            calls.push(format!("APIKEY.CREDIT use c BY 1 {with}"));
             calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 {with}"));
             calls.push(format!("CACHE.GET c r {with}"));
             calls.push(format!("CACHE.SET c r v {with}"));
@@ -310,6 +313,7 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
         calls.push(format!("APIKEY.SETLIST l u [{{\"secret\":\"{secret}\"}}] TOKEN 0"));
         calls.push(format!("APIKEY.MSETVAL 1 k {json} TOKEN 0 SECRET {secret}"));
         calls.push(format!("APIKEY.MSETVAL 9 k {json} SECRET {secret}"));
+        calls.push(format!("APIKEY.SETTLE use id {secret}"));
     }
     calls.iter().map(|line| line.split(' ').map(str::to_string).collect()).collect()
 }

@@ -41,8 +41,7 @@ pub struct Restored {
 impl Restored {
     /// What RESTORE takes, with what was taken from its limits, whenever that was.
     pub fn payload(&self, id: u64, account: &Account) -> Vec<u8> {
-        let all = (i64::MIN, i64::MIN);
-        payload::of_bytes(id, &encode_usage(&self.counter, &self.leases, account, all))
+        payload::of_bytes(id, &encode_usage(&self.counter, &self.leases, account, i64::MIN))
     }
 }
 

@@ -66,10 +66,9 @@ impl<'a> AccountOut<'a> {
         out
     }
 
-    /// What says something at `now`, of requests that were counted at `since` or later.
-    pub(super) fn of(account: &'a Account, since: i64, now: i64) -> Self {
-        let requests = account.requests().iter().filter(|request| request.at >= since);
-        Self::new(account.lasting(now), requests)
+    /// What says something at `now`; all requests, since a change says by a number which of them go.
+    pub(super) fn of(account: &'a Account, now: i64) -> Self {
+        Self::new(account.lasting(now), account.requests().iter())
     }
 
     pub(super) fn is_empty(&self) -> bool {

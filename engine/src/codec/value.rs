@@ -231,15 +231,10 @@ pub fn encode_list(list: &List, dead: bool) -> Vec<u8> {
     encode(LIST, VERSION, ListOut { label, json: list.json(), dead })
 }
 
-/// What of the account says something at `now`, of requests that were counted at `since` or later.
-pub fn encode_usage(
-    counter: &Counter,
-    leases: &Leases,
-    account: &Account,
-    (since, now): (i64, i64),
-) -> Vec<u8> {
+/// Of the account what says something at `now`.
+pub fn encode_usage(counter: &Counter, leases: &Leases, account: &Account, now: i64) -> Vec<u8> {
     let numbers = numbers(counter);
-    let account = AccountOut::of(account, since, now);
+    let account = AccountOut::of(account, now);
     let has_account = !account.is_empty() || counter.pending() < 0;
     if leases.is_empty() && !has_account {
         return encode(USAGE, VERSION, numbers);
@@ -280,10 +275,10 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
         (SCOPES, VERSION) => decode_scopes(&read(body)?),
         (LIST, VERSION) => decode_list(&read(body)?),
         (CACHED, VERSION) => decode_cached(body),
-        (USAGE, VERSION) => decode_usage(read(body)?, Vec::new(), Account::default()),
+        (USAGE, VERSION) => decode_plain_usage(read(body)?, Vec::new()),
         (USAGE, LEASED_VERSION) => {
             let (numbers, lines) = read(body)?;
-            decode_usage(numbers, lines, Account::default())
+            decode_plain_usage(numbers, lines)
         }
         (USAGE, ACCOUNT_VERSION) => {
             let (numbers, lines, account): (_, _, AccountIn) = read(body)?;
@@ -364,6 +359,14 @@ fn decode_list(input: &ListIn) -> Result<Value<'static>, BadBytes> {
 
 fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
     tags.iter().map(Vec::as_slice).collect()
+}
+
+/// Of the versions that knew no settling: what is pending was counted.
+fn decode_plain_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value<'static>, BadBytes> {
+    match numbers {
+        (0.., ..) => decode_usage(numbers, lines, Account::default()),
+        _ => Err(BadBytes("numbers that no counter has")),
+    }
 }
 
 fn decode_usage(

@@ -180,12 +180,16 @@ impl Account {
         let mut settled = Request { cost, is_settled: true, ..request.clone() };
         let mut levels = Vec::new();
         for take in &mut settled.takes {
-            let Some(kept) = self.kept(take.limit.name()) else { continue };
-            let rule = kept.limit.rule();
+            // A level that said nothing may not have been kept.
+            let (limit, level) = match self.kept(take.limit.name()) {
+                Some(Kept { limit, level }) => (limit, *level),
+                None => (&take.limit, Level::full(now)),
+            };
+            let (limit, rule) = (Arc::clone(limit), limit.rule());
             if rule.kind() != take.limit.rule().kind() {
                 continue;
             }
-            let mut level = kept.level.at(rule, now);
+            let mut level = level.at(rule, now);
             let wanted = take.limit.cost().saturating_mul(cost);
             if wanted <= take.units {
                 let parts = level.give_back(rule, take.units - wanted, take.taken(request.at));
@@ -194,7 +198,7 @@ impl Account {
             } else {
                 take.units += level.take(rule, wanted - take.units);
             }
-            levels.push(Kept { limit: Arc::clone(&kept.limit), level });
+            levels.push(Kept { limit, level });
         }
         (settled, levels)
     }

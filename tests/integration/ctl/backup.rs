@@ -282,7 +282,7 @@ fn nothing_that_was_revoked_comes_back_and_other_keys_do() {
     c.fill("k", &[]);
     c.must("CACHE.SET value products text");
     c.must("SET text hello");
-    c.must("SET gone hello PX 100");
+    c.must("SET gone hello PX 1000");
     c.select(2);
     c.must("SET limited hello EX 1000");
     c.count("usage", 1);

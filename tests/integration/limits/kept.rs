@@ -188,3 +188,25 @@ fn a_damaged_counter_is_refused() {
     assert!(refused > dump.len() / 4, "{refused} of {}", dump.len());
     assert_exact(&server);
 }
+
+/// A change says by a number which ids have gone: so whoever has loaded the counter has to have them all.
+#[test]
+fn ids_whose_time_is_over_go_on_all_nodes_alike() {
+    let window =
+        |server: crate::harness::server::Builder| server.setting("request-id-window-ms", "50");
+    let primary = window(Server::builder()).start();
+    let mut c = primary.client();
+    limited(&mut c, "k", &[]);
+    admit(&mut c, "ID a");
+    admit(&mut c, "ID b");
+    eventually("they are over", || c.must("APIKEY.SETTLE use b 1") == nil());
+    let replica = window(Server::builder()).replica_of(&primary).start();
+    replica.in_sync_with(&primary);
+    c.must("MULTI");
+    (0..3).for_each(|n| drop(admit(&mut c, &format!("ID c{n}"))));
+    c.must("EXEC");
+    replica.in_sync_with(&primary);
+    assert_eq!(replica.digest(), primary.digest());
+    assert_eq!(replica.client().must("DUMP use"), c.must("DUMP use"));
+    assert_exact(&replica);
+}

@@ -35,11 +35,12 @@ fn nothing_at_all_is_given_back_whole_and_a_cost_of_nothing_can_be_settled_upwar
     let server = Server::start();
     let mut c = server.client();
     limited(&mut c, "k", &[bucket("minute", 100), quota("year", 100)]);
+    assert_eq!(remaining(&admit(&mut c, "COST 0 ID later")), [100, 100]);
+    assert_eq!(c.must("APIKEY.SETTLE use later 30"), array([int(0), int(30)]));
+    assert_eq!(remaining(&admit(&mut c, "PEEK")), [70, 70]);
+    assert_eq!(c.usage("use"), (30, 30));
     admit(&mut c, "COST 40 ID failed");
     c.must("APIKEY.SETTLE use failed 0");
-    assert_eq!(remaining(&admit(&mut c, "COST 0 ID later")), [100, 100]);
-    assert_eq!(c.usage("use"), (0, 0));
-    assert_eq!(c.must("APIKEY.SETTLE use later 30"), array([int(0), int(30)]));
     assert_eq!(remaining(&admit(&mut c, "PEEK")), [70, 70]);
     assert_eq!(c.usage("use"), (30, 30));
     assert_exact(&server);
@@ -106,6 +107,7 @@ fn what_was_handed_over_is_made_up_by_what_is_counted_next() {
     assert_eq!(c.must("APIKEY.USAGE.TAKE use"), array([int(10)]));
     c.must("APIKEY.SETTLE use a 4");
     assert_eq!(c.usage("use"), (-6, 4));
+    assert_eq!(figure(&mut c, "usage_pending"), 0);
     assert_eq!(c.must("APIKEY.USAGE.TAKE use"), array([int(0)]));
     assert_eq!(c.leases("1000"), [], "nothing to hand over");
     c.must("DEBUG RELOAD");

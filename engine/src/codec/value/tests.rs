@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 /// The bytes of a counter that keeps nothing beside its counts.
 fn encode_counter(counter: &Counter, leases: &Leases) -> Vec<u8> {
-    encode_usage(counter, leases, Account::NONE, (0, 0))
+    encode_usage(counter, leases, Account::NONE, 0)
 }
 
 fn decode(bytes: &[u8]) -> Result<Value<'_>, BadBytes> {
