@@ -1,7 +1,8 @@
 //! ADMIT: verifies an API key, takes from all of its limits or from none, and counts.
 
+use super::change::{overflow, tell};
 use super::option::{self, LIMIT};
-use super::requests::{known, note, overflow, tell, ID};
+use super::requests::{known, note, ID};
 use crate::commands::log;
 use crate::commands::plain::PLAIN;
 use crate::commands::record::verify::{reply_held, verify, Held, ADDRESS, PROOF, SCOPE};

@@ -1,6 +1,7 @@
 //! CREDIT: gives and takes credits, which nothing else raises.
 
-use super::requests::{change, known, note, ID};
+use super::change::change;
+use super::requests::{known, note, ID};
 use crate::commands::plain::PLAIN;
 use crate::grammar;
 use apikey_engine::limits::account::{credited, Kept};

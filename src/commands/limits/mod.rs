@@ -1,6 +1,7 @@
 //! Commands of limits: ADMIT verifies a key, takes from its limits, and counts, all at once.
 
 pub mod admit;
+pub mod change;
 pub mod credit;
 pub mod levels;
 pub mod option;

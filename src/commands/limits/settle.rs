@@ -1,6 +1,6 @@
 //! SETTLE: what a request that was admitted under an id has really cost.
 
-use super::requests::{change, overflow};
+use super::change::{change, overflow};
 use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::settings;

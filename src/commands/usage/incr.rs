@@ -1,6 +1,7 @@
 //! USAGE.INCR: counts uses.
 
-use crate::commands::limits::requests::{change, known, note, overflow, ID};
+use crate::commands::limits::change::{change, overflow};
+use crate::commands::limits::requests::{known, note, ID};
 use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::keyspace;
