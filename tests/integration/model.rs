@@ -354,6 +354,8 @@ pub struct Model {
     /// Batches that were given out, and all ids of batches and lines.
     batches: Vec<String>,
     ids: BTreeSet<String>,
+    /// Requests that were counted under an id.
+    requests: usize,
     pub with_reload: bool,
     reclaim: Reclaim,
     /// A line that was sent with the question what is still there, and its reply.
@@ -393,6 +395,7 @@ impl Model {
             tokens: Vec::new(),
             batches: Vec::new(),
             ids: BTreeSet::new(),
+            requests: 0,
             with_reload: false,
             reclaim,
             said: None,
@@ -1287,9 +1290,27 @@ impl Model {
                 return;
             }
         };
-        let value = Value::Usage { pending: pending + by, total: total + by, leases };
-        self.here().insert(key.clone(), value);
-        self.say(format!("APIKEY.USAGE.INCR {key} BY {by}"), Expected::Is(int(pending + by)));
+        let (pending, total) = (pending + by, total + by);
+        let value = |pending, total| Value::Usage { pending, total, leases: leases.clone() };
+        self.here().insert(key.clone(), value(pending, total));
+        if self.rng.one_in(2) {
+            self.say(format!("APIKEY.USAGE.INCR {key} BY {by}"), Expected::Is(int(pending)));
+            return;
+        }
+        // Under an id: told again it is not counted again, and what it really cost is settled.
+        self.requests += 1;
+        let id = self.requests;
+        let line = format!("APIKEY.USAGE.INCR {key} BY {by} ID {id}");
+        for _ in 0..1 + self.rng.below(2) {
+            self.say(line.clone(), Expected::Is(int(pending)));
+        }
+        if self.rng.one_in(2) {
+            let cost = self.rng.below(20) as i64;
+            let (pending, total) = (pending - by + cost, total - by + cost);
+            self.here().insert(key.clone(), value(pending, total));
+            let settled = array([int(by), int(cost)]);
+            self.say(format!("APIKEY.SETTLE {key} {id} {cost}"), Expected::Is(settled));
+        }
     }
 
     #[track_caller]
