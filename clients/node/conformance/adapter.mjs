@@ -371,6 +371,9 @@ async function verify({ id, presented, scopes, address }, keys) {
         writeWith({ id, ok: { kind: "valid", record: "@record@", source } }, stringify(result.record));
     } else if (result.kind === "refused") {
         write({ id, ok: { kind: "refused", code: result.code, scope: result.scope } });
+    } else if (result.kind === "limited") {
+        const { code, limit, retryAfterMs } = result;
+        write({ id, ok: { kind: "limited", code, limit, retry_after: retryAfterMs } });
     } else {
         write({ id, ok: { kind: "unavailable", cause: result.cause.message } });
     }

@@ -1,9 +1,19 @@
 /** The module's commands as typed methods, for who wants the protocol. `docs/commands.md` has what each does. */
 
+import {
+    type Admission,
+    type AdmissionOptions,
+    admitCommand,
+    isRepeatable,
+    type LimitState,
+    readAdmission,
+    readLimits,
+} from "./admission.js";
 import type { Id } from "./errors.js";
 import { idText } from "./names.js";
 import { type Integer, integer, list, map } from "./replies.js";
 import type { Command, Reply } from "./session.js";
+import { readValidation, type Validation, type ValidationOptions, validateCommand } from "./validation.js";
 
 /** How a command is sent: whether it may be written twice, whether it may wait at the server, and whether it replies bytes. */
 export type Send = (
@@ -11,20 +21,6 @@ export type Send = (
     command: Command,
     how: { readonly isRepeatable: boolean; readonly mayWait: boolean; readonly wantsBytes?: boolean },
 ) => Promise<Reply>;
-
-/** What VALIDATE replies. */
-export interface Validation {
-    /** MISS, ABSENT, MISMATCH, DISABLED, EXPIRED, FORBIDDEN_IP, FORBIDDEN, UNVERIFIED, VALID. */
-    readonly code: string;
-    /** Of VALID and UNVERIFIED: the record's JSON. */
-    readonly record: string | null;
-    /** Of MISS and UNVERIFIED: for the fill. */
-    readonly token: string | null;
-    /** Of FORBIDDEN: the first scope that is not granted. */
-    readonly scope: string | null;
-    /** Milliseconds after which VALID or UNVERIFIED may be no longer true though nobody changed anything; -1: never. */
-    readonly leftMs: number;
-}
 
 /** When an entry ends; one of them. */
 export interface Lifetime {
@@ -80,14 +76,45 @@ export class Commands {
         this.#send = send;
     }
 
-    /** APIKEY.VALIDATE. `digest` is 64 hex digits. */
-    async validate(
-        key: string,
-        options: { readonly digest?: string; readonly ip?: string; readonly scopes?: readonly string[] } = {},
-    ): Promise<Validation> {
-        return readValidation(
-            await this.#send(key, validateCommand(key, options.digest, options.ip, options.scopes ?? []), READ),
-        );
+    /** APIKEY.VALIDATE. */
+    async validate(key: string, options: ValidationOptions = {}): Promise<Validation> {
+        return readValidation(await this.#send(key, validateCommand(key, options), READ));
+    }
+
+    /** APIKEY.ADMIT. Without an id it is sent once, unless it takes nothing. */
+    async admit(key: string, options: AdmissionOptions): Promise<Admission> {
+        const how = isRepeatable(options) ? READ : ONCE;
+        return readAdmission(await this.#send(key, admitCommand(key, options), how));
+    }
+
+    /** APIKEY.SETTLE: what the request was taken to cost before, and does now; `null` where the counter does not know it. */
+    async settle(counter: string, id: string, cost: number): Promise<readonly [before: number, now: number] | null> {
+        const reply = await this.#send(counter, ["APIKEY.SETTLE", counter, id, String(cost)], CHANGE);
+        if (reply === null) {
+            return null;
+        }
+        const [before, now] = list(reply);
+        return [Number(before), Number(now)];
+    }
+
+    /** APIKEY.CREDIT: the balance. Without an id it is sent once. */
+    async credit(
+        counter: string,
+        name: string,
+        amount: { readonly by: number } | { readonly set: number },
+        id?: string,
+    ): Promise<number> {
+        const [word, units] = "by" in amount ? ["BY", amount.by] : ["SET", amount.set];
+        const command = ["APIKEY.CREDIT", counter, name, word, String(units)];
+        if (id === undefined) {
+            return Number(await this.#send(counter, command, ONCE_MAY_WAIT));
+        }
+        return Number(await this.#send(counter, [...command, "ID", id], CHANGE));
+    }
+
+    /** APIKEY.LIMITS: how what was taken stands. What is full may be missing. */
+    async limits(counter: string): Promise<LimitState[]> {
+        return readLimits(await this.#send(counter, ["APIKEY.LIMITS", counter], READ));
     }
 
     /** APIKEY.SETVAL. With a token it is a reader's fill; without one the word of a writer. False: nothing was stored. */
@@ -222,9 +249,12 @@ export class Commands {
         return reply === null ? null : map(reply);
     }
 
-    /** APIKEY.USAGE.INCR: the count that is pending. Sent once: where it is not answered it may have counted. */
-    async usageIncr(key: string, by: Integer = 1): Promise<Integer> {
-        return integer(await this.#send(key, ["APIKEY.USAGE.INCR", key, "BY", String(by)], ONCE));
+    /** APIKEY.USAGE.INCR: the count that is pending. Without an id sent once: where it is not answered it may have counted. */
+    async usageIncr(key: string, by: Integer = 1, id?: string): Promise<Integer> {
+        const command = ["APIKEY.USAGE.INCR", key, "BY", String(by)];
+        return id === undefined
+            ? integer(await this.#send(key, command, ONCE))
+            : integer(await this.#send(key, [...command, "ID", id], READ));
     }
 
     /** APIKEY.USAGE.GET. Times in epoch milliseconds. */
@@ -273,42 +303,6 @@ export class Commands {
     async call(key: string | undefined, ...command: readonly string[]): Promise<Reply> {
         return this.#send(key, command, ONCE_MAY_WAIT);
     }
-}
-
-/** The arguments of VALIDATE. */
-export function validateCommand(
-    key: string,
-    digest: string | undefined,
-    ip: string | undefined,
-    scopes: readonly string[],
-): string[] {
-    const command = ["APIKEY.VALIDATE", key];
-    if (digest !== undefined) {
-        command.push("DIGEST", digest);
-    }
-    if (ip !== undefined) {
-        command.push("IP", ip);
-    }
-    for (const scope of scopes) {
-        command.push("SCOPE", scope);
-    }
-    return command;
-}
-
-/** Reads what VALIDATE replied. */
-export function readValidation(reply: Reply): Validation {
-    const [code, second, third, fourth] = list(reply);
-    const said = String(code);
-    const text = typeof second === "string" ? second : null;
-    const isUnverified = said === "UNVERIFIED";
-    const token = said === "MISS" ? text : isUnverified ? String(third) : null;
-    return {
-        code: said,
-        record: said === "VALID" || isUnverified ? text : null,
-        token,
-        scope: said === "FORBIDDEN" ? text : null,
-        leftMs: Number((isUnverified ? fourth : third) ?? -1),
-    };
 }
 
 /** Reads what LEASE replied. */

@@ -27,16 +27,16 @@ export interface ExpressResponse {
 export type Next = (error?: unknown) => void;
 
 /**
- * Lets requests with a valid key by, with its record in `response.locals.apiKey`; answers others with 401, 403 or 503. Sets
- * `X-Cache-Status` (HIT, MISS, BYPASS, STALE).
+ * Lets requests with a valid key by, with its record in `response.locals.apiKey`; answers others with 401, 403, 429 or 503.
+ * Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE), and where limits were judged RateLimit and RateLimit-Policy.
  */
 export function apiKey<Request extends HttpRequest = HttpRequest>(
     options: MiddlewareOptions<Request>,
 ): (request: NoInfer<Request>, response: ExpressResponse, next: Next) => Promise<void> {
     return async (request, response, next) => {
         try {
-            const { result, cacheStatus, answer } = await verifyRequest(request, options);
-            response.set({ "x-cache-status": cacheStatus, ...answer?.headers });
+            const { result, headers, answer } = await verifyRequest(request, options);
+            response.set({ ...headers });
             if (answer !== undefined) {
                 response.status(answer.status).json(answer.body);
                 return;

@@ -65,15 +65,15 @@ export const apiKeys = Object.assign(plugin, {
 });
 
 /**
- * A `preHandler`: lets requests with a valid key by, with its record in `request.apiKey`; answers others with 401, 403 or
- * 503. Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE).
+ * A `preHandler`: lets requests with a valid key by, with its record in `request.apiKey`; answers others with 401, 403,
+ * 429 or 503. Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE), and where limits were judged RateLimit and RateLimit-Policy.
  */
 export function apiKey<Request extends HttpRequest = HttpRequest>(
     options: MiddlewareOptions<Request>,
 ): (request: NoInfer<Request>, reply: FastifyReply) => Promise<FastifyReply | undefined> {
     return async (request, reply) => {
-        const { result, cacheStatus, answer } = await verifyRequest(request, options);
-        reply.headers({ "x-cache-status": cacheStatus, ...answer?.headers });
+        const { result, headers, answer } = await verifyRequest(request, options);
+        reply.headers({ ...headers });
         if (answer !== undefined) {
             return reply.code(answer.status).send(answer.body);
         }

@@ -3,6 +3,8 @@
 import { readAddress } from "./addresses.js";
 import { BadRecord } from "./errors.js";
 import type { ApiKeys, VerifyOptions } from "./keys.js";
+import type { Limit } from "./limits.js";
+import { rateLimitFields } from "./ratelimit-fields.js";
 import type { Result } from "./results.js";
 
 /** What a middleware wants to know; `Request` is the framework's. */
@@ -17,7 +19,21 @@ export interface MiddlewareOptions<Request> {
      * the framework trusts that.
      */
     readonly addressOf?: (request: Request) => string | undefined;
-    /** Whether a use is counted behind each valid answer; nobody waits for it. False where it is not said. */
+    /**
+     * What the request costs of the key's limits. 1 where it is not said, for keys that have some; where it is said, by a number
+     * or a function that returns one, every key is admitted.
+     */
+    readonly cost?: number | ((request: Request) => number | undefined);
+    /** Names the request, so that it counts once; see {@link VerifyOptions.requestId} for what must not be taken for it. */
+    readonly requestIdOf?: (request: Request) => string | undefined;
+    /** Limits beside those of the key's record; by a function, for what depends on the request. */
+    readonly limits?: readonly Limit[] | ((request: Request) => readonly Limit[] | undefined);
+    /** Keys in Redis of further usage counters that limits name, as of the tenant that the request is for. */
+    readonly countersOf?: (request: Request) => readonly string[] | undefined;
+    /**
+     * Whether a use is counted behind each valid answer; nobody waits for it. False where it is not said. Of keys that were
+     * admitted by limits it is counted in any case, and once.
+     */
     readonly countUses?: boolean;
     /**
      * Is told of a use that was not counted; an `Unanswered` that is `maybeDone` may have been. Where it is not said,
@@ -34,13 +50,16 @@ export interface HttpRequest {
 
 /** An answer that ends the request. */
 export interface Answer {
-    readonly status: 401 | 403 | 503;
-    readonly headers: Readonly<Record<string, string>>;
-    readonly body: { readonly error: { readonly code: string; readonly scope?: string } };
+    readonly status: 401 | 403 | 429 | 503;
+    readonly body: { readonly error: { readonly code: string; readonly scope?: string; readonly limit?: string } };
 }
 
 /** How a request goes on: with the record, or with an answer. Headers are for both. */
-export type Outcome = { readonly result: Result; readonly cacheStatus: string; readonly answer?: Answer };
+export type Outcome = {
+    readonly result: Result;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly answer?: Answer;
+};
 
 /** Verifies the key of a request. */
 export async function verifyRequest<Request extends HttpRequest>(
@@ -51,26 +70,38 @@ export async function verifyRequest<Request extends HttpRequest>(
     const said = options.addressOf === undefined ? request.ip : options.addressOf(request);
     // Behind some proxies it is "unknown": only keys that are bound to addresses suffer from that.
     const address = typeof said === "string" && readAddress(said) !== undefined ? said : undefined;
-    const scopes = typeof options.scopes === "function" ? options.scopes(request) : options.scopes;
-    const asked: VerifyOptions = {
-        ...(scopes === undefined ? {} : { scopes }),
-        ...(address === undefined ? {} : { address }),
-    };
     const result: Result =
         presented === undefined
             ? { kind: "refused", code: "MALFORMED", scope: null, source: null }
-            : await verify(options.keys, presented, asked);
-    const cacheStatus = cacheStatusOf(result);
+            : await verify(options.keys, presented, askedOf(request, options, address));
+    const headers = { "x-cache-status": cacheStatusOf(result), ...headersOf(result, presented !== undefined) };
     if (result.kind === "valid") {
-        if (options.countUses) {
+        if (options.countUses && result.limits === null) {
             const { keys, onUncounted = (_, error): void => keys.report(error) } = options;
             keys.count(result.prefix)
                 .catch((error: Error) => onUncounted(result.prefix, error))
                 .catch((thrown: Error) => keys.report(thrown));
         }
-        return { result, cacheStatus };
+        return { result, headers };
     }
-    return { result, cacheStatus, answer: answerOf(result, presented !== undefined) };
+    return { result, headers, answer: answerOf(result, presented !== undefined) };
+}
+
+/** What a request asks of its key. */
+function askedOf<Request extends HttpRequest>(
+    request: Request,
+    { scopes, cost, requestIdOf, limits, countersOf }: MiddlewareOptions<Request>,
+    address: string | undefined,
+): VerifyOptions {
+    const asked = {
+        scopes: typeof scopes === "function" ? scopes(request) : scopes,
+        address,
+        cost: typeof cost === "function" ? cost(request) : cost,
+        requestId: requestIdOf?.(request),
+        limits: typeof limits === "function" ? limits(request) : limits,
+        counters: countersOf?.(request),
+    };
+    return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
 }
 
 /** A row that can't be judged is not the client's fault: who can mend it is told. */
@@ -102,18 +133,38 @@ function cacheStatusOf(result: Result): string {
     return source === null ? "BYPASS" : source === "database" ? "MISS" : "HIT";
 }
 
+function headersOf(result: Result, isPresented: boolean): Readonly<Record<string, string>> {
+    switch (result.kind) {
+        case "valid":
+        case "limited":
+            return rateLimitFields(result);
+        case "unavailable":
+            return { "retry-after": "1" };
+        case "refused":
+            return isForbidden(result.code)
+                ? {}
+                : { "www-authenticate": isPresented ? 'Bearer error="invalid_token"' : "Bearer" };
+    }
+}
+
+function isForbidden(code: string): boolean {
+    return code === "FORBIDDEN" || code === "FORBIDDEN_IP";
+}
+
 function answerOf(result: Exclude<Result, { kind: "valid" }>, isPresented: boolean): Answer {
     if (result.kind === "unavailable") {
-        return { status: 503, headers: { "retry-after": "1" }, body: { error: { code: "UNAVAILABLE" } } };
+        return { status: 503, body: { error: { code: "UNAVAILABLE" } } };
     }
-    if (result.code === "FORBIDDEN" || result.code === "FORBIDDEN_IP") {
+    if (result.kind === "limited") {
+        return { status: 429, body: { error: { code: result.code, limit: result.limit } } };
+    }
+    if (isForbidden(result.code)) {
         const scope = result.scope === null ? {} : { scope: result.scope };
-        return { status: 403, headers: {}, body: { error: { code: result.code, ...scope } } };
+        return { status: 403, body: { error: { code: result.code, ...scope } } };
     }
     // Whoever has the secret may know that the key is disabled or has expired; of the others nobody is told which it is.
     const code = !isPresented ? "MISSING" : ["DISABLED", "EXPIRED"].includes(result.code) ? result.code : "INVALID";
-    const reason = isPresented ? ' error="invalid_token"' : "";
-    return { status: 401, headers: { "www-authenticate": `Bearer${reason}` }, body: { error: { code } } };
+    return { status: 401, body: { error: { code } } };
 }
 
 /** What `/health/cache` says: 200 while Redis answers and is not unhealthy, else 503. */

@@ -1,26 +1,31 @@
 /** {@link ApiKeys}: verifying keys, and telling the cache what changed. */
 
 import { hash } from "node:crypto";
+import { type Admission, admitCommand, described, isRepeatable, type LimitState, readAdmission } from "./admission.js";
 import { Asking, asError, type RedisOptions } from "./asking.js";
-import { checkFunctions, checkMs } from "./bounds.js";
+import { checkFunctions, checkMs, checkOneOf } from "./bounds.js";
 import { Changes } from "./changes.js";
-import { Commands, readValidation, type Validation, validateCommand } from "./commands.js";
+import { Commands } from "./commands.js";
 import { digestOf, storedDigests } from "./digest.js";
 import type { RedisClient } from "./driver.js";
 import { BadRecord, type Change, type Id, Refusal, UnavailableError } from "./errors.js";
 import { type GeneratedKey, generateKey, type PresentedKey, parseKey, regenerateKey } from "./format.js";
 import { frozen, parse } from "./json.js";
 import { type Keeping, L1 } from "./l1.js";
+import { LimitedKeys } from "./limited.js";
+import { limitsOf, mayHaveLimits } from "./limits.js";
 import { Loads } from "./loads.js";
 import { Names } from "./names.js";
 import { questionOf } from "./question.js";
 import type { Integer } from "./replies.js";
-import { fromCache, fromDatabase, fromL1, type KeptKey, type Result, type Valid } from "./results.js";
+import { fromAdmission, fromCache, fromDatabase, fromL1, type KeptKey, type Result, type Valid } from "./results.js";
 import { type KeyRecord, type ReadRow, type Row, type RowOptions, RowReader } from "./row.js";
 import { checkScopes } from "./scopes.js";
 import { Usage } from "./usage.js";
+import { readValidation, type Validation, validateCommand } from "./validation.js";
 import { checkAddress } from "./verdict.js";
 import { type Rows, type Warmed, Warming, type WarmOptions } from "./warm.js";
+import { checkCost, checkCounters, checkRequestId, checkWish, type LimitOptions, wants } from "./wish.js";
 
 /** Says what the database has of a key: the row as it stands, committed, from the primary; `null` where there is none. */
 export type Load = (prefix: string) => Promise<Row | null | undefined>;
@@ -46,15 +51,39 @@ export interface ApiKeysOptions extends RedisOptions {
      * automatic tags. Not set unless it is said.
      */
     readonly ns?: string;
+    /**
+     * What becomes of a valid key with limits while Redis does not answer, or takes no writes: `"allow"` lets it by, with
+     * `limits` as `null`, and counts nothing, so that an outage costs what is used meanwhile beyond all limits; `"refuse"`
+     * makes it unavailable. `"allow"` where it is not said.
+     */
+    readonly limitsWhenUnavailable?: "allow" | "refuse";
 }
 
 /** What a key is asked for. */
-export interface VerifyOptions {
+export interface VerifyOptions extends LimitOptions {
     /** All of them have to be granted; at most 64. */
     readonly scopes?: readonly string[];
     /** The address that the key was presented from, IPv4 or IPv6. */
     readonly address?: string;
 }
+
+/** What a call of `verify` asks. */
+interface Asked {
+    readonly prefix: string;
+    readonly digests: readonly string[];
+    readonly scopes: readonly string[];
+    readonly address: string | undefined;
+    /** What the answer is kept under in this process. */
+    readonly question: string | undefined;
+    /** `undefined`: whatever the record says. */
+    readonly wish: LimitOptions | undefined;
+}
+
+/** Error replies to ADMIT that say what is wrong with the call; of others something is wrong with Redis for now. */
+const OF_THE_CALL = new Set(["ERR", "NOPERM", "WRONGTYPE", "CROSSSLOT"]);
+
+/** How often a record is stored for a call that has to be admitted, and is not there then. */
+const MOST_FILLS = 3;
 
 /** A page of a user's keys. */
 export interface Page {
@@ -85,6 +114,7 @@ export class ApiKeys {
     /** `undefined` in it: plain SHA-256. */
     readonly #peppers: readonly (string | Uint8Array | undefined)[];
     readonly #l1: L1<KeptKey> | undefined;
+    readonly #limited = new LimitedKeys();
     readonly #rows: Loads<ReadRow | null>;
     readonly #lists: Loads<readonly ReadRow[]>;
     readonly #decisions: Loads<boolean>;
@@ -127,10 +157,11 @@ export class ApiKeys {
     }
 
     /**
-     * Says whether a presented key may do something.
+     * Says whether a presented key may do something. A key whose record has `limits` is admitted by them, and that counts a
+     * use: {@link Valid.limits} says whether it was.
      *
      * @throws {BadRecord} where the row of the key can't be judged: mend the row.
-     * @throws {RangeError} where a scope or the address is none.
+     * @throws {RangeError} where a scope or the address is none, or what is wanted of limits out of its bounds.
      * @throws {TypeError} where `scopes` is no array of texts.
      */
     verify(presented: string, options: VerifyOptions = {}): Promise<Result> {
@@ -299,12 +330,71 @@ export class ApiKeys {
     }
 
     /**
-     * Counts uses of a key. Sent once, and never again: where it throws, it may have counted.
+     * Counts uses of a key; those of a request that was admitted ({@link Valid.limits}) are counted. Sent once, and never
+     * again: where it throws, it may have counted. With `requestId` it counts once within a minute, and is sent again.
      *
      * @throws {Unanswered} where Redis did not answer, {@link Refusal} where it refused.
      */
-    async count(prefix: string, by: Integer = 1): Promise<void> {
-        await this.commands.usageIncr(this.#names.counter(prefix), by);
+    async count(prefix: string, by: Integer = 1, requestId?: string): Promise<void> {
+        if (requestId !== undefined) {
+            checkRequestId(requestId);
+        }
+        await this.commands.usageIncr(this.#names.counter(prefix), by, requestId);
+    }
+
+    /**
+     * Says what a request that was admitted as `requestId` turned out to cost: the difference is given back, or taken as far
+     * as there is, from every limit that it was taken from, and counted. 0 gives all back, for one that failed. `counters` are
+     * those that `verify` was given. It is good once, and may be said again where it throws.
+     *
+     * @returns what the request was taken to cost before, and does now; `null` where it is not known (any more: a minute).
+     * @throws {Unanswered} where Redis did not answer, {@link Refusal} where it refused.
+     */
+    async settle(
+        prefix: string,
+        requestId: string,
+        cost: number,
+        options: { readonly counters?: readonly string[] } = {},
+    ): Promise<{ readonly before: number; readonly now: number } | null> {
+        const { counters = [] } = options;
+        checkRequestId(requestId);
+        checkCost(cost);
+        checkCounters(counters);
+        const all = [this.#names.counter(prefix), ...counters];
+        const [own] = await Promise.all(all.map((counter) => this.commands.settle(counter, requestId, cost)));
+        return own === undefined || own === null ? null : { before: own[0], now: own[1] };
+    }
+
+    /**
+     * Raises, lowers or sets the credits that a limit of the name `name` takes. With an `id`, as of a payment, it is done once
+     * within a minute, and sent again where the reply is lost; without one it is sent once: where it throws, it may be done.
+     *
+     * @param options `counter`: the key in Redis of another counter than the API key's own.
+     * @returns the balance.
+     * @throws {Unanswered} where Redis did not answer, {@link Refusal} where it refused: a balance is not lowered below 0.
+     */
+    async credit(
+        prefix: string,
+        name: string,
+        amount: { readonly by: number } | { readonly set: number },
+        options: { readonly id?: string; readonly counter?: string } = {},
+    ): Promise<number> {
+        const { id, counter = this.#names.counter(prefix) } = options;
+        if (id !== undefined) {
+            checkRequestId(id);
+        }
+        return this.commands.credit(counter, name, amount, id);
+    }
+
+    /**
+     * How what was taken from limits stands, without asking for anything. A limit that is full may be missing.
+     *
+     * @param options `counter`: the key in Redis of another counter than the API key's own.
+     * @throws {Unanswered} where Redis did not answer, {@link Refusal} where it refused.
+     */
+    async limits(prefix: string, options: { readonly counter?: string } = {}): Promise<readonly LimitState[]> {
+        const { counter = this.#names.counter(prefix) } = options;
+        return described(await this.commands.limits(counter), this.#limited.of(prefix) ?? []);
     }
 
     /**
@@ -330,18 +420,20 @@ export class ApiKeys {
         this.#asking.router.end();
     }
 
-    async #verify(presented: string, { scopes: asked = [], address }: VerifyOptions): Promise<Result> {
-        if (!Array.isArray(asked)) {
+    async #verify(presented: string, options: VerifyOptions): Promise<Result> {
+        const { scopes: given = [], address } = options;
+        if (!Array.isArray(given)) {
             // An iterator that was read once would ask for nothing the second time.
             throw new TypeError("scopes must be an array");
         }
-        const scopes: readonly string[] = [...(asked as readonly string[])];
+        const scopes: readonly string[] = [...(given as readonly string[])];
         if (typeof presented !== "string") {
             return { kind: "refused", code: "MALFORMED", scope: null, source: null };
         }
+        const wish = wants(options) ? options : undefined;
         const question = this.#l1 && questionOf(presented, scopes, address);
-        if (this.#l1 !== undefined && question !== undefined) {
-            // What is kept was checked when it was asked for.
+        if (this.#l1 !== undefined && question !== undefined && wish === undefined) {
+            // What is kept was checked when it was asked for, and has no limits.
             const now = performance.now();
             const kept = this.#l1.get(question, now);
             if (kept !== undefined) {
@@ -350,6 +442,9 @@ export class ApiKeys {
         }
         checkScopes(scopes);
         checkAddress(address);
+        if (wish !== undefined) {
+            checkWish(wish);
+        }
         const key = this.#parse(presented);
         if (key === undefined) {
             return { kind: "refused", code: "MALFORMED", scope: null, source: null };
@@ -358,7 +453,7 @@ export class ApiKeys {
             pepper === undefined ? hash("sha256", key.secret, "hex") : digestOf(key.secret, pepper).toString("hex"),
         );
         try {
-            return await this.#askBoth(key.prefix, digests, scopes, address, question);
+            return await this.#askBoth({ prefix: key.prefix, digests, scopes, address, question, wish });
         } catch (thrown) {
             if (thrown instanceof BadRecord) {
                 throw thrown;
@@ -368,42 +463,102 @@ export class ApiKeys {
     }
 
     /** Asks Redis, and the database where Redis has nothing. */
-    async #askBoth(
-        prefix: string,
-        digests: readonly string[],
-        scopes: readonly string[],
-        address: string | undefined,
-        question: string | undefined,
-    ): Promise<Result> {
+    async #askBoth(asked: Asked): Promise<Result> {
+        const { prefix, wish } = asked;
         const key = this.#names.record(prefix);
-        for (;;) {
+        for (let fills = 0; ; ) {
             // What is loaded for this call has to be read after this, and after the token.
             const since = this.#rows.moment();
-            let said: Validation | undefined;
+            let said: Validation | Admission | Refusal | undefined;
             try {
-                said = await this.#asking.ask(() => this.#validate(prefix, digests, scopes, address, question));
+                said = await this.#asking.ask(() => this.#askRedis(asked));
             } catch (thrown) {
-                const stale = this.#getStale(question);
+                const stale = this.#getStale(asked);
                 if (stale === undefined) {
                     throw thrown;
                 }
                 return stale;
             }
+            if (said instanceof Refusal) {
+                this.report(said);
+                throw new UnavailableError(`ADMIT is refused: ${said.message}`, { cause: said });
+            }
             if (said !== undefined && said.token === null) {
-                return fromCache(prefix, said);
+                return this.#fromRedis(asked, said, fills === 0 ? "cache" : "database");
             }
             const token = said?.token ?? null;
             const shared = await this.#rows.share(prefix, since, () => this.#loadAndFill(prefix, key, token));
-            if (shared !== undefined) {
-                const presented = digests.map((hex) => Buffer.from(hex, "hex"));
-                return fromDatabase(prefix, shared.value, { digests: presented, scopes, address });
+            if (shared === undefined) {
+                continue;
             }
+            const presented = asked.digests.map((hex) => Buffer.from(hex, "hex"));
+            const { scopes, address } = asked;
+            const result = fromDatabase(prefix, shared.value, { digests: presented, scopes, address });
+            if (result.kind !== "valid") {
+                return result;
+            }
+            this.#limited.note(prefix, limitsOf(result.record));
+            if (wish === undefined && this.#limited.of(prefix) === undefined) {
+                return result;
+            }
+            if (said === undefined || fills === MOST_FILLS) {
+                return this.#unjudged(result);
+            }
+            // Limits are judged where they are kept, which now has the record.
+            fills += 1;
         }
     }
 
+    /**
+     * What Redis says of a key: VALIDATE, and of one that has limits, or is to be admitted, ADMIT. A refusal is returned where
+     * the call is wrong, which no database answers.
+     */
+    async #askRedis(asked: Asked): Promise<Validation | Admission | Refusal> {
+        const { prefix, wish } = asked;
+        if (wish === undefined && this.#limited.of(prefix) === undefined) {
+            const said = await this.#validate(asked, asked.digests);
+            const isLimited = said.code === "VALID" && said.record !== null && mayHaveLimits(said.record);
+            const limits = isLimited ? limitsOf(parse(said.record ?? "") as { readonly limits?: unknown }) : [];
+            if (limits.length === 0) {
+                return said;
+            }
+            this.#limited.note(prefix, limits);
+        }
+        try {
+            return await this.#admit(asked, asked.digests);
+        } catch (thrown) {
+            if (thrown instanceof Refusal && OF_THE_CALL.has(thrown.code)) {
+                return thrown;
+            }
+            throw thrown;
+        }
+    }
+
+    /** What Redis said, which is not that it lacks the record. */
+    #fromRedis(asked: Asked, said: Validation | Admission, source: "cache" | "database"): Result {
+        const { prefix, wish } = asked;
+        if (!("limits" in said)) {
+            return fromCache(prefix, said);
+        }
+        const result = fromAdmission(prefix, said, wish?.limits ?? [], this.#limited.of(prefix) ?? [], source);
+        if (result.kind === "valid") {
+            this.#limited.note(prefix, limitsOf(result.record));
+        }
+        return result;
+    }
+
+    /** A valid key whose limits nobody could judge. */
+    #unjudged(valid: Valid): Result {
+        if (this.#options.limitsWhenUnavailable !== "refuse") {
+            return valid;
+        }
+        return { kind: "unavailable", cause: new UnavailableError("Redis could not judge the limits of the key") };
+    }
+
     /** What is kept of before, where that is wanted while Redis does not answer. */
-    #getStale(question: string | undefined): Valid | undefined {
-        if (this.#asking.whenDown !== "stale" || question === undefined) {
+    #getStale({ question, wish }: Asked): Valid | undefined {
+        const mayLetBy = wish === undefined || this.#options.limitsWhenUnavailable !== "refuse";
+        if (this.#asking.whenDown !== "stale" || question === undefined || !mayLetBy) {
             return undefined;
         }
         const now = performance.now();
@@ -411,17 +566,11 @@ export class ApiKeys {
         return kept && fromL1(kept, true, now);
     }
 
-    /** VALIDATE, with the digest of each pepper until one is not wrong. `question` is what it is kept under. */
-    async #validate(
-        prefix: string,
-        digests: readonly string[],
-        scopes: readonly string[],
-        address: string | undefined,
-        question: string | undefined,
-    ): Promise<Validation> {
+    /** VALIDATE, with the digest of each pepper until one is not wrong. */
+    async #validate(asked: Asked, [digest, ...others]: readonly string[]): Promise<Validation> {
+        const { prefix, scopes, address, question } = asked;
         const key = this.#names.record(prefix);
-        const [digest, ...others] = digests;
-        const command = validateCommand(key, digest, address, scopes);
+        const command = validateCommand(key, { digest, ip: address, scopes });
         const { read, router } = this.#asking;
         const said =
             question !== undefined && this.#l1 !== undefined
@@ -433,9 +582,27 @@ export class ApiKeys {
                       keep: (answer) => this.#keeping(prefix, answer),
                   })
                 : readValidation(await router.send(read, key, command));
-        return said.code === "MISMATCH" && others.length > 0
-            ? this.#validate(prefix, others, scopes, address, question)
-            : said;
+        return said.code === "MISMATCH" && others.length > 0 ? this.#validate(asked, others) : said;
+    }
+
+    /** ADMIT, in the same way: one that says MISMATCH has taken nothing. */
+    async #admit(asked: Asked, [digest, ...others]: readonly string[]): Promise<Admission> {
+        const { prefix, scopes, address, wish = {} } = asked;
+        const key = this.#names.record(prefix);
+        const options = {
+            digest,
+            ip: address,
+            scopes,
+            counters: [this.#names.counter(prefix), ...(wish.counters ?? [])],
+            cost: wish.cost,
+            id: wish.requestId,
+            isPeek: wish.peek,
+            limits: wish.limits,
+        };
+        const { read, router } = this.#asking;
+        const sending = { ...read, isRepeatable: isRepeatable(options) };
+        const said = readAdmission(await router.send(sending, key, admitCommand(key, options)));
+        return said.code === "MISMATCH" && others.length > 0 ? this.#admit(asked, others) : said;
     }
 
     /** What of an answer is kept in this process: VALID alone. */
@@ -444,6 +611,9 @@ export class ApiKeys {
             return undefined;
         }
         const record = frozen(parse(said.record)) as unknown as KeyRecord;
+        if (limitsOf(record).length > 0) {
+            return undefined;
+        }
         const names = [this.#names.record(prefix), this.#names.tag("id", record.id)];
         if (record.user_id !== undefined && record.user_id !== null) {
             names.push(this.#names.tag("user", record.user_id));
@@ -518,11 +688,12 @@ export class ApiKeys {
 
 /** @throws {TypeError | RangeError} where one is out of its bounds. */
 function checkOptions(options: ApiKeysOptions): void {
-    const { load, parse, ns = "" } = options;
+    const { load, parse, ns = "", limitsWhenUnavailable } = options;
     if (load === undefined) {
         throw new TypeError("load must be a function");
     }
     checkFunctions({ load, parse });
+    checkOneOf("limitsWhenUnavailable", limitsWhenUnavailable, [undefined, "allow", "refuse"]);
     if (typeof ns !== "string") {
         throw new TypeError("ns must be a text");
     }

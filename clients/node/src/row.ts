@@ -7,6 +7,7 @@ import { type Range, readRange } from "./addresses.js";
 import { type Accepted, readDigests } from "./digest.js";
 import { BadRecord, type Id } from "./errors.js";
 import { frozen, type Json, type JsonObject, parse, stringify } from "./json.js";
+import { faultIn, type Limit } from "./limits.js";
 import { isId, WHAT_AN_ID_IS } from "./names.js";
 import { firstIn, looksLikeOne, saysTakenBack } from "./restrictions.js";
 import { readScopes, type Scope } from "./scopes.js";
@@ -29,6 +30,8 @@ export interface KeyRecord {
     readonly allowed_ips?: readonly string[] | null;
     readonly created_at?: Json;
     readonly updated_at?: Json;
+    /** What bounds the key's use; at most 16. */
+    readonly limits?: readonly Limit[] | null;
     /** Fields that were named as extra ones, here and at the server. */
     readonly [extra: string]: Json | undefined;
 }
@@ -78,6 +81,7 @@ const KEPT_FIELDS = new Set([
     "created_at",
     "updated_at",
     "allowed_ips",
+    "limits",
 ]);
 /** What looks like a restriction may be mapped to these: they are judged. */
 const JUDGED_FIELDS = new Set(["is_active", "expires_at", "scopes", "allowed_ips"]);
@@ -242,6 +246,10 @@ export class RowReader {
             checkFree("scopes", record.scopes ?? null);
         }
         const allowedIps = readAddresses(record.allowed_ips);
+        const fault = faultIn(record.limits);
+        if (fault !== undefined) {
+            throw new BadRecord(fault);
+        }
         put(record, "is_active", isActive);
         put(sent, "is_active", isActive);
         if (typeof record.expires_at === "string" && Number.isFinite(expiresAt)) {

@@ -34,6 +34,8 @@ export function said(result: Result): KeyRecord | string {
             return result.record;
         case "refused":
             return `${result.code} ${result.scope ?? ""}`;
+        case "limited":
+            return `${result.code} ${result.limit} ${result.retryAfterMs ?? "never"}`;
         case "unavailable":
             return result.cause.message;
     }
