@@ -11,6 +11,14 @@ import { verifyRequest } from "../dist/esm/http.js";
 import { ApiKeys, ApiKeysError, BadRecord, NotTold, Unanswered } from "../dist/esm/index.js";
 import { eventually, freePort, Server } from "./servers.mjs";
 
+/** A route whose requests say what they cost, for whom, and who they are. */
+const priced = {
+    cost: ({ headers }) => headers["x-cost"] && Number(headers["x-cost"]),
+    requestIdOf: ({ headers }) => headers["x-request"],
+    countersOf: ({ headers }) => headers["x-tenant"] && [`tenant:{${headers["x-tenant"]}}`],
+    limits: ({ headers }) => headers["x-tenant"] && [{ name: "tenant", quota: 5, period: "year", counter: 2 }],
+};
+
 const applications = {
     express: async (options) => {
         const app = express();
@@ -18,6 +26,7 @@ const applications = {
             response.json({ user: response.locals.apiKey.user_id }),
         );
         app.get("/health/cache", cacheHealth(options.keys));
+        app.get("/priced", expressKey({ ...options, ...priced }), (_, response) => response.json({}));
         const server = app.listen(0, "127.0.0.1");
         await once(server, "listening");
         return { port: server.address().port, end: () => server.close() };
@@ -26,6 +35,7 @@ const applications = {
         const app = fastify();
         await app.register(apiKeys, { keys: options.keys, healthPath: "/health/cache" });
         app.get("/orders", { preHandler: fastifyKey(options) }, async (request) => ({ user: request.apiKey.user_id }));
+        app.get("/priced", { preHandler: fastifyKey({ ...options, ...priced }) }, async () => ({}));
         await app.listen({ port: 0, host: "127.0.0.1" });
         return { port: app.server.address().port, end: () => app.close() };
     },
@@ -105,6 +115,62 @@ for (const [name, start] of Object.entries(applications)) {
                 assert.deepEqual([response.status, response.body.error?.code], [status, code]);
                 assert.equal(response.headers.has("www-authenticate"), status === 401);
             }
+        });
+
+        it("says 429 by the limits of a key, and how they stand whatever it says", async () => {
+            const limits = [
+                { name: "minute", units: 2, per: 90_500 },
+                { name: "month", quota: 1000, period: "month" },
+                { name: "tried", units: 1, per: 1000, shadow: true },
+                { name: "credits", credits: true },
+            ];
+            const key = issue({ limits });
+            const counter = `apikey:{${key.prefix}}:usage`;
+            const ask = () => get({ "x-api-key": key.presented });
+            const policy = '"minute";q=2;w=91, "month";q=1000;w=2678400';
+            const fields = (response) =>
+                ["ratelimit-policy", "ratelimit", "retry-after"].map((field) => response.headers.get(field));
+            const bare = await ask();
+            assert.deepEqual([bare.status, bare.body.error], [429, { code: "USAGE_EXCEEDED", limit: "credits" }]);
+            assert.equal(bare.headers.get("x-cache-status"), "MISS");
+            assert.equal(bare.headers.get("retry-after"), null);
+            assert.match(bare.headers.get("ratelimit"), /^"minute";r=2;t=0, "month";r=1000;t=\d+, "credits";r=0$/);
+            await keys.credit(key.prefix, "credits", { by: 10 });
+            for (const left of [1, 0]) {
+                const response = await ask();
+                assert.deepEqual([response.status, response.headers.get("x-cache-status")], [200, "HIT"]);
+                const [told, standing, retry] = fields(response);
+                assert.deepEqual([told, retry], [policy, null]);
+                // Until the next one is there; of one that is taken that is when all are.
+                const rest = `"month";r=${998 + left};t=\\d+, "credits";r=${8 + left}`;
+                assert.match(standing, new RegExp(`^"minute";r=${left};t=4[56], ${rest}$`));
+            }
+            const response = await ask();
+            assert.deepEqual([response.status, response.body.error], [429, { code: "RATE_LIMITED", limit: "minute" }]);
+            const [told, standing, retry] = fields(response);
+            assert.equal(told, policy);
+            assert.match(retry, /^4[56]$/);
+            assert.match(standing, new RegExp(`^"minute";r=0;t=${retry}, "month";r=998;t=`));
+            // Once each, though uses are counted.
+            assert.equal((await keys.commands.usageGet(counter)).total, 2);
+        });
+
+        it("takes what a request costs, who it is and for whom from the request", async () => {
+            const key = issue();
+            const counter = `apikey:{${key.prefix}}:usage`;
+            const ask = (headers) => get({ "x-api-key": key.presented, ...headers }, "/priced");
+            for (let time = 0; time < 2; time += 1) {
+                const sent = { "x-cost": "4", "x-request": "r-1", "x-tenant": key.prefix };
+                const { status, headers } = await ask(sent);
+                assert.equal(status, 200);
+                assert.match(headers.get("ratelimit"), /^"tenant";r=1;t=\d+$/);
+            }
+            assert.equal((await ask({ "x-cost": "2", "x-tenant": key.prefix })).status, 429);
+            assert.equal((await keys.commands.usageGet(counter)).total, 4);
+            // Nothing of it is said: as any other key.
+            const { headers } = await ask({});
+            assert.equal(headers.get("ratelimit"), null);
+            await eventually(async () => (await keys.commands.usageGet(counter)).total === 5, "its use");
         });
 
         it("takes an address that is none for unknown", async () => {
