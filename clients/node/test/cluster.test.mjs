@@ -74,6 +74,48 @@ describe("a cluster", () => {
             }
         });
 
+        it(`admits keys by limits of their own and of their tenant, with ${kind}`, async () => {
+            const { client, end } = await clientFor(kind, 3, [nodes[1].port], true);
+            const rows = new Map();
+            const options = { load: async (prefix) => rows.get(prefix) ?? null, timeoutMs: 5000 };
+            const keys = new ApiKeys(client, options);
+            // All of a tenant is in one slot.
+            const tenant = new ApiKeys(client, { ...options, ns: `{${kind}}:` });
+            const two = { name: "hour", units: 2, per: 3_600_000 };
+            const issue = (limits) => {
+                const key = keys.generate("ak_test");
+                rows.set(key.prefix, { id: key.prefix, is_active: true, key_hash: key.digest, limits });
+                return key;
+            };
+            try {
+                const issued = Array.from({ length: 10 }, () => issue([two]));
+                for (const [round, expected] of ["valid", "valid", "limited"].entries()) {
+                    const said = await Promise.all(
+                        issued.map(({ presented }, at) => keys.verify(presented, { requestId: `${round}-${at}` })),
+                    );
+                    assert.deepEqual(new Set(said.map((one) => one.kind)), new Set([expected]));
+                }
+                const [{ prefix }] = issued;
+                assert.deepEqual(await keys.settle(prefix, "0-0", 0), { before: 1, now: 0 });
+                assert.equal(await keys.credit(prefix, "credits", { by: 5 }, { id: "payment" }), 5);
+                const names = (await keys.limits(prefix)).map(({ name }) => name);
+                assert.deepEqual(names.sort(), ["credits", "hour"]);
+                const counters = [`{${kind}}:all`];
+                const of = [issue([{ ...two, counter: 2 }]), issue([{ ...two, counter: 2 }])];
+                const ask = ({ presented }) => tenant.verify(presented, { counters });
+                const kinds = [await ask(of[0]), await ask(of[1]), await ask(of[0])].map((one) => one.kind);
+                assert.deepEqual(kinds, ["valid", "valid", "limited"]);
+                // A counter of another slot is the caller's error.
+                const { kind: is, cause } = await keys.verify(of[0].presented, { counters });
+                assert.equal(is, "unavailable");
+                assert.match(cause.message, /CROSSSLOT/);
+            } finally {
+                tenant.close();
+                keys.close();
+                end();
+            }
+        });
+
         it(`tells a change of a key whose slot is on its way, with ${kind}`, async () => {
             const { client, end } = await clientFor(kind, 3, [nodes[0].port], true);
             let row;
