@@ -27,8 +27,9 @@ export interface ExpressResponse {
 export type Next = (error?: unknown) => void;
 
 /**
- * Lets requests with a valid key by, with its record in `response.locals.apiKey`; answers others with 401, 403, 429 or 503.
- * Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE), and where limits were judged RateLimit and RateLimit-Policy.
+ * Lets requests with a valid key by, with its record in `response.locals.apiKey` and how its limits stand in
+ * `response.locals.apiKeyLimits`; answers others with 401, 403, 429 or 503. Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE),
+ * and where limits were judged RateLimit and RateLimit-Policy.
  */
 export function apiKey<Request extends HttpRequest = HttpRequest>(
     options: MiddlewareOptions<Request>,
@@ -43,6 +44,7 @@ export function apiKey<Request extends HttpRequest = HttpRequest>(
             }
             if (result.kind === "valid") {
                 response.locals.apiKey = result.record;
+                response.locals.apiKeyLimits = result.limits;
                 next();
             }
         } catch (error) {

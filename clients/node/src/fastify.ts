@@ -7,6 +7,7 @@
  *     }));
  */
 
+import type { LimitState } from "./admission.js";
 import { cacheHealth, type HttpRequest, type MiddlewareOptions, verifyRequest } from "./http.js";
 import type { ApiKeys } from "./keys.js";
 import type { KeyRecord } from "./row.js";
@@ -41,15 +42,18 @@ interface Instance {
 export interface WithApiKey {
     /** The record of the key; `null` where none was asked for. */
     apiKey: KeyRecord | null;
+    /** How its limits stand; `null` where it was not admitted by any. */
+    apiKeyLimits: readonly LimitState[] | null;
 }
 
-/** Adds `request.apiKey`, and a route that says how the cache fares, where its path is given. */
+/** Adds `request.apiKey` and `request.apiKeyLimits`, and a route that says how the cache fares, where its path is given. */
 async function plugin(
     app: FastifyInstance,
     options: { readonly keys: ApiKeys; readonly healthPath?: string },
 ): Promise<void> {
     const instance = app as unknown as Instance;
     instance.decorateRequest("apiKey", null);
+    instance.decorateRequest("apiKeyLimits", null);
     if (options.healthPath !== undefined) {
         instance.get(options.healthPath, async (_, reply) => {
             const { status, body } = await cacheHealth(options.keys);
@@ -65,8 +69,9 @@ export const apiKeys = Object.assign(plugin, {
 });
 
 /**
- * A `preHandler`: lets requests with a valid key by, with its record in `request.apiKey`; answers others with 401, 403,
- * 429 or 503. Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE), and where limits were judged RateLimit and RateLimit-Policy.
+ * A `preHandler`: lets requests with a valid key by, with its record in `request.apiKey` and how its limits stand in
+ * `request.apiKeyLimits`; answers others with 401, 403, 429 or 503. Sets `X-Cache-Status` (HIT, MISS, BYPASS, STALE), and
+ * where limits were judged RateLimit and RateLimit-Policy.
  */
 export function apiKey<Request extends HttpRequest = HttpRequest>(
     options: MiddlewareOptions<Request>,
@@ -78,7 +83,8 @@ export function apiKey<Request extends HttpRequest = HttpRequest>(
             return reply.code(answer.status).send(answer.body);
         }
         if (result.kind === "valid") {
-            (request as unknown as WithApiKey).apiKey = result.record;
+            const { record, limits } = result;
+            Object.assign(request, { apiKey: record, apiKeyLimits: limits } satisfies WithApiKey);
         }
         return undefined;
     };

@@ -26,7 +26,9 @@ const applications = {
             response.json({ user: response.locals.apiKey.user_id }),
         );
         app.get("/health/cache", cacheHealth(options.keys));
-        app.get("/priced", expressKey({ ...options, ...priced }), (_, response) => response.json({}));
+        app.get("/priced", expressKey({ ...options, ...priced }), (_, response) =>
+            response.json({ limits: response.locals.apiKeyLimits }),
+        );
         const server = app.listen(0, "127.0.0.1");
         await once(server, "listening");
         return { port: server.address().port, end: () => server.close() };
@@ -35,7 +37,9 @@ const applications = {
         const app = fastify();
         await app.register(apiKeys, { keys: options.keys, healthPath: "/health/cache" });
         app.get("/orders", { preHandler: fastifyKey(options) }, async (request) => ({ user: request.apiKey.user_id }));
-        app.get("/priced", { preHandler: fastifyKey({ ...options, ...priced }) }, async () => ({}));
+        app.get("/priced", { preHandler: fastifyKey({ ...options, ...priced }) }, async (request) => ({
+            limits: request.apiKeyLimits,
+        }));
         await app.listen({ port: 0, host: "127.0.0.1" });
         return { port: app.server.address().port, end: () => app.close() };
     },
@@ -161,15 +165,16 @@ for (const [name, start] of Object.entries(applications)) {
             const ask = (headers) => get({ "x-api-key": key.presented, ...headers }, "/priced");
             for (let time = 0; time < 2; time += 1) {
                 const sent = { "x-cost": "4", "x-request": "r-1", "x-tenant": key.prefix };
-                const { status, headers } = await ask(sent);
+                const { status, headers, body } = await ask(sent);
                 assert.equal(status, 200);
+                assert.deepEqual([body.limits.length, body.limits[0].remaining], [1, 1]);
                 assert.match(headers.get("ratelimit"), /^"tenant";r=1;t=\d+$/);
             }
             assert.equal((await ask({ "x-cost": "2", "x-tenant": key.prefix })).status, 429);
             assert.equal((await keys.commands.usageGet(counter)).total, 4);
             // Nothing of it is said: as any other key.
-            const { headers } = await ask({});
-            assert.equal(headers.get("ratelimit"), null);
+            const { headers, body } = await ask({});
+            assert.deepEqual([headers.get("ratelimit"), body.limits], [null, null]);
             await eventually(async () => (await keys.commands.usageGet(counter)).total === 5, "its use");
         });
 
