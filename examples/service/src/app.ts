@@ -12,16 +12,20 @@ declare module "fastify" {
     interface FastifyRequest extends WithApiKey {}
 }
 
-/** Lets requests by whose key has these scopes, and counts them. */
-export type Authorize = (...scopes: string[]) => preHandlerAsyncHookHandler;
+/**
+ * Lets requests by whose key has these scopes and is within its limits, and counts them. A request costs 1; one that costs 0
+ * is let by whatever is used up.
+ */
+export type Authorize = (scopes: readonly string[], cost?: 0) => preHandlerAsyncHookHandler;
 
 /** Starts the service, and returns when it listens. `app.close()` ends it, when the requests that it has are answered. */
 export async function startApp(settings: Settings): Promise<FastifyInstance> {
     const app = fastify({ logger: { level: settings.logLevel }, ...strict });
     const service = new Service(settings, (what, error) => app.log.warn({ err: error }, what));
     const { keys, outbox, usage } = service;
-    const authorize: Authorize = (...scopes) =>
-        apiKey({ keys, scopes, countUses: true, onUncounted: (prefix, error) => usage.addUncounted(prefix, error) });
+    const onUncounted = (prefix: string, error: Error): void => usage.addUncounted(prefix, error);
+    const authorize: Authorize = (scopes, cost) =>
+        apiKey({ keys, scopes, cost: () => cost, countUses: cost !== 0, onUncounted });
 
     await app.register(apiKeys, { keys, healthPath: "/health/cache" });
     app.get("/health", async () => outbox.waiting());

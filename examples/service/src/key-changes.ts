@@ -1,6 +1,6 @@
 /** What may be done with keys: each is a change of the database, and the note for Redis that belongs to it. */
 
-import { type ApiKeys, RowReader } from "redis-apikey";
+import { type ApiKeys, type GeneratedKey, RowReader } from "redis-apikey";
 import type { Made, Outbox } from "./outbox.js";
 
 /** Of a new key. */
@@ -10,7 +10,11 @@ export interface Wanted {
     readonly scopes: readonly string[];
     /** RFC 3339. */
     readonly expires_at?: string;
+    readonly plan?: string;
 }
+
+/** There is no plan of this name. */
+export class UnknownPlan extends Error {}
 
 /** A key as it is shown once: `key` is what its owner presents. */
 export interface Shown {
@@ -32,14 +36,18 @@ export class KeyChanges {
         this.#outbox = outbox;
     }
 
-    /** @throws {BadRecord} where nobody could judge such a key; then it is not issued. */
-    async issue({ user_id: user, name, scopes, expires_at: end }: Wanted): Promise<Made<Shown>> {
-        const { prefix, presented, digest } = this.#keys.generate("ak_live");
+    /** @throws {BadRecord | UnknownPlan} where nobody could judge such a key, or it has no such plan; then it is not issued. */
+    async issue({ user_id: user, name, scopes, expires_at: end, plan }: Wanted): Promise<Made<Shown>> {
+        const { prefix, presented, digest } = this.#secret();
         const made = await this.#outbox.make(async (client) => {
+            const plans = await client.query("SELECT FROM plan WHERE name = $1", [plan ?? null]);
+            if (plan !== undefined && plans.rowCount === 0) {
+                throw new UnknownPlan("body/plan must be one of the table's");
+            }
             const { rows } = await client.query<{ id: string }>(
-                `INSERT INTO api_key (user_id, name, key_prefix, key_hash, scopes, expires_at)
-                VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
-                [user, name ?? null, prefix, digest, scopes, end ?? null],
+                `INSERT INTO api_key (user_id, name, key_prefix, key_hash, scopes, expires_at, plan)
+                VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id`,
+                [user, name ?? null, prefix, digest, scopes, end ?? null, plan ?? null],
             );
             // As it will be loaded: a row that can't be read would be a key that answers 503 for ever.
             const inserted = await client.query<object>("SELECT * FROM api_key_row WHERE key_prefix = $1", [prefix]);
@@ -65,7 +73,7 @@ export class KeyChanges {
                 return undefined;
             }
             const { key_prefix: prefix, user_id: user } = found;
-            const { presented, digest } = this.#keys.regenerate(prefix);
+            const { presented, digest } = this.#secret(prefix);
             const rotated = await client.query<{ old_until: Date }>(
                 `UPDATE api_key SET old_hash = key_hash, key_hash = $2,
                     old_until = now() + $3 * interval '1 millisecond'
@@ -100,6 +108,11 @@ export class KeyChanges {
                 ? undefined
                 : { value: { keys: rows.length }, change: { kind: "userDeleted", user, prefixes } };
         });
+    }
+
+    /** Of a new key, or another one of a key. */
+    #secret(prefix?: string): GeneratedKey {
+        return prefix === undefined ? this.#keys.generate("ak_live") : this.#keys.regenerate(prefix);
     }
 }
 

@@ -1,10 +1,11 @@
 /** The routes that manage keys. They want a key with the scope `keys:manage` themselves. */
 
 import type { FastifyInstance, FastifyReply } from "fastify";
-import { BadRecord, type Id } from "redis-apikey";
+import { BadRecord, type Id, Unanswered } from "redis-apikey";
 import type { Authorize } from "./app.js";
-import type { Wanted } from "./key-changes.js";
+import { UnknownPlan, type Wanted } from "./key-changes.js";
 import type { Made } from "./outbox.js";
+import type { Payment } from "./payments.js";
 import type { Service } from "./service.js";
 
 const userId = { type: "string", minLength: 1, maxBytes: 256 };
@@ -22,6 +23,16 @@ const wanted = {
         name: { type: "string", maxBytes: 400 },
         scopes: { type: "array", maxItems: 64, items: { type: "string", minLength: 1, maxBytes: 256 } },
         expires_at: { type: "string", format: "date-time", pattern: time },
+        plan: { type: "string", maxBytes: 64 },
+    },
+};
+const payment = {
+    type: "object",
+    required: ["payment", "credits"],
+    additionalProperties: false,
+    properties: {
+        payment: { type: "string", minLength: 1, maxBytes: 64 },
+        credits: { type: "integer", minimum: 1, maximum: 1_000_000_000 },
     },
 };
 const grace = {
@@ -40,13 +51,14 @@ const page = {
 
 export function addKeyRoutes(app: FastifyInstance, service: Service, authorize: Authorize): void {
     const { changes } = service;
-    const preHandler = authorize("keys:manage");
+    const preHandler = authorize(["keys:manage"]);
 
     app.post<{ Body: Wanted }>("/keys", { preHandler, schema: { body: wanted } }, async ({ body }, reply) => {
         try {
             return answer(reply, 201, await changes.issue(body));
         } catch (thrown) {
-            throw thrown instanceof BadRecord ? Object.assign(thrown, { statusCode: 400 }) : thrown;
+            const isWrong = thrown instanceof BadRecord || thrown instanceof UnknownPlan;
+            throw isWrong ? Object.assign(thrown, { statusCode: 400 }) : thrown;
         }
     });
 
@@ -54,6 +66,20 @@ export function addKeyRoutes(app: FastifyInstance, service: Service, authorize: 
         "/keys/:id/rotate",
         { preHandler, schema: { params: idParams, body: grace } },
         async ({ params, body }, reply) => answer(reply, 200, await changes.rotate(params.id, body.grace_ms)),
+    );
+
+    // What the payment service calls, as often as it likes.
+    app.post<{ Params: { id: string }; Body: Payment }>(
+        "/keys/:id/credits",
+        { preHandler, schema: { params: idParams, body: payment } },
+        async ({ params, body }, reply) => {
+            try {
+                const given = await service.payments.receive(params.id, body);
+                return given === undefined ? notFound(reply) : { ...body, ...given };
+            } catch (thrown) {
+                throw thrown instanceof Unanswered ? Object.assign(thrown, { statusCode: 503 }) : thrown;
+            }
+        },
     );
 
     app.delete<{ Params: { id: string } }>(
@@ -85,7 +111,11 @@ export function addKeyRoutes(app: FastifyInstance, service: Service, authorize: 
  */
 function answer(reply: FastifyReply, status: number, made: Made<object> | undefined): FastifyReply {
     if (made === undefined) {
-        return reply.code(404).send({ error: { code: "NOT_FOUND" } });
+        return notFound(reply);
     }
     return reply.code(made.isTold ? status : 202).send({ ...made.value, told: made.isTold });
+}
+
+function notFound(reply: FastifyReply): FastifyReply {
+    return reply.code(404).send({ error: { code: "NOT_FOUND" } });
 }

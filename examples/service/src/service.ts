@@ -6,6 +6,7 @@ import { Database } from "./database.js";
 import { KeyChanges } from "./key-changes.js";
 import { Loop } from "./loop.js";
 import { Outbox } from "./outbox.js";
+import { Payments } from "./payments.js";
 import type { Settings } from "./settings.js";
 import { UsageCounts } from "./usage.js";
 
@@ -18,6 +19,7 @@ export class Service {
     readonly outbox: Outbox;
     readonly changes: KeyChanges;
     readonly usage: UsageCounts;
+    readonly payments: Payments;
     readonly #settings: Settings;
     readonly #onError: OnError;
     readonly #loops: Loop[] = [];
@@ -36,6 +38,7 @@ export class Service {
         this.outbox = new Outbox(this.database, this.keys, telling("a change"));
         this.changes = new KeyChanges(this.keys, this.outbox);
         this.usage = new UsageCounts(this.database, this.keys, settings.leaseMs, telling("a use"));
+        this.payments = new Payments(this.database, this.keys);
     }
 
     /** Fills the cache with the keys that were used last. */
