@@ -1,6 +1,6 @@
 /**
- * The fields by which a response tells how limits stand, as draft-ietf-httpapi-ratelimit-headers-11 has them: RateLimit-Policy
- * and RateLimit, as structured fields (RFC 9651), and Retry-After.
+ * The fields by which a response tells how limits stand, in the form of draft-ietf-httpapi-ratelimit-headers-10:
+ * RateLimit-Policy and RateLimit, as structured fields (RFC 9651), and Retry-After.
  */
 
 import type { LimitState } from "./admission.js";
