@@ -82,6 +82,9 @@ interface Asked {
 /** Error replies to ADMIT that say what is wrong with the call; of others something is wrong with Redis for now. */
 const OF_THE_CALL = new Set(["ERR", "NOPERM", "WRONGTYPE", "CROSSSLOT"]);
 
+/** The token of a node that can't vouch for what it has, and stores nothing. */
+const KEEPS_NONE = "0";
+
 /** How often a record is stored for a call that has to be admitted, and is not there then. */
 const MOST_FILLS = 3;
 
@@ -366,8 +369,8 @@ export class ApiKeys {
     }
 
     /**
-     * Raises, lowers or sets the credits that a limit of the name `name` takes. With an `id`, as of a payment, it is done once
-     * within a minute, and sent again where the reply is lost; without one it is sent once: where it throws, it may be done.
+     * Raises, lowers or sets the credits that a limit of the name `name` takes. With a `requestId`, as of a payment, it is done
+     * once within a minute, and sent again where the reply is lost; without one it is sent once: where it throws, it may be done.
      *
      * @param options `counter`: the key in Redis of another counter than the API key's own.
      * @returns the balance.
@@ -377,13 +380,13 @@ export class ApiKeys {
         prefix: string,
         name: string,
         amount: { readonly by: number } | { readonly set: number },
-        options: { readonly id?: string; readonly counter?: string } = {},
+        options: { readonly requestId?: string; readonly counter?: string } = {},
     ): Promise<number> {
-        const { id, counter = this.#names.counter(prefix) } = options;
-        if (id !== undefined) {
-            checkRequestId(id);
+        const { requestId, counter = this.#names.counter(prefix) } = options;
+        if (requestId !== undefined) {
+            checkRequestId(requestId);
         }
-        return this.commands.credit(counter, name, amount, id);
+        return this.commands.credit(counter, name, amount, requestId);
     }
 
     /**
@@ -501,8 +504,8 @@ export class ApiKeys {
             if (wish === undefined && this.#limited.of(prefix) === undefined) {
                 return result;
             }
-            if (said === undefined || fills === MOST_FILLS) {
-                return this.#unjudged(result);
+            if (said === undefined || token === KEEPS_NONE || fills === MOST_FILLS) {
+                return this.#unjudged(result, said !== undefined);
             }
             // Limits are judged where they are kept, which now has the record.
             fills += 1;
@@ -547,12 +550,17 @@ export class ApiKeys {
         return result;
     }
 
-    /** A valid key whose limits nobody could judge. */
-    #unjudged(valid: Valid): Result {
-        if (this.#options.limitsWhenUnavailable !== "refuse") {
-            return valid;
+    /** A valid key whose limits nobody could judge, though Redis has answered or not. */
+    #unjudged(valid: Valid, hasAnswered: boolean): Result {
+        const why = hasAnswered ? "it does not keep the record" : "it does not answer";
+        const error = new UnavailableError(`Redis could not judge the limits of a key: ${why}`);
+        if (this.#options.limitsWhenUnavailable === "refuse") {
+            return { kind: "unavailable", cause: error };
         }
-        return { kind: "unavailable", cause: new UnavailableError("Redis could not judge the limits of the key") };
+        if (hasAnswered) {
+            this.report(error);
+        }
+        return valid;
     }
 
     /** What is kept of before, where that is wanted while Redis does not answer. */
@@ -666,8 +674,7 @@ export class ApiKeys {
      * the module refuses as a record is one that nobody may answer from.
      */
     async #fill(token: string, store: (token: string) => Promise<boolean>): Promise<void> {
-        // Of a node that can't vouch for what it has.
-        if (token === "0") {
+        if (token === KEEPS_NONE) {
             return;
         }
         try {

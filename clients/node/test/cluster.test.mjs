@@ -97,7 +97,7 @@ describe("a cluster", () => {
                 }
                 const [{ prefix }] = issued;
                 assert.deepEqual(await keys.settle(prefix, "0-0", 0), { before: 1, now: 0 });
-                assert.equal(await keys.credit(prefix, "credits", { by: 5 }, { id: "payment" }), 5);
+                assert.equal(await keys.credit(prefix, "credits", { by: 5 }, { requestId: "payment" }), 5);
                 const names = (await keys.limits(prefix)).map(({ name }) => name);
                 assert.deepEqual(names.sort(), ["credits", "hour"]);
                 const counters = [`{${kind}}:all`];

@@ -166,8 +166,8 @@ for (const [kind, protocol] of CLIENTS) {
                 [refused.code, refused.limit, refused.retryAfterMs, refused.source],
                 ["USAGE_EXCEEDED", "credits", null, "database"],
             );
-            assert.equal(await its.keys.credit(key.prefix, "credits", { by: 2 }, { id: "payment-1" }), 2);
-            assert.equal(await its.keys.credit(key.prefix, "credits", { by: 2 }, { id: "payment-1" }), 2);
+            assert.equal(await its.keys.credit(key.prefix, "credits", { by: 2 }, { requestId: "payment-1" }), 2);
+            assert.equal(await its.keys.credit(key.prefix, "credits", { by: 2 }, { requestId: "payment-1" }), 2);
             assert.equal((await its.keys.verify(key.presented)).limits[0].remaining, 1);
             assert.deepEqual(await its.keys.limits(key.prefix), [
                 {
@@ -268,7 +268,7 @@ for (const kind of ["ioredis", "node-redis"]) {
                 await keys.settle(key.prefix, "r-1", 5);
                 assert.equal(proxy.count("APIKEY.SETTLE"), 2);
                 proxy.cutsNext = true;
-                await keys.credit(key.prefix, "credits", { by: 10 }, { id: "payment" });
+                await keys.credit(key.prefix, "credits", { by: 10 }, { requestId: "payment" });
                 // The connection of reads is lost since the verification before.
                 await uses(key);
                 proxy.cutsNext = true;
@@ -306,6 +306,23 @@ for (const kind of ["ioredis", "node-redis"]) {
                     server.thaw();
                     await eventually(async () => (await verify()).kind === "limited", "its return");
                     assert.equal(await uses(key), 2);
+                });
+            }
+        });
+
+        it("is let by or not where Redis keeps no records, which is told", async () => {
+            for (const limitsWhenUnavailable of ["allow", "refuse"]) {
+                const server = { settings: ["enabled", "no"] };
+                await play({ server, keys: { limitsWhenUnavailable } }, async ({ keys, issue, errors, proxy }) => {
+                    const key = issue([two]);
+                    for (let time = 1; time <= 3; time += 1) {
+                        const { kind: is, limits } = await keys.verify(key.presented);
+                        const isLetBy = limitsWhenUnavailable === "allow";
+                        assert.deepEqual([is, limits], isLetBy ? ["valid", null] : ["unavailable", undefined]);
+                        assert.equal(errors.filter(({ message }) => /limits/.test(message)).length, isLetBy ? time : 0);
+                    }
+                    // Each asks once.
+                    assert.equal(proxy.count("APIKEY.VALIDATE") + proxy.count("APIKEY.ADMIT"), 3);
                 });
             }
         });
@@ -447,7 +464,7 @@ describe("what is wrong with limits", () => {
         }
         await assert.rejects(its.keys.settle(prefix, "", 1), RangeError);
         await assert.rejects(its.keys.settle(prefix, "x", -1), RangeError);
-        await assert.rejects(its.keys.credit(prefix, "credits", { by: 1 }, { id: "" }), RangeError);
+        await assert.rejects(its.keys.credit(prefix, "credits", { by: 1 }, { requestId: "" }), RangeError);
         const { client } = await clientFor("ioredis", 2, [server.port]);
         const wrong = { load: async () => null, limitsWhenUnavailable: "load" };
         assert.throws(() => new ApiKeys(client, wrong), /limitsWhenUnavailable must be one of/);

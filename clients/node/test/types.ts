@@ -6,7 +6,17 @@ import express from "express";
 import fastify from "fastify";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
-import { ApiKeys, bytes, Cache, type KeyRecord, type Region, type Result } from "redis-apikey";
+import {
+    ApiKeys,
+    bytes,
+    Cache,
+    type KeyRecord,
+    type Limit,
+    type LimitState,
+    type Region,
+    type Result,
+    rateLimitFields,
+} from "redis-apikey";
 import { cacheHealth, apiKey as expressKey } from "redis-apikey/express";
 import { apiKeys, apiKey as fastifyKey, type WithApiKey } from "redis-apikey/fastify";
 
@@ -39,6 +49,29 @@ export function said(result: Result): KeyRecord | string {
         case "unavailable":
             return result.cause.message;
     }
+}
+
+/** As the README has it. */
+export async function answer(presented: string, response: express.Response): Promise<number | undefined> {
+    const own = new ApiKeys(new Redis(), { load, limitsWhenUnavailable: "refuse" });
+    const limits: Limit[] = [
+        { name: "second", units: 10, per: 1000, burst: 20 },
+        { name: "month", quota: 100_000, period: "month", day: 15 },
+        { name: "credits", credits: true, cost: 5, shadow: true },
+    ];
+    const result = await own.verify(presented, { cost: 4000, requestId: "r", limits, counters: ["tenant:{7}"] });
+    if (result.kind === "limited") {
+        response.status(429).set(rateLimitFields(result)).send(result.code);
+        return undefined;
+    }
+    if (result.kind === "valid") {
+        const remaining: number | undefined = result.limits?.find(({ kind }) => kind === "credits")?.remaining;
+        const settled = await own.settle(result.prefix, "r", 17, { counters: ["tenant:{7}"] });
+        const states: readonly LimitState[] = await own.limits(result.prefix);
+        const rates = result.record.limits?.map(({ name }) => name) ?? [];
+        console.log(remaining, settled?.before, states[0]?.resetAfterMs, rates, result.record.key_prefix?.length);
+    }
+    return own.credit("ak_live_0123456789ab", "credits", { by: 100 }, { requestId: "payment" });
 }
 
 export async function start(): Promise<void> {

@@ -40,8 +40,9 @@ export class Payments {
             }
             const sql = "INSERT INTO payment (id, key_prefix, credits) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
             const { rowCount } = await client.query(sql, [payment, prefix, credits]);
-            const by = rowCount === 1 ? credits : 0;
-            return { balance: await this.#keys.credit(prefix, CREDITS, { by }, by === 0 ? {} : { id: payment }) };
+            const isNew = rowCount === 1;
+            const asWhat = isNew ? { requestId: payment } : {};
+            return { balance: await this.#keys.credit(prefix, CREDITS, { by: isNew ? credits : 0 }, asWhat) };
         });
     }
 }
