@@ -29,7 +29,13 @@ const MAX_ID_BYTES = 64;
 
 /** Whether anything is wanted. */
 export function wants({ cost, requestId, limits, counters, peek }: LimitOptions): boolean {
-    return [cost, requestId, limits, counters, peek].some((one) => one !== undefined);
+    return (
+        cost !== undefined ||
+        requestId !== undefined ||
+        limits !== undefined ||
+        counters !== undefined ||
+        peek !== undefined
+    );
 }
 
 /** @throws {TypeError | RangeError} where something is wanted that can't be had. */

@@ -300,6 +300,10 @@ for (const kind of ["ioredis", "node-redis"]) {
                     await isWhat();
                     await server.admin.config("SET", "maxmemory", "0");
                     await eventually(async () => (await verify()).kind === "limited", "the limit again");
+                    await server.admin.call("REPLICAOF", ["127.0.0.1", "1"]);
+                    await isWhat();
+                    await server.admin.call("REPLICAOF", ["NO", "ONE"]);
+                    await eventually(async () => (await verify()).kind === "limited", "the limit of before");
                     server.freeze();
                     await isWhat();
                     await isWhat();
@@ -344,7 +348,9 @@ for (const kind of ["ioredis", "node-redis"]) {
         });
 
         it("is admitted once it has waited for as long as it was told", async () => {
-            await play({}, async ({ keys, issue }) => {
+            const counts = [];
+            const meter = { createCounter: () => ({ add: (_, attributes) => counts.push(attributes) }) };
+            await play({ keys: { telemetry: { meter } } }, async ({ keys, issue }) => {
                 const key = issue([{ name: "second", units: 5, per: 1000, burst: 1 }]);
                 await keys.verify(key.presented);
                 const { code, retryAfterMs } = await eventually(async () => {
@@ -353,6 +359,7 @@ for (const kind of ["ioredis", "node-redis"]) {
                 }, "the limit");
                 assert.equal(code, "RATE_LIMITED");
                 assert.ok(retryAfterMs > 0 && retryAfterMs <= 200);
+                assert.deepEqual(counts.at(-1), { "apikey.code": "RATE_LIMITED", "apikey.source": "cache" });
                 await pause(retryAfterMs + 1);
                 assert.equal((await keys.verify(key.presented)).kind, "valid");
             });
