@@ -36,7 +36,7 @@ export {
     type VerifyOptions,
 } from "./keys.js";
 export type { L1Options } from "./l1.js";
-export type { Credits, Limit, LimitKind, Quota, Rate } from "./limits.js";
+export type { Credits, Limit, LimitFields, LimitKind, Quota, Rate } from "./limits.js";
 export type { NodeRedisClient, NodeRedisCluster } from "./node-redis.js";
 export { type PayloadOptions, Unreadable } from "./payload.js";
 export { rateLimitFields } from "./ratelimit-fields.js";

@@ -7,7 +7,7 @@
 export type Limit = Rate | Quota | Credits;
 
 /** What every limit may say. A field that is null is as one that is missing. */
-type Common = {
+export type LimitFields = {
     /** 1 to 64 letters, digits or any of `_ - . :`. What was taken is kept by it. */
     readonly name: string;
     /** Units that it takes for each of a request's cost. 1 where it is not said. */
@@ -19,14 +19,14 @@ type Common = {
 };
 
 /** At most `burst` at once (`units` where it is not said), and `units` in each `per` milliseconds, continuously. */
-export type Rate = Common & {
+export type Rate = LimitFields & {
     readonly units: number;
     readonly per: number;
     readonly burst?: number | null;
 };
 
 /** So many units in each calendar period. */
-export type Quota = Common & {
+export type Quota = LimitFields & {
     readonly quota: number;
     readonly period: "hour" | "day" | "week" | "month" | "year";
     /** The day with which a month's period begins. */
@@ -36,7 +36,7 @@ export type Quota = Common & {
 };
 
 /** A balance, which {@link ApiKeys.credit} alone raises. */
-export type Credits = Common & { readonly credits: true };
+export type Credits = LimitFields & { readonly credits: true };
 
 /** What a limit bounds: how fast a key is used, how much of it in a period, or what was paid for. */
 export type LimitKind = "rate" | "quota" | "credits";

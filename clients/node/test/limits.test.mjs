@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { ApiKeys, BadRecord, Refusal, RowReader } from "../dist/esm/index.js";
+import { ApiKeys, BadRecord, digestOf, parseKey, Refusal, RowReader } from "../dist/esm/index.js";
 import { CLIENTS, clientFor, eventually, pause, Server, startProxy } from "./servers.mjs";
 
 const HOUR = 3_600_000;
@@ -312,6 +312,19 @@ for (const kind of ["ioredis", "node-redis"]) {
                     assert.equal(await uses(key), 2);
                 });
             }
+        });
+
+        it("is admitted under each pepper, and counts once", async () => {
+            await play({ keys: { pepper: ["new", "old"] } }, async ({ keys, issue, rows, uses }) => {
+                const key = issue([{ ...two, units: 5 }]);
+                const { secret } = parseKey(key.presented);
+                rows.set(key.prefix, { ...rows.get(key.prefix), key_hash: digestOf(secret, "old").toString("hex") });
+                for (let time = 1; time <= 3; time += 1) {
+                    const { limits } = await keys.verify(key.presented);
+                    assert.equal(limits[0].remaining, 5 - time);
+                }
+                assert.equal(await uses(key), 3);
+            });
         });
 
         it("is let by or not where Redis keeps no records, which is told", async () => {
