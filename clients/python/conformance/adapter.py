@@ -38,6 +38,7 @@ from redis_apikey import (  # noqa: E402
     Change,
     Compression,
     Encryption,
+    Limited,
     RedisUnavailable,
     Refused,
     Region,
@@ -77,10 +78,6 @@ class Named:
 
     def values(self, values: JSON) -> JSON:
         return {"values": {key: self.told(value) for key, value in values.items()}}
-
-
-class NotSupported(Exception):
-    """The module has no such thing yet."""
 
 
 class Body(Exception):
@@ -179,6 +176,8 @@ def said(result: Result) -> JSON:
         return {"kind": "valid", "record": result.record, "source": result.source}
     if isinstance(result, Refused):
         return {"kind": "refused", "code": result.code, "scope": result.scope}
+    if isinstance(result, Limited):
+        return {"kind": "limited", "code": result.code, "limit": result.limit}
     return {"kind": "unavailable", "cause": result.cause}
 
 
@@ -187,9 +186,8 @@ def batch_of(batch: Any) -> JSON:
     return {"id": batch.id, "lines": lines}
 
 
-def refuse_limits(call: JSON) -> None:
-    if call.get("cost") not in (None, 1) or call.get("request_id") is not None:
-        raise NotSupported("cost and request_id")
+def admission_of(call: JSON) -> JSON:
+    return {name: call[name] for name in ("cost", "request_id", "limits", "counters") if call.get(name) is not None}
 
 
 def batches(keys: ApiKeys, call: JSON) -> list[JSON]:
@@ -406,9 +404,8 @@ def batch_options(call: JSON, found: int) -> JSON:
 def do_blocking(keys: ApiKeys, call: JSON) -> Any:
     match call["do"]:
         case "verify":
-            refuse_limits(call)
             scopes, address = call.get("scopes") or [], call.get("address")
-            return said(keys.verify(call["presented"], scopes=scopes, address=address))
+            return said(keys.verify(call["presented"], scopes=scopes, address=address, **admission_of(call)))
         case "changed":
             keys.changed(id=call.get("key_id"), prefix=call.get("prefix"), user=call.get("user"))
         case "created":
@@ -428,8 +425,7 @@ def do_blocking(keys: ApiKeys, call: JSON) -> Any:
                 call["prefix"], call["resource"], call["action"], load=lambda *asked: ask_blocking(decision(*asked))
             )
         case "count":
-            refuse_limits(call)
-            keys.usage.count(call["prefix"], call.get("by") or 1)
+            keys.usage.count(call["prefix"], call.get("by") or 1, request_id=call.get("request_id"))
         case "batches":
             return batches(keys, call)
         case "close":
@@ -443,9 +439,8 @@ def do_blocking(keys: ApiKeys, call: JSON) -> Any:
 async def do_async(keys: AsyncApiKeys, call: JSON) -> Any:
     match call["do"]:
         case "verify":
-            refuse_limits(call)
             scopes, address = call.get("scopes") or [], call.get("address")
-            return said(await keys.verify(call["presented"], scopes=scopes, address=address))
+            return said(await keys.verify(call["presented"], scopes=scopes, address=address, **admission_of(call)))
         case "changed":
             await keys.changed(id=call.get("key_id"), prefix=call.get("prefix"), user=call.get("user"))
         case "created":
@@ -465,8 +460,7 @@ async def do_async(keys: AsyncApiKeys, call: JSON) -> Any:
                 call["prefix"], call["resource"], call["action"], load=lambda *asked: ask_async(decision(*asked))
             )
         case "count":
-            refuse_limits(call)
-            await keys.usage.count(call["prefix"], call.get("by") or 1)
+            await keys.usage.count(call["prefix"], call.get("by") or 1, request_id=call.get("request_id"))
         case "batches":
             return await batches_async(keys, call)
         case "close":

@@ -99,6 +99,49 @@ ROWS: list[dict[str, Any]] = [
             ["10.0.0.1"] * 65,
         )
     ),
+    *(
+        {"limits": value}
+        for value in (
+            None,
+            [],
+            {},
+            "[]",
+            [1],
+            [None],
+            [{}],
+            [{"name": "a"}],
+            [{"name": "a", "credits": True}] * 2,
+            [{"name": f"a{number}", "credits": True} for number in range(16)],
+            [{"name": f"a{number}", "credits": True} for number in range(17)],
+        )
+    ),
+    *(
+        {"limits": [{"name": "a", **fields}]}
+        for fields in (
+            *(
+                {"name": name, "credits": True}
+                for name in ("", "A9_-.:", "a b", "é", "a" * 64, "a" * 65, 1, None, "a\n")
+            ),
+            *({"credits": value} for value in (True, False, None, 1)),
+            *({"credits": True, name: 1} for name in ("limit", "units", "quota", "cost", "counter")),
+            *({"credits": True, "cost": value} for value in (0, 1_000_000, 1_000_001, -1, 1.0, True, "1", None)),
+            *({"credits": True, "counter": value} for value in (0, 1, 16, 17, 257, 2**64)),
+            *({"credits": True, "shadow": value} for value in (True, False, None, 1)),
+            *({"units": value, "per": 1} for value in (0, 1, 10**15, 10**15 + 1, 1.5, None)),
+            *({"units": 1, "per": value} for value in (0, 1, 31_622_400_000, 31_622_400_001)),
+            *({"units": 1, "per": 31_622_400_000, "burst": value} for value in (0, 291_672_107, 291_672_108, None)),
+            *({"quota": value, "period": "day"} for value in (0, -1, 10**15, 10**15 + 1, None)),
+            *(
+                {"quota": 1, "period": value}
+                for value in ("Hour", "WEEK", "year", "wee\u212a", "fortnight", "", None, 1)
+            ),
+            *({"quota": 1, "period": "month", "day": value} for value in (0, 1, 31, 32, 257, None)),
+            *({"quota": 1, "period": "day", "offset": value} for value in (-1440, 1440, 1441, -1441, 65_536, None)),
+            {"quota": 1, "period": "day", "day": 1},
+            {"quota": 1},
+            {"per": 1},
+        )
+    ),
     *({"name": value} for value in (None, "x", "é" * 60, 1, [])),
     *({"created_at": value} for value in (None, 1, "x", {"a": 1}, {"expires": 1}, '{"revoked":true}', [[1]])),
     *({name: None} for name in ("expiresAt", "status", "ttl", "metadata", "org_id", "ip", "enabled", "validator")),

@@ -1,7 +1,8 @@
 """API keys verified in one round trip, and a cache of values in regions, by the redis-apikey module.
 
-`ApiKeys` is the client for threads, `AsyncApiKeys` the one for asyncio. `Valid`, `Refused` and `Unavailable` are what
-`verify` answers. `Cache` and `AsyncCache` make regions. Times are in seconds, but for `lease_ms`.
+`ApiKeys` is the client for threads, `AsyncApiKeys` the one for asyncio. `Valid`, `Refused`, `Limited` and
+`Unavailable` are what `verify` answers. `Cache` and `AsyncCache` make regions. Times are in seconds, but for
+`lease_ms`.
 """
 
 from redis_apikey import _results
@@ -19,9 +20,12 @@ from redis_apikey._results import (
     Change,
     Decision,
     GeneratedKey,
+    Limited,
+    LimitState,
     Line,
     Page,
     Refused,
+    Settled,
     Unavailable,
     Valid,
     Warmed,
@@ -56,6 +60,9 @@ __all__ = [
     "Fields",
     "GeneratedKey",
     "Id",
+    "LimitKind",
+    "LimitState",
+    "Limited",
     "Line",
     "Observer",
     "Page",
@@ -67,6 +74,7 @@ __all__ = [
     "Result",
     "Row",
     "Serializer",
+    "Settled",
     "Unavailable",
     "Usage",
     "Valid",
@@ -84,6 +92,9 @@ before."""
 
 Id = _results.Id
 """Of a key or a user, as the database has it; a UUID is taken as its text."""
+
+LimitKind = _results.LimitKind
+"""What a limit bounds: how fast a key is used, how much of it in a calendar period, or what was paid for."""
 
 Parse = _results.Parse
 """Takes what was presented apart into the public prefix and the secret; None where it has not the form of a key."""

@@ -11,6 +11,7 @@ import redis as redis_py
 
 from redis_apikey import _commands as raw
 from redis_apikey import _forks, _keys
+from redis_apikey._admission import read_admission
 from redis_apikey._commands import Raw, T, Validation
 from redis_apikey._effects import Address
 from redis_apikey._keys import Pepper
@@ -22,13 +23,15 @@ from redis_apikey._results import (
     Decision,
     GeneratedKey,
     Id,
+    LimitState,
     Page,
     Parse,
     Result,
     Row,
+    Settled,
     Warmed,
 )
-from redis_apikey._settings import L1, Observer, Settings, WhenDown
+from redis_apikey._settings import L1, LimitsWhenUnavailable, Observer, Settings, WhenDown
 from redis_apikey._sync import Driver, Follower
 from redis_apikey._warm import Warming, in_batches
 
@@ -64,6 +67,9 @@ class ApiKeys:
     - `outbox(change)`: keeps a change that could not be told, for `tell`.
     - `l1`: a cache in this process; None for none.
     - `observer`: is told of each verification, as `redis_apikey.opentelemetry` is.
+    - `limits_when_unavailable`: what becomes of a good key with limits while nobody can judge them, since Redis does
+      not answer or takes no writes. `"allow"`: it is good, nothing is taken from its limits and nothing is counted.
+      `"refuse"`: `Unavailable`.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class ApiKeys:
         outbox: Callable[[Change], object] | None = None,
         l1: L1 | None = None,
         observer: Observer | None = None,
+        limits_when_unavailable: LimitsWhenUnavailable = "allow",
     ) -> None:
         settings = Settings(
             timeout=timeout,
@@ -105,6 +112,7 @@ class ApiKeys:
             tags=tags,
             l1=l1,
             observer=observer,
+            limits_when_unavailable=limits_when_unavailable,
         )
         self._load = load
         self._outbox = outbox
@@ -148,25 +156,50 @@ class ApiKeys:
             self._follower.close()
         self._driver.close()
 
-    def verify(self, presented: str, *, scopes: Sequence[str] = (), address: str | None = None) -> Result:
+    def verify(
+        self,
+        presented: str,
+        *,
+        scopes: Sequence[str] = (),
+        address: str | None = None,
+        cost: int | None = None,
+        request_id: str | None = None,
+        limits: Sequence[Mapping[str, object]] = (),
+        counters: Sequence[str] = (),
+    ) -> Result:
         """Whether a presented key is good for all of `scopes`, from `address` (IPv4 or IPv6).
 
-        Raises BadRecord for a row that can't be judged, ValueError for scopes (at most 64, of 1 to 1,024 bytes) and
-        addresses that are none, and TypeError for what is no text and for a client without `load`. Whatever else
-        goes wrong is an answer.
+        A key whose record has `limits` is admitted by them in the same round trip, or `Limited`. So is any key where
+        one of the other arguments is given. Whoever is admitted is counted, as by `usage.count`; of others nothing is.
+
+        - `cost`: what is taken and counted; 1, if it is not given. 0 takes nothing.
+        - `request_id`: your own name of the request, 1 to 64 bytes, the same when it is tried again: it is counted
+          once, within the server's `apikey.request-id-window-ms`. It is what `settle` goes by. Only what has one is
+          sent again on a lost connection. It must not be a caller's to choose, or a caller is counted once for all.
+        - `limits`: further limits in the form of the record's; one of the same name stands for the record's.
+        - `counters`: names in Redis of the counters that limits number from 2 on; 1 is the key's own. In a cluster they
+          must have the key's hash tag, `{prefix}`.
+
+        Raises BadRecord for a row that can't be judged, or whose limits can't be with what the call has; ValueError for
+        scopes (at most 64, of 1 to 1,024 bytes), addresses and arguments that are none; and TypeError for what is no
+        text and for a client without `load`. Whatever else goes wrong is an answer.
         """
         observer = self._settings.observer
         began = time.time_ns() if observer else 0
         if not isinstance(scopes, str):
             # They are read twice, and an iterator has them once.
             scopes = tuple(scopes)
-        result: Result | None = self._protocol.verify_from_l1(presented, scopes, address)
+        admission = read_admission(cost, request_id, limits, counters)
+        result: Result | None = None
+        if not admission.is_wanted:
+            result = self._protocol.verify_from_l1(presented, scopes, address)
         if result is None:
             if self._load is None:
                 raise TypeError("verify needs load=")
             if self._follower is not None:
                 self._follower.start()
-            result = self._driver.run(self._protocol.verify(presented, scopes, address, self._load))
+            steps = self._protocol.verify(presented, scopes, address, admission, self._load)
+            result = self._driver.run(steps)
         if observer:
             observer.verified(result, began, time.time_ns())
         return result
@@ -279,6 +312,46 @@ class ApiKeys:
                 self._driver.run(warming.fill(some))
         return warming.warmed()
 
+    def settle(self, prefix: str, request_id: str, cost: int, *, counters: Sequence[str] = ()) -> Settled | None:
+        """Says what a request has cost that was admitted under `request_id`: tokens of a model, bytes; 0 if it failed.
+
+        The difference is given back to every limit that it was taken from, or taken as far as there is, and counted.
+        `counters` are those that `verify` was given. None: the id is not known (any more: it is for the server's
+        `apikey.request-id-window-ms`). A request is settled once, and saying so again changes nothing.
+
+        Raises RedisUnavailable, CommandRefused, ValueError.
+        """
+        return self._driver.run(self._protocol.settle(prefix, request_id, cost, counters))
+
+    def credit(
+        self,
+        prefix: str,
+        name: str,
+        *,
+        by: int | None = None,
+        set: int | None = None,
+        request_id: str | None = None,
+        counter: str | None = None,
+    ) -> int:
+        """Raises the credits of a key `by` so many, or lowers them, or `set`s them; returns the balance.
+
+        `name` is that of the limit. `request_id`, such as a payment's, has it done once within the server's
+        `apikey.request-id-window-ms`; without one it is never sent twice. `counter` is another than the key's own.
+
+        Raises RedisUnavailable, which says whether it may be done (`maybe_done`), CommandRefused for a balance below 0,
+        and ValueError.
+        """
+        command = raw.credit(counter or self._protocol.names.usage(prefix), name, by, set, request_id)
+        return self._driver.run(command.steps(self._protocol))
+
+    def limits(self, prefix: str, *, counter: str | None = None) -> tuple[LimitState, ...]:
+        """How the limits stand that a key's counter, or another `counter`, keeps something of.
+
+        One that is full may be missing. Raises RedisUnavailable, CommandRefused.
+        """
+        command = raw.limits(counter or self._protocol.names.usage(prefix))
+        return self._driver.run(command.steps(self._protocol))
+
     def health(self) -> dict[str, object]:
         """`status` (healthy, degraded, unhealthy, or down: Redis did not answer) and `reasons`."""
         return self._driver.run(self._protocol.health())
@@ -291,13 +364,14 @@ class Usage:
         self._protocol = protocol
         self._driver = driver
 
-    def count(self, prefix: str, by: int = 1) -> int:
+    def count(self, prefix: str, by: int = 1, *, request_id: str | None = None) -> int:
         """Counts uses of a key; returns what is pending.
 
-        It is never sent twice. Raises RedisUnavailable, which says whether it may have counted (`maybe_done`), and
-        CommandRefused.
+        With a `request_id` it is counted once, however often it is said within the server's
+        `apikey.request-id-window-ms`; without one it is never sent twice. Raises RedisUnavailable, which says whether
+        it may have counted (`maybe_done`), and CommandRefused.
         """
-        return self._driver.run(self._protocol.count(prefix, by))
+        return self._driver.run(self._protocol.count(prefix, by, request_id))
 
     def batches(
         self, *, lease_ms: int = 30_000, count: int = 1000, most: int | None = None
@@ -442,9 +516,39 @@ class Commands:
         """APIKEY.DESCRIBE; None where there is no such key."""
         return self._run(raw.describe(key))
 
-    def usage_incr(self, key: str, by: int = 1) -> int:
-        """APIKEY.USAGE.INCR; it is never sent twice."""
-        return self._run(raw.usage_incr(key, by))
+    def usage_incr(self, key: str, by: int = 1, *, request_id: str | None = None) -> int:
+        """APIKEY.USAGE.INCR; without a `request_id` it is never sent twice."""
+        return self._run(raw.usage_incr(key, by, request_id))
+
+    def admit(
+        self,
+        key: str,
+        *counters: str,
+        digest: str | None = None,
+        address: str | None = None,
+        scopes: Sequence[str] = (),
+        cost: int | None = None,
+        request_id: str | None = None,
+        limits: Sequence[Mapping[str, object]] = (),
+        peek: bool = False,
+    ) -> Validation:
+        """APIKEY.ADMIT; `peek` takes and counts nothing. Without a `request_id` it is never sent twice."""
+        admission = read_admission(cost, request_id, limits, counters[1:])
+        return self._run(raw.admit(key, counters, digest, address, scopes, admission, peek))
+
+    def settle(self, counter: str, request_id: str, cost: int) -> Settled | None:
+        """APIKEY.SETTLE, of one counter; None where it does not know the id."""
+        return self._run(raw.settle(counter, request_id, cost))
+
+    def credit(
+        self, counter: str, name: str, *, by: int | None = None, set: int | None = None, request_id: str | None = None
+    ) -> int:
+        """APIKEY.CREDIT; without a `request_id` it is never sent twice."""
+        return self._run(raw.credit(counter, name, by, set, request_id))
+
+    def limits(self, counter: str) -> tuple[LimitState, ...]:
+        """APIKEY.LIMITS."""
+        return self._run(raw.limits(counter))
 
     def usage_get(self, key: str) -> dict[str, object]:
         """APIKEY.USAGE.GET."""

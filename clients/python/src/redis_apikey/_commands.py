@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, cast
 
+from redis_apikey._admission import REFUSALS, Admission, check_cost, check_id, id_option, seconds, states
 from redis_apikey._effects import Argument, Command, Steps
 from redis_apikey._protocol import Protocol
 from redis_apikey._records import until_to_send
-from redis_apikey._replies import as_map, good, px, tags_option
+from redis_apikey._replies import as_map, good, px, tags_option, text
+from redis_apikey._results import LimitKind, LimitState, Settled
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """VALIDATE's reply."""
+    """VALIDATE's reply, or ADMIT's."""
 
     code: str
     """VALID, MISS, MISMATCH, ABSENT ..: the reply's first element."""
@@ -28,6 +30,12 @@ class Validation:
     """Of MISS and UNVERIFIED."""
     ends_in: float | None = None
     """Seconds, of VALID and UNVERIFIED; None: it does not end by itself."""
+    limit: str | None = None
+    """Of RATE_LIMITED and USAGE_EXCEEDED: the name of the limit."""
+    retry_after: float | None = None
+    """Seconds, of the same; None: it does not come by itself."""
+    limits: tuple[LimitState, ...] = ()
+    """Of ADMIT's VALID, RATE_LIMITED and USAGE_EXCEEDED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +76,82 @@ def options(
 
 
 def validate(key: str, digest: str | None, address: str | None, scopes: Sequence[str]) -> Raw[Validation]:
-    command: list[Argument] = ["APIKEY.VALIDATE", key]
+    return Raw(key, ("APIKEY.VALIDATE", key, *_presented(digest, address, scopes)), _validation)
+
+
+def _presented(digest: str | None, address: str | None, scopes: Sequence[str]) -> tuple[Argument, ...]:
+    options: list[Argument] = []
     if digest is not None:
-        command += ("DIGEST", digest)
+        options += ("DIGEST", digest)
     if address is not None:
-        command += ("IP", address)
+        options += ("IP", address)
     for scope in scopes:
-        command += ("SCOPE", scope)
-    return Raw(key, tuple(command), _validation)
+        options += ("SCOPE", scope)
+    return tuple(options)
+
+
+def admit(
+    key: str,
+    counters: Sequence[str],
+    digest: str | None,
+    address: str | None,
+    scopes: Sequence[str],
+    admission: Admission,
+    peek: bool,
+) -> Raw[Validation]:
+    command: list[Argument] = ["APIKEY.ADMIT", key, len(counters), *counters]
+    command += _presented(digest, address, scopes)
+    command += admission.options()
+    if peek:
+        command.append("PEEK")
+    return Raw(key, tuple(command), _validation, repeat=peek or admission.request_id is not None)
+
+
+def settle(counter: str, request_id: str, cost: int) -> Raw[Settled | None]:
+    check_id(request_id)
+    check_cost(cost)
+    return Raw(
+        counter,
+        ("APIKEY.SETTLE", counter, request_id, cost),
+        lambda reply: None if reply is None else Settled(*cast("list[int]", reply)),
+    )
+
+
+def credit(counter: str, name: str, by: int | None, set: int | None, request_id: str | None) -> Raw[int]:
+    if (by is None) == (set is None):
+        raise ValueError("either by or set must be given")
+    if request_id is not None:
+        check_id(request_id)
+    amount: tuple[Argument, ...] = ("SET", cast(int, set)) if by is None else ("BY", by)
+    command: Command = ("APIKEY.CREDIT", counter, name, *amount, *id_option(request_id))
+    return Raw(counter, command, as_int, repeat=request_id is not None)
+
+
+def limits(counter: str) -> Raw[tuple[LimitState, ...]]:
+    def read(reply: object) -> tuple[LimitState, ...]:
+        lines = cast("list[tuple[bytes, bytes, int, int, int]]", reply)
+        return tuple(
+            LimitState(text(name), None if most < 0 else most, left, seconds(reset), kind=cast(LimitKind, text(kind)))
+            for name, kind, most, left, reset in lines
+        )
+
+    return Raw(counter, ("APIKEY.LIMITS", counter), read)
 
 
 def _validation(reply: object) -> Validation:
     parts = cast("list[object]", reply)
     code = cast(bytes, parts[0]).decode()
     if code == "VALID":
-        return Validation(code, record=cast(bytes, parts[1]), ends_in=_ends_in(parts[2]))
+        of_limits = states(parts[3]) if len(parts) > 3 else ()
+        return Validation(code, record=cast(bytes, parts[1]), ends_in=seconds(parts[2]), limits=of_limits)
+    if code in REFUSALS:
+        return Validation(code, limit=text(parts[1]), retry_after=seconds(parts[2]), limits=states(parts[3]))
     if code == "UNVERIFIED":
         record, token = cast(bytes, parts[1]), cast(bytes, parts[2])
-        return Validation(code, record=record, token=token, ends_in=_ends_in(parts[3]))
+        return Validation(code, record=record, token=token, ends_in=seconds(parts[3]))
     if code == "MISS":
         return Validation(code, token=cast(bytes, parts[1]))
     return Validation(code, scope=cast(bytes, parts[1]).decode() if code == "FORBIDDEN" else None)
-
-
-def _ends_in(milliseconds: object) -> float | None:
-    number = cast(int, milliseconds)
-    return None if number < 0 else number / 1000
 
 
 def setval(
@@ -181,8 +239,11 @@ def describe(key: str) -> Raw[dict[str, object] | None]:
     return Raw(key, ("APIKEY.DESCRIBE", key), lambda reply: None if reply is None else as_map(reply))
 
 
-def usage_incr(key: str, by: int) -> Raw[int]:
-    return Raw(key, ("APIKEY.USAGE.INCR", key, "BY", by), as_int, repeat=False)
+def usage_incr(key: str, by: int, request_id: str | None) -> Raw[int]:
+    if request_id is not None:
+        check_id(request_id)
+    command: Command = ("APIKEY.USAGE.INCR", key, "BY", by, *id_option(request_id))
+    return Raw(key, command, as_int, repeat=request_id is not None)
 
 
 def usage_get(key: str) -> Raw[dict[str, object]]:

@@ -30,6 +30,8 @@ class CommandRefused(ApiKeysError):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self.text = text
+        """All of it."""
         self.code = text.split(" ", 1)[0]
         """Its first word: `ERR`, `NOPERM`, `WRONGTYPE`, `OOM` .."""
 

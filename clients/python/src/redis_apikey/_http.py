@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from redis_apikey._addresses import read_address
-from redis_apikey._results import Refused, Result, Valid
+from redis_apikey._ratelimit import rate_limit_fields, retry_after_field
+from redis_apikey._results import Limited, Refused, Result, Valid
 
 CACHE_STATUS = "X-Cache-Status"
 
@@ -43,17 +44,26 @@ def known_address(text: str | None) -> str | None:
     return text
 
 
+def headers_of(result: Result) -> dict[str, str]:
+    """Of whatever response there will be."""
+    of_limits = rate_limit_fields(result.limits) if isinstance(result, (Valid, Limited)) else {}
+    return {CACHE_STATUS: result.cache_status, **of_limits}
+
+
 def refusal_of(result: Result) -> Refusal | None:
     """None for a key that is good. Who has not the secret is told nothing of the key."""
     if isinstance(result, Valid):
         return None
+    headers = headers_of(result)
     if isinstance(result, Refused):
-        status = {CACHE_STATUS: result.cache_status}
         if result.code == "FORBIDDEN":
-            return Refusal(403, f"the API key does not have the scope {result.scope}", status)
+            return Refusal(403, f"the API key does not have the scope {result.scope}", headers)
         if result.code == "FORBIDDEN_IP":
-            return Refusal(403, "the API key may not be used from here", status)
-        return Refusal(401, "the API key is not valid", {"WWW-Authenticate": "Bearer", **status})
+            return Refusal(403, "the API key may not be used from here", headers)
+        return Refusal(401, "the API key is not valid", {"WWW-Authenticate": "Bearer", **headers})
+    if isinstance(result, Limited):
+        detail = f"the limit {result.limit} of the API key is reached"
+        return Refusal(429, detail, {**headers, **retry_after_field(result.retry_after)})
     return CANT_JUDGE
 
 

@@ -7,6 +7,8 @@ What makes it safe:
 - Who waits for another's load takes its row only where that load began after its own call did. Else the row may be
   older than a change that was told before the call: then the server is asked again.
 - What the server can't say is judged here by the row, never by an earlier answer (but for `when_down="stale"`).
+- Limits are the server's to judge, never this process': a key that has some is good once ADMIT says so. Where nobody
+  can ask it, `limits_when_unavailable` decides.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import TypeVar, cast
 
 from redis_apikey import _keys as keys
 from redis_apikey._addresses import read_address
+from redis_apikey._admission import REFUSALS, Admission, check_cost, check_id, id_option, limited, read_counters, states
 from redis_apikey._effects import (
     Address,
     Argument,
@@ -37,25 +40,31 @@ from redis_apikey._errors import (
 from redis_apikey._exchange import Exchange, Told
 from redis_apikey._flights import Again, Flight, Flights, LoadFailed
 from redis_apikey._l1 import Cache, Question, question
+from redis_apikey._limited import LimitedKeys
+from redis_apikey._limits import Limit, read_limits
 from redis_apikey._names import Names
 from redis_apikey._records import Judged, kind_of, read_row, until_to_send
-from redis_apikey._replies import as_map, px, tags_option, text
+from redis_apikey._replies import as_map, good, px, tags_option, text
 from redis_apikey._results import (
     Batch,
     CacheStatus,
     Change,
     Decision,
     Id,
+    Limited,
     Line,
     Page,
     Record,
     Refused,
     Result,
     Row,
+    Settled,
+    Source,
     Unavailable,
     Valid,
 )
 from redis_apikey._scopes import check_requests
+from redis_apikey._servers import slot_of
 from redis_apikey._settings import Settings
 from redis_apikey._verdict import judge
 
@@ -68,6 +77,9 @@ GIVE_BACK = 0.5
 
 COMMANDS_AT_ONCE = 200
 
+LOADS = 2
+"""How often one call loads a key that is gone again when it is to be admitted."""
+
 NOBODY = "nobody"
 """Whose a decision is where its key is nobody's: the command wants a user. To share it costs a miss at most."""
 
@@ -77,6 +89,25 @@ class Missed:
     """The server does not know; a fill needs the token."""
 
     token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one call of verify asks for; `question` is what an L1 keeps its answer under."""
+
+    prefix: str
+    digests: Sequence[bytes]
+    scopes: tuple[str, ...]
+    address: str | None
+    admission: Admission
+    question: Question
+
+    def options(self) -> Command:
+        """Those of VALIDATE, beside the digest."""
+        options: list[Argument] = [] if self.address is None else ["IP", self.address]
+        for scope in self.scopes:
+            options += ("SCOPE", scope)
+        return tuple(options)
 
 
 class Protocol(Exchange):
@@ -97,6 +128,7 @@ class Protocol(Exchange):
         self.l1: Cache[Question, bytes] | None = None
         if settings.l1:
             self.l1 = Cache(settings.l1, settings.when_down == "stale", clock)
+        self._limited = LimitedKeys()
         self._wall = wall
         self._count = itertools.count(1)
         self._rows: Flights[Judged | None] = Flights(self._count, new_event)
@@ -107,6 +139,7 @@ class Protocol(Exchange):
         """In a child that was forked, before anything else."""
         for flights in (self._rows, self._lists, self._decisions):
             flights.forked()
+        self._limited.forked()
         if self.l1 is not None:
             self.l1.forked()
 
@@ -125,82 +158,154 @@ class Protocol(Exchange):
         presented: str,
         scopes: Sequence[str],
         address: str | None,
+        admission: Admission,
         load: Callable[[str], object],
     ) -> Steps[Result]:
-        """Raises BadRecord, and ValueError for scopes and addresses that are none."""
+        """Raises BadRecord, and ValueError for scopes, addresses and counters that are none."""
         requests = check_requests(scopes)
         from_address = None if address is None else read_address(address)
         taken = self.settings.parse(presented) if isinstance(presented, str) else None
         if taken is None or not keys.is_presentable(*taken):
             return Refused("MALFORMED")
         prefix, secret = taken
+        self._check_counters(prefix, admission.counters)
         peppers: Sequence[bytes | None] = self.settings.peppers or (None,)
         digests = [keys.digest_of(secret, pepper) for pepper in peppers]
-        asked = question(presented, requests, address)
+        asked = Asked(prefix, digests, requests, address, admission, question(presented, requests, address))
+        judged: Valid | None = None
+        loads = 0
         began = next(self._count)
         while True:
             token: bytes | None = None
             try:
-                answer = yield from self._validate(prefix, digests, requests, address, asked)
+                answer = yield from self._ask_server(asked, judged)
             except (RedisUnavailable, CommandRefused) as error:
                 self.cant_say(error)
+                if judged is not None:
+                    return self._without_limits(judged, asked, error)
                 if self.settings.when_down != "load":
                     return self._without_redis(asked, error)
+                cause: Exception = error
             else:
                 if not isinstance(answer, Missed):
                     return answer
                 token = answer.token
+                cause = RedisUnavailable("the key's record does not stay in the cache")
+                if judged is not None and loads == LOADS:
+                    return self._without_limits(judged, asked, cause)
             try:
-                row = yield from self._rows.run(
-                    prefix, began, token is not None, partial(self._row, prefix, token, load)
-                )
+                row = yield from self._load_row(prefix, began, token, load)
             except Again:
                 continue
             except LoadFailed as failed:
                 return Unavailable(f"load raised {failed.__cause__!r}")
+            loads += 1
             verdict = judge(row, digests, requests, from_address, int(self._wall() * 1000))
-            status: CacheStatus = "BYPASS" if token is None else "MISS"
-            if verdict.code == "VALID" and row is not None:
-                return Valid(row.json, "database", status)
-            return Refused(verdict.code, verdict.scope, status)
+            status: CacheStatus = "BYPASS" if token is None and judged is None else "MISS"
+            if verdict.code != "VALID" or row is None:
+                return Refused(verdict.code, verdict.scope, status)
+            judged = Valid(row.json, "database", status)
+            self._limited.learn(prefix, row.limits)
+            if not (row.limits or admission.is_wanted):
+                return judged
+            if token is None:
+                return self._without_limits(judged, asked, cause)
+            # Another fill has to be of a load that is later than this one.
+            began = next(self._count)
 
-    def _without_redis(self, asked: Question, error: Exception) -> Result:
+    def _load_row(
+        self, prefix: str, began: int, token: bytes | None, load: Callable[[str], object]
+    ) -> Steps[Judged | None]:
+        fill = partial(self._row, prefix, token, load)
+        return (yield from self._rows.run(prefix, began, token is not None, fill))
+
+    def _check_counters(self, prefix: str, counters: Sequence[str]) -> None:
+        """Raises ValueError."""
+        own = self.names.usage(prefix)
+        if own in counters:
+            raise ValueError("counters must be others than the key's own, which is the first")
+        if self.servers.cluster and any(slot_of(counter) != slot_of(own) for counter in counters):
+            raise ValueError(f"counters must have the key's hash tag in a cluster, {{{prefix}}}")
+
+    def _without_limits(self, valid: Valid, asked: Asked, error: Exception) -> Valid | Unavailable:
+        """Of a key that is good, where nobody can say what its limits allow."""
+        has_limits = bool(asked.admission.limits or _limits_of(valid._json))
+        if has_limits and self.settings.limits_when_unavailable == "refuse":
+            return Unavailable(f"nobody can judge the limits: {error}", valid.cache_status)
+        return valid
+
+    def _without_redis(self, asked: Asked, error: Exception) -> Result:
         if self.settings.when_down == "stale" and self.l1 is not None:
-            record = self.l1.get_stale(asked)
+            record = self.l1.get_stale(asked.question)
             if record is not None:
-                return Valid(record, "l1", "STALE")
+                return self._without_limits(Valid(record, "l1", "STALE"), asked, error)
         return Unavailable(str(error))
 
-    def _validate(
-        self,
-        prefix: str,
-        digests: Sequence[bytes],
-        scopes: Sequence[str],
-        address: str | None,
-        asked: Question,
-    ) -> Steps[Valid | Refused | Missed]:
-        key = self.names.record(prefix)
-        options: list[Argument] = []
-        if address is not None:
-            options += ("IP", address)
-        for scope in scopes:
-            options += ("SCOPE", scope)
-        for number, digest in enumerate(digests):
-            command: Command = ("APIKEY.VALIDATE", key, "DIGEST", digest.hex(), *options)
-            reply = yield from self.read(self.l1, key, command, asked, _kept)
-            code = text(reply[0])
-            if code == "VALID":
-                return Valid(cast(bytes, reply[1]), "cache")
-            if code == "MISS":
-                return Missed(cast(bytes, reply[1]))
-            if code == "UNVERIFIED":
-                # What is cached has no digest: the row may have one.
-                return Missed(cast(bytes, reply[2]))
-            if code == "MISMATCH" and number + 1 < len(digests):
-                continue
-            scope_reply = reply[1] if len(reply) > 1 else None
-            return Refused(code, text(scope_reply) if code == "FORBIDDEN" else None, "HIT")
-        raise AssertionError("there is a digest")
+    def _ask_server(self, asked: Asked, judged: Valid | None) -> Steps[Result | Missed]:
+        """By ADMIT, where one knows that limits are to be judged; else by VALIDATE, which shows whether they are."""
+        valid: Valid | Refused | Missed | None = judged
+        if not (judged or asked.admission.is_wanted or self._limited.of(asked.prefix)):
+            valid = yield from self._validate(asked)
+            limits = _limits_of(valid._json) if isinstance(valid, Valid) else ()
+            if not limits:
+                return valid
+            self._limited.learn(asked.prefix, limits)
+        try:
+            return (yield from self._admit(asked, "cache" if judged is None else "database"))
+        except CommandRefused as error:
+            if error.text.startswith(("ERR numcounters", "ERR LIMIT")):
+                # They are those of the record, with these of the call.
+                raise BadRecord(error.text.removeprefix("ERR ")) from None
+            refused = error
+        # Of a server that takes no writes: who is good can be had of it all the same.
+        self.cant_say(refused)
+        if valid is None:
+            valid = yield from self._validate(asked)
+        if not isinstance(valid, Valid):
+            return valid
+        return self._without_limits(valid, asked, refused)
+
+    def _admit(self, asked: Asked, source: Source) -> Steps[Valid | Refused | Limited | Missed]:
+        """Raises RedisUnavailable, CommandRefused. What has no id of its own is never sent twice."""
+        admission, key = asked.admission, self.names.record(asked.prefix)
+        counters = (self.names.usage(asked.prefix), *admission.counters)
+        status: CacheStatus = "HIT" if source == "cache" else "MISS"
+
+        def ask(digest: str) -> Steps[list[object]]:
+            options = (*asked.options(), *admission.options())
+            command = ("APIKEY.ADMIT", key, len(counters), *counters, "DIGEST", digest, *options)
+            return cast("list[object]", (yield from self.one(key, command, repeat=admission.request_id is not None)))
+
+        reply = yield from self._by_digests(asked, ask)
+        code = text(reply[0])
+        if code in REFUSALS:
+            return limited(reply, (*self._limited.of(asked.prefix), *admission.limits), status)
+        if code != "VALID":
+            return _answer(reply, status)
+        valid = Valid(cast(bytes, reply[1]), source, status)
+        known = _limits_of(valid._json)
+        self._limited.learn(asked.prefix, known)
+        # A limit of the call stands for the record's of the same name.
+        valid.limits = states(reply[3], (*known, *admission.limits))
+        return valid
+
+    def _validate(self, asked: Asked) -> Steps[Valid | Refused | Missed]:
+        key = self.names.record(asked.prefix)
+
+        def ask(digest: str) -> Steps[list[object]]:
+            command = ("APIKEY.VALIDATE", key, "DIGEST", digest, *asked.options())
+            return (yield from self.read(self.l1, key, command, asked.question, _kept))
+
+        return _answer((yield from self._by_digests(asked, ask)), "HIT")
+
+    def _by_digests(self, asked: Asked, ask: Callable[[str], Steps[list[object]]]) -> Steps[list[object]]:
+        """The reply for the first that is the record's, else for the last."""
+        reply: list[object] = []
+        for digest in asked.digests:
+            reply = yield from ask(digest.hex())
+            if text(reply[0]) != "MISMATCH":
+                break
+        return reply
 
     def _row(
         self, prefix: str, token: bytes | None, load: Callable[[str], object], flight: Flight[Judged | None]
@@ -463,10 +568,26 @@ class Protocol(Exchange):
 
     # ---------------------------------------------------------------- usage
 
-    def count(self, prefix: str, by: int) -> Steps[int]:
-        """What is pending. Raises RedisUnavailable, CommandRefused; it is never sent twice."""
+    def count(self, prefix: str, by: int, request_id: str | None) -> Steps[int]:
+        """What is pending. Raises RedisUnavailable, CommandRefused; without an id it is never sent twice."""
+        if request_id is not None:
+            check_id(request_id)
         key = self.names.usage(prefix)
-        return cast(int, (yield from self.one(key, ("APIKEY.USAGE.INCR", key, "BY", by), repeat=False)))
+        command = ("APIKEY.USAGE.INCR", key, "BY", by, *id_option(request_id))
+        return cast(int, (yield from self.one(key, command, repeat=request_id is not None)))
+
+    def settle(self, prefix: str, request_id: str, cost: int, counters: Sequence[str]) -> Steps[Settled | None]:
+        """In each counter. Raises RedisUnavailable, CommandRefused."""
+        check_id(request_id)
+        check_cost(cost)
+        others = read_counters(counters)
+        self._check_counters(prefix, others)
+        key = self.names.usage(prefix)
+        # It settles once, however often it is said.
+        said = [("APIKEY.SETTLE", counter, request_id, cost) for counter in (key, *others)]
+        replies = [good(reply) for reply in (yield from self.ask(key, said, repeat=True))]
+        settled = [Settled(*cast("list[int]", reply)) for reply in replies if reply is not None]
+        return settled[0] if settled else None
 
     def lease(self, at: Address, milliseconds: int, count: int) -> Steps[list[Batch]]:
         """Of one primary. Raises RedisUnavailable, CommandRefused."""
@@ -518,8 +639,29 @@ def _is_of(fields: Sequence[tuple[str, object]], json_of_record: bytes) -> bool:
 
 
 def _kept(reply: list[object]) -> tuple[bytes, int] | None:
-    """Of VALIDATE's reply, the record and how long it holds, where it is VALID."""
-    return (cast(bytes, reply[1]), cast(int, reply[2])) if reply[0] == b"VALID" else None
+    """Of VALIDATE's reply, the record and how long it holds, where it is VALID without further ado."""
+    if reply[0] != b"VALID" or _limits_of(cast(bytes, reply[1])):
+        return None
+    return cast(bytes, reply[1]), cast(int, reply[2])
+
+
+def _limits_of(record: bytes) -> tuple[Limit, ...]:
+    """Of a record as the server has it."""
+    # Of most records this says it.
+    return read_limits(json.loads(record).get("limits")) if b'"limits"' in record else ()
+
+
+def _answer(reply: list[object], status: CacheStatus) -> Valid | Refused | Missed:
+    """Of VALIDATE's reply, and of ADMIT's that is none of limits."""
+    code = text(reply[0])
+    if code == "VALID":
+        return Valid(cast(bytes, reply[1]), "cache")
+    if code == "MISS":
+        return Missed(cast(bytes, reply[1]))
+    if code == "UNVERIFIED":
+        # What is cached has no digest: the row may have one.
+        return Missed(cast(bytes, reply[2]))
+    return Refused(code, text(reply[1]) if code == "FORBIDDEN" else None, status)
 
 
 def _read(records: Sequence[bytes]) -> list[Record]:

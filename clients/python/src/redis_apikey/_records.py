@@ -21,6 +21,7 @@ from uuid import UUID
 from redis_apikey import _restrictions as restrictions
 from redis_apikey._addresses import read_ranges
 from redis_apikey._errors import BadRecord
+from redis_apikey._limits import Limit, read_limits
 from redis_apikey._results import Record, Row
 from redis_apikey._scopes import Scope, read_scopes
 from redis_apikey._times import ALWAYS_OVER, EARLIEST, LATEST, NaiveTimes, read_end
@@ -36,6 +37,7 @@ KEPT_FIELDS = (
     "created_at",
     "updated_at",
     "allowed_ips",
+    "limits",
 )
 INACTIVE_FIELDS = ("revoked", "revoked_at", "deleted_at", "disabled", "disabled_at", "archived_at")
 MAX_ID_BYTES = 256
@@ -99,6 +101,7 @@ class Judged:
     expires_at: int | None
     allowed_ips: list[tuple[int, int]] | None
     scopes: list[Scope]
+    limits: tuple[Limit, ...]
     sent: bytes
     """JSON for SETVAL: the record, and the columns that the server may make tags of."""
 
@@ -144,10 +147,11 @@ def read_row(row: Row, fields: Fields) -> Judged:
     scopes = read_scopes(kept.get("scopes"), fields.scope)
     if any(not isinstance(scope, str) for scope in scopes):
         _check_free("scopes", kept["scopes"])
+    limits = read_limits(kept.get("limits"))
     record = _record(kept, fields, is_active, expires_at)
     record.update(extra)
     sent = _json({**record, **others}, ascii_only=True).encode()
-    return Judged(_json(record).encode(), digests, is_active, expires_at, ranges, scopes, sent)
+    return Judged(_json(record).encode(), digests, is_active, expires_at, ranges, scopes, limits, sent)
 
 
 def check_mapping(row: object) -> None:

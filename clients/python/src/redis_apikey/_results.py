@@ -17,22 +17,54 @@ Id: TypeAlias = str | int | UUID
 Record: TypeAlias = dict[str, object]
 Source: TypeAlias = Literal["l1", "cache", "database"]
 ValueSource: TypeAlias = Literal["l1", "cache", "stale", "loaded"]
+LimitKind: TypeAlias = Literal["rate", "quota", "credits"]
 CacheStatus: TypeAlias = Literal["HIT", "MISS", "BYPASS", "STALE"]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """How one limit stands."""
+
+    name: str
+    """The limit's name."""
+    limit: int | None
+    """The most that there can be: a rate's burst, a quota's units; None of credits."""
+    remaining: int
+    """What is left."""
+    reset_after: float | None
+    """Seconds until all is there again; None where that does not come by itself."""
+    retry_after: float | None = None
+    """Seconds until what was asked for is there: 0 where it is now; None where that does not come by itself, and where
+    nothing was asked for."""
+    kind: LimitKind | None = None
+    """`rate`, `quota` or `credits`; None where this process has not seen the key's record yet."""
+    window: int | None = None
+    """Whole seconds that `limit` is for, where that is known."""
+    shadow: bool = False
+    """Whether it is only tried out, and denies nothing."""
 
 
 class Valid:
     """The key is good for what was asked."""
 
     __match_args__ = ("record", "source")
-    __slots__ = ("_json", "_record", "cache_status", "source")
+    __slots__ = ("_json", "_record", "cache_status", "limits", "source")
 
-    def __init__(self, json: bytes, source: Source, cache_status: CacheStatus = "HIT") -> None:
+    def __init__(
+        self,
+        json: bytes,
+        source: Source,
+        cache_status: CacheStatus = "HIT",
+        limits: tuple[LimitState, ...] | None = None,
+    ) -> None:
         self._json = json
         self._record: Record | None = None
         self.source: Source = source
         """Who knew: this process (`l1`), Redis (`cache`) or the `database`."""
         self.cache_status: CacheStatus = cache_status
         """What `X-Cache-Status` says."""
+        self.limits = limits
+        """How the limits stand by which the request was admitted, and it was counted; None: neither was done."""
 
     @property
     def stale(self) -> bool:
@@ -64,8 +96,35 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """The key is good, and has asked for more than one of its limits has. Nothing was taken from any."""
+
+    code: Literal["RATE_LIMITED", "USAGE_EXCEEDED"]
+    """`RATE_LIMITED`: too fast. `USAGE_EXCEEDED`: a quota or the credits are used up."""
+    limit: str
+    """The name of the limit that says so; of several the one with the longest wait."""
+    retry_after: float | None
+    """Seconds to wait; None where waiting is of no use."""
+    limits: tuple[LimitState, ...] = ()
+    """How all of them stand."""
+    cache_status: CacheStatus = field(default="HIT", compare=False, repr=False)
+    """What `X-Cache-Status` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What has become of a request's cost."""
+
+    before: int
+    """What was taken for it."""
+    now: int
+    """What it has cost."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Nobody could say: neither Redis nor, where `when_down` lets it be asked, the database."""
+    """Nobody could say: neither Redis nor, where `when_down` lets it be asked, the database; or nobody could judge the
+    limits, and `limits_when_unavailable` is `"refuse"`."""
 
     cause: str
     """What went wrong, in words."""
@@ -73,7 +132,7 @@ class Unavailable:
     """What `X-Cache-Status` says."""
 
 
-Result: TypeAlias = Valid | Refused | Unavailable
+Result: TypeAlias = Valid | Refused | Limited | Unavailable
 
 
 @dataclass(frozen=True, slots=True)

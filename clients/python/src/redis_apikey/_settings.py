@@ -12,6 +12,7 @@ from redis_apikey._records import Fields
 from redis_apikey._results import Parse, Result, Row
 
 WhenDown: TypeAlias = Literal["load", "stale", "deny"]
+LimitsWhenUnavailable: TypeAlias = Literal["allow", "refuse"]
 
 
 def check_seconds(name: str, seconds: object) -> None:
@@ -85,6 +86,7 @@ class Settings(Outages):
     tags: Callable[[Row], Sequence[str]] | None = None
     l1: L1 | None = None
     observer: Observer | None = None
+    limits_when_unavailable: LimitsWhenUnavailable = "allow"
 
     def __post_init__(self) -> None:
         # Not super(): a class with slots is another one than the one that was written.
@@ -95,5 +97,7 @@ class Settings(Outages):
                 check_seconds(name, seconds)
         if self.l1 is not None and not isinstance(self.l1, L1):
             raise TypeError(f"l1 must be an L1 or None, not {type(self.l1).__name__}")
+        if self.limits_when_unavailable not in ("allow", "refuse"):
+            raise ValueError('limits_when_unavailable must be "allow" or "refuse"')
         if self.when_down == "stale" and self.l1 is None:
             raise ValueError('when_down="stale" needs an l1')

@@ -10,7 +10,8 @@
     def front_page(request): ..
 
 A key is taken from `Authorization: Bearer ..` or `X-API-Key`. Without one, or with one that is not good, a request gets
-401; 403 where the key lacks a scope or may not be used from its address; 503 where nobody can say.
+401; 403 where the key lacks a scope or may not be used from its address; 429 where one of its limits is reached; 503
+where nobody can say. What has limits has the fields RateLimit-Policy and RateLimit, and 429 has Retry-After.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from django.utils.module_loading import import_string
 from redis_apikey._client import ApiKeys
 from redis_apikey._errors import BadRecord
 from redis_apikey._http import (
-    CACHE_STATUS,
     CANT_JUDGE,
     NO_KEY,
     Refusal,
+    headers_of,
     health_status,
     key_in,
     known_address,
@@ -44,11 +45,14 @@ log = logging.getLogger("redis_apikey")
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
-def require_scopes(*scopes: str) -> Callable[[View], View]:
-    """A view that wants all of these scopes."""
+def require_scopes(
+    *scopes: str, cost: int | None = None, limits: Sequence[Mapping[str, object]] = ()
+) -> Callable[[View], View]:
+    """A view that wants all of these scopes. `cost`, `limits`: as in `verify`."""
 
     def mark(view: View) -> View:
         view.api_key_scopes = scopes  # type: ignore[attr-defined]
+        view.api_key_admission = {"cost": cost, "limits": limits}  # type: ignore[attr-defined]
         return view
 
     return mark
@@ -74,13 +78,18 @@ class ApiKeyMiddleware:
         response = self._get_response(request)
         result = getattr(request, "api_key", None)
         if result is not None:
-            response.headers[CACHE_STATUS] = result.cache_status
+            for name, value in headers_of(result).items():
+                response.headers[name] = value
         return response
 
     def address(self, request: HttpRequest) -> str | None:
         """Where a request comes from, IPv4 or IPv6; None where that is not known."""
         address = request.META.get("REMOTE_ADDR")
         return address if isinstance(address, str) and address else None
+
+    def request_id(self, _request: HttpRequest) -> str | None:
+        """Your own name of a request, as in `verify`: override it. It must not be what a caller chooses."""
+        return None
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], _args: Sequence[Any], _options: Mapping[str, Any]
@@ -93,7 +102,13 @@ class ApiKeyMiddleware:
             return _refused(NO_KEY)
         scopes, address = getattr(view, "api_key_scopes", ()), known_address(self.address(request))
         try:
-            result = self._keys.verify(presented, scopes=scopes, address=address)
+            result = self._keys.verify(
+                presented,
+                scopes=scopes,
+                address=address,
+                request_id=self.request_id(request),
+                **getattr(view, "api_key_admission", {}),
+            )
         except BadRecord:
             log.exception("the row of a key can't be judged")
             return _refused(CANT_JUDGE)

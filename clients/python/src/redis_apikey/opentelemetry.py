@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from opentelemetry import metrics, trace
 
-from redis_apikey._results import Refused, Result, Valid
+from redis_apikey._results import Result, Unavailable, Valid
 
 __all__ = ["OpenTelemetry"]
 
@@ -31,7 +31,7 @@ class OpenTelemetry:
         if isinstance(result, Valid):
             attributes |= {"apikey.code": "VALID", "apikey.source": result.source}
         else:
-            attributes["apikey.code"] = result.code if isinstance(result, Refused) else "UNAVAILABLE"
+            attributes["apikey.code"] = "UNAVAILABLE" if isinstance(result, Unavailable) else result.code
         span = self._tracer.start_span("apikey.verify", start_time=began, attributes=attributes)
         span.end(ended)
         self._count.add(1, attributes)
