@@ -7,7 +7,7 @@ from typing import Any
 from django.http import JsonResponse
 from django.urls import path
 
-from redis_apikey.django import health_cache, require_scopes
+from redis_apikey.django import ApiKeyMiddleware, health_cache, require_scopes
 
 
 @require_scopes("orders:read")
@@ -15,4 +15,14 @@ def orders(request: Any) -> JsonResponse:
     return JsonResponse({"id": request.api_key.record["id"]})
 
 
-urlpatterns = [path("orders", orders), path("health/cache", health_cache)]
+@require_scopes(cost=3)
+def report(request: Any) -> JsonResponse:
+    return JsonResponse({"id": request.api_key.record["id"]})
+
+
+class Middleware(ApiKeyMiddleware):
+    def request_id(self, request: Any) -> str | None:
+        return request.headers.get("X-Trusted-Id")
+
+
+urlpatterns = [path("orders", orders), path("report", report), path("health/cache", health_cache)]

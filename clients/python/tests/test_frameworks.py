@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -21,8 +22,12 @@ Ask = Callable[..., "tuple[int, Any, Any]"]
 
 
 def asking(port: int) -> Ask:
-    def ask(path: str, key: str | None = None, header: str = "Authorization") -> tuple[int, Any, Any]:
+    def ask(
+        path: str, key: str | None = None, header: str = "Authorization", trusted: str | None = None
+    ) -> tuple[int, Any, Any]:
         headers = {} if key is None else {header: f"Bearer {key}" if header == "Authorization" else key}
+        if trusted is not None:
+            headers["X-Trusted-Id"] = trusted
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=20) as response:
@@ -60,6 +65,13 @@ def fastapi(own: Callable[..., Server], request: pytest.FixtureRequest) -> Itera
 
     orders.__annotations__["key"] = Annotated[Valid, fastapi.Depends(require("orders:read"))]
     app.get("/orders")(orders)
+
+    async def report(key: Any) -> Any:
+        return {"id": key.record["id"]}
+
+    costly = require(cost=3, request_id=lambda request: request.headers.get("x-trusted-id"))
+    report.__annotations__["key"] = Annotated[Valid, fastapi.Depends(costly)]
+    app.get("/report")(report)
     port = free_port()
     web = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=web.run)
@@ -81,7 +93,7 @@ def django(own: Callable[..., Server], request: pytest.FixtureRequest) -> Iterat
             settings.configure(
                 ALLOWED_HOSTS=["*"],
                 ROOT_URLCONF="django_urls",
-                MIDDLEWARE=["redis_apikey.django.ApiKeyMiddleware"],
+                MIDDLEWARE=["django_urls.Middleware"],
                 SECRET_KEY="of a test",
             )
         settings.REDIS_APIKEY = keys
@@ -137,6 +149,51 @@ def test_an_application_over_http(framework: str, request: pytest.FixtureRequest
     db.rows = None  # type: ignore[assignment]
     status, _, headers = ask("/orders", other.presented)
     assert (status, headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "django"])
+def test_who_reaches_a_limit_is_told_how_long_to_wait(framework: str, request: pytest.FixtureRequest) -> None:
+    ask, server, db = request.getfixturevalue(framework)
+    minute = {"name": "minute", "units": 2, "per": 7_200_001, "burst": 4}
+    tried = {"name": "tried", "units": 1, "per": 1000, "shadow": True}
+    month = {"name": "month", "quota": 100, "period": "month"}
+    balance = {"name": "credits", "credits": True}
+    key, free = db.add(limits=[minute, tried, month, balance]), db.add()
+    ApiKeys(server.url, timeout=2.0).credit(key.prefix, "credits", by=5)
+
+    for number in range(2):
+        status, _, headers = ask("/orders", key.presented)
+        assert status == 200
+        # Until a burst of 4 is there again: 14,400.002 s.
+        assert headers["RateLimit-Policy"] == '"minute";q=4;w=14401, "month";q=100;w=2678400'
+        said = re.fullmatch(
+            rf'"minute";r={3 - number};t=(\d+), "month";r={99 - number};t=\d+, "credits";r={4 - number}',
+            headers["RateLimit"],
+        )
+        assert said is not None
+        assert 3_590 < int(said[1]) - 3600 * number <= 3_601
+        assert headers["Retry-After"] is None
+    status, body, headers = ask("/report", key.presented)
+    assert (status, headers["X-Cache-Status"]) == (429, "HIT")
+    assert "minute" in body["detail"]
+    wait = int(headers["Retry-After"])
+    assert 3_590 < wait <= 3_601
+    assert headers["RateLimit"].startswith(f'"minute";r=2;t={wait}, "month";r=98;t=')
+    assert headers["RateLimit-Policy"] == '"minute";q=4;w=14401, "month";q=100;w=2678400'
+
+    # Nobody knows how long it takes until somebody pays.
+    ApiKeys(server.url, timeout=2.0).credit(key.prefix, "credits", set=0)
+    status, body, headers = ask("/orders", key.presented)
+    assert (status, headers["Retry-After"]) == (429, None)
+    assert "credits" in body["detail"]
+
+    headers = ask("/orders", free.presented)[2]
+    assert (headers["RateLimit"], headers["RateLimit-Policy"]) == (None, None)
+    # What costs 3 is counted so, once for a request of this name.
+    for _ in range(2):
+        assert ask("/report", free.presented, header="X-API-Key", trusted="r-1")[0] == 200
+    said = server.client(protocol=3).execute_command("APIKEY.USAGE.GET", f"apikey:{{{free.prefix}}}:usage")
+    assert said[b"pending"] == 3
 
 
 @pytest.mark.options(when_down="stale", l1=L1(max_age=600.0))
