@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS api_key (
     key_prefix TEXT NOT NULL UNIQUE,
     key_hash TEXT NOT NULL,  -- JSON: [digest], in the grace of a rotation [digest, {"digest": old, "until": end}]
     scopes TEXT NOT NULL,    -- JSON
+    limits TEXT NOT NULL DEFAULT '[]',  -- JSON, in the form of a record's
     is_active INTEGER NOT NULL DEFAULT 1,
     expires_at TEXT,
     uses INTEGER NOT NULL DEFAULT 0,
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     error TEXT  -- why it can never be told; it is set aside
 );
 """
-RECORDS = "SELECT id, user_id, name, key_prefix, key_hash, scopes, is_active, expires_at FROM api_key"
+RECORDS = "SELECT id, user_id, name, key_prefix, key_hash, scopes, limits, is_active, expires_at FROM api_key"
 
 
 def _transaction(begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -66,7 +67,7 @@ async def read(sql: str, *values: object) -> list[Row]:
 async def records(where: str, *values: object) -> list[Row]:
     """Rows as the library reads them: JSON is decoded, and what Redis has not to know is left out."""
     rows = await read(f"{RECORDS} WHERE {where}", *values)
-    return [{**row, "key_hash": json.loads(row["key_hash"]), "scopes": json.loads(row["scopes"])} for row in rows]
+    return [{**row, **{name: json.loads(row[name]) for name in ("key_hash", "scopes", "limits")}} for row in rows]
 
 
 async def write(work: Callable[[sqlite3.Connection], T]) -> T:

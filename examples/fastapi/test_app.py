@@ -93,6 +93,17 @@ class Application:
         status, _, cache = self.ask("GET", "/orders", key)
         return status, cache
 
+    def headers(self, key: str) -> tuple[int, Any]:
+        """Of what it is used for: the status and the fields."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/orders", headers={"Authorization": f"Bearer {key}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.status, response.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers
+
     def uses(self, id: int) -> int:
         return int(self.admin("GET", f"/keys/{id}/usage")[1]["uses"])
 
@@ -222,6 +233,22 @@ def test_a_use_is_counted_once_however_often_its_batch_comes(app: Application) -
     eventually(lambda: left() == (0, 0))
     assert app.orders(made["key"])[0] == 200
     eventually(lambda: app.uses(made["id"]) == 6)
+
+
+def test_a_key_with_a_limit_is_told_how_long_to_wait_and_counted_once(app: Application) -> None:
+    made = app.issue(per_minute=2)
+    for cache in ("MISS", "HIT"):
+        assert app.orders(made["key"]) == (200, cache)
+    status, headers = app.headers(made["key"])
+    assert (status, headers["RateLimit-Policy"]) == (429, '"minute";q=2;w=60')
+    assert 1 <= int(headers["Retry-After"]) <= 30
+    assert headers["RateLimit"] == f'"minute";r=0;t={headers["Retry-After"]}'
+    eventually(lambda: app.uses(made["id"]) == 2)
+    # Nobody judges it while Redis is away; what is used then is counted all the same.
+    app.redis.kill()
+    assert app.orders(made["key"]) == (200, "BYPASS")
+    eventually(lambda: app.uses(made["id"]) == 3)
+    assert app.admin("POST", "/users/u-1/keys", {"name": "x", "scopes": [], "per_minute": 0})[0] == 422
 
 
 def test_a_change_that_could_not_be_told_is_told_later(app: Application) -> None:

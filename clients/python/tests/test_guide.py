@@ -11,7 +11,7 @@ import pytest
 
 from servers import TOP, Server
 
-TABLE = "CREATE TABLE api_keys (id, user_id, key_prefix, key_hash, scopes JSON, is_active)"
+TABLE = "CREATE TABLE api_keys (id, user_id, key_prefix, key_hash, scopes JSON, limits JSON, is_active)"
 
 
 class Db:
