@@ -55,9 +55,11 @@ pub struct Parts<'a> {
 #[derive(Clone, Debug)]
 pub struct Cached<'a> {
     bytes: Cow<'a, [u8]>,
+    /// What they begin with.
+    header: Header,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Header {
     stored_at: i64,
     grace: i64,
@@ -97,6 +99,35 @@ impl Header {
             tags_len: u16::from_le_bytes([t0, t1]),
         }
     }
+
+    fn label_at(&self) -> usize {
+        HEADER_BYTES + usize::from(self.region_len)
+    }
+
+    fn namespace_at(&self) -> usize {
+        self.label_at() + usize::from(self.label_len)
+    }
+
+    fn tags_at(&self) -> usize {
+        self.namespace_at() + usize::from(self.namespace_len)
+    }
+
+    fn value_at(&self) -> usize {
+        self.tags_at() + usize::from(self.tags_len)
+    }
+
+    fn is_absent(&self) -> bool {
+        self.flags & ABSENT != 0
+    }
+
+    /// Whether what stands in it is within bounds.
+    fn is_within_bounds(&self) -> bool {
+        self.stored_at >= 0
+            && (0..=MAX_GRACE_MS).contains(&self.grace)
+            && self.flags & !(ABSENT | SOFTENED) == 0
+            && usize::from(self.label_len) <= MAX_LABEL_BYTES
+            && usize::from(self.tags) <= tag_names::MAX_CALLER_TAGS
+    }
 }
 
 impl Cached<'static> {
@@ -110,8 +141,8 @@ impl Cached<'static> {
         if !is_within {
             return None;
         }
-        let automatic = RegionTag::new(parts.namespace, parts.region)?.bytes().to_vec();
-        let own = tag_names::own(Kind::Cached, tags, &[automatic])?;
+        let automatic = RegionTag::new(parts.namespace, parts.region)?;
+        let own = tag_names::own(Kind::Cached, tags, &[automatic.bytes()])?;
         let tags_len = tag_names::stored_bytes(&own);
         let named = [parts.region, parts.label, parts.namespace];
         let len = named.iter().map(|part| part.len()).sum::<usize>() + tags_len + value.len();
@@ -127,7 +158,11 @@ impl Cached<'static> {
         named.iter().for_each(|part| bytes.extend_from_slice(part));
         tag_names::push(&own, &mut bytes)?;
         bytes.extend_from_slice(value);
-        Some(Self { bytes: bytes.into() })
+        Some(Self::owned(bytes))
+    }
+
+    fn owned(bytes: Vec<u8>) -> Self {
+        Self { header: Header::read(&bytes), bytes: Cow::Owned(bytes) }
     }
 }
 
@@ -135,106 +170,78 @@ impl<'a> Cached<'a> {
     /// A value whose bytes were [checked](Self::read) when they came.
     #[inline]
     pub fn stored(bytes: &'a [u8]) -> Self {
-        Self { bytes: Cow::Borrowed(bytes) }
+        Self { bytes: Cow::Borrowed(bytes), header: Header::read(bytes) }
     }
 
-    /// Reads the bytes of a value; `None` where they are not what [`Cached::new`] makes.
+    /// Reads the bytes of a value; `None` where they are not what [`Cached::new`] makes, softened or not.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let cached = Self::stored(bytes);
-        bytes.len().checked_sub(HEADER_BYTES)?;
-        let header = cached.header();
+        let header = cached.header;
+        let value_len = bytes.len().checked_sub(header.value_at())?;
+        let is_valued =
+            if header.is_absent() { value_len == 0 } else { value_len <= MAX_VALUE_BYTES };
+        let automatic = RegionTag::new(cached.namespace(), cached.region())?;
         let tags: Vec<&[u8]> = cached.own_tags().collect();
-        let parts = Parts {
-            value: (header.flags & ABSENT == 0).then(|| cached.rest()),
-            region: cached.region(),
-            namespace: cached.namespace(),
-            label: cached.label(),
-            stored_at: header.stored_at,
-            grace: header.grace,
-        };
-        // What is read is what is made of it again, but for whether it was softened.
-        let again = Cached::new(&parts, &tags)?;
-        let (flags_at, made) = (16, again.bytes());
-        let is_flag = |at: usize| at == flags_at;
-        let is_same = made.len() == bytes.len()
-            && (0..).zip(made.iter().zip(bytes)).all(|(at, (a, b))| a == b || is_flag(at))
-            && header.flags & !(ABSENT | SOFTENED) == 0;
-        is_same.then_some(cached)
+        // All that were to be there, each once, and nothing behind them.
+        let own = tag_names::own(Kind::Cached, &tags, &[automatic.bytes()])?;
+        let are_all = own.len() == usize::from(header.tags)
+            && tag_names::stored_bytes(&own) == usize::from(header.tags_len);
+        (header.is_within_bounds() && is_valued && are_all).then_some(cached)
     }
 
     pub fn into_owned(self) -> Cached<'static> {
-        Cached { bytes: Cow::Owned(self.bytes.into_owned()) }
+        Cached { bytes: Cow::Owned(self.bytes.into_owned()), header: self.header }
     }
 
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    #[inline]
-    fn header(&self) -> Header {
-        Header::read(&self.bytes)
-    }
-
     /// Of the parts behind the header, one that begins at `from`.
     fn part(&self, from: usize, len: u8) -> &[u8] {
-        let from = HEADER_BYTES + from;
         self.bytes.get(from..from + usize::from(len)).unwrap_or_default()
     }
 
     pub fn region(&self) -> &[u8] {
-        self.part(0, self.header().region_len)
+        self.part(HEADER_BYTES, self.header.region_len)
     }
 
     /// Empty where there is none.
     pub fn label(&self) -> &[u8] {
-        let header = self.header();
-        self.part(header.region_len.into(), header.label_len)
+        self.part(self.header.label_at(), self.header.label_len)
     }
 
     pub fn namespace(&self) -> &[u8] {
-        let header = self.header();
-        let from = usize::from(header.region_len) + usize::from(header.label_len);
-        self.part(from, header.namespace_len)
-    }
-
-    /// Tags and value.
-    fn behind_names(&self) -> &[u8] {
-        let header = self.header();
-        let from = HEADER_BYTES
-            + usize::from(header.region_len)
-            + usize::from(header.label_len)
-            + usize::from(header.namespace_len);
-        self.bytes.get(from..).unwrap_or_default()
-    }
-
-    fn rest(&self) -> &[u8] {
-        self.behind_names().get(self.header().tags_len.into()..).unwrap_or_default()
+        self.part(self.header.namespace_at(), self.header.namespace_len)
     }
 
     /// The value; `None` where the source has no such thing.
     #[inline]
     pub fn value(&self) -> Option<&[u8]> {
-        (self.header().flags & ABSENT == 0).then(|| self.rest())
+        let value = || self.bytes.get(self.header.value_at()..).unwrap_or_default();
+        (!self.header.is_absent()).then(value)
     }
 
     /// The tags that it was given.
     pub fn own_tags(&self) -> impl Iterator<Item = &[u8]> {
-        tag_names::stored(self.behind_names(), self.header().tags)
+        let tags = self.header.tags_at()..self.header.value_at();
+        let tags = self.bytes.get(tags).unwrap_or_default();
+        tag_names::stored(tags, self.header.tags)
     }
 
     /// Epoch milliseconds.
     pub fn stored_at(&self) -> i64 {
-        self.header().stored_at
+        self.header.stored_at
     }
 
     /// How long it is stale, in milliseconds, once it is not fresh any more.
     pub fn grace(&self) -> i64 {
-        self.header().grace
+        self.header.grace
     }
 
     /// Whether it was invalidated softly before it came to where it is.
     pub fn was_softened(&self) -> bool {
-        self.header().flags & SOFTENED != 0
+        self.header.flags & SOFTENED != 0
     }
 
     /// The same, invalidated softly.
@@ -243,7 +250,7 @@ impl<'a> Cached<'a> {
         if let Some(flags) = bytes.get_mut(16) {
             *flags |= SOFTENED;
         }
-        Cached { bytes: bytes.into() }
+        Cached::owned(bytes)
     }
 
     /// Whether it belongs to this region.
@@ -264,11 +271,11 @@ impl Entry for Cached<'_> {
     }
 
     fn tag_count(&self) -> usize {
-        1 + usize::from(self.header().tags)
+        1 + usize::from(self.header.tags)
     }
 
     fn outlives_soft(&self) -> bool {
-        self.grace() > 0 && self.header().flags & ABSENT == 0
+        self.grace() > 0 && !self.header.is_absent()
     }
 
     fn region(&self) -> Option<RegionOf<'_>> {
@@ -344,6 +351,24 @@ mod tests {
         assert_eq!(Cached::new(&PARTS, &many[1..]).unwrap().tag_count(), 65);
     }
 
+    /// Whether bytes are what is made of the parts that they name.
+    fn is_made(bytes: &[u8]) -> bool {
+        let cached = Cached::stored(bytes);
+        let parts = Parts {
+            value: cached.value(),
+            region: cached.region(),
+            namespace: cached.namespace(),
+            label: cached.label(),
+            stored_at: cached.stored_at(),
+            grace: cached.grace(),
+        };
+        let tags: Vec<&[u8]> = cached.own_tags().collect();
+        Cached::new(&parts, &tags).is_some_and(|made| {
+            let made = if cached.was_softened() { made.softened() } else { made };
+            made.bytes() == bytes
+        })
+    }
+
     proptest! {
         #[test]
         fn bytes_are_read_as_they_were_made_and_no_others(
@@ -372,10 +397,11 @@ mod tests {
             let softened = made.softened();
             prop_assert!(Cached::read(softened.bytes()).unwrap().was_softened());
             prop_assert!(Cached::read(&made.bytes()[..cut.index(made.bytes().len().min(23))]).is_none());
-            // Whatever is read names each of its tags.
+            // Whatever is read is what is made of its parts, but for whether it was softened, and names each of its tags.
             let mut bytes = made.bytes().to_vec();
             let at = damage.0.index(bytes.len());
             bytes[at] = damage.1;
+            prop_assert_eq!(Cached::read(&bytes).is_some(), is_made(&bytes));
             if let Some(read) = Cached::read(&bytes) {
                 let mut named = 0;
                 read.each_tag(&mut |_| named += 1);

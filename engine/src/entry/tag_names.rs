@@ -74,7 +74,7 @@ pub fn each_automatic(namespace: &[u8], tags: &[(&str, &[u8])], each: &mut dyn F
 pub(crate) fn own<'a>(
     kind: Kind,
     tags: &[&'a [u8]],
-    automatic: &[Vec<u8>],
+    automatic: &[impl AsRef<[u8]>],
 ) -> Option<Vec<&'a [u8]>> {
     let (most, most_bytes) = own_bounds(kind);
     if tags.len() > most {
@@ -85,7 +85,7 @@ pub(crate) fn own<'a>(
         if tag.is_empty() || tag.len() > most_bytes {
             return None;
         }
-        if !own.contains(&tag) && !automatic.iter().any(|other| other == tag) {
+        if !own.contains(&tag) && !automatic.iter().any(|other| other.as_ref() == tag) {
             own.push(tag);
         }
     }
