@@ -35,13 +35,9 @@ pub fn look(ctx: &mut Ctx) {
     if ctx.is_any_replica() || avoids_replica_traffic(lock) {
         return;
     }
-    let (is_new, is_none) = REGIONS.with(lock, |now| {
-        let told = TOLD.get(lock).borrow();
-        (*now != *told, now.is_empty() && told.is_empty())
-    });
-    // Who comes has none, if there never were any; a replica of before this version knows of none either.
-    let is_owed = IS_OWED.get(lock).take() && !is_none;
-    if is_new || is_owed {
+    let is_new = REGIONS.with(lock, |now| *now != *TOLD.get(lock).borrow());
+    // Who comes may have some of its own, also where nothing is set here.
+    if IS_OWED.get(lock).take() || is_new {
         tell(ctx);
     }
     if is_new {

@@ -57,7 +57,7 @@ impl Evict {
 }
 
 /// What holds for the entries of a region. Times are in milliseconds, shares in percent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long an entry is fresh whose writer does not say.
     pub ttl_ms: i64,
@@ -262,10 +262,7 @@ impl Policies {
             if !text.is_empty() {
                 text.push_str("; ");
             }
-            text.push_str(&String::from_utf8_lossy(name));
-            if !ns.is_empty() {
-                let _ = write!(text, " ns={}", String::from_utf8_lossy(ns));
-            }
+            text.push_str(&shown(ns, name));
             for limit in Limit::ALL {
                 let number = limit.of(policy);
                 if number == limit.of(&default) {
@@ -352,12 +349,17 @@ fn check(what: &str, name: &[u8], max: usize) -> Result<(), String> {
     ))
 }
 
+/// How a region of a namespace stands in the setting. Names there have no space and no `=`, so that no two are the same.
+pub fn shown(ns: &[u8], name: &[u8]) -> String {
+    match ns {
+        [] => name.escape_ascii().to_string(),
+        _ => format!("{} ns={}", name.escape_ascii(), ns.escape_ascii()),
+    }
+}
+
 /// How errors name a region.
 fn said(ns: &[u8], name: &[u8]) -> String {
-    match ns {
-        [] => format!("region {}", name.escape_ascii()),
-        _ => format!("region {} ns={}", name.escape_ascii(), ns.escape_ascii()),
-    }
+    format!("region {}", shown(ns, name))
 }
 
 /// What the words behind a region's name say: its namespace, and what is set.

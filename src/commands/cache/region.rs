@@ -5,7 +5,7 @@ use crate::commands::plain::PLAIN;
 use crate::grammar;
 use crate::policies;
 use crate::settings::{self, REGIONS};
-use apikey_engine::cache::policy::{Evict, Limit, Policy, PolicyChange};
+use apikey_engine::cache::policy::{self, Evict, Limit, Policy, PolicyChange};
 use apikey_engine::entry::region_tag::RegionTag;
 use host::command::grammar::{Judged, Options};
 use host::command::spec::{Arg, Command, Spec};
@@ -98,11 +98,12 @@ impl Command for Region {
     }
 }
 
+/// Each as the setting has it: a region of a namespace has `ns=` behind its name.
 fn list(ctx: &Ctx, reply: Reply) {
     REGIONS.with(ctx.lock(), |all| {
         reply.array(all.len());
         for (namespace, name, _) in all.iter() {
-            reply.bulk(&[namespace, name].concat());
+            reply.bulk(policy::shown(namespace, name).as_bytes());
         }
     });
 }

@@ -37,13 +37,16 @@ fn set_changes_what_it_names_and_del_forgets_all_of_it() {
     region(&mut c, "plain");
     assert_eq!(is(&mut c, "r")[8], "evict=\"lfu\"");
     assert_eq!(is(&mut c, "r NS n:")[8], "evict=\"ttl\"");
-    assert_eq!(sorted(&c.must("CACHE.REGION LIST")), ["n:r", "plain", "r"]);
+    // A name may look like the namespace and the name of another.
+    region(&mut c, "n:r");
+    assert_eq!(sorted(&c.must("CACHE.REGION LIST")), ["n:r", "plain", "r", "r ns=n:"]);
+    assert_eq!(c.must("CACHE.REGION DEL n:r"), int(1));
     set(&mut c, "k r v");
     assert_eq!(c.must("CACHE.REGION DEL r"), int(1));
     assert_eq!(c.must("CACHE.REGION DEL r"), int(0));
     assert_eq!(is(&mut c, "r")[0], "ttl=3600000");
     assert_eq!(says(&mut c, "k r"), "HIT", "entries stay");
-    assert_eq!(sorted(&c.must("CACHE.REGION LIST")), ["n:r", "plain"]);
+    assert_eq!(sorted(&c.must("CACHE.REGION LIST")), ["plain", "r ns=n:"]);
     assert_eq!(c.must("CACHE.REGION DEL r NS n:"), int(1));
 }
 
@@ -95,7 +98,7 @@ fn it_can_be_an_argument_of_the_module() {
         assert_eq!(c.must("CACHE.REGION GET r").get("ttl"), &int(5000), "{text}");
         assert_eq!(c.must("CACHE.REGION GET r").get("max_bytes"), &int(1024), "{text}");
         assert_eq!(c.must("CACHE.REGION GET s NS n:").get("lease"), &int(7), "{text}");
-        assert_eq!(sorted(&c.must("CACHE.REGION LIST")), ["n:s", "r"]);
+        assert_eq!(sorted(&c.must("CACHE.REGION LIST")), ["r", "s ns=n:"]);
     }
     let failed = Server::builder().setting("regions", "r,ttl=0").try_start();
     let log = failed.err().map(|failed| failed.log).expect("it does not start");
@@ -156,4 +159,10 @@ fn a_replica_that_had_settings_of_its_own_has_its_primarys() {
     // Also where that is nothing.
     assert_eq!(primary.client().must("CACHE.REGION DEL r"), int(1));
     has_ttl(&replica, 3_600_000);
+    // And never was anything.
+    let plain = Server::start();
+    let replica = Server::builder().setting("regions", "r,ttl=77").replica_of(&plain).start();
+    has_ttl(&replica, 3_600_000);
+    assert_eq!(replica.client().must("CACHE.REGION LIST"), array([]));
+    assert_nothing_was_refused(&replica);
 }
