@@ -8,9 +8,10 @@ use crate::migrations;
 use crate::state;
 use crate::types::entries::{EntryKind, LISTS, RECORDS, SCOPES, VALUES};
 use crate::types::usage::USAGE;
-use crate::values::entry::{AnyEntry, CachedValue, ListValue, RecordValue, ScopesValue};
+use crate::values::entry::{cached, AnyEntry, CachedValue, ListValue, RecordValue, ScopesValue};
 use crate::values::life::{Life, Link, Standing};
 use crate::values::usage::UsageValue;
+use apikey_engine::cache::value::Cached;
 use apikey_engine::database::catalog::Counted;
 use apikey_engine::limits::account::Account;
 use apikey_engine::report::stats::add_uses;
@@ -348,6 +349,15 @@ pub fn unlink_entry(ctx: &mut Ctx, name: Name) -> Removed {
 /// The same, if the entry is dead.
 pub fn reclaim_entry(ctx: &mut Ctx, name: Name) -> Removed {
     write(ctx, name).unlink(Removed::Dead)
+}
+
+/// Removes what is under a name of the selected database, if it is a value of a region's of which `is` says so. Nobody is told yet.
+pub fn unlink_cached(ctx: &mut Ctx, name: Name, is: impl FnOnce(&Cached) -> bool) -> Removed {
+    let key = write(ctx, name);
+    match key.slot() {
+        Slot::Cached(value) if is(&cached(value)) => key.unlink(Removed::Live),
+        _ => Removed::Nothing,
+    }
 }
 
 /// Tells of entries that were removed, as DEL does. Another module may write then, which replicas and the AOF

@@ -5,7 +5,7 @@
 //! stringmatchlen reads it: a bracket ends with the pattern, a backslash at the end is itself.
 //!
 //! All but `*` stands for exactly one byte, so of several `*` only the last has ever to give way: one point
-//! to go back to, and at most as many steps as the lengths multiplied.
+//! to go back to, and at most as many steps as the lengths multiplied. Who compares says how many steps that may be.
 //!
 //! Two things are not the server's. Bytes of a range are unsigned on each machine, where the server compares
 //! a C `char`. And `**` is `*` for the empty name too, which the server matches with a single `*` alone.
@@ -97,23 +97,19 @@ impl Pattern {
         Some(Self { tokens })
     }
 
-    /// Whether it takes little to tell whether a name matches.
-    pub fn is_cheap(&self, name: &[u8]) -> bool {
-        const STEPS: usize = 4096;
-        self.tokens.len().saturating_mul(name.len()) <= STEPS
-    }
-
-    pub fn matches(&self, name: &[u8]) -> bool {
+    /// Whether a name matches; `None` where that takes more than so many steps, from which those taken go off.
+    pub fn matches(&self, name: &[u8], steps: &mut usize) -> Option<bool> {
         let mut tokens = self.tokens.as_slice();
         let mut left = name;
         // What follows the last `*`, and what of the name is left if that `*` takes one byte more.
         let mut back: Option<(&[Token], &[u8])> = None;
         loop {
+            *steps = steps.checked_sub(1)?;
             match (tokens, left) {
-                ([], []) => return true,
+                ([], []) => return Some(true),
                 ([Token::Any, after @ ..], _) => {
                     if after.is_empty() {
-                        return true;
+                        return Some(true);
                     }
                     tokens = after;
                     back = left.split_first().map(|(_, shorter)| (after, shorter));
@@ -124,10 +120,10 @@ impl Pattern {
                     continue;
                 }
                 // Bytes are missing, and no other way leaves more of them.
-                (_, []) => return false,
+                (_, []) => return Some(false),
                 _ => {}
             }
-            let Some((after, from)) = back else { return false };
+            let Some((after, from)) = back else { return Some(false) };
             (tokens, left) = (after, from);
             back = from.split_first().map(|(_, shorter)| (after, shorter));
         }
@@ -182,8 +178,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn fits(pattern: &Pattern, name: &[u8]) -> bool {
+        pattern.matches(name, &mut usize::MAX.clone()).unwrap()
+    }
+
     fn matches(pattern: &str, name: &str) -> bool {
-        Pattern::new(pattern.as_bytes()).unwrap().matches(name.as_bytes())
+        fits(&Pattern::new(pattern.as_bytes()).unwrap(), name.as_bytes())
     }
 
     #[test]
@@ -230,14 +230,14 @@ mod tests {
             }
         }
         let bytes = Pattern::new(b"[\x80-\xff]").unwrap();
-        assert!(bytes.matches(b"\xc3") && !bytes.matches("ä".as_bytes()) && !bytes.matches(b"a"));
+        assert!(fits(&bytes, b"\xc3") && !fits(&bytes, "ä".as_bytes()) && !fits(&bytes, b"a"));
     }
 
     #[test]
     fn a_pattern_has_1_to_512_bytes() {
         assert_eq!(Pattern::new(b""), None);
         assert_eq!(Pattern::new(&[b'a'; 513]), None);
-        assert!(Pattern::new(&[b'a'; 512]).unwrap().matches(&[b'a'; 512]));
+        assert!(fits(&Pattern::new(&[b'a'; 512]).unwrap(), &[b'a'; 512]));
     }
 
     #[test]
@@ -262,6 +262,21 @@ mod tests {
         let start = std::time::Instant::now();
         assert!(!matches(&pattern, &"a".repeat(100_000)));
         assert!(start.elapsed() < std::time::Duration::from_secs(10));
+    }
+
+    #[test]
+    fn it_takes_no_more_steps_than_it_may() {
+        let pattern = Pattern::new(b"*aab").unwrap();
+        for (name, steps, answer, left) in [
+            ("aab", 5, Some(true), 0),
+            ("aab", 4, None, 0),
+            ("aaaab", 100, Some(true), 89),
+            ("aac", 100, Some(false), 92),
+            ("aac", 6, None, 0),
+        ] {
+            let mut may = steps;
+            assert_eq!((pattern.matches(name.as_bytes(), &mut may), may), (answer, left), "{name}");
+        }
     }
 
     /// The definition, by recursion, read from the pattern's bytes as they stand.
@@ -308,14 +323,14 @@ mod tests {
         ) {
             let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
             let glob = Pattern::new(pattern).unwrap();
-            prop_assert_eq!(glob.matches(name), defined(pattern, name));
-            prop_assert!(!glob.matches(name) || name.starts_with(&glob.literal_prefix()));
+            prop_assert_eq!(fits(&glob, name), defined(pattern, name));
+            prop_assert!(!fits(&glob, name) || name.starts_with(&glob.literal_prefix()));
         }
 
         #[test]
         fn any_bytes_do(pattern: Vec<u8>, name: Vec<u8>) {
             if let Some(glob) = Pattern::new(&pattern) {
-                prop_assert_eq!(glob.matches(&name), defined(&pattern, &name));
+                prop_assert_eq!(fits(&glob, &name), defined(&pattern, &name));
             }
         }
     }

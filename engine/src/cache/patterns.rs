@@ -13,6 +13,9 @@ use std::collections::VecDeque;
 /// The most patterns that are kept.
 pub const MAX_PATTERNS: usize = 64;
 
+/// The most steps of comparing a name with one of them.
+const STEPS: usize = 4096;
+
 #[derive(Debug)]
 struct Invalidated {
     pattern: Pattern,
@@ -64,7 +67,7 @@ impl Patterns {
         let covers = |of: &&Invalidated| {
             of.number > began
                 && (of.region.is_empty() || of.region == region)
-                && (!of.pattern.is_cheap(name) || of.pattern.matches(name))
+                && of.pattern.matches(name, &mut STEPS.clone()) != Some(false)
         };
         self.all.iter().find(covers).is_none()
     }

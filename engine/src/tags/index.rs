@@ -445,11 +445,17 @@ impl TagIndex {
         black_box(owners.iter().fold(0, |seen, owner| seen ^ read(owner).unwrap_or(0)));
     }
 
+    /// Reads where the names of these items begin and end, one right after the other, for the same reason.
+    pub fn touch_names(&self, places: impl Iterator<Item = Place>) {
+        let items = places.filter_map(|place| self.items.get(place));
+        black_box(items.fold(0, |seen, item| seen ^ item.touch()));
+    }
+
     /// Reads what [`TagIndex::remove`] of each of these items will, a step of all of them at a time, for the
     /// same reason: the items; what they say of their tags; who takes their places in the lists.
     pub fn touch_items(&self, places: impl Iterator<Item = Place> + Clone) {
         let items = || places.clone().filter_map(|place| self.items.get(place));
-        black_box(items().fold(0, |seen, item| seen ^ item.touch()));
+        self.touch_names(places.clone());
         self.touch(items().flat_map(Item::own));
         let tags = || items().flat_map(Item::memberships).filter_map(|m| self.tags.get(m.tag));
         black_box(tags().fold(0, |seen, tag| seen ^ tag.members.len()));

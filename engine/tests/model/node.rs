@@ -618,7 +618,7 @@ impl Node {
             return (Some(Command::Walked { db, covers, note }), Some((note, covers, db)));
         };
         walk.next = place + 1;
-        let fits = |name: &&[u8]| walk.pattern.matches(name);
+        let fits = |name: &&[u8]| walk.pattern.matches(name, &mut usize::MAX.clone()) == Some(true);
         let Some(key) = index.name(place).filter(fits).map(key_of) else { return (None, None) };
         let is_cached = |value: &Value| matches!(value.content, Content::Cached(_));
         if !self.on(Check::PatternKills) || !self.keys[db].get(&key).is_some_and(is_cached) {

@@ -1,6 +1,8 @@
 //! Calls that the tests of regions share.
 
 use crate::harness::*;
+use std::fs;
+use std::time::{Duration, Instant};
 
 /// What GET replies to `key region`, behind which options may stand.
 #[track_caller]
@@ -84,4 +86,43 @@ pub fn all(c: &mut Client, lines: &[String]) {
 pub fn store_many(c: &mut Client, keys: &str, count: usize, rest: &str) {
     let lines: Vec<String> = (0..count).map(|n| format!("CACHE.SET {keys}{n} {rest}")).collect();
     all(c, &lines);
+}
+
+/// What PINGs were answered while something went on.
+#[derive(Debug)]
+pub struct Pings {
+    pub answered: usize,
+    /// The longest that one took, with whatever else the machine did meanwhile.
+    pub longest: Duration,
+    /// The most that the server's main thread ran from the sending of one to its answer: a bound for this holds on a busy
+    /// machine too.
+    pub most_work: Duration,
+}
+
+/// Asks PING again and again while `done` is not yet so, and prints what came of it.
+#[track_caller]
+pub fn pings(server: &Server, mut done: impl FnMut() -> bool) -> Pings {
+    let mut c = server.client();
+    let began = Instant::now();
+    let mut pings = Pings { answered: 0, longest: Duration::ZERO, most_work: Duration::ZERO };
+    while !done() {
+        for _ in 0..10 {
+            let (asked, worked) = (Instant::now(), worked(server));
+            c.must("PING");
+            pings.longest = pings.longest.max(asked.elapsed());
+            pings.most_work = pings.most_work.max(self::worked(server) - worked);
+            pings.answered += 1;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not end");
+    }
+    println!("{pings:?}");
+    pings
+}
+
+/// For how long a server's main thread has run.
+fn worked(server: &Server) -> Duration {
+    let pid = server.pid();
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat")).expect("it runs");
+    let ran = text.split(' ').next().and_then(|ran| ran.parse().ok());
+    Duration::from_nanos(ran.expect("nanoseconds"))
 }
