@@ -31,9 +31,8 @@ static EVICTIONS: Jobs<Eviction> = Jobs::new("evict");
 
 /// Something was stored in a region of the selected database, under this name: the entries that were evicted for it, of
 /// which nobody was told yet.
-pub fn after_store(ctx: &mut Ctx, tag: &RegionTag, name: Name) -> Vec<Text> {
+pub fn after_store(ctx: &mut Ctx, (tag, policy): (&RegionTag, Policy), name: Name) -> Vec<Text> {
     let lock = ctx.lock();
-    let policy = settings::policy(lock, tag);
     if policy.max_bytes == 0 && policy.max_entries == 0 {
         return Vec::new();
     }
@@ -104,9 +103,7 @@ impl Bounded<'_> {
         let removed = keyspace::unlink_entry(ctx, name.name());
         if removed == Removed::Live {
             state::with(ctx.lock(), |state| {
-                if let Some(region) = state.region(self.database, &self.tag) {
-                    region.counts.evicted += 1;
-                }
+                state.count_of_region(self.database, &self.tag, |counts| counts.evicted += 1);
             });
         }
         (removed != Removed::Nothing).then_some(name)

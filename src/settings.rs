@@ -252,7 +252,7 @@ pub fn request_window() -> Window {
 
 /// What is set of a region.
 pub fn policy(lock: Lock, tag: &RegionTag) -> Policy {
-    REGIONS.with(lock, |all| all.get(tag.namespace(), tag.region()).cloned().unwrap_or_default())
+    REGIONS.with(lock, |all| all.get(tag.namespace(), tag.region()).copied().unwrap_or_default())
 }
 
 /// The channel that is told of invalidations, if there is one.

@@ -19,9 +19,9 @@ use apikey_engine::cache::glob::Pattern;
 use apikey_engine::cache::leases::{Asked, KeyHash, Leases as Loads};
 use apikey_engine::cache::patterns::Patterns;
 use apikey_engine::cache::policy::Evict;
-use apikey_engine::cache::region::Region;
+use apikey_engine::cache::region::{Answer, Counts};
 use apikey_engine::codec::version;
-use apikey_engine::database::catalog::{Counted, Database, Next};
+use apikey_engine::database::catalog::{Counted, Database, Next, Reads};
 use apikey_engine::database::databases::{Databases, DefragPlace, Figures, Gone, Site, SiteId};
 use apikey_engine::database::items::{tags_in_index, Held};
 use apikey_engine::database::totals::MaxAbsent;
@@ -608,30 +608,39 @@ impl State {
         }
     }
 
-    /// A region of a database, where there is one, or room for it.
-    pub fn region(&mut self, number: i32, tag: &RegionTag) -> Option<&mut Region> {
-        self.databases.region_mut(number, tag, &self.fingerprints)
+    /// Counts something of a region of a database, where there is one, or room for it.
+    pub fn count_of_region(
+        &mut self,
+        number: i32,
+        tag: &RegionTag,
+        count: impl FnOnce(&mut Counts),
+    ) {
+        let count = |reads: &mut Reads| count(&mut reads.region.counts);
+        self.databases.with_region(number, tag, &self.fingerprints, count);
+    }
+
+    /// An answer was given of a region's; with a value: its name, its life and how many bytes it has.
+    pub fn answered(
+        &mut self,
+        number: i32,
+        tag: &RegionTag,
+        answer: Answer,
+        read: Option<(&[u8], &Life, usize)>,
+        now: i64,
+    ) {
+        self.databases.with_region(number, tag, &self.fingerprints, |reads| {
+            reads.region.count(answer, now);
+            if let Some((name, place, bytes)) =
+                read.and_then(|(name, life, bytes)| Some((name, life.link.place()?, bytes)))
+            {
+                reads.note(name, place, bytes, now);
+            }
+        });
     }
 
     /// Whether a value of a region's finds room among the regions of a database.
     pub fn has_room_for_region(&self, number: i32, tag: &RegionTag) -> bool {
         self.site(number).is_none_or(|site| site.database.regions().has_room(tag.bytes()))
-    }
-
-    /// A value of a region's was read.
-    pub fn note_read(
-        &mut self,
-        number: i32,
-        tag: &RegionTag,
-        name: &[u8],
-        life: &Life,
-        read: (usize, i64),
-    ) {
-        if let (Some(database), Some(place)) = (self.databases.uncounted(number), life.link.place())
-        {
-            let (bytes, now) = read;
-            database.note_read(tag.bytes(), name, place, bytes, now);
-        }
     }
 
     /// The server has evicted a key of this name.
@@ -683,8 +692,15 @@ impl State {
         self.databases.numbers().flat_map(of).collect()
     }
 
-    fn key_hash(&self, number: i32, name: &[u8]) -> KeyHash {
-        self.fingerprints.of(name).wide_hash().wrapping_add(u64::from(number.unsigned_abs()))
+    /// A key of a database, as leases know it: one that SWAPDB moves takes its leases along.
+    fn key_hash(site: Option<SiteId>, name: Fingerprint) -> KeyHash {
+        name.wide_hash().wrapping_add(site.unwrap_or_default().into())
+    }
+
+    /// The same, where there may be no lease at all.
+    fn key_of_load(&self, number: i32, name: &[u8]) -> Option<KeyHash> {
+        let site = self.site(number).map(|site| site.id);
+        (!self.loads.is_empty()).then(|| Self::key_hash(site, self.fingerprints.of(name)))
     }
 
     /// A reader would load what a key of a region's is to hold: the lease is its own, or another has it. What stands
@@ -701,23 +717,15 @@ impl State {
         if lease_ms == 0 {
             return Load::Mine(token);
         }
+        let key = Self::key_hash(self.databases.id_or_make(number), self.fingerprints.of(name));
+        let prints = self.prints_of_load(name, tag, there);
         let (fence, patterns) = (&self.fence, &self.patterns);
-        let mut names = Vec::new();
-        if let Some(entry) = there {
-            tags_in_index(entry, false, &self.fingerprints, &mut names);
-        }
-        names.extend([self.fingerprints.of(name), self.fingerprints.of(tag.bytes())]);
-        let is_valid = |token: &Token| {
-            fence.accepts(token, names.iter().copied(), now, i64::MAX)
-                && patterns.accept(token.number(), name, tag.bytes())
-        };
-        let key = self.key_hash(number, name);
-        match self.loads.ask(key, token, now, lease_ms, is_valid) {
+        let is_open =
+            |token: &Token| is_load_open((fence, patterns), token, name, tag, &prints, now);
+        match self.loads.ask(key, token, now, lease_ms, is_open) {
             Asked::Wait(ms) => Load::Anothers(ms),
             Asked::Given => {
-                if let Some(region) = self.region(number, tag) {
-                    region.counts.leases += 1;
-                }
+                self.count_of_region(number, tag, |counts| counts.leases += 1);
                 Load::Mine(token)
             }
         }
@@ -725,35 +733,47 @@ impl State {
 
     /// Something was stored under a key: nobody waits for who loads it any more.
     pub fn end_load(&mut self, number: i32, name: &[u8]) {
-        let key = self.key_hash(number, name);
-        self.loads.end(key);
+        if let Some(key) = self.key_of_load(number, name) {
+            self.loads.end(key);
+        }
     }
 
     /// Who loads what a key is to hold gives that back, and others wait a while; false where it was not theirs, or is
-    /// theirs no more since the key or its region was invalidated.
+    /// theirs no more since the key, its region, or another tag of what stands there was invalidated.
     pub fn give_load_back(
         &mut self,
         number: i32,
         name: &[u8],
-        tag: &RegionTag,
+        (tag, there): (&RegionTag, Option<&dyn Entry>),
         token: &Token,
         (now, pause_ms): (i64, i64),
     ) -> bool {
-        let key = self.key_hash(number, name);
-        self.is_load_open(name, tag, token, now) && self.loads.give_back(key, token, now, pause_ms)
+        let Some(key) = self.key_of_load(number, name) else { return false };
+        let prints = self.prints_of_load(name, tag, there);
+        is_load_open((&self.fence, &self.patterns), token, name, tag, &prints, now)
+            && self.loads.give_back(key, token, now, pause_ms)
     }
 
     /// Who loads what a key is to hold has come, and it is not stored: nobody waits for that any more.
     pub fn drop_load(&mut self, number: i32, name: &[u8], token: &Token, now: i64) {
-        let key = self.key_hash(number, name);
-        self.loads.give_back(key, token, now, 0);
+        if let Some(key) = self.key_of_load(number, name) {
+            self.loads.give_back(key, token, now, 0);
+        }
     }
 
-    /// Whether neither the key nor its region was invalidated since the token was given, however long ago that is.
-    fn is_load_open(&self, name: &[u8], tag: &RegionTag, token: &Token, now: i64) -> bool {
-        let names = [self.fingerprints.of(name), self.fingerprints.of(tag.bytes())];
-        self.fence.accepts(token, names, now, i64::MAX)
-            && self.patterns.accept(token.number(), name, tag.bytes())
+    /// What ends the lease of a key, when it is invalidated: the key, its region, and what else what stands there carries.
+    fn prints_of_load(
+        &self,
+        name: &[u8],
+        tag: &RegionTag,
+        there: Option<&dyn Entry>,
+    ) -> SmallVec<[Fingerprint; 8]> {
+        let of = &self.fingerprints;
+        let mut prints = SmallVec::from_slice(&[of.of(name), of.of(tag.bytes())]);
+        if let Some(entry) = there {
+            entry.each_tag(&mut |tag| prints.push(of.of(tag)));
+        }
+        prints
     }
 
     /// Whether there may be an absent key under a name, which is one more unless the name holds one; a refusal
@@ -794,6 +814,19 @@ impl State {
     pub fn drop_aside(&mut self) {
         discard(self.databases.drop_aside());
     }
+}
+
+/// Whether nothing that ends a lease was invalidated since its token was given, however long ago that is.
+fn is_load_open(
+    (fence, patterns): (&Fence, &Patterns),
+    token: &Token,
+    name: &[u8],
+    tag: &RegionTag,
+    prints: &[Fingerprint],
+    now: i64,
+) -> bool {
+    fence.accepts(token, prints.iter().copied(), now, i64::MAX)
+        && patterns.accept(token.number(), name, tag.bytes())
 }
 
 fn held(value: &UsageValue) -> Held<'_> {

@@ -134,6 +134,11 @@ impl Leases {
         true
     }
 
+    /// Whether there never was one.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Bytes that the table has allocated.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.table)

@@ -80,6 +80,28 @@ impl Counted {
     }
 }
 
+/// A region, and what its reads change beside it.
+pub struct Reads<'d> {
+    pub region: &'d mut Region,
+    uses: &'d mut Uses,
+    /// Of all regions.
+    entries: usize,
+}
+
+impl Reads<'_> {
+    /// A value of the region's was stored or read, which has this place.
+    fn use_of(&mut self, place: Place) {
+        let (tick, random) = (self.region.clock.advance(self.entries), self.region.random() as u32);
+        self.uses.touch(place, tick, random);
+    }
+
+    /// A value of the region's was read, which has this name and place.
+    pub fn note(&mut self, name: &[u8], place: Place, bytes: usize, now: i64) {
+        self.use_of(place);
+        self.region.note_read(name, bytes, now);
+    }
+}
+
 impl Counted {
     /// The tag of its region, and what it takes there.
     pub fn region(&self) -> Option<(&RegionTag, u64)> {
@@ -232,10 +254,9 @@ impl Database {
         *self.totals.of(entry.kind()) += 1;
         self.changes += 1;
         if let Some(entry) = entry.region().filter(|_| !dead) {
+            let entries = self.cached_entries();
             if let Some(region) = self.regions.came(entry, name.len(), of) {
-                let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
-                let (tick, random) = (region.clock.advance(entries), region.random() as u32);
-                self.uses.touch(place, tick, random);
+                Reads { region, uses: &mut self.uses, entries }.use_of(place);
             }
         }
     }
@@ -262,13 +283,14 @@ impl Database {
         }
     }
 
-    /// A value of a region's was read, which has this name and place.
-    pub fn note_read(&mut self, tag: &[u8], name: &[u8], place: Place, bytes: usize, now: i64) {
-        let Some(region) = self.regions.get_mut(tag) else { return };
-        region.note_read(name, bytes, now);
-        let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
-        let (tick, random) = (region.clock.advance(entries), region.random() as u32);
-        self.uses.touch(place, tick, random);
+    fn cached_entries(&self) -> usize {
+        usize::try_from(self.totals.cached).unwrap_or(usize::MAX)
+    }
+
+    /// What is counted of a region's reads, where there is such a region.
+    pub fn reads(&mut self, tag: &[u8]) -> Option<Reads<'_>> {
+        let entries = self.cached_entries();
+        Some(Reads { region: self.regions.get_mut(tag)?, uses: &mut self.uses, entries })
     }
 
     /// The name of an entry of a region, chosen at random.
@@ -281,13 +303,13 @@ impl Database {
     /// The name of the entry of a region that is to go first: a dead one, or one that was used the longest time ago, or
     /// the least often. What has the name `keep` is none.
     pub fn victim(&mut self, tag: &[u8], by: Evict, keep: Option<&[u8]>) -> Option<&[u8]> {
+        let entries = self.cached_entries();
         let region = self.regions.get_mut(tag)?;
         let (index, uses) = (&self.index, &self.uses);
         if index.condemned_count(region.print) > 0 {
             // Those stand in front.
             return index.name(index.member(region.print, 0)?);
         }
-        let entries = usize::try_from(self.totals.cached).unwrap_or(usize::MAX);
         let tick = region.clock.now(entries);
         let print = region.print;
         let score = |place: Place| {

@@ -12,8 +12,7 @@
 //! with its own when it is changed or looked at for reclaim next. Until then all its places are to be swept, and
 //! the sums say so.
 
-use crate::cache::region::Region;
-use crate::database::catalog::Database;
+use crate::database::catalog::{Database, Reads};
 use crate::database::totals::Totals;
 use crate::defrag::Defrag;
 use crate::entry::region_tag::RegionTag;
@@ -212,23 +211,36 @@ impl Databases {
         self.by_id.find(hash(id), |_| true)
     }
 
-    /// A region of a database, where there is one, or room for it: for what is counted of it, nothing that [`Figures`]
-    /// tell. A database gets a site where it has none: what is read of it is counted before anything is stored.
-    pub fn region_mut(
+    /// Lends a region of a database, where there is one, or room for it: for what is counted of it, nothing that
+    /// [`Figures`] tell. A database gets a site where it has none: what is read of it is counted before anything is
+    /// stored.
+    pub fn with_region<T>(
         &mut self,
         number: i32,
         tag: &RegionTag,
         of: &Fingerprints,
-    ) -> Option<&mut Region> {
-        let place = match self.by_number.get(&number) {
-            Some(&place) => place,
-            None => self.make(number)?,
-        };
-        if self.sites.get(place)?.database.regions().get(tag.bytes()).is_none() {
-            // How many there are is told.
-            self.change_at(place, |database| database.regions_mut().find(tag, of).map(drop));
+        body: impl FnOnce(&mut Reads) -> T,
+    ) -> Option<T> {
+        let place = self.place_or_make(number)?;
+        if let Some(mut reads) = self.sites.get_mut(place)?.database.reads(tag.bytes()) {
+            return Some(body(&mut reads));
         }
-        self.sites.get_mut(place)?.database.regions_mut().get_mut(tag.bytes())
+        // How many there are is told.
+        self.change_at(place, |database| database.regions_mut().find(tag, of).map(drop));
+        self.sites.get_mut(place)?.database.reads(tag.bytes()).as_mut().map(body)
+    }
+
+    fn place_or_make(&mut self, number: i32) -> Option<Place> {
+        match self.by_number.get(&number) {
+            Some(&place) => Some(place),
+            None => self.make(number),
+        }
+    }
+
+    /// The id of a database, which gets a site where it has none; `None` where there are as many as there can be.
+    pub fn id_or_make(&mut self, number: i32) -> Option<SiteId> {
+        let place = self.place_or_make(number)?;
+        Some(self.sites.get(place)?.id)
     }
 
     /// A database, for what is counted of its regions.
@@ -268,10 +280,7 @@ impl Databases {
         number: i32,
         change: impl FnOnce(&mut Database) -> T,
     ) -> Option<(SiteId, T)> {
-        let place = match self.by_number.get(&number) {
-            Some(&place) => place,
-            None => self.make(number)?,
-        };
+        let place = self.place_or_make(number)?;
         let done = self.change_at(place, change)?;
         Some((self.sites.get(place)?.id, done))
     }
@@ -662,9 +671,8 @@ mod tests {
                 }
                 Step::ReadRegion { db, region } => {
                     let tag = RegionTag::new(b"", &[region]).unwrap();
-                    if let Some(region) = self.all.region_mut(NUMBERS[db], &tag, &self.of) {
-                        region.count(Answer::Miss, 0);
-                    }
+                    let count = |reads: &mut Reads| reads.region.count(Answer::Miss, 0);
+                    self.all.with_region(NUMBERS[db], &tag, &self.of, count);
                 }
                 Step::Evict { db, region } => {
                     let tag = RegionTag::new(b"", &[region]).unwrap();

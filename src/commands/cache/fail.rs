@@ -3,8 +3,11 @@
 use super::named::{self, REGION};
 use crate::commands::plain::PLAIN;
 use crate::grammar::{self, token};
+use crate::keyspace::{self, Slot};
 use crate::state;
+use crate::values::entry::cached;
 use apikey_engine::cache::leases::MAX_LEASE_MS;
+use apikey_engine::entry::kind::Entry;
 use host::command::grammar::{Judged, Options};
 use host::command::spec::{Arg, Command, Keys, Spec, Use};
 use host::{now, Args, Ctx, Error, Reply, Result};
@@ -40,9 +43,16 @@ impl Command for Fail {
         let tag = named::region(region, &options)?;
         let token = token(&options).ok_or(Error::SYNTAX)?;
         let pause = options.number("BACKOFF").unwrap_or(0);
-        let database = ctx.database();
-        let is_back = state::with(ctx.lock(), |state| {
-            state.give_load_back(database, name.bytes(), &tag, &token, (now(), pause))
+        let (lock, database) = (ctx.lock(), ctx.database());
+        let key = keyspace::look(ctx, name);
+        let there = match key.slot() {
+            Slot::Cached(value) => Some(cached(value)),
+            _ => None,
+        };
+        let there = there.as_ref().filter(|there| there.is_of(tag.namespace(), tag.region()));
+        let there = there.map(|cached| cached as &dyn Entry);
+        let is_back = state::with(lock, |state| {
+            state.give_load_back(database, name.bytes(), (&tag, there), &token, (now(), pause))
         });
         match is_back {
             true => reply.simple(c"OK"),

@@ -125,19 +125,16 @@ impl Read<'_> {
         };
         // Of the region, dead or alive.
         let there = value
-            .map(|value| cached(value))
-            .filter(|cached| cached.is_of(self.tag.namespace(), self.tag.region()));
-        let alive = value.and_then(|value| {
-            let standing = standing(lock, &value.head);
-            let is_dead = || AnyEntry::cached(value).is_dead(standing);
-            let cached = cached(value);
-            let is_ours = (standing == Standing::Alive || !is_dead())
-                && cached.is_of(self.tag.namespace(), self.tag.region());
-            is_ours.then_some((cached, standing, &value.head))
-        });
-        let Some((cached, standing, life)) = alive else {
-            return self.missed(key.ctx(), name, there.as_ref(), reply);
+            .map(|value| (cached(value), value))
+            .filter(|(cached, _)| cached.is_of(self.tag.namespace(), self.tag.region()));
+        let Some((cached, value)) = there else {
+            return self.missed(key.ctx(), name, None, reply);
         };
+        let life = &value.head;
+        let standing = standing(lock, life);
+        if standing != Standing::Alive && AnyEntry::cached(value).is_dead(standing) {
+            return self.missed(key.ctx(), name, Some(&cached), reply);
+        }
         let age = Age {
             stored_at: cached.stored_at(),
             expires_at: key.expires_at(),
@@ -221,13 +218,9 @@ impl Read<'_> {
 
     fn count(&self, ctx: &Ctx, answer: Answer, read: Option<(Name, &Life, usize)>) {
         let database = ctx.database();
+        let read = read.map(|(name, life, bytes)| (name.bytes(), life, bytes));
         state::with(ctx.lock(), |state| {
-            if let Some(region) = state.region(database, self.tag) {
-                region.count(answer, self.now);
-            }
-            if let Some((name, life, bytes)) = read {
-                state.note_read(database, self.tag, name.bytes(), life, (bytes, self.now));
-            }
+            state.answered(database, self.tag, answer, read, self.now);
         });
     }
 }

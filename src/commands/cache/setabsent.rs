@@ -41,7 +41,7 @@ impl Command for SetAbsent {
             reply.nil();
             return Ok(());
         };
-        let evicted = evict::after_store(ctx, &terms.tag, name);
+        let evicted = evict::after_store(ctx, (&terms.tag, terms.policy), name);
         store::replicate(ctx, name, &cached, expires_at, &evicted);
         store::notify(ctx, name, c"cache.setabsent", &evicted, expires_at.is_some());
         reply.simple(c"OK");

@@ -31,7 +31,7 @@ pub const LABEL: Arg = Arg::bytes(c"label", 1, MAX_LABEL_BYTES).after(c"LABEL").
 /// What a call says of what it stores.
 pub struct Terms<'a> {
     pub tag: RegionTag,
-    policy: Policy,
+    pub policy: Policy,
     expiry: Expiry,
     grace: Option<i64>,
     label: &'a [u8],
@@ -176,8 +176,8 @@ impl<'a> Terms<'a> {
         let late = |token: &Token| {
             state::with(lock, |state| {
                 let is_late = !state.accepts_fill(token, name.bytes(), cached, self.now);
-                if let Some(region) = state.region(database, &self.tag).filter(|_| is_late) {
-                    region.counts.refused_fills += 1;
+                if is_late {
+                    state.count_of_region(database, &self.tag, |counts| counts.refused_fills += 1);
                 }
                 is_late
             })
@@ -194,9 +194,7 @@ impl<'a> Terms<'a> {
         drop(key);
         state::with(lock, |state| {
             state.end_load(database, name.bytes());
-            if let Some(region) = state.region(database, &self.tag) {
-                region.counts.stored += 1;
-            }
+            state.count_of_region(database, &self.tag, |counts| counts.stored += 1);
         });
         Ok(Some(expires_at))
     }

@@ -4,6 +4,7 @@ use super::calls::*;
 use crate::harness::server::Stop;
 use crate::harness::*;
 use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -59,6 +60,84 @@ fn of_sixty_four_readers_one_loads_and_all_get_what_it_loaded() {
     assert_eq!(stat(&mut c, "r", "leases"), 1);
     assert_eq!(stat(&mut c, "r", "misses"), 1);
     assert_exact(&server);
+}
+
+/// The port of the server of whose readers a process is.
+const READERS_OF: &str = "APIKEY_TEST_READERS_OF";
+
+const PROCESSES: usize = 8;
+const READERS: usize = 8;
+
+#[test]
+fn of_sixty_four_readers_in_eight_processes_one_loads() {
+    let server = Server::start();
+    let mut c = server.client();
+    region(&mut c, LONG);
+    let mut readers: Vec<Child> = (0..PROCESSES)
+        .map(|_| {
+            let mut process = Command::new(std::env::current_exe().expect("this program"));
+            process.args(["--exact", "cache::leases::readers_of_one_process", "--ignored"]);
+            process.env(READERS_OF, server.port.to_string()).stdout(Stdio::null());
+            process.spawn().expect("a process")
+        })
+        .collect();
+    let began = Instant::now();
+    let mut outcomes = Vec::new();
+    while let Some(reader) = readers.last_mut() {
+        match reader.try_wait().expect("a child") {
+            Some(status) => {
+                outcomes.push(status.success());
+                readers.pop();
+            }
+            None if began.elapsed() > Duration::from_secs(30) => break,
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    for reader in &mut readers {
+        reader.kill().and_then(|()| reader.wait()).expect("ended");
+    }
+    assert_eq!(c.must("MGET loads got"), array([bulk("1"), bulk("64")]));
+    assert_eq!(outcomes, [true; PROCESSES]);
+    assert_eq!((stat(&mut c, "r", "leases"), stat(&mut c, "r", "misses")), (1, 1));
+    assert!(stat(&mut c, "r", "waits") >= (PROCESSES * READERS - 1) as i64);
+}
+
+#[test]
+#[ignore = "a process of the test above"]
+fn readers_of_one_process() {
+    let Ok(port) = std::env::var(READERS_OF) else { return };
+    let port: u16 = port.parse().expect("a port");
+    std::thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| {
+                let mut c = Client::connect(port).expect("connect");
+                let all = |c: &mut Client, name: &str, number: usize| {
+                    eventually(name, || {
+                        c.must(&format!("GET {name}")) == bulk(&number.to_string())
+                    });
+                };
+                c.must("INCR ready");
+                all(&mut c, "ready", PROCESSES * READERS);
+                let mut reply = get(&mut c, "k r");
+                if code_of(&reply) == "MISS" {
+                    c.must("INCR loads");
+                    all(&mut c, "asked", PROCESSES * READERS - 1);
+                    let token = reply.items()[1].text();
+                    fine(&mut c, &format!("CACHE.SET k r loaded TOKEN {token}"));
+                    reply = get(&mut c, "k r");
+                } else {
+                    c.must("INCR asked");
+                }
+                while code_of(&reply) == "WAIT" {
+                    let ms = reply.items()[2].int().clamp(1, 1000);
+                    std::thread::sleep(Duration::from_millis(ms.unsigned_abs()));
+                    reply = get(&mut c, "k r");
+                }
+                assert_eq!(reply.items()[..2], [bulk("HIT"), bulk("loaded")]);
+                c.must("INCR got");
+            });
+        }
+    });
 }
 
 #[test]
@@ -422,4 +501,36 @@ fn an_invalidation_ends_the_pause_after_a_failure() {
         let token = miss(&mut c, "k r");
         assert_eq!(c.must(&format!("CACHE.FAIL k r TOKEN {token}")), ok(), "{invalidation}");
     }
+}
+
+#[test]
+fn swapdb_takes_leases_along() {
+    let server = Server::start();
+    let mut c = server.client();
+    region(&mut c, LONG);
+    let token = miss(&mut c, "k r");
+    c.must("SWAPDB 0 1");
+    miss(&mut c, "k r");
+    c.select(1);
+    assert_eq!(says(&mut c, "k r"), "WAIT");
+    fine(&mut c, &format!("CACHE.FAIL k r TOKEN {token}"));
+    miss(&mut c, "k r");
+    c.must("FLUSHDB");
+    miss(&mut c, "k r");
+}
+
+#[test]
+fn who_fails_after_a_tag_of_what_is_there_was_invalidated_has_no_lease_any_more() {
+    let server = Server::start();
+    let mut c = server.client();
+    region(&mut c, LONG);
+    hold(&mut c);
+    store_many(&mut c, "k", 300, "r v TAGS 1 t GRACE 600000");
+    c.must("CACHE.TAGINVAL SOFT t");
+    let token = get(&mut c, "k0 r").items()[4].text();
+    c.must("CACHE.TAGINVAL t");
+    assert_eq!(c.must("EXISTS k0"), int(1), "it waits for reclaim");
+    assert_eq!(c.run(&format!("CACHE.FAIL k0 r TOKEN {token} BACKOFF 600000")), nil());
+    miss(&mut c, "k0 r");
+    release(&mut c);
 }
