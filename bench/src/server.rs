@@ -311,6 +311,16 @@ pub fn info(con: &mut Connection, section: &str, field: &str) -> Result<String> 
         .with_context(|| format!("INFO {section} has no {field}"))
 }
 
+/// How often the server ran a command, and how long that took by its own account.
+pub fn server_time(con: &mut Connection, stat: &str) -> Result<(u64, Duration)> {
+    let stats = info(con, "commandstats", stat)?;
+    let field = |name: &str| -> Result<u64> {
+        let value = stats.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        Ok(value.with_context(|| format!("{stat} has no {name}: {stats}"))?.parse()?)
+    };
+    Ok((field("calls")?, Duration::from_micros(field("usec")?)))
+}
+
 /// How many keys the selected database has.
 pub fn dbsize(con: &mut Connection) -> Result<u64> {
     Ok(redis::cmd("DBSIZE").query(con)?)

@@ -33,7 +33,7 @@ use crate::chart::{Chart, Curve};
 use crate::measure::{Stat, Which};
 use crate::pinger::{self, Waits};
 use crate::pipeline::Side;
-use crate::server::{dbsize, health, info, used_memory, Server};
+use crate::server::{dbsize, health, server_time, used_memory, Server};
 use crate::settings::Settings;
 use crate::sizes::{self, short, SMALLEST};
 use crate::table::Line;
@@ -259,16 +259,6 @@ fn watch(con: &mut Connection, start: Instant, enough: u64) -> Result<(Duration,
 /// Keys and `used_memory`.
 fn look(con: &mut Connection) -> Result<(u64, u64)> {
     Ok((dbsize(con)?, used_memory(con)?))
-}
-
-/// How often the server ran a command, and how long that took by its own account.
-fn server_time(con: &mut Connection, stat: &str) -> Result<(u64, Duration)> {
-    let stats = info(con, "commandstats", stat)?;
-    let field = |name: &str| -> Result<u64> {
-        let value = stats.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        Ok(value.with_context(|| format!("{stat} has no {name}: {stats}"))?.parse()?)
-    };
-    Ok((field("calls")?, Duration::from_micros(field("usec")?)))
 }
 
 /// Names of killed entries that the index or the tag sets still hold.
