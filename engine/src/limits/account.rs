@@ -38,6 +38,8 @@ pub struct Judged {
     pub standing: Standing,
     /// Units that the request wants.
     pub asked: i64,
+    /// Milliseconds by which the clock is behind the level.
+    behind: i64,
 }
 
 impl Judged {
@@ -48,7 +50,7 @@ impl Judged {
     /// Takes what the request wants, as far as there is; returns how many units that is.
     pub fn take(&mut self) -> i64 {
         let taken = self.level.take(self.limit.rule(), self.asked);
-        self.standing = self.level.standing(self.limit.rule(), self.asked);
+        self.standing = self.level.standing(self.limit.rule(), self.asked).behind(self.behind);
         taken
     }
 }
@@ -138,27 +140,40 @@ impl Account {
             None => (known.of(bytes)?, Level::full(now)),
         };
         let asked = limit.cost().saturating_mul(cost);
-        let standing = level.standing(limit.rule(), asked);
-        Some(Judged { limit, level, standing, asked })
+        let behind = level.at.saturating_sub(now);
+        let standing = level.standing(limit.rule(), asked).behind(behind);
+        Some(Judged { limit, level, standing, asked, behind })
     }
 
-    /// Whether the levels of so many more limits find room at a time.
-    pub fn has_room(&self, names: impl Iterator<Item = impl AsRef<[u8]>>, now: i64) -> bool {
-        let more = names.filter(|name| self.position(name.as_ref()).is_none()).count();
+    /// Whether the levels of these limits find room beside the others that say something at a time.
+    pub fn has_room<N: AsRef<[u8]>>(
+        &self,
+        names: impl Iterator<Item = N> + Clone,
+        now: i64,
+    ) -> bool {
+        let more = names.clone().filter(|name| self.position(name.as_ref()).is_none()).count();
         more == 0 || self.levels.len() + more <= MAX_LEVELS || {
-            let said = self.levels.iter().filter(|kept| !kept.level.is_idle(&kept.limit, now));
-            said.count() + more <= MAX_LEVELS
+            // Any of these that says nothing now may go, to come again.
+            let others = self
+                .lasting(now)
+                .filter(|kept| !names.clone().any(|name| name.as_ref() == kept.limit.name()));
+            others.count() + names.clone().count() <= MAX_LEVELS
         }
     }
 
-    /// The level of a limit from now on.
+    /// The level of a limit from now on. Where nothing was taken before, or it is another limit, or the clock was set back,
+    /// earlier requests give nothing back.
     pub fn put(&mut self, limit: Arc<Limit>, level: Level) {
-        match self.position(limit.name()) {
-            Some(at) => {
-                if let Some(kept) = self.levels.get_mut(at) {
-                    *kept = Kept { limit, level };
-                }
-            }
+        let at = self.position(limit.name());
+        let kept = at.and_then(|at| self.levels.get_mut(at));
+        let goes_on = kept.as_ref().is_some_and(|kept| {
+            limit.rule().measures_as(kept.limit.rule()) && level.at >= kept.level.at
+        });
+        if let (false, Some(requests)) = (goes_on, &mut self.requests) {
+            requests.forget(limit.name());
+        }
+        match kept {
+            Some(kept) => *kept = Kept { limit, level },
             None => {
                 if self.levels.len() >= MAX_LEVELS {
                     self.levels.retain(|kept| !kept.level.is_idle(&kept.limit, level.at));
@@ -180,25 +195,29 @@ impl Account {
         let mut settled = Request { cost, is_settled: true, ..request.clone() };
         let mut levels = Vec::new();
         for take in &mut settled.takes {
-            // A level that said nothing may not have been kept.
-            let (limit, level) = match self.kept(take.limit.name()) {
-                Some(Kept { limit, level }) => (limit, *level),
-                None => (&take.limit, Level::full(now)),
-            };
-            let (limit, rule) = (Arc::clone(limit), limit.rule());
+            let kept = self.kept(take.limit.name());
+            let limit = kept.map_or(&take.limit, |kept| &kept.limit);
+            let rule = limit.rule();
             if rule.kind() != take.limit.rule().kind() {
                 continue;
             }
-            let mut level = level.at(rule, now);
+            // One that says nothing may have gone when the counter was saved.
+            let mut level = kept.map_or(Level::full(now), |kept| kept.level.at(rule, now));
             let wanted = take.limit.cost().saturating_mul(cost);
-            if wanted <= take.units {
-                let parts = level.give_back(rule, take.units - wanted, take.taken(request.at));
-                take.after = take.after.saturating_sub(parts);
-                take.units = wanted;
-            } else {
+            if wanted > take.units {
                 take.units += level.take(rule, wanted - take.units);
+            } else {
+                if rule.measures_as(take.limit.rule()) {
+                    let parts = level.give_back(rule, take.units - wanted, take.taken(request.at));
+                    take.after = take.after.saturating_sub(parts);
+                }
+                take.units = wanted;
             }
-            levels.push(Kept { limit, level });
+            levels.push(Kept { limit: Arc::clone(limit), level });
+            let has_room = || self.has_room(levels.iter().map(|kept| kept.limit.name()), now);
+            if kept.is_none() && (level.amount == 0 || !has_room()) {
+                levels.pop();
+            }
         }
         (settled, levels)
     }

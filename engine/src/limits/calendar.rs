@@ -62,6 +62,12 @@ impl Calendar {
         self.within(now).unwrap_or((i64::MIN, i64::MAX))
     }
 
+    /// Whether the period of a time has another one as well.
+    pub fn has(&self, now: i64, other: i64) -> bool {
+        let (from, to) = self.period(now);
+        (from..to).contains(&other)
+    }
+
     fn within(&self, now: i64) -> Option<(i64, i64)> {
         const HOUR: i64 = 3_600_000;
         const DAY: i64 = 24 * HOUR;

@@ -7,8 +7,10 @@
 //!
 //! **The clock.** Times come from the clock of whoever is the primary. Where it is behind what was noted by up to
 //! [`CLOCKS_DIFFER_MS`](crate::clock::CLOCKS_DIFFER_MS), as after a failover, it counts as standing still. Where it was set
-//! back by more, it counts from now on. So who can't set the clock gains nothing; each time that it is set ahead by `t`
-//! and back, a rate has at most what comes back in `t`, and at most its burst, once more.
+//! back by more, what was noted ahead of it has come back, of a quota where it is another period: nothing is noted of who
+//! is refused, so that nobody could tell how long ago that was, and who is to wait would wait until the clock is there
+//! again. So who can't set the clock gains nothing; each time that it is set ahead by `t` and back, a rate has at most what
+//! comes back in `t`, and its burst, once more, and a quota its units.
 
 use crate::clock::not_before;
 use crate::limits::limit::{Limit, Rule, MAX_UNITS};
@@ -32,6 +34,15 @@ pub struct Standing {
     pub reset_ms: i64,
     /// Milliseconds until the cost is there; 0 where it is, -1 where that does not come by itself.
     pub retry_ms: i64,
+}
+
+impl Standing {
+    /// The same by a clock that is behind.
+    #[must_use]
+    pub fn behind(self, ms: i64) -> Self {
+        let later = |wait: i64| if wait > 0 { wait.saturating_add(ms) } else { wait };
+        Self { reset_ms: later(self.reset_ms), retry_ms: later(self.retry_ms), ..self }
+    }
 }
 
 /// The time of what does not come by itself.
@@ -71,33 +82,38 @@ impl Level {
     pub fn at(&self, rule: &Rule, now: i64) -> Self {
         let at = not_before(self.at, now);
         let amount = match rule {
+            Rule::Rate { .. } if at < self.at => 0,
             Rule::Rate { units, .. } => {
-                let elapsed = i128::from(at) - i128::from(self.at);
-                let back = i128::from(*units) * elapsed.max(0);
+                let back = i128::from(*units) * (i128::from(at) - i128::from(self.at));
                 narrow((i128::from(self.amount) - back).max(0))
             }
-            Rule::Quota { calendar, .. } if self.at < calendar.period(at).0 => 0,
+            Rule::Quota { calendar, .. } if !calendar.has(at, self.at) => 0,
             Rule::Quota { .. } | Rule::Credits => self.amount,
         };
         Self { amount, at }
     }
 
     /// What it is now, of a limit that was another before: what was taken stays so, as far as the limit goes.
+    ///
+    /// Of a rate as much has come back as by the slower of the two would be left: nothing is noted of who is refused, and
+    /// who was told to wait by the limit as it is now waits no longer.
     pub fn of_changed(&self, before: &Rule, after: &Rule, now: i64) -> Self {
-        let Level { amount, at } = self.at(before, now);
+        let level = self.at(before, now);
         match (before, after) {
             (Rule::Rate { per: old, .. }, Rule::Rate { per, burst, .. }) => {
-                // Up, so that a change never gives more.
                 let (old, new) = (i128::from(*old), i128::from(*per));
-                let scaled = (i128::from(amount) * new + old - 1) / old;
-                Self { amount: narrow(scaled.min(i128::from(*burst) * new)), at }
+                let most = i128::from(*burst) * new;
+                // Up, so that a change never gives more.
+                let scaled = |amount: i64| (i128::from(amount) * new + old - 1) / old;
+                let of_now = |amount| Self { amount: narrow(scaled(amount).min(most)), ..*self };
+                let since = of_now(self.amount).at(after, now).amount;
+                Self { amount: of_now(level.amount).amount.min(since), ..level }
             }
             (Rule::Quota { .. }, Rule::Quota { .. }) => {
-                let taken = Self { amount, at: self.at.min(at) };
-                Self { at, ..taken.at(after, now) }
+                Self { amount: level.amount, ..*self }.at(after, now)
             }
-            (Rule::Credits, Rule::Credits) => Self { amount, at },
-            _ => Self::full(at),
+            (Rule::Credits, Rule::Credits) => level,
+            _ => Self::full(level.at),
         }
     }
 
@@ -157,7 +173,7 @@ impl Level {
     ///
     /// Of a rate no more than has not come back by itself since: it was `after` right behind the taking. (What others
     /// have taken later is in the level too, and not to be given back for that.) Of a quota nothing, where its period is
-    /// over.
+    /// over. Of both nothing where `after` is 0: what was taken is not in the level any more.
     pub fn give_back(&mut self, rule: &Rule, units: i64, taken: Taken) -> i64 {
         match rule {
             Rule::Rate { units: back, per, .. } => {
@@ -170,7 +186,7 @@ impl Level {
                 parts
             }
             Rule::Quota { calendar, .. } => {
-                if taken.at >= calendar.period(self.at).0 {
+                if taken.after > 0 && calendar.has(self.at, taken.at) {
                     self.amount = self.amount.saturating_sub(units).max(0);
                 }
                 0

@@ -51,6 +51,15 @@ impl Rule {
             Self::Credits => "credits",
         }
     }
+
+    /// Whether what was taken by one is measured the same by the other: a rate's parts, its burst and its pace, a quota's
+    /// periods.
+    pub fn measures_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Quota { calendar, .. }, Self::Quota { calendar: of, .. }) => calendar == of,
+            _ => self == other,
+        }
+    }
 }
 
 /// See the top of this file.

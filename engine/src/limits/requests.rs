@@ -47,7 +47,7 @@ pub struct Take {
     pub limit: Arc<Limit>,
     /// Units.
     pub units: i64,
-    /// Of a rate: what its level was right behind that.
+    /// What its level was right behind that; 0 where that says nothing any more.
     pub after: i64,
 }
 
@@ -116,13 +116,17 @@ impl Requests {
         self.all.get(self.place(print)?)
     }
 
-    /// How many of the oldest go when another one comes: those whose time is over, and others where there are too many;
-    /// and how many of these go before their time.
-    pub fn going(&self, window: Window, now: i64) -> (usize, usize) {
+    /// How many of the oldest go when another one comes: those whose time is over, others where there are too many, and
+    /// those up to one of the same id; and how many of these go before their time.
+    pub fn going(&self, print: &Print, window: Window, now: i64) -> (usize, usize) {
         let is_over = |request: &&Request| request.at < now.saturating_sub(window.ms);
         let over = self.all.iter().take_while(is_over).count();
-        let early = (self.all.len() - over + 1).saturating_sub(window.most.max(1));
-        (over + early, early)
+        // By a clock that was set back, one that is over can stand behind one that is not.
+        let same = self.place(print).map_or(0, |place| place + 1);
+        let many = (self.all.len() + 1).saturating_sub(window.most.max(1));
+        let gone = over.max(same).max(many);
+        let going = self.all.iter().take(gone);
+        (gone, going.filter(|request| !is_over(request)).count())
     }
 
     /// The oldest go.
@@ -164,6 +168,12 @@ impl Requests {
                 }
             }
         }
+    }
+
+    /// What was taken from a limit so far is not to be given back: its level is measured in another way.
+    pub(super) fn forget(&mut self, limit: &[u8]) {
+        let takes = self.all.iter_mut().flat_map(|request| &mut request.takes);
+        takes.filter(|take| take.limit.name() == limit).for_each(|take| take.after = 0);
     }
 
     /// Lends the limits that they have taken from.

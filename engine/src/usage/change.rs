@@ -47,7 +47,7 @@ impl Change {
 
     /// Notes a request under its id.
     pub fn note(&mut self, request: Request, account: &Account, window: Window) -> Gone {
-        let (gone, early) = account.requests().going(window, request.at);
+        let (gone, early) = account.requests().going(&request.print, window, request.at);
         self.gone = u32::try_from(gone).unwrap_or(u32::MAX);
         self.request = Some(request);
         Gone { early }
@@ -94,9 +94,10 @@ impl Change {
     /// Puts it into what a counter keeps beside its counts.
     pub fn put(self, account: &mut Account) {
         account.drop_requests(self.gone as usize);
+        // Before the request, which has taken from the limits as they are now.
+        self.levels.into_iter().for_each(|Kept { limit, level }| account.put(limit, level));
         if let Some(request) = self.request {
             account.put_request(request);
         }
-        self.levels.into_iter().for_each(|Kept { limit, level }| account.put(limit, level));
     }
 }

@@ -1,0 +1,1 @@
+//! The bytes of accounts and of changes.
