@@ -40,6 +40,11 @@ impl Workload {
         format!("script:{{ak_live_{}}}", prefix(i))
     }
 
+    /// Where the module keeps a record with so many limits, of one digit; as long as the others.
+    pub fn limited_key(&self, i: u64, limits: usize) -> String {
+        format!("limit{limits}:{{ak_live_{}}}", prefix(i))
+    }
+
     /// The usage counter that belongs to a key of any kind.
     pub fn usage_key(key: &str) -> String {
         format!("{key}:usage")
@@ -144,7 +149,14 @@ mod tests {
     #[test]
     fn keys_of_all_kinds_are_equally_long() {
         let work = Workload::new(1_000, 10);
-        let keys = [work.key(7), work.string_key(7), work.floor_key(7), work.script_key(7)];
+        let keys = [
+            work.key(7),
+            work.string_key(7),
+            work.floor_key(7),
+            work.script_key(7),
+            work.limited_key(7, 1),
+            work.limited_key(7, 4),
+        ];
         assert!(keys.iter().all(|key| key.len() == keys[0].len()), "{keys:?}");
         assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
     }

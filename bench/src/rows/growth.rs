@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::sizes::{self, short};
 use crate::table::{Figure, Judged, Line};
 use crate::verify::{
-    record_length, FloorGet, FloorSet, Get, Script, ScriptStore, Set, Stored, Validate,
+    record_length, Also, FloorGet, FloorSet, Get, Script, ScriptStore, Set, Stored, Validate,
 };
 use crate::workload::Workload;
 
@@ -53,7 +53,7 @@ fn measure(settings: &Settings) -> Result<Charted> {
             run(&server, &mut con, &ScriptStore(work), new, DEPTH)?;
             Ok(())
         })?;
-        let script = Script::load(&mut con, stored, false)?;
+        let script = Script::load(&mut con, stored, Also::Nothing)?;
         filled = entries;
         server.settle()?;
 

@@ -1,6 +1,7 @@
 //! The rows, one file each, what a row is (`row.rs`), and the commands that several of them share
 //! (`fills.rs`). A new row is a file that ends in a [`Row`], and its line in [`ROWS`].
 
+mod admit;
 mod cache;
 mod client;
 mod cluster;
@@ -27,6 +28,7 @@ pub const ROWS: &[Row] = &[
     validate::ROW,
     script::ROW,
     client::ROW,
+    admit::ROW,
     versions::ROW,
     growth::ROW,
     setval::ROW,

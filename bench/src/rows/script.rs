@@ -14,7 +14,7 @@ use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::table::Line;
-use crate::verify::{record_length, Script, ScriptStore, Stored, Validate, ValidateAndCount};
+use crate::verify::{record_length, Also, Script, ScriptStore, Stored, Validate, ValidateAndCount};
 use crate::workload::Workload;
 
 pub const ROW: Row = Row {
@@ -39,8 +39,8 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
         Ok(())
     })?;
     let stored = Stored { work, entries, length: record_length(&mut con, work)? };
-    let checks = Script::load(&mut con, stored, false)?;
-    let counts = Script::load(&mut con, stored, true)?;
+    let checks = Script::load(&mut con, stored, Also::Nothing)?;
+    let counts = Script::load(&mut con, stored, Also::Count)?;
     server.settle()?;
 
     let sides = Sides::<4>::run(settings.rounds, settings.calls, |turn| {

@@ -3,7 +3,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use redis::{Pipeline, Value as Reply};
 use serde_json::Value;
+
+use super::stored::Stored;
+use super::string::Get;
+use crate::counters::{counted, Of};
+use crate::pipeline::Side;
+use crate::workload::SCOPE;
 
 /// Epoch milliseconds, as `expires_at` has them.
 pub fn now_ms() -> u64 {
@@ -25,10 +32,34 @@ pub fn grants(record: &Value, request: &str, now: u64) -> bool {
     record["is_active"] == true && lasts && scopes.iter().filter_map(Value::as_str).any(has)
 }
 
+/// GET and INCR, pipelined; the record is checked, and no secret compared.
+pub struct GetAndCount(pub Stored);
+
+impl GetAndCount {
+    pub const WHAT: &'static str = "GET + INCR, checked by the client, no secret";
+}
+
+impl Side for GetAndCount {
+    const COMMANDS: usize = 2;
+
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        Get(self.0).call(i, pipe);
+        Of::Strings.count(self.0.work, self.0.pick(i), pipe);
+    }
+
+    fn right(&self, command: usize, reply: &Reply) -> bool {
+        let Reply::BulkString(json) = reply else {
+            return command == 1 && counted(reply);
+        };
+        command == 0
+            && serde_json::from_slice(json).is_ok_and(|record| grants(&record, SCOPE, now_ms()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Workload, SCOPE};
+    use crate::workload::Workload;
     use serde_json::json;
 
     #[test]

@@ -2,6 +2,7 @@
 //! other. Each has a side that stores what it reads, where [`crate::rows`] has none, and one that
 //! reads it, in a scattered order that is the same for all.
 
+mod admit;
 mod client;
 mod floor;
 mod script;
@@ -9,9 +10,12 @@ mod stored;
 mod string;
 mod validate;
 
-pub use client::{grants, now_ms};
+pub use admit::{Admit, FillLimited, First, How};
+pub use client::{grants, now_ms, GetAndCount};
 pub use floor::{FloorGet, FloorSet};
-pub use script::{Script, ScriptStore};
+pub use script::{Also, Script, ScriptLevel, ScriptStore};
 pub use stored::Stored;
 pub use string::{Get, Set};
-pub use validate::{record_length, Validate, ValidateAndCount};
+pub use validate::{
+    record_length, Validate, ValidateAndCount, ValidateDigest, ValidateDigestAndCount,
+};

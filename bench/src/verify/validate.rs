@@ -48,6 +48,48 @@ impl Side for ValidateAndCount {
     }
 }
 
+/// VALIDATE with DIGEST and one SCOPE.
+pub struct ValidateDigest(pub Stored);
+
+impl ValidateDigest {
+    pub const WHAT: &'static str = "VALIDATE key DIGEST d SCOPE x";
+}
+
+impl Side for ValidateDigest {
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        let (work, number) = (self.0.work, self.0.pick(i));
+        pipe.cmd("APIKEY.VALIDATE").arg(work.key(number));
+        pipe.arg("DIGEST").arg(work.digest(number)).arg("SCOPE").arg(SCOPE);
+    }
+
+    fn right(&self, _: usize, reply: &Value) -> bool {
+        is_valid(reply, self.0.length)
+    }
+}
+
+/// The same, and USAGE.INCR in the same pipeline.
+pub struct ValidateDigestAndCount(pub Stored);
+
+impl ValidateDigestAndCount {
+    pub const WHAT: &'static str = "VALIDATE key DIGEST d SCOPE x + USAGE.INCR";
+}
+
+impl Side for ValidateDigestAndCount {
+    const COMMANDS: usize = 2;
+
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        ValidateDigest(self.0).call(i, pipe);
+        Of::Ours.count(self.0.work, self.0.pick(i), pipe);
+    }
+
+    fn right(&self, command: usize, reply: &Value) -> bool {
+        match command {
+            0 => ValidateDigest(self.0).right(0, reply),
+            _ => counted(reply),
+        }
+    }
+}
+
 /// A command with VALIDATE's arguments.
 pub(super) fn verify(command: &str, key: &str, stored: &Stored, i: u64, pipe: &mut Pipeline) {
     let secret = stored.work.secret(stored.pick(i));
@@ -60,7 +102,7 @@ pub(super) fn is_valid(reply: &Value, length: usize) -> bool {
 }
 
 /// The first two elements of VALIDATE's reply.
-fn answer(reply: &Value) -> Option<(&[u8], &[u8])> {
+pub(super) fn answer(reply: &Value) -> Option<(&[u8], &[u8])> {
     let Value::Array(elements) = reply else {
         return None;
     };
