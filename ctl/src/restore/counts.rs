@@ -53,14 +53,15 @@ impl Counts {
         counter: &Counter,
         leases: &Leases,
     ) -> io::Result<Option<Restored>> {
+        // Less than nothing where requests turned out to cost less than was handed over: what is used next makes it up.
+        let open = counter.pending().saturating_add(leases.count());
         let parts = match self {
             Self::Said(Choice::Drop) => return Ok(None),
             Self::Said(Choice::Open) => {
                 return Ok(Some(Restored { counter: *counter, leases: leases.clone() }));
             }
-            Self::Said(Choice::Settled) => (0, counter.total()),
+            Self::Said(Choice::Settled) => (open.min(0), counter.total()),
             Self::Written(written) => {
-                let open = counter.pending().saturating_add(leases.count());
                 let settled = counter.total().saturating_sub(open);
                 let has = written.of(item.database, &item.key);
                 if has < settled {
@@ -70,8 +71,13 @@ impl Counts {
                          it must have all that was written since the counter began"
                     )));
                 }
-                let missing = counter.total().saturating_sub(has).max(0);
-                (missing, counter.total().max(has))
+                match has == settled {
+                    true => (open, counter.total()),
+                    false => {
+                        let missing = counter.total().saturating_sub(has).max(0);
+                        (missing, counter.total().max(has))
+                    }
+                }
             }
         };
         let (pending, total) = parts;

@@ -212,6 +212,80 @@ fn what_becomes_of_counts_is_what_was_said() {
     assert_exact(&open);
 }
 
+/// Limits of a counter: name, kind, limit, remaining.
+fn limits(c: &mut Client) -> BTreeMap<String, (String, i64, i64)> {
+    let all = c.must("APIKEY.LIMITS apikey:{k}:usage");
+    let of = |limit: &Reply| {
+        let [name, kind, most, left, ..] = limit.items() else { panic!("{limit:?}") };
+        (name.text(), (kind.text(), most.int(), left.int()))
+    };
+    all.items().iter().map(of).collect()
+}
+
+#[test]
+fn what_was_taken_from_limits_and_by_which_requests_comes_back() {
+    let place = place();
+    let admit = |c: &mut Client, more: &str| -> String {
+        let limits = "LIMIT 1 rate RATE 1 86400000 BURST 10 LIMIT 1 year QUOTA 50 YEAR LIMIT 1 credits CREDITS";
+        let line = "APIKEY.ADMIT apikey:{k} 1 apikey:{k}:usage SECRET";
+        c.must(&format!("{line} {SECRET} {more} {limits}")).items()[0].text()
+    };
+    let lost = Server::start();
+    let mut c = lost.client();
+    c.fill("apikey:{k}", &[]);
+    c.must("APIKEY.CREDIT apikey:{k}:usage credits SET 100");
+    assert_eq!(admit(&mut c, "COST 7 ID first"), "VALID");
+    let taken = limits(&mut c);
+    assert_eq!(taken["rate"], ("rate".into(), 10, 3));
+    assert_eq!(taken["year"], ("quota".into(), 50, 43));
+    assert_eq!(taken["credits"], ("credits".into(), -1, 93));
+    let backup = back_up(&lost, &place, &[]);
+    drop(lost);
+
+    for counts in ["open", "settled"] {
+        let server = Server::start();
+        let ran = restore(&server, &backup, &["--yes", "--counts", counts]);
+        assert_eq!(ran.status, Some(0), "{}{}", ran.out, ran.err);
+        let mut c = server.client();
+        assert_eq!(limits(&mut c), taken, "{counts}");
+        c.fill("apikey:{k}", &[]);
+        // It was counted, and is not once more; what is beyond the rest is refused.
+        assert_eq!(admit(&mut c, "COST 7 ID first"), "VALID");
+        assert_eq!(limits(&mut c), taken, "{counts}");
+        assert_eq!(admit(&mut c, "COST 4"), "RATE_LIMITED", "{counts}");
+        assert_eq!(c.usage("apikey:{k}:usage").1, 7, "{counts}");
+        // What it really cost is settled there.
+        let settled = c.must("APIKEY.SETTLE apikey:{k}:usage first 2");
+        assert_eq!(settled.items().iter().map(Reply::int).collect::<Vec<_>>(), [7, 2]);
+        let now = limits(&mut c);
+        let left = |name: &str| now[name].2;
+        assert_eq!((left("rate"), left("year"), left("credits")), (8, 48, 98), "{counts}");
+    }
+}
+
+#[test]
+fn a_counter_of_which_less_was_used_than_was_handed_over_comes_back() {
+    let place = place();
+    let lost = Server::start();
+    let mut c = lost.client();
+    c.fill("apikey:{k}", &[]);
+    c.must(&format!("APIKEY.ADMIT apikey:{{k}} 1 apikey:{{k}}:usage SECRET {SECRET} COST 7 ID i"));
+    let mut database = Database::default();
+    database.drain(&mut c);
+    c.must("APIKEY.SETTLE apikey:{k}:usage i 2");
+    let before = c.counts("apikey:{k}:usage");
+    assert_eq!(before, (-5, 0, 2));
+    let backup = back_up(&lost, &place, &[]);
+    drop(lost);
+    let written = database.written(&place);
+    for counts in [&["--counts", "open"][..], &["--written", &written]] {
+        let server = Server::start();
+        let ran = restore(&server, &backup, &[&["--yes"][..], counts].concat());
+        assert_eq!(ran.status, Some(0), "{}{}", ran.out, ran.err);
+        assert_eq!(server.client().counts("apikey:{k}:usage"), before, "{counts:?}");
+    }
+}
+
 #[test]
 fn what_the_database_has_must_be_all_of_it() {
     let place = place();
