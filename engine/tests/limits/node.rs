@@ -39,8 +39,8 @@ pub enum Said {
     Repeated,
 }
 
-pub fn bytes((counter, account): &Counted, since: i64, now: i64) -> Vec<u8> {
-    encode_usage(counter, Leases::NONE, account, (since, now))
+pub fn bytes((counter, account): &Counted, now: i64) -> Vec<u8> {
+    encode_usage(counter, Leases::NONE, account, now)
 }
 
 pub fn read(bytes: &[u8]) -> Counted {
@@ -139,14 +139,13 @@ impl Node {
             *counter = change.counter;
             change.put(account);
         }
-        let since = now - self.window.ms;
-        assert_eq!(bytes(&self.replica[at], since, now), bytes(&self.counters[at], since, now));
+        assert_eq!(bytes(&self.replica[at], now), bytes(&self.counters[at], now));
     }
 
     /// Both nodes have what was saved, and no more.
     pub fn restart(&mut self, now: i64) {
         for counted in self.counters.iter_mut().chain(&mut self.replica) {
-            *counted = read(&bytes(counted, now - self.window.ms, now));
+            *counted = read(&bytes(counted, now));
         }
     }
 }

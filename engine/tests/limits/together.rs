@@ -103,7 +103,7 @@ proptest! {
                 limit.cost() * cost > *has && !limit.is_shadow()
             };
             let may = !all.iter().zip(&remaining).any(denies);
-            let before: Vec<_> = node.counters.iter().map(|one| bytes(one, 0, now)).collect();
+            let before: Vec<_> = node.counters.iter().map(|one| bytes(one, now)).collect();
             let call = Call { limits: &all, cost, id: None, now };
             let said = match node.admit(&call) {
                 Said::Admitted(said) => {
@@ -117,7 +117,7 @@ proptest! {
                 Said::Denied(said) => {
                     prop_assert!(!may);
                     let after: Vec<_> =
-                        node.counters.iter().map(|one| bytes(one, 0, now)).collect();
+                        node.counters.iter().map(|one| bytes(one, now)).collect();
                     prop_assert_eq!(after, before);
                     said
                 }
