@@ -112,9 +112,7 @@ fn readers_of_one_process() {
             scope.spawn(|| {
                 let mut c = Client::connect(port).expect("connect");
                 let all = |c: &mut Client, name: &str, number: usize| {
-                    eventually(name, || {
-                        c.must(&format!("GET {name}")) == bulk(&number.to_string())
-                    });
+                    eventually(name, || c.must(&format!("GET {name}")) == bulk(number.to_string()));
                 };
                 c.must("INCR ready");
                 all(&mut c, "ready", PROCESSES * READERS);
