@@ -147,7 +147,7 @@ def arguments_of(call: JSON) -> tuple[Any, JSON]:
     for name, own in seconds.items():
         if options.get(name) is not None:
             arguments[own] = options[name] / 1000
-    for name in ("when_down", "load_limit", "ns"):
+    for name in ("when_down", "load_limit", "ns", "limits_when_unavailable"):
         if options.get(name) is not None:
             arguments[name] = options[name]
     if options.get("breaker"):

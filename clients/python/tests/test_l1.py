@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from database import Database
-from redis_apikey import L1, ApiKeys, Refused, Valid
+from redis_apikey import L1, ApiKeys, AsyncApiKeys, Refused, Valid
 from redis_apikey._l1 import Cache, question
 from servers import Server, eventually
 
@@ -248,3 +249,21 @@ def test_a_child_that_was_forked_hears_for_itself(server: Server) -> None:
         go_on.set()
         thread.join()
         assert keys.verify(key.presented).source == "l1"
+
+
+def test_a_task_that_follows_ends_whenever_it_is_cancelled() -> None:
+    async def left_over(turns: int) -> int:
+        db = Database()
+        keys = AsyncApiKeys("redis://127.0.0.1:1", db.load, l1=L1())
+        await keys.verify(db.add().presented)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        # As when a loop ends whose client nobody has closed.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        _, running = await asyncio.wait(tasks, timeout=1.0)
+        await keys.aclose()
+        return len(running)
+
+    assert [turns for turns in range(160) if asyncio.run(left_over(turns))] == []

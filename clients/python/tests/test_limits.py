@@ -139,6 +139,30 @@ def test_an_l1_never_answers_for_a_key_with_limits(
     assert (counted.source, counted.limits, pending(server, free.prefix)) == ("cache", (), 2)
 
 
+def test_nothing_of_before_is_said_of_a_key_with_limits(
+    new: Callable[..., Any], own: Callable[..., Server], db: Database
+) -> None:
+    server, free, limited = own(), db.add(), db.add(limits=[rate("hour", 1000)])
+    keys = new(server.url, db.load, when_down="stale", l1=L1(max_age=600.0), breaker_failures=1)
+    eventually(lambda: keys.verify(free.presented).source == "l1")
+    assert isinstance(keys.verify(limited.presented), Valid)
+    server.kill()
+    eventually(lambda: keys.verify(free.presented).stale)
+    assert isinstance(keys.verify(limited.presented), Unavailable)
+    assert keys.verify(free.presented, cost=1).stale
+
+
+def test_a_key_that_is_forgotten_is_shown_again_by_its_record(
+    new: Callable[..., Any], server: Server, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_apikey._limited, "MOST", 2)
+    keys, made = new(server.url, db.load), [db.add(limits=[rate("hour", 100)]) for _ in range(3)]
+    for number in range(3):
+        for key in made:
+            assert left(keys.verify(key.presented)) == {"hour": 99 - number}
+    assert len(keys._protocol._limited._limits) == 2
+
+
 def test_a_call_gives_limits_of_its_own(new: Callable[..., Any], server: Server, db: Database) -> None:
     keys, key = new(server.url, db.load), db.add(limits=[rate("hour", 100), rate("day", 50, cost=3)])
     limits = [

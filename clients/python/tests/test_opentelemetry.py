@@ -26,6 +26,7 @@ def test_a_span_and_a_count_for_each_verification(new: Callable[..., Any], serve
     keys, key = new(server.url, db.load, observer=observer), db.add()
     for scopes in ([], [], ["x"]):
         keys.verify(key.presented, scopes=scopes)
+    keys.verify(key.presented, limits=[{"name": "credits", "credits": True}])
     said = [
         {name.removeprefix("apikey."): value for name, value in (span.attributes or {}).items()}
         for span in spans.get_finished_spans()
@@ -34,6 +35,7 @@ def test_a_span_and_a_count_for_each_verification(new: Callable[..., Any], serve
         {"code": "VALID", "source": "database", "cache_status": "MISS"},
         {"code": "VALID", "source": "cache", "cache_status": "HIT"},
         {"code": "FORBIDDEN", "cache_status": "HIT"},
+        {"code": "USAGE_EXCEEDED", "cache_status": "HIT"},
     ]
     everything = spans.get_finished_spans()[0].to_json() + str(reader.get_metrics_data())
     assert "apikey.verifications" in everything
