@@ -11,7 +11,7 @@ import inspect
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -318,6 +318,23 @@ class Driver:
             await link.close()
 
 
+async def _within(seconds: float, steps: Coroutine[Any, Any, None]) -> None:
+    """Raises what they raise, and asyncio.TimeoutError.
+
+    Unlike wait_for (before Python 3.12), it never loses that its caller is cancelled while they end by themselves.
+    """
+    task = asyncio.ensure_future(steps)
+    # Whoever is cancelled does not ask what has become of it.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        done, _ = await asyncio.wait([task], timeout=seconds)
+    finally:
+        task.cancel()
+    if not done:
+        raise asyncio.TimeoutError
+    task.result()
+
+
 async def _awaited(value: object) -> object:
     return await value if inspect.isawaitable(value) else value
 
@@ -379,10 +396,10 @@ class Follower:
             for address in addresses:
                 connection = self._driver.new_connection(address, protocol=3)
                 connections.append(connection)
-                await asyncio.wait_for(self._begin(connection), LOST_AFTER)
+                await _within(LOST_AFTER, self._begin(connection))
                 if self._settings.follow == "channel":
                     try:
-                        await asyncio.wait_for(self._hear_probe(connection), LOST_AFTER)
+                        await _within(LOST_AFTER, self._hear_probe(connection))
                     except asyncio.TimeoutError:
                         raise NothingHeard(self._settings.channel) from None
             self._cache.follow(None if self._settings.follow == "channel" else addresses)
@@ -446,7 +463,7 @@ class Follower:
             for connection, event in zip(connections, heard, strict=True):
                 event.clear()
                 await connection.send_command(*CHANNEL_PING, check_health=False)
-            await asyncio.wait_for(self._all_heard(heard), LOST_AFTER)
+            await _within(LOST_AFTER, self._all_heard(heard))
             await asyncio.sleep(1.0)
             if self._settings.follow == "tracking" and (await self._addresses()) != addresses:
                 return
