@@ -102,6 +102,9 @@ impl AccountIn {
             Some(Kept { limit: limit(number)?, level: Level { amount, at } })
         });
         let requests = self.requests.iter().map(|(print, at, cost, flags, takes)| {
+            if flags & !(COUNTED | SETTLED) != 0 {
+                return None;
+            }
             let takes: Option<Box<[Take]>> = takes
                 .iter()
                 .map(|&(number, units, after)| Some(Take { limit: limit(number)?, units, after }))
@@ -145,5 +148,88 @@ pub fn decode_change(bytes: &[u8]) -> Result<Change, BadBytes> {
             Ok(Change { counter: counter(numbers)?, levels, request, gone })
         }
         _ => Err(wrong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::limit::tests::{limit, rate};
+    use crate::limits::limit::Rule;
+
+    fn change() -> Change {
+        let (second, credits) = (limit("a", rate(10, 1000, 20)), limit("b", Rule::Credits));
+        let (second, credits) = (Arc::new(second), Arc::new(credits));
+        let level = |amount| Level { amount, at: 70_000 };
+        let take = |limit, units, after| Take { limit: Arc::clone(limit), units, after };
+        let request = Request {
+            is_settled: true,
+            takes: [take(&credits, 2, 5), take(&second, 3, 3000)].into(),
+            ..Request::plain(Print([9; 16]), 70_000, 3)
+        };
+        Change {
+            counter: Counter::from_parts(-1, 300, 7, 70_000).unwrap(),
+            levels: vec![
+                Kept { limit: Arc::clone(&second), level: level(3000) },
+                Kept { limit: credits, level: level(5) },
+            ],
+            request: Some(request),
+            gone: 2,
+        }
+    }
+
+    /// A primary that was upgraded last tells them to replicas that were not.
+    #[test]
+    fn the_bytes_of_a_change_stay_what_they_are() {
+        const AT: &[u8] = b"\xfc\xe0\x22\x02\0";
+        let numbers = [b"\x01\xfb\x58\x02\x0e", AT].concat();
+        let number = |n: i64| n.to_le_bytes();
+        let rate = [&b"\0\x01a\x01\0\0\0"[..], &number(10), &number(1000), &number(20)].concat();
+        let limits = [&b"\x02\x1f"[..], &rate, b"\x07\x02\x01b\x01\0\0\0"].concat();
+        let levels = [b"\x02\0\xfb\x70\x17", AT, b"\x01\x0a", AT].concat();
+        let takes = b"\x02\x01\x04\x0a\0\x06\xfb\x70\x17";
+        let request = [&b"\x01"[..], &[9; 16], AT, b"\x06\x03", takes].concat();
+        let bytes = [&numbers[..], &limits, &levels, &request, b"\x02"].concat();
+        assert_eq!(encode_change(&change()), bytes);
+        let read = decode_change(&bytes).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", change()));
+    }
+
+    #[test]
+    fn what_no_counter_has_is_refused() {
+        let wrong = |damage: &dyn Fn(&mut Change)| {
+            let mut change = change();
+            damage(&mut change);
+            decode_change(&encode_change(&change)).unwrap_err().0
+        };
+        let what = "limits or requests that no counter has";
+        assert_eq!(wrong(&|change| change.levels[0].level.amount = 20_001), what);
+        assert_eq!(wrong(&|change| change.levels[0].level.amount = -1), what);
+        assert_eq!(wrong(&|change| change.levels[1].level.at = -1), what);
+        assert_eq!(wrong(&|change| change.levels.push(change.levels[0].clone())), what);
+        let request = |damage: &dyn Fn(&mut Request)| {
+            wrong(&|change| change.request.iter_mut().for_each(damage))
+        };
+        assert_eq!(request(&|request| request.at = -1), what);
+        assert_eq!(request(&|request| request.cost = 1_000_000_001), what);
+        assert_eq!(request(&|request| request.takes[1].units = -1), what);
+        assert_eq!(request(&|request| request.takes[1].after = 20_001), what);
+        assert_eq!(request(&|request| request.takes[1] = request.takes[0].clone()), what);
+        assert_eq!(
+            request(&|request| request.takes = vec![request.takes[0].clone(); 17].into()),
+            what
+        );
+        // Flags that no request has; the number of a limit that is not there.
+        let good = encode_change(&change());
+        for (at, byte) in [(good.len() - 11, 7), (good.len() - 9, 2)] {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            assert_eq!(decode_change(&bytes).unwrap_err().0, what, "{at}");
+        }
+        let mut two = good.clone();
+        let numbers = 10;
+        two.drain(..numbers);
+        let two = [&b"\x02\0\0\0"[..], &two].concat();
+        assert_eq!(decode_change(&two).unwrap_err().0, "numbers that no counter has");
     }
 }

@@ -275,10 +275,10 @@ pub fn decode(bytes: &[u8], origin: Origin) -> Result<Value<'_>, BadBytes> {
         (SCOPES, VERSION) => decode_scopes(&read(body)?),
         (LIST, VERSION) => decode_list(&read(body)?),
         (CACHED, VERSION) => decode_cached(body),
-        (USAGE, VERSION) => decode_plain_usage(read(body)?, Vec::new()),
+        (USAGE, VERSION) => decode_usage(used(read(body)?)?, Vec::new(), Account::default()),
         (USAGE, LEASED_VERSION) => {
             let (numbers, lines) = read(body)?;
-            decode_plain_usage(numbers, lines)
+            decode_usage(used(numbers)?, lines, Account::default())
         }
         (USAGE, ACCOUNT_VERSION) => {
             let (numbers, lines, account): (_, _, AccountIn) = read(body)?;
@@ -361,10 +361,10 @@ fn slices(tags: &[Vec<u8>]) -> Vec<&[u8]> {
     tags.iter().map(Vec::as_slice).collect()
 }
 
-/// Of the versions that knew no settling: what is pending was counted.
-fn decode_plain_usage(numbers: Numbers, lines: Vec<Line>) -> Result<Value<'static>, BadBytes> {
-    match numbers {
-        (0.., ..) => decode_usage(numbers, lines, Account::default()),
+/// The numbers of a counter of a version in which none had less than nothing pending.
+fn used(numbers: Numbers) -> Result<Numbers, BadBytes> {
+    match numbers.0 {
+        0.. => Ok(numbers),
         _ => Err(BadBytes("numbers that no counter has")),
     }
 }

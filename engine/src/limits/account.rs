@@ -257,7 +257,10 @@ impl Request {
                 && (!matches!(take.limit.rule(), Rule::Rate { .. })
                     || level.is_of(take.limit.rule()))
         };
+        let names = || self.takes.iter().map(|take| take.limit.name());
+        let is_once = |(nth, name): (usize, &[u8])| !names().take(nth).any(|other| other == name);
         self.at >= 0
+            && names().enumerate().all(is_once)
             && (0..=MAX_COST).contains(&self.cost)
             && self.takes.len() <= MAX_LIMITS
             && self.takes.iter().all(is_right)
@@ -266,5 +269,63 @@ impl Request {
     /// A request that takes from no limit.
     pub fn plain(print: Print, at: i64, cost: i64) -> Self {
         Self { print, at, cost, is_counted: true, is_settled: false, takes: Box::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::limit::tests::{limit, rate};
+
+    const NOW: i64 = 1_796_083_200_000;
+
+    fn full(account: &Account) -> bool {
+        let levels = account.levels().to_vec();
+        Account::from_parts(levels, Vec::new()).is_some()
+    }
+
+    #[test]
+    fn a_counter_has_room_where_others_say_nothing_by_now() {
+        let of = |name: String| Arc::new(limit(&name, rate(1, 1000, 9)));
+        let taken = Level { amount: 1000, at: NOW };
+        let mut account = Account::default();
+        for nth in 0..MAX_LEVELS {
+            account.put(of(format!("l{nth}")), taken);
+        }
+        assert!(account.has_room(["l0", "l63"].iter(), NOW));
+        assert!(!account.has_room(["l0", "x"].iter(), NOW));
+        assert!(account.has_room(["l0", "x"].iter(), NOW + 1000), "all has come back");
+        assert!(!account.has_room((0..65).map(|nth| format!("x{nth}")), NOW + 1000));
+
+        // One that says nothing goes for another, and comes again in the same request: there is no room for both.
+        account.put(of("l0".into()), Level { amount: 0, at: NOW });
+        assert!(account.has_room(["x"].iter(), NOW));
+        assert!(!account.has_room(["x", "l0"].iter(), NOW));
+        account.put(of("x".into()), taken);
+        assert!(account.kept(b"l0").is_none() && full(&account));
+    }
+
+    #[test]
+    fn credits_are_never_below_0_or_beyond_what_there_may_be() {
+        assert_eq!(credited(5, -5), Ok(0));
+        assert_eq!(credited(0, MAX_UNITS), Ok(MAX_UNITS));
+        assert_eq!(credited(5, -6).unwrap_err(), "BY must not take the balance below 0");
+        assert_eq!(credited(i64::MIN, -1).unwrap_err(), "BY must not take the balance below 0");
+        for (balance, by) in [(1, MAX_UNITS), (i64::MAX, i64::MAX)] {
+            let why = format!("BY must not take the balance beyond {MAX_UNITS}");
+            assert_eq!(credited(balance, by).unwrap_err(), why);
+        }
+    }
+
+    /// The level of credits that are used up says nothing, and is not saved.
+    #[test]
+    fn credits_are_given_back_where_none_are_left() {
+        let credits = Arc::new(limit("c", Rule::Credits));
+        let take = Take { limit: credits, units: 7, after: 0 };
+        let request = Request { takes: [take].into(), ..Request::plain(Print([1; 16]), NOW, 7) };
+        let account = Account::from_parts(Vec::new(), vec![request.clone()]).unwrap();
+        let (settled, levels) = account.settle(&request, 2, NOW);
+        assert_eq!((settled.cost, settled.takes[0].units), (2, 2));
+        assert_eq!(levels.iter().map(|kept| kept.level.amount).collect::<Vec<_>>(), [5]);
     }
 }

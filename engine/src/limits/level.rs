@@ -210,3 +210,121 @@ pub struct Taken {
     pub at: i64,
     pub after: i64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::CLOCKS_DIFFER_MS;
+    use crate::limits::calendar::Unit;
+    use crate::limits::limit::tests::{quota, rate};
+
+    const NOW: i64 = 1_796_083_200_000;
+    const TEN: Rule = Rule::Rate { units: 10, per: 1000, burst: 20 };
+
+    fn level(amount: i64) -> Level {
+        Level { amount, at: NOW }
+    }
+
+    #[test]
+    fn how_a_limit_stands() {
+        let day = 86_400_000;
+        // Limit, remaining, reset, retry.
+        for (rule, amount, asked, stands) in [
+            (TEN, 0, 1, (20, 20, 0, 0)),
+            (TEN, 0, 21, (20, 20, 0, NEVER)),
+            (TEN, 19_001, 1, (20, 0, 1901, 1)),
+            (TEN, 20_000, 0, (20, 0, 2000, 0)),
+            (TEN, 20_000, 20, (20, 0, 2000, 2000)),
+            (quota(5, Unit::Day), 2, 3, (5, 3, day, 0)),
+            (quota(5, Unit::Day), 2, 4, (5, 3, day, day)),
+            (quota(5, Unit::Day), 9, 6, (5, 0, day, NEVER)),
+            (Rule::Credits, 3, 3, (NEVER, 3, NEVER, 0)),
+            (Rule::Credits, 3, 4, (NEVER, 3, NEVER, NEVER)),
+        ] {
+            let Standing { limit, remaining, reset_ms, retry_ms } =
+                level(amount).standing(&rule, asked);
+            assert_eq!((limit, remaining, reset_ms, retry_ms), stands, "{rule:?} {amount}");
+        }
+        let behind = level(20_000).standing(&TEN, 1).behind(7);
+        assert_eq!((behind.reset_ms, behind.retry_ms), (2007, 107));
+        assert_eq!(level(0).standing(&TEN, 21).behind(7), level(0).standing(&TEN, 21));
+    }
+
+    #[test]
+    fn what_comes_back_by_the_clock() {
+        let far = CLOCKS_DIFFER_MS + 1;
+        let day = quota(5, Unit::Day);
+        for (rule, later, amount, at) in [
+            (TEN, 0, 10_000, 0),
+            (TEN, 999, 10, 999),
+            (TEN, 1001, 0, 1001),
+            (TEN, 1 - far, 10_000, 0),
+            (TEN, -far, 0, -far),
+            (day, 86_399_999, 10_000, 86_399_999),
+            (day, 86_400_000, 0, 86_400_000),
+            // Noted in the first moment of its day.
+            (day, 1 - far, 10_000, 0),
+            (day, -far, 0, -far),
+            (Rule::Credits, -far, 10_000, -far),
+        ] {
+            let is = level(10_000).at(&rule, NOW + later);
+            assert_eq!((is.amount, is.at - NOW), (amount, at), "{rule:?} {later}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_stays_taken_when_the_limit_changes() {
+        let hour = quota(3, Unit::Hour);
+        for (before, after, amount, is) in [
+            (TEN, TEN, 10_001, 10_001),
+            (TEN, rate(10, 1, 20), 10_001, 11),
+            (TEN, rate(1, 60_000, 20), 10_001, 600_060),
+            (TEN, rate(1, 1000, 5), 10_001, 5000),
+            (quota(9, Unit::Day), hour, 7, 7),
+            (hour, TEN, 3, 0),
+            (TEN, Rule::Credits, 10_000, 0),
+            (Rule::Credits, Rule::Credits, 3, 3),
+        ] {
+            assert_eq!(level(amount).of_changed(&before, &after, NOW).amount, is, "{after:?}");
+        }
+        // As much has come back as by the one by which more has.
+        for (before, after, is) in [
+            (TEN, rate(100, 1000, 20), 0),
+            (rate(100, 1000, 20), TEN, 0),
+            (TEN, rate(1, 1000, 20), 10_000),
+            (TEN, rate(10, 1000, 2), 0),
+        ] {
+            assert_eq!(level(20_000).of_changed(&before, &after, NOW + 1000).amount, is);
+        }
+        // Noted a day ahead: not of this hour.
+        let ahead = Level { amount: 3, at: NOW + 86_400_000 };
+        assert_eq!(ahead.of_changed(&quota(9, Unit::Year), &hour, NOW).amount, 0);
+    }
+
+    #[test]
+    fn no_more_is_given_back_than_is_there() {
+        let day = quota(50, Unit::Day);
+        for (rule, amount, units, at, after, left) in [
+            (TEN, 10_000, 3, 0, 10_000, 7000),
+            // Of 5000, 4000 have come back since.
+            (TEN, 10_000, 3, -400, 5000, 9000),
+            (TEN, 10_000, 3, -500, 5000, 10_000),
+            (TEN, 10_000, 3, -501, 5000, 10_000),
+            (TEN, 1000, 3, 0, 10_000, 0),
+            (TEN, 10_000, 3, 0, 0, 10_000),
+            (day, 10, 3, 0, 10, 7),
+            (day, 10, 3, -1, 10, 10),
+            (day, 10, 3, 86_400_000, 10, 10),
+            (day, 10, 3, 0, 0, 10),
+            (day, 2, 3, 0, 3, 0),
+            (Rule::Credits, 2, 3, -1, 0, 5),
+            (Rule::Credits, MAX_UNITS, 3, 0, 0, MAX_UNITS),
+        ] {
+            let mut level = level(amount);
+            let parts = level.give_back(&rule, units, Taken { at: NOW + at, after });
+            assert_eq!(level.amount, left, "{rule:?} {units} {at} {after}");
+            let is_rate = matches!(rule, Rule::Rate { .. });
+            assert_eq!(parts, if is_rate { amount - left } else { 0 });
+        }
+    }
+}

@@ -197,3 +197,62 @@ impl Take {
         Taken { at, after: self.after }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::limit::tests::{limit, rate};
+
+    fn request(id: u8, at: i64, after: i64) -> Request {
+        let take = Take { limit: Arc::new(limit("a", rate(1, 1, 99))), units: 1, after };
+        Request { takes: [take].into(), ..Request::plain(Print([id; 16]), at, 1) }
+    }
+
+    fn all(requests: &Requests) -> Vec<(u8, i64, i64)> {
+        let told = |request: &Request| (request.print.0[0], request.at, request.takes[0].after);
+        let listed: Vec<_> = requests.iter().map(told).collect();
+        for (id, at, _) in &listed {
+            assert_eq!(requests.get(&Print([*id; 16])).map(|request| request.at), Some(*at));
+        }
+        listed
+    }
+
+    #[test]
+    fn the_oldest_go_when_they_are_over_or_too_many() {
+        let mut requests = Requests::default();
+        (1..=5).for_each(|id| requests.put(request(id, i64::from(id) * 10, 1)));
+        let going = |requests: &Requests, id: u8, ms, most, now| {
+            requests.going(&Print([id; 16]), Window { ms, most }, now)
+        };
+        assert_eq!(going(&requests, 9, 100, 9, 100), (0, 0));
+        assert_eq!(going(&requests, 9, 80, 9, 100), (1, 0), "as old as the window is not over");
+        assert_eq!(going(&requests, 9, 100, 5, 100), (1, 1));
+        assert_eq!(going(&requests, 9, 80, 4, 100), (2, 1));
+        assert_eq!(going(&requests, 9, 100, 0, 100), (5, 5), "there is always room for one");
+        assert_eq!(going(&requests, 3, 80, 9, 100), (3, 2), "one of the same id goes");
+        requests.drop_oldest(2);
+        requests.put(request(6, 60, 1));
+        assert_eq!(all(&requests), [(3, 30, 1), (4, 40, 1), (5, 50, 1), (6, 60, 1)]);
+        assert_eq!(all(&requests.clone()), all(&requests));
+        requests.drop_oldest(9);
+        assert!(requests.is_empty() && requests.get(&Print([6; 16])).is_none());
+    }
+
+    #[test]
+    fn what_one_gets_back_was_not_in_the_level_of_those_behind() {
+        let mut requests = Requests::default();
+        (1..=4).for_each(|id| requests.put(request(id, 10, i64::from(id))));
+        let other = Arc::new(limit("b", rate(1, 1, 99)));
+        requests.put(Request {
+            takes: [Take { limit: other, units: 1, after: 9 }].into(),
+            ..request(5, 10, 9)
+        });
+        requests.put(request(2, 10, 0));
+        let now = [(1, 10, 1), (2, 10, 0), (3, 10, 1), (4, 10, 2), (5, 10, 9)];
+        assert_eq!(all(&requests), now);
+        requests.put(request(3, 10, 7));
+        assert_eq!(all(&requests)[3..], now[3..], "more was taken");
+        requests.forget(b"a");
+        assert_eq!(all(&requests).iter().map(|told| told.2).collect::<Vec<_>>(), [0, 0, 0, 0, 9]);
+    }
+}

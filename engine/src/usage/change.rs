@@ -101,3 +101,58 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window { ms: 1000, most: 2 };
+    const NOW: i64 = 1_796_083_200_000;
+
+    fn counted(account: &mut Account, counter: Counter, id: u8, at: i64) -> Gone {
+        let mut change = Change::of(counter);
+        let gone = change.note(Request::plain(Print([id; 16]), at, 5), account, WINDOW);
+        change.put(account);
+        gone
+    }
+
+    #[test]
+    fn a_request_is_settled_once_while_it_is_known() {
+        let (mut account, mut counter) = (Account::default(), Counter::default());
+        counter.incr(5, NOW).unwrap();
+        counted(&mut account, counter, 1, NOW);
+        let settle = |account: &Account, counter: &Counter, cost, now| {
+            Change::settle(account, counter, &Print([1; 16]), cost, WINDOW, now)
+        };
+        assert!(settle(&account, &counter, 2, NOW + 1001).is_none());
+        let (before, change) = settle(&account, &counter, 2, NOW + 1000).unwrap().unwrap();
+        let change = change.unwrap();
+        assert!(!change.is_nothing(&counter));
+        assert_eq!((before, change.counter.total(), change.counter.pending()), (5, 2, 2));
+        let counter = change.counter;
+        change.put(&mut account);
+        let (before, change) = settle(&account, &counter, 9, NOW).unwrap().unwrap();
+        assert!(before == 2 && change.is_none());
+        assert_eq!(account.requests().len(), 1);
+    }
+
+    #[test]
+    fn a_cost_that_there_is_no_room_for_changes_nothing() {
+        let (mut account, mut counter) = (Account::default(), Counter::default());
+        counter.incr(i64::MAX, NOW).unwrap();
+        counted(&mut account, counter, 1, NOW);
+        let settled = Change::settle(&account, &counter, &Print([1; 16]), 6, WINDOW, NOW);
+        assert_eq!(settled.unwrap().map(|(before, _)| before), Err(Overflow));
+    }
+
+    #[test]
+    fn ids_that_go_before_their_time_are_told() {
+        let mut account = Account::default();
+        let early: Vec<usize> = [(1, 0), (2, 0), (3, 0), (4, 2000)]
+            .map(|(id, ms)| counted(&mut account, Counter::default(), id, NOW + ms).early)
+            .to_vec();
+        assert_eq!(early, [0, 0, 1, 0]);
+        assert_eq!(account.requests().len(), 1);
+        assert!(Change::of(Counter::default()).is_nothing(&Counter::default()));
+    }
+}

@@ -5,10 +5,15 @@ use crate::cache::value::Parts as CachedParts;
 use crate::database::catalog::Database;
 use crate::database::items::Held;
 use crate::entry::kind::Entry;
+use crate::limits::account::Kept;
+use crate::limits::level::Level;
+use crate::limits::limit::Limit;
+use crate::limits::requests::{Print, Request, Take};
 use crate::record::sanitise::MAX_STORED_BYTES;
 use crate::tags::fingerprint::Fingerprints;
 use crate::tags::segments::Place;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// The bytes of a counter that keeps nothing beside its counts.
 fn encode_counter(counter: &Counter, leases: &Leases) -> Vec<u8> {
@@ -93,7 +98,7 @@ fn leases(lines: &[Lease]) -> Leases {
 fn the_bytes_of_each_version_stay_what_they_are() {
     let scopes = b"t\x03\0a:*";
     let fields = b"\x01\x01k\x11\x01u\x52\x40\x07[\"a:*\"]";
-    let mut expected = b"r\x04\x01".to_vec();
+    let mut expected = b"r\x05\x01".to_vec();
     expected.extend_from_slice(&i64::MAX.to_le_bytes());
     for number in [JSON.len(), fields.len(), scopes.len()] {
         expected.extend_from_slice(&(number as u32).to_le_bytes());
@@ -136,6 +141,57 @@ fn the_bytes_of_each_version_stay_what_they_are() {
         encode_counter(&counter(), &leases(&[line(1, 10)])),
         [b"u\x02", &numbers[..], b"\x01", &lines].concat()
     );
+}
+
+/// A record that has limits, and a counter that keeps what was taken from them.
+#[test]
+fn the_bytes_of_limits_stay_what_they_are() {
+    let credits = b"\x02\x01c\x03\0\0\0";
+    let json = format!(
+        "{},\"limits\":{}}}",
+        &JSON[..JSON.len() - 1],
+        r#"[{"name":"c","credits":true,"cost":3,"counter":2}]"#
+    );
+    let parts = Parts::sanitise(json.as_bytes(), &Limits::STORED).unwrap();
+    let record = Record::new(&parts, &[], b"", &[]).unwrap();
+    let bytes = encode_record(&record, false);
+    let state = 3 + 8 + 3 * 4 + 5;
+    assert_eq!((&bytes[..3], bytes[state]), (&b"r\x05\0"[..], 0b100_0001));
+    let limits = [&b"\x09\0\x02\x07"[..], credits].concat();
+    assert!(bytes[state + 1..].starts_with(&limits), "{bytes:?}");
+    for origin in [Origin::Server, Origin::Anyone] {
+        let Ok(Value::Record { record, dead: false }) = super::decode(&bytes, origin) else {
+            panic!("no record")
+        };
+        assert!(record.limits().eq([(2, &credits[..])]));
+    }
+    let limit = Arc::new(Limit::read(credits).unwrap());
+    let level = Level { amount: 5, at: 70_000 };
+    let kept = Kept { limit: Arc::clone(&limit), level };
+    let take = Take { limit, units: 3, after: 5 };
+    let request = Request { takes: [take].into(), ..Request::plain(Print([9; 16]), 70_000, 1) };
+    let account = Account::from_parts(vec![kept], vec![request]).unwrap();
+    let counter = Counter::from_parts(-1, 300, 7, 8).unwrap();
+    let of = |account: &Account| encode_usage(&counter, Leases::NONE, account, (70_000, 70_000));
+    const AT: &[u8] = b"\xfc\xe0\x22\x02\0";
+    let numbers = b"u\x03\x01\xfb\x58\x02\x0e\x10\0";
+    let limits = [&b"\x01\x07"[..], credits].concat();
+    let levels = [b"\x01\0\x0a", AT].concat();
+    let requests = [&b"\x01"[..], &[9; 16], AT, b"\x02\x01\x01\0\x06\x0a"].concat();
+    let bytes = [&numbers[..], &limits, &levels, &requests].concat();
+    assert_eq!(of(&account), bytes);
+    assert_eq!(
+        of(Account::NONE),
+        [&numbers[..], b"\0\0\0"].concat(),
+        "less than nothing is pending"
+    );
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "the first {len} bytes");
+    }
+    let Ok(Value::Usage(read, _, account)) = decode(&bytes) else { panic!("no counter") };
+    assert_eq!((read, of(&account)), (counter, bytes));
+    let later = encode_usage(&counter, Leases::NONE, &account, (70_001, 70_001));
+    assert_eq!(later, [&numbers[..], &limits, &levels, b"\0"].concat(), "its time is over");
 }
 
 #[test]
@@ -378,7 +434,7 @@ fn other_bytes_are_refused() {
     assert_eq!(decode(&long).unwrap_err(), BadBytes("not a record's parts"));
     assert_eq!(decode(b"x\x01").unwrap_err(), BadBytes("unknown kind"));
     assert_eq!(decode(b"u\0").unwrap_err(), BadBytes("unknown kind"));
-    for newer in [b"u\x03", b"r\x05", b"a\x03", b"s\x02", b"l\x02", b"c\x02"] {
+    for newer in [b"u\x04", b"r\x06", b"a\x03", b"s\x02", b"l\x02", b"c\x02"] {
         let error = BadBytes("written by a newer version of the module");
         assert_eq!(decode(newer).unwrap_err(), error);
     }
