@@ -207,10 +207,8 @@ impl Account {
             if wanted > take.units {
                 take.units += level.take(rule, wanted - take.units);
             } else {
-                if rule.measures_as(take.limit.rule()) {
-                    let parts = level.give_back(rule, take.units - wanted, take.taken(request.at));
-                    take.after = take.after.saturating_sub(parts);
-                }
+                let parts = level.give_back(rule, take.units - wanted, take.taken(request.at));
+                take.after = take.after.saturating_sub(parts);
                 take.units = wanted;
             }
             levels.push(Kept { limit: Arc::clone(limit), level });

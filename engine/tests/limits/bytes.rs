@@ -112,7 +112,7 @@ fn use_it(counter: &Counter, account: &Account) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn an_account_is_read_as_it_was_written(counter in counter(), parts in parts(6)) {
