@@ -297,7 +297,7 @@ mod tests {
 
         // One that says nothing goes for another, and comes again in the same request: there is no room for both.
         account.put(of("l0".into()), Level { amount: 0, at: NOW });
-        assert!(account.has_room(["x"].iter(), NOW));
+        assert!(account.has_room(["x", "l1"].iter(), NOW));
         assert!(!account.has_room(["x", "l0"].iter(), NOW));
         account.put(of("x".into()), taken);
         assert!(account.kept(b"l0").is_none() && full(&account));
