@@ -41,7 +41,7 @@ SHORT = {
     "$of": 'job="$job",node=~"$node"',
     "$time": "$__rate_interval",
     "$seconds": "apikey_command_duration_seconds",
-    "$reads": 'command=~"apikey[.](validate|checkscope|getlist)"',
+    "$reads": 'command=~"apikey[.](validate|admit|checkscope|getlist)"',
     # Replicas are sent the same, so that a sum is one of primaries.
     "$primary": 'and on (job, instance, node) apikey_node_info{role="primary"}',
 }
@@ -52,6 +52,7 @@ EXPORTER = "docs/operating.md#exporter"
 HEALTH = "docs/operations.md#health"
 INVALIDATIONS = "docs/operations.md#large-invalidations"
 KERNEL = "docs/deploying.md#the-kernel"
+LIMITS = "docs/monitoring.md#limits"
 LOOP = "docs/usage.md#the-loop"
 REFUSED = "docs/operations.md#refused-validations"
 REGIONS = "docs/monitoring.md#regions"
@@ -321,7 +322,8 @@ ROWS: dict[str, list[Panel]] = {
             "Reads on average",
             "s",
             TOP,
-            "VALIDATE, CHECKSCOPE and GETLIST. Very large records and lists take long; else the machine is too busy.",
+            "VALIDATE, ADMIT, CHECKSCOPE and GETLIST. Very large records and lists take long; else the machine is too "
+            "busy.",
             {"{{node}} {{command}}": "rate($seconds_sum{$of,$reads}[$time]) / rate($seconds_count{$of,$reads}[$time])"},
             alerts=["ApikeyReadsSlow"],
             above=0.01,
@@ -539,6 +541,46 @@ ROWS: dict[str, list[Panel]] = {
             REGIONS,
             "Those that there are, and those of them that have no series, since a server has more than 200.",
             {"{{node}}": "apikey_regions{$of}", "{{node}} left out": "apikey_regions_left_out{$of}"},
+        ),
+    ],
+    "Limits": [
+        graph(
+            "Admissions by result",
+            "ops",
+            LIMITS,
+            "What ADMIT answered of valid keys, at the chosen nodes together: let through, too fast, used up, or "
+            "counted under the same id before.",
+            {
+                "admitted": "sum(rate(apikey_admitted_total{$of}[$time]))",
+                "rate limited": "sum(rate(apikey_rate_limited_total{$of}[$time]))",
+                "usage exceeded": "sum(rate(apikey_usage_exceeded_total{$of}[$time]))",
+                "repeated": "sum(rate(apikey_repeated_ids_total{$of}[$time]))",
+            },
+            stacked=True,
+        ),
+        graph(
+            "Refused by limits",
+            "percentunit",
+            LIMITS,
+            "Of the requests that limits judged: APIKEY.LOG says whose.",
+            {
+                "{{node}}": "(rate(apikey_rate_limited_total{$of}[$time])"
+                " + rate(apikey_usage_exceeded_total{$of}[$time]))"
+                " / (rate(apikey_admitted_total{$of}[$time]) + rate(apikey_rate_limited_total{$of}[$time])"
+                " + rate(apikey_usage_exceeded_total{$of}[$time]))"
+            },
+            alerts=["ApikeyRequestsLimited"],
+            above=0.5,
+            most=1,
+        ),
+        graph(
+            "Ids forgotten early",
+            "short",
+            LIMITS,
+            "In five minutes: a request that is sent again counts twice then. Raise apikey.max-request-ids.",
+            {"{{node}}": "increase(apikey_ids_dropped_early_total{$of}[5m])"},
+            alerts=["ApikeyIdsDroppedEarly"],
+            above=0,
         ),
     ],
     "Usage": [

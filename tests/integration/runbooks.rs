@@ -9,6 +9,7 @@ mod consumer_dead;
 mod database_down;
 mod full_disk;
 mod leaked_key;
+mod limits;
 mod lost_primary;
 mod memory;
 mod miss_rate;

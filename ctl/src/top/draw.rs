@@ -18,7 +18,7 @@ use super::view::View;
 /// Below these nothing can be read.
 const LEAST: (u16, u16) = (30, 5);
 
-const METERS: usize = 4;
+const METERS: usize = 5;
 const MOST_COMMANDS: usize = 8;
 const MOST_REGIONS: usize = 8;
 const MOST_REASONS: usize = 4;
@@ -160,6 +160,7 @@ fn draw_meters(frame: &mut Frame, area: Rect, sample: &Sample) {
             ("Uses pending", short(total.usage_pending as f64)),
             ("leased", short(total.usage_leased as f64) + &leased),
         ]),
+        statuses(&sample.nodes),
     ];
     let rate = |of: fn(&super::sample::Rates) -> f64| {
         total.rates.as_ref().map_or_else(|| "-".into(), |rates| short(of(rates)))
@@ -178,7 +179,14 @@ fn draw_meters(frame: &mut Frame, area: Rect, sample: &Sample) {
             ("Counted/s", rate(|rates| rates.counted)),
             ("settled/s", rate(|rates| rates.settled)),
         ]),
-        statuses(&sample.nodes),
+        named(&[
+            ("Admitted/s", rate(|rates| rates.admitted)),
+            ("refused/s", rate(|rates| rates.rate_limited + rates.usage_exceeded)),
+        ]),
+        named(&[
+            ("Repeated/s", rate(|rates| rates.repeated_ids)),
+            ("ids lost/s", rate(|rates| rates.ids_dropped_early)),
+        ]),
     ];
     frame.render_widget(Paragraph::new(on_left), left);
     frame.render_widget(Paragraph::new(on_right), right);
@@ -399,7 +407,8 @@ fn help<'a>() -> Vec<Line<'a>> {
         "the rest is that of primaries. A node is `away` where it does not answer; its reason stands at the bottom.",
         "HIT% is of the lookups of that time. BACKLOG: dead entries that are still to be removed. OLDEST: since the",
         "oldest batch of uses that is not settled was given out. MEAN, P99 and TIME% of commands: of that time, in the",
-        "servers' main threads.",
+        "servers' main threads. Admitted and refused: by limits. Repeated: not counted again, by their ids; ids lost:",
+        "those that went before their time, since a counter had too many.",
         "",
         "Any key goes back.",
     ];

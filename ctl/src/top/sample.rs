@@ -67,6 +67,14 @@ pub struct Rates {
     pub evicted: f64,
     pub counted: f64,
     pub settled: f64,
+    /// Requests that ADMIT let through.
+    pub admitted: f64,
+    /// Refused by a rate.
+    pub rate_limited: f64,
+    /// Refused by a quota or for want of credits.
+    pub usage_exceeded: f64,
+    pub repeated_ids: f64,
+    pub ids_dropped_early: f64,
     pub answers: BTreeMap<&'static str, f64>,
 }
 
@@ -189,6 +197,11 @@ fn rates(now: &Seen, before: &Seen) -> Option<Rates> {
         evicted: rate("evicted_entries"),
         counted: rate("counted_uses"),
         settled: rate("settled_uses") + rate("taken_uses"),
+        admitted: rate("admitted"),
+        rate_limited: rate("rate_limited"),
+        usage_exceeded: rate("usage_exceeded"),
+        repeated_ids: rate("repeated_ids"),
+        ids_dropped_early: rate("ids_dropped_early"),
         answers: ANSWERS.iter().map(|(field, code)| (*code, rate(field))).collect(),
     })
 }
@@ -210,6 +223,11 @@ fn total(nodes: &[Row]) -> Total {
                 sum.evicted += rates.evicted;
                 sum.counted += rates.counted;
                 sum.settled += rates.settled;
+                sum.admitted += rates.admitted;
+                sum.rate_limited += rates.rate_limited;
+                sum.usage_exceeded += rates.usage_exceeded;
+                sum.repeated_ids += rates.repeated_ids;
+                sum.ids_dropped_early += rates.ids_dropped_early;
             }
         }
         if is_primary {
@@ -340,6 +358,9 @@ mod tests {
                 ("hits", 30 * times),
                 ("misses", 10 * times),
                 ("counted_uses", 8 * times),
+                ("admitted", 6 * times),
+                ("rate_limited", 4 * times),
+                ("usage_exceeded", 2 * times),
                 ("records", 5),
             ]
         };
@@ -359,6 +380,8 @@ mod tests {
         let sum = sample.total.rates.clone().expect("rates");
         assert_eq!((sum.lookups, sum.counted, sample.total.entries), (60.0, 8.0, 5));
         assert_eq!(sample.total.hit_rate, Some(0.75));
+        // A replica admits nobody.
+        assert_eq!((sum.admitted, sum.rate_limited, sum.usage_exceeded), (6.0, 4.0, 2.0));
         let [validate] = sample.commands.as_slice() else { panic!("a command") };
         assert_eq!((validate.calls_per_second, validate.mean_us), (100.0, 10.0));
         // 198 of the 200 took 8 at most.

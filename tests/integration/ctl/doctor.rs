@@ -376,6 +376,19 @@ fn each_planted_setting_and_user_is_found_and_mended() {
 }
 
 #[test]
+fn ids_of_requests_that_went_before_their_time_are_found() {
+    let (primary, _replica, mut c) = pair();
+    let admit = |id| {
+        format!("APIKEY.ADMIT apikey:{{k}} 1 apikey:{{k}}:usage SECRET {SECRET} COST 0 ID {id}")
+    };
+    // As many as a counter keeps, and one more.
+    c.pipeline(&(0..4096).map(admit).collect::<Vec<_>>());
+    finds(&primary, &[], &[]);
+    c.must(&admit(4096));
+    finds(&primary, &[], &[format!("warn ids-dropped-early {}", primary.port)]);
+}
+
+#[test]
 fn what_the_system_does_to_a_node_is_found() {
     let (primary, replica, mut c) = pair();
     let at = |finding: &str, node: &Server| format!("{finding} {}", node.port);

@@ -173,6 +173,11 @@ const SERIES: &[(&str, &str, &str)] = &[
     ("counted_uses", "apikey_usage_counted_total", ""),
     ("settled_uses", "apikey_usage_settled_total", ""),
     ("taken_uses", "apikey_usage_taken_total", ""),
+    ("admitted", "apikey_admitted_total", ""),
+    ("rate_limited", "apikey_rate_limited_total", ""),
+    ("usage_exceeded", "apikey_usage_exceeded_total", ""),
+    ("repeated_ids", "apikey_repeated_ids_total", ""),
+    ("ids_dropped_early", "apikey_ids_dropped_early_total", ""),
 ];
 
 /// Those of which the test says elsewhere what they are, since they change by themselves, or are texts that labels have.
@@ -230,9 +235,27 @@ fn traffic(c: &mut Client) {
     c.count("apikey:{k1}:usage", 20);
     c.lease();
     c.count("apikey:{k1}:usage", 5);
+    admissions(c, &key(1));
     c.select(3);
     c.must("FLUSHDB");
     c.select(0);
+}
+
+/// The same of limits.
+fn admissions(c: &mut Client, key: &str) {
+    let answers = |c: &mut Client, requests: Vec<String>, code: &str| {
+        let counter = "apikey:{k1}:requests";
+        let admit =
+            |more: &String| format!("APIKEY.ADMIT {key} 1 {counter} SECRET {SECRET} {more}");
+        for reply in c.pipeline(&requests.iter().map(admit).collect::<Vec<_>>()) {
+            assert_eq!(reply.items()[0].text(), code, "{reply:?}");
+        }
+    };
+    // Three more than a counter keeps.
+    answers(c, (0..4099).map(|id| format!("COST 0 ID {id}")).collect(), "VALID");
+    answers(c, vec!["COST 0 ID 4098".into(); 7], "VALID");
+    answers(c, vec!["COST 2 LIMIT 1 rate RATE 1 1000".into(); 4], "RATE_LIMITED");
+    answers(c, vec!["COST 2 LIMIT 1 quota QUOTA 1 DAY".into(); 5], "USAGE_EXCEEDED");
 }
 
 /// How many errors a server has replied.
@@ -271,7 +294,15 @@ fn every_figure_of_health_is_a_metric_or_deliberately_none() {
         assert_eq!(scrape.get(metric, &server, labels), Some(health), "{field}");
     }
     // Else a metric of another field could pass for it.
-    for field in ["misses", "disabled", "expired", "forbidden", "forbidden_ip", "settled_uses"] {
+    for field in [
+        "misses",
+        "disabled",
+        "expired",
+        "forbidden",
+        "forbidden_ip",
+        "settled_uses",
+        "ids_dropped_early",
+    ] {
         assert!(before.get(field).int() > 2, "{field}: {before:?}");
     }
     let lease = scrape.get("apikey_usage_oldest_lease_seconds", &server, "").expect("an age");

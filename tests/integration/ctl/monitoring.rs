@@ -258,11 +258,16 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
     c.must("CACHE.REGION SET products MAXENTRIES 1000 MAXBYTES 1000000");
     let found = vec!["CACHE.GET found products".to_string(); 100];
     let reads = |key: &str| vec![format!("APIKEY.VALIDATE {key} SECRET {SECRET}"); 200];
+    let admit = |more: &str| {
+        format!("APIKEY.ADMIT apikey:{{k}} 1 apikey:{{k}}:usage SECRET {SECRET} {more}")
+    };
+    let admitted = vec![admit("COST 0"); 10];
     eventually("both are scraped, more than once", || {
         c.fill("apikey:{k}", &[]);
         c.pipeline(&reads("apikey:{k}"));
         c.must("CACHE.SET found products text");
         c.pipeline(&found);
+        c.pipeline(&admitted);
         let hits = r#"rate(apikey_lookups_total{result="hit"}[5m]) > 0"#;
         prometheus.query("apikey_up == 1").len() == 2 && !prometheus.query(hits).is_empty()
     });
@@ -322,6 +327,14 @@ fn a_real_prometheus_answers_every_query_and_alerts_fire_by_their_causes() {
         eventually(title, || prometheus.finds(query));
     }
     c.ack(&batch);
+
+    let refused = vec![admit("COST 2 LIMIT 1 limit RATE 1 1000"); 200];
+    prometheus.fires_while("ApikeyRequestsLimited", Some(&primary), || drop(c.pipeline(&refused)));
+    let mut ids = 0..;
+    prometheus.fires_while("ApikeyIdsDroppedEarly", Some(&primary), || {
+        let with_id = |id| admit(&format!("COST 0 ID {id}"));
+        c.pipeline(&ids.by_ref().take(4200).map(with_id).collect::<Vec<_>>());
+    });
 
     let token = c.must("APIKEY.TOKEN apikey:{late}").text();
     c.must("APIKEY.INVAL apikey:{late}");

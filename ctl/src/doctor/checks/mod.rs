@@ -12,6 +12,7 @@ mod module;
 mod persistence;
 mod reachability;
 mod replication;
+mod requests;
 mod settings;
 
 use super::finding::Finding;
@@ -20,7 +21,7 @@ use super::looking::Seen;
 type Check = fn(&[Seen]) -> Vec<Finding>;
 
 /// In the order in which things break.
-const ALL: [Check; 12] = [
+const ALL: [Check; 13] = [
     reachability::check,
     module::check,
     cluster::check,
@@ -28,6 +29,7 @@ const ALL: [Check; 12] = [
     health::check,
     settings::check,
     memory::check,
+    requests::check,
     clients::check,
     persistence::check,
     clock::check,
