@@ -87,7 +87,7 @@ fn told(account: &Account) -> String {
 
 /// All of it, also what says nothing by now.
 fn bytes(counter: &Counter, account: &Account) -> Vec<u8> {
-    encode_usage(counter, Leases::NONE, account, (0, 0))
+    encode_usage(counter, Leases::NONE, account, 0)
 }
 
 /// Nothing that is read is a danger to who uses it.
@@ -211,8 +211,8 @@ fn the_largest_account_is_read() {
         ..Request::plain(Print::of_use(&nth.to_le_bytes()), i64::MAX, MAX_COST)
     };
     let account = Account::from_parts(levels, (0..MAX_REQUESTS).map(request).collect()).unwrap();
-    let written = encode_usage(&Counter::default(), Leases::NONE, &account, (0, i64::MAX));
+    let written = encode_usage(&Counter::default(), Leases::NONE, &account, i64::MAX);
     let (_, read) = read(&written);
     assert_eq!((read.levels().len(), read.requests().len()), (MAX_LEVELS, MAX_REQUESTS));
-    assert_eq!(encode_usage(&Counter::default(), Leases::NONE, &read, (0, i64::MAX)), written);
+    assert_eq!(encode_usage(&Counter::default(), Leases::NONE, &read, i64::MAX), written);
 }
