@@ -542,7 +542,7 @@ fn check_finds_a_record_that_no_tag_could_find_and_tags_shows_what_there_is() {
     fill_long(&mut other.client(), "long");
     let dump = damaged(other.client().cmd(["DUMP", "long"]).bytes());
     // Kind, version, not dead; behind it an end, and the server's own 10 bytes.
-    let from = find(&dump, b"r\x04\0").expect("a record") + 3;
+    let from = find(&dump, b"r\x05\0").expect("a record") + 3;
     let value = &dump[from..dump.len() - 11];
     assert_eq!(c.cmd([b"APIKEY.DEBUG".as_slice(), b"STORE", b"long", value]), ok());
     assert_eq!(c.run("APIKEY.TAGS long"), array([bulk("apikey:id:k"), bulk("apikey:kind:record")]));

@@ -39,9 +39,9 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// What RESTORE takes, with what was taken from its limits, whenever that was.
-    pub fn payload(&self, id: u64, account: &Account) -> Vec<u8> {
-        payload::of_bytes(id, &encode_usage(&self.counter, &self.leases, account, i64::MIN))
+    /// What RESTORE takes, with what was taken from its limits and has not come back by now.
+    pub fn payload(&self, id: u64, account: &Account, now: i64) -> Vec<u8> {
+        payload::of_bytes(id, &encode_usage(&self.counter, &self.leases, account, now))
     }
 }
 

@@ -180,7 +180,7 @@ fn each(
                     leased: restored.leases.count(),
                     ..Weight::default()
                 };
-                one(item, Some((restored.payload(module.id, account), weight)))
+                one(item, Some((restored.payload(module.id, account, now), weight)))
             }
         }
     })

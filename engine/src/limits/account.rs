@@ -1,11 +1,12 @@
 //! What a counter keeps beside its counts: of each limit what was taken, and the requests that were counted under an id.
 //!
-//! A level is kept by the name of its limit. One that says nothing (all has come back, the period is over) goes when the
+//! A level is kept by the name and the kind of its limit: so credits that were bought are there whatever else the name
+//! stands for meanwhile. One that says nothing (all has come back, the period is over) goes when the
 //! counter is saved, and when there are too many.
 
 use crate::limits::known::Known;
 use crate::limits::level::{Level, Standing};
-use crate::limits::limit::{name_of, Limit, Rule, MAX_UNITS};
+use crate::limits::limit::{are_one, Limit, Rule, MAX_UNITS};
 use crate::limits::requests::{Print, Request, Requests, Take, MAX_REQUESTS};
 use std::sync::Arc;
 
@@ -62,7 +63,7 @@ impl Account {
     pub fn from_parts(levels: Vec<Kept>, requests: Vec<Request>) -> Option<Self> {
         let mut account = Self::default();
         for kept in levels {
-            if account.position(kept.limit.name()).is_some()
+            if account.position(kept.limit.bytes()).is_some()
                 || !kept.level.is_of(kept.limit.rule())
                 || account.levels.len() == MAX_LEVELS
             {
@@ -116,18 +117,19 @@ impl Account {
         }
     }
 
-    fn position(&self, name: &[u8]) -> Option<usize> {
-        self.levels.iter().position(|kept| kept.limit.name() == name)
+    /// Where the level of a limit stands that has these bytes, or is the [same](are_one).
+    fn position(&self, bytes: &[u8]) -> Option<usize> {
+        self.levels.iter().position(|kept| are_one(kept.limit.bytes(), bytes))
     }
 
-    /// The level of the limit of this name, as it was noted.
-    pub fn kept(&self, name: &[u8]) -> Option<&Kept> {
-        self.levels.get(self.position(name)?)
+    /// Its level, as it was noted.
+    pub fn kept(&self, bytes: &[u8]) -> Option<&Kept> {
+        self.levels.get(self.position(bytes)?)
     }
 
     /// What the limit that has these bytes says of a request of this cost; `None` where no limit has.
     pub fn judge(&self, bytes: &[u8], known: &mut Known, cost: i64, now: i64) -> Option<Judged> {
-        let kept = self.kept(name_of(bytes));
+        let kept = self.kept(bytes);
         let (limit, level) = match kept {
             Some(Kept { limit, level }) if limit.bytes() == bytes => {
                 (Arc::clone(limit), level.at(limit.rule(), now))
@@ -145,32 +147,32 @@ impl Account {
         Some(Judged { limit, level, standing, asked, behind })
     }
 
-    /// Whether the levels of these limits find room beside the others that say something at a time.
-    pub fn has_room<N: AsRef<[u8]>>(
+    /// Whether the levels of these limits, by their bytes, find room beside the others that say something at a time.
+    pub fn has_room<L: AsRef<[u8]>>(
         &self,
-        names: impl Iterator<Item = N> + Clone,
+        limits: impl Iterator<Item = L> + Clone,
         now: i64,
     ) -> bool {
-        let more = names.clone().filter(|name| self.position(name.as_ref()).is_none()).count();
+        let more = limits.clone().filter(|limit| self.position(limit.as_ref()).is_none()).count();
         more == 0 || self.levels.len() + more <= MAX_LEVELS || {
             // Any of these that says nothing now may go, to come again.
-            let others = self
-                .lasting(now)
-                .filter(|kept| !names.clone().any(|name| name.as_ref() == kept.limit.name()));
-            others.count() + names.clone().count() <= MAX_LEVELS
+            let others = self.lasting(now).filter(|kept| {
+                !limits.clone().any(|limit| are_one(limit.as_ref(), kept.limit.bytes()))
+            });
+            others.count() + limits.clone().count() <= MAX_LEVELS
         }
     }
 
     /// The level of a limit from now on. Where nothing was taken before, or it is another limit, or the clock was set back,
     /// earlier requests give nothing back.
     pub fn put(&mut self, limit: Arc<Limit>, level: Level) {
-        let at = self.position(limit.name());
+        let at = self.position(limit.bytes());
         let kept = at.and_then(|at| self.levels.get_mut(at));
         let goes_on = kept.as_ref().is_some_and(|kept| {
             limit.rule().measures_as(kept.limit.rule()) && level.at >= kept.level.at
         });
         if let (false, Some(requests)) = (goes_on, &mut self.requests) {
-            requests.forget(limit.name());
+            requests.forget(limit.bytes());
         }
         match kept {
             Some(kept) => *kept = Kept { limit, level },
@@ -195,12 +197,9 @@ impl Account {
         let mut settled = Request { cost, is_settled: true, ..request.clone() };
         let mut levels = Vec::new();
         for take in &mut settled.takes {
-            let kept = self.kept(take.limit.name());
+            let kept = self.kept(take.limit.bytes());
             let limit = kept.map_or(&take.limit, |kept| &kept.limit);
             let rule = limit.rule();
-            if rule.kind() != take.limit.rule().kind() {
-                continue;
-            }
             // One that says nothing may have gone when the counter was saved.
             let mut level = kept.map_or(Level::full(now), |kept| kept.level.at(rule, now));
             let wanted = take.limit.cost().saturating_mul(cost);
@@ -212,7 +211,7 @@ impl Account {
                 take.units = wanted;
             }
             levels.push(Kept { limit: Arc::clone(limit), level });
-            let has_room = || self.has_room(levels.iter().map(|kept| kept.limit.name()), now);
+            let has_room = || self.has_room(levels.iter().map(|kept| kept.limit.bytes()), now);
             if kept.is_none() && (level.amount == 0 || !has_room()) {
                 levels.pop();
             }
@@ -290,17 +289,22 @@ mod tests {
         for nth in 0..MAX_LEVELS {
             account.put(of(format!("l{nth}")), taken);
         }
-        assert!(account.has_room(["l0", "l63"].iter(), NOW));
-        assert!(!account.has_room(["l0", "x"].iter(), NOW));
-        assert!(account.has_room(["l0", "x"].iter(), NOW + 1000), "all has come back");
-        assert!(!account.has_room((0..65).map(|nth| format!("x{nth}")), NOW + 1000));
+        let has_room = |account: &Account, names: &[&str], now| {
+            let limits: Vec<Arc<Limit>> = names.iter().map(|name| of((*name).into())).collect();
+            account.has_room(limits.iter().map(|limit| limit.bytes()), now)
+        };
+        assert!(has_room(&account, &["l0", "l63"], NOW));
+        assert!(!has_room(&account, &["l0", "x"], NOW));
+        assert!(has_room(&account, &["l0", "x"], NOW + 1000), "all has come back");
+        assert!(!account
+            .has_room((0..65).map(|nth| of(format!("x{nth}")).bytes().to_vec()), NOW + 1000));
 
         // One that says nothing goes for another, and comes again in the same request: there is no room for both.
         account.put(of("l0".into()), Level { amount: 0, at: NOW });
-        assert!(account.has_room(["x", "l1"].iter(), NOW));
-        assert!(!account.has_room(["x", "l0"].iter(), NOW));
+        assert!(has_room(&account, &["x", "l1"], NOW));
+        assert!(!has_room(&account, &["x", "l0"], NOW));
         account.put(of("x".into()), taken);
-        assert!(account.kept(b"l0").is_none() && full(&account));
+        assert!(account.kept(of("l0".into()).bytes()).is_none() && full(&account));
     }
 
     #[test]

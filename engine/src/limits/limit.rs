@@ -192,6 +192,12 @@ pub fn name_of(bytes: &[u8]) -> &[u8] {
     bytes.get(HEAD..HEAD + len).unwrap_or_default()
 }
 
+/// Whether two limits, by their bytes, are kept as one: of the same name and kind.
+pub fn are_one(one: &[u8], other: &[u8]) -> bool {
+    let kind = |bytes: &[u8]| bytes.first().map(|kind| kind & !SHADOW);
+    kind(one) == kind(other) && name_of(one) == name_of(other)
+}
+
 /// Limits of a record, each with the number of its counter, one behind the other:
 ///
 /// ```text

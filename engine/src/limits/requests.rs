@@ -2,7 +2,7 @@
 //! cost can be settled.
 
 use crate::limits::level::Taken;
-use crate::limits::limit::{Limit, Rule};
+use crate::limits::limit::{are_one, Limit, Rule};
 use hashbrown::HashTable;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
@@ -13,6 +13,9 @@ pub const MAX_ID_BYTES: usize = 64;
 
 /// The most ids that any counter may keep, whatever `max-request-ids` says.
 pub const MAX_REQUESTS: usize = 16_384;
+
+/// The most that go for another one.
+const MOST_AT_ONCE: usize = 1000;
 
 /// An id: the first half of the SHA-256 of what it is an id of, and its bytes. So it is the same on every node, and nobody
 /// finds two ids with the same one.
@@ -25,9 +28,10 @@ impl Print {
         Self::of(b"apikey:use:", id)
     }
 
-    /// That of credits that were given.
-    pub fn of_credit(id: &[u8]) -> Self {
-        Self::of(b"apikey:credit:", id)
+    /// That of credits of a name that were given.
+    pub fn of_credit(name: &[u8], id: &[u8]) -> Self {
+        // No name has a blank.
+        Self::of(&[b"apikey:credit:", name, b" "].concat(), id)
     }
 
     fn of(what: &[u8], id: &[u8]) -> Self {
@@ -124,7 +128,8 @@ impl Requests {
         // By a clock that was set back, one that is over can stand behind one that is not.
         let same = self.place(print).map_or(0, |place| place + 1);
         let many = (self.all.len() + 1).saturating_sub(window.most.max(1));
-        let gone = over.max(same).max(many);
+        // Not all at once, where the time of many is over, or the setting has become another.
+        let gone = over.max(many).min(MOST_AT_ONCE).max(same);
         let going = self.all.iter().take(gone);
         (gone, going.filter(|request| !is_over(request)).count())
     }
@@ -163,7 +168,7 @@ impl Requests {
                 continue;
             }
             for later in self.all.iter_mut().skip(place + 1).flat_map(|later| &mut later.takes) {
-                if later.limit.name() == old.limit.name() {
+                if are_one(later.limit.bytes(), old.limit.bytes()) {
                     later.after = later.after.saturating_sub(given).max(0);
                 }
             }
@@ -173,7 +178,7 @@ impl Requests {
     /// What was taken from a limit so far is not to be given back: its level is measured in another way.
     pub(super) fn forget(&mut self, limit: &[u8]) {
         let takes = self.all.iter_mut().flat_map(|request| &mut request.takes);
-        takes.filter(|take| take.limit.name() == limit).for_each(|take| take.after = 0);
+        takes.filter(|take| are_one(take.limit.bytes(), limit)).for_each(|take| take.after = 0);
     }
 
     /// Lends the limits that they have taken from.
@@ -252,7 +257,7 @@ mod tests {
         assert_eq!(all(&requests), now);
         requests.put(request(3, 10, 7));
         assert_eq!(all(&requests)[3..], now[3..], "more was taken");
-        requests.forget(b"a");
+        requests.forget(limit("a", rate(1, 1, 1)).bytes());
         assert_eq!(all(&requests).iter().map(|told| told.2).collect::<Vec<_>>(), [0, 0, 0, 0, 9]);
     }
 }

@@ -1,7 +1,7 @@
 //! Limits that change at any moment: what was taken stays so, and from then on the limit is what it is now.
 
 use crate::history::{limit, History, Rate};
-use crate::node::{Call, Node, Said};
+use crate::node::{kept_of, Call, Node, Said};
 use crate::quotas::begin;
 use apikey_engine::limits::calendar::{Calendar, Unit};
 use apikey_engine::limits::level::NEVER;
@@ -88,7 +88,7 @@ proptest! {
                 run = Run { rule, history: History::default() };
             }
             let limits = [(0, Limit::new(b"one", run.rule, unit, shadow).unwrap())];
-            if let Some(kept) = node.counters[0].1.kept(b"one") {
+            if let Some(kept) = kept_of(&node.counters[0].1, b"one") {
                 let before = kept.limit.rule();
                 if kept.level.at == now && before != &run.rule {
                     let expected = carried(before, kept.level.amount, &run.rule);

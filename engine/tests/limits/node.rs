@@ -61,7 +61,7 @@ impl Node {
         let mut all = Vec::new();
         for (at, limit) in call.limits {
             let account = &self.counters[*at].1;
-            assert!(account.has_room(std::iter::once(limit.name()), call.now));
+            assert!(account.has_room(std::iter::once(limit.bytes()), call.now));
             let judged = account.judge(limit.bytes(), &mut self.known, call.cost, call.now);
             all.push((*at, judged.unwrap()));
         }
@@ -118,7 +118,7 @@ impl Node {
     pub fn credit(&mut self, name: &str, by: i64, now: i64) {
         let (counter, account) = &self.counters[0];
         let limit = Limit::new(name.as_bytes(), Rule::Credits, 1, false).unwrap();
-        let before = account.kept(name.as_bytes()).map_or(0, |kept| kept.level.amount);
+        let before = account.kept(limit.bytes()).map_or(0, |kept| kept.level.amount);
         let level = Level { amount: credited(before, by).unwrap(), at: now };
         let mut change = Change::of(*counter);
         change.levels.push(Kept { limit: Arc::new(limit), level });
@@ -148,4 +148,9 @@ impl Node {
             *counted = read(&bytes(counted, now));
         }
     }
+}
+
+/// The level of whatever limit has this name.
+pub fn kept_of<'a>(account: &'a Account, name: &[u8]) -> Option<&'a Kept> {
+    account.levels().iter().find(|kept| kept.limit.name() == name)
 }

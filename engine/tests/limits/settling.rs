@@ -6,7 +6,7 @@
 //! there is.
 
 use crate::history::{limit, History, Rate};
-use crate::node::{Call, Node, Said};
+use crate::node::{kept_of, Call, Node, Said};
 use crate::quotas::begin;
 use apikey_engine::clock::CLOCKS_DIFFER_MS;
 use apikey_engine::limits::calendar::{Calendar, Unit};
@@ -74,7 +74,7 @@ fn run(rates: [Rate; 3], shadow: bool, steps: &[Step]) {
     let (mut unnamed, mut gone_at) = (0, i64::MIN);
     for &step in steps {
         let of = |rate: Rate| Limit::new(b"rate", rate.rule(), 1, shadow).unwrap();
-        let before = node.counters[0].1.kept(b"rate").map(|kept| kept.level);
+        let before = kept_of(&node.counters[0].1, b"rate").map(|kept| kept.level);
         // What was set back far begins anew; and what was set back at all, where a level had gone that said nothing.
         if before.is_some_and(|level| now < level.at - CLOCKS_DIFFER_MS) || now < gone_at {
             gone_at = i64::MIN;
@@ -82,7 +82,7 @@ fn run(rates: [Rate; 3], shadow: bool, steps: &[Step]) {
             current = runs.len() - 1;
         }
         let noted = |node: &Node, now: i64| {
-            let kept = node.counters[0].1.kept(b"rate");
+            let kept = kept_of(&node.counters[0].1, b"rate");
             kept.map_or(now, |kept| kept.level.at)
         };
         match step {
@@ -93,7 +93,7 @@ fn run(rates: [Rate; 3], shadow: bool, steps: &[Step]) {
             }
             Step::Restart => {
                 node.restart(now);
-                if node.counters[0].1.kept(b"rate").is_none() {
+                if kept_of(&node.counters[0].1, b"rate").is_none() {
                     gone_at = before.map_or(gone_at, |level| now.max(level.at));
                 }
             }
@@ -126,7 +126,7 @@ fn run(rates: [Rate; 3], shadow: bool, steps: &[Step]) {
             Step::Settle { nth, cost } => {
                 // The latest of them.
                 let Some(id) = requests.len().checked_sub(1 + nth) else { continue };
-                let kept = node.counters[0].1.kept(b"rate").cloned();
+                let kept = kept_of(&node.counters[0].1, b"rate").cloned();
                 let has = kept.as_ref().map_or(0, |kept| {
                     let rule = kept.limit.rule();
                     kept.level.at(rule, now).standing(rule, 0).remaining
@@ -149,7 +149,7 @@ fn run(rates: [Rate; 3], shadow: bool, steps: &[Step]) {
                 }
             }
         }
-        if let Some(kept) = node.counters[0].1.kept(b"rate") {
+        if let Some(kept) = kept_of(&node.counters[0].1, b"rate") {
             if *kept.limit.rule() == rate.rule() && now >= kept.level.at - CLOCKS_DIFFER_MS {
                 let level = kept.level.at(kept.limit.rule(), now);
                 let least = replayed(rate, &runs[current].1 .0, level.at);
@@ -280,9 +280,9 @@ proptest! {
                 _ => {}
             }
             let [(counter, first), (_, second)] = &node.counters[..] else { panic!("two") };
-            let balance = first.kept(b"credits").map_or(0, |kept| kept.level.amount);
+            let balance = kept_of(first, b"credits").map_or(0, |kept| kept.level.amount);
             prop_assert_eq!(balance, credits - used.credits.iter().sum::<i64>());
-            let taken = second.kept(b"hour").map_or(0, |kept| {
+            let taken = kept_of(second, b"hour").map_or(0, |kept| {
                 kept.level.at(kept.limit.rule(), now).amount
             });
             prop_assert_eq!(taken, sum(&used, now));
@@ -311,13 +311,13 @@ proptest! {
             return Ok(());
         }
         now += if alone { waits.1 } else { 0 };
-        let kept = node.counters[0].1.kept(b"rate").cloned();
+        let kept = kept_of(&node.counters[0].1, b"rate").cloned();
         let left = kept.map_or(rate.burst, |kept| {
             kept.level.at(&rate.rule(), now).standing(&rate.rule(), 0).remaining
         });
         taken.push((now, (real - cost).max(0).min(left)));
         prop_assert_eq!(node.settle(0, b"one", real, now), Some(cost));
-        let amount = node.counters[0].1.kept(b"rate").map_or(0, |kept| kept.level.amount);
+        let amount = kept_of(&node.counters[0].1, b"rate").map_or(0, |kept| kept.level.amount);
         prop_assert_eq!(i128::from(amount), replayed(rate, &taken, now));
     }
 }
@@ -326,22 +326,45 @@ proptest! {
 #[test]
 fn what_was_taken_before_a_limit_was_another_is_not_given_back_after() {
     let rate = |units, per, burst| Rule::Rate { units, per, burst };
-    for (one, other) in [
-        (rate(1, 1000, 10), rate(1000, 1, 10)),
-        (quota(Unit::Hour, 10), quota(Unit::Day, 10)),
-        (quota(Unit::Day, 10), rate(1, 60_000, 10)),
-    ] {
+    for (one, other) in
+        [(rate(1, 1000, 10), rate(1000, 1, 10)), (quota(Unit::Hour, 10), quota(Unit::Day, 10))]
+    {
         let mut node = Node::new(1);
         for (rule, id, wait) in [(one, b"a", 0), (other, b"b", 100), (one, b"c", 200)] {
             let limits = [(0, limit("one", rule))];
             let call = Call { limits: &limits, cost: 3, id: Some(id), now: START + wait };
             assert!(matches!(node.admit(&call), Said::Admitted(_)));
         }
-        let amount = |node: &Node| node.counters[0].1.kept(b"one").unwrap().level.amount;
+        let amount = |node: &Node| kept_of(&node.counters[0].1, b"one").unwrap().level.amount;
         let before = amount(&node);
         node.settle(0, b"a", 0, START + 200);
         assert_eq!(amount(&node), before);
         node.settle(0, b"c", 0, START + 200);
         assert!(amount(&node) < before);
     }
+}
+
+/// A limit of another kind is another one, whatever their name: what was taken from the one is there again with it.
+#[test]
+fn a_limit_of_another_kind_takes_nothing_from_the_one_of_its_name() {
+    let rate = Rule::Rate { units: 1, per: 60_000, burst: 10 };
+    let mut node = Node::new(1);
+    node.credit("one", 10, START);
+    for (rule, id) in [(Rule::Credits, b"a"), (quota(Unit::Day, 10), b"b"), (rate, b"c")] {
+        let limits = [(0, limit("one", rule))];
+        let call = Call { limits: &limits, cost: 3, id: Some(id), now: START };
+        assert!(matches!(node.admit(&call), Said::Admitted(_)));
+    }
+    let left = |node: &Node| -> Vec<(&str, i64)> {
+        let levels = node.counters[0].1.levels().iter();
+        levels
+            .map(|kept| {
+                let rule = kept.limit.rule();
+                (rule.kind(), kept.level.at(rule, START).standing(rule, 0).remaining)
+            })
+            .collect()
+    };
+    assert_eq!(left(&node), [("credits", 7), ("quota", 7), ("rate", 7)]);
+    node.settle(0, b"b", 1, START);
+    assert_eq!(left(&node), [("credits", 7), ("quota", 9), ("rate", 7)]);
 }

@@ -191,7 +191,7 @@ fn admit(
         if value.is_none() && !state::with(lock, |state| state.has_room(counter.ctx().database())) {
             return Err(Error::err("the tag index is full"));
         }
-        if !account.has_room(limits().map(|(_, bytes)| limit::name_of(bytes)), asked.now) {
+        if !account.has_room(limits().map(|(_, bytes)| bytes), asked.now) {
             return Err(no_room(position + 1));
         }
         for (_, bytes) in limits() {
@@ -312,7 +312,8 @@ fn note_request(
     asked: &Asked,
 ) {
     // Another counter than the first has to know what it may have to give back.
-    if position == 0 || !takes.is_empty() {
+    let is_new = known(account, print, asked.now).is_none();
+    if position == 0 || is_new && !takes.is_empty() {
         let request = Request::plain(*print, asked.now, asked.cost);
         note(lock, change, Request { is_counted: position == 0, takes, ..request }, account);
     }

@@ -49,16 +49,10 @@ impl Command for Credit {
         let options = Options::parse(OPTIONS, args, 3, Judged::Here)?;
         let plain = Limit::new(name.bytes(), Rule::Credits, 1, false)
             .map_err(|why| Error::err(why.as_str()))?;
-        let print = options.value("ID").map(Print::of_credit);
+        let print = options.value("ID").map(|id| Print::of_credit(name.bytes(), id));
         let (lock, now) = (ctx.lock(), now());
         let balance = change(ctx, counter, Self::SPEC.name, |counts, account| {
-            let (limit, before) = match account.kept(name.bytes()) {
-                Some(Kept { limit, .. }) if !matches!(limit.rule(), Rule::Credits) => {
-                    let kind = limit.rule().kind();
-                    return Err(Error::err(format_args!(
-                        "name must be one of credits: in this counter it is a {kind}"
-                    )));
-                }
+            let (limit, before) = match account.kept(plain.bytes()) {
                 Some(Kept { limit, level }) => (Arc::clone(limit), level.amount),
                 None => (crate::state::with(lock, |state| state.known.keep(plain)), 0),
             };
@@ -71,7 +65,7 @@ impl Command for Credit {
                 (None, set) => set.unwrap_or(before),
             };
             let mut change = Change::of(*counts);
-            if !account.has_room(std::iter::once(name.bytes()), now) {
+            if !account.has_room(std::iter::once(limit.bytes()), now) {
                 return Err(super::admit::no_room(1));
             }
             change.levels.push(Kept { limit, level: Level { amount: balance, at: now } });

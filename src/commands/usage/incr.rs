@@ -86,7 +86,7 @@ fn count_once(ctx: &mut Ctx, name: Name, by: i64, print: &Print, now: i64) -> Re
     }
     let lock = ctx.lock();
     let (pending, is_new) = change(ctx, name, Incr::SPEC.name, |counts, account| {
-        if known(account, print, now).is_some() {
+        if known(account, print, now).is_some_and(|request| request.is_counted) {
             return Ok((None, (counts.pending(), false)));
         }
         let mut counts = *counts;

@@ -44,6 +44,22 @@ fn incr_and_credit_count_an_id_once() {
 }
 
 #[test]
+fn an_id_that_only_took_from_a_counter_is_counted_there_and_credits_are_told_by_their_name() {
+    let server = Server::start();
+    let mut c = server.client();
+    let company = r#"{"name":"company","units":1,"per":31622400000,"burst":9,"counter":2}"#;
+    limited(&mut c, "k", &[company.into()]);
+    admit_in(&mut c, "2 use all", "COST 3 ID a");
+    for _ in 0..2 {
+        assert_eq!(c.must("APIKEY.USAGE.INCR all BY 5 ID a"), int(5));
+    }
+    assert_eq!(c.must("APIKEY.CREDIT use one BY 5 ID a"), int(5));
+    assert_eq!(c.must("APIKEY.CREDIT use two BY 5 ID a"), int(5));
+    assert_eq!(c.must("APIKEY.CREDIT use two BY 5 ID a"), int(5));
+    assert_exact(&server);
+}
+
+#[test]
 fn an_id_is_forgotten_after_the_window_and_where_there_are_too_many() {
     let builder = Server::builder().setting("request-id-window-ms", "300");
     let server = builder.setting("max-request-ids", "4").start();

@@ -212,6 +212,27 @@ fn a_limit_that_changes_keeps_what_was_taken() {
 }
 
 #[test]
+fn a_name_of_another_kind_is_another_limit_and_bought_credits_stay() {
+    let server = Server::start();
+    let mut c = server.client();
+    limited(&mut c, "k", &[]);
+    c.must("APIKEY.CREDIT use a SET 1000");
+    admit(&mut c, "LIMIT 1 a QUOTA 5 YEAR SHADOW");
+    admit(&mut c, "LIMIT 1 a RATE 1 31622400000 BURST 9 COST 4");
+    assert_eq!(remaining(&admit(&mut c, "LIMIT 1 a CREDITS")), [999]);
+    // What was a quota is sold as credits.
+    admit(&mut c, "LIMIT 1 b QUOTA 5 YEAR");
+    assert_eq!(code_of(&admit(&mut c, "LIMIT 1 b CREDITS")), "USAGE_EXCEEDED");
+    assert_eq!(c.must("APIKEY.CREDIT use b BY 3"), int(3));
+    assert_eq!(remaining(&admit(&mut c, "LIMIT 1 b CREDITS")), [2]);
+    assert_eq!(remaining(&admit(&mut c, "LIMIT 1 b QUOTA 5 YEAR PEEK")), [4]);
+    let kinds = [("a", 4), ("a", 5), ("a", 999), ("b", 2), ("b", 4)];
+    let kinds = kinds.map(|(name, left)| (name.to_string(), left));
+    assert_eq!(levels(&mut c, "use"), kinds);
+    assert_exact(&server);
+}
+
+#[test]
 fn a_rate_gives_back_as_time_goes_by() {
     let server = Server::start();
     let mut c = server.client();
