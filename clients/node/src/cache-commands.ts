@@ -166,7 +166,7 @@ export class CacheCommands {
         return fields(await this.#send(undefined, ["CACHE.REGION", "GET", region, ...named(ns)], CHANGE));
     }
 
-    /** CACHE.REGION LIST: the names of regions that have settings, with their namespaces in front. */
+    /** CACHE.REGION LIST: the names of regions that have settings, as the setting names them: `q ns=a:` in a namespace. */
     async regionList(): Promise<string[]> {
         return list(await this.#send(undefined, ["CACHE.REGION", "LIST"], CHANGE)).map(String);
     }

@@ -35,7 +35,7 @@ const OPTIONS: &[Arg] = &[
 ];
 
 /// Limits, each with the position of its counter among those of the call, and its bytes.
-type Limits = SmallVec<[(usize, SmallVec<[u8; 48]>); 2]>;
+type Limits = SmallVec<[(usize, SmallVec<[u8; 64]>); 2]>;
 
 /// Limits that were judged, each with the position of its counter.
 type All = SmallVec<[(usize, Judged); 2]>;
