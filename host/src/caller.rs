@@ -18,12 +18,13 @@ use redis_module::raw;
 use std::cell::RefCell;
 use std::ffi::{c_void, CStr, CString};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Who calls. Made once by a command that wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A client over its connection, in MULTI or not.
-    Connection(Address),
+    Connection(Arc<Address>),
     /// A script or a function.
     Script,
     /// Another module.
@@ -41,55 +42,57 @@ pub struct Address {
     pub port: u16,
 }
 
-/// Addresses of connections by their ids, which are never given twice. Where CLIENT LIST has to be asked
-/// (Valkey: a tenth of a microsecond for every client that there is), a connection is asked for once.
-static KNOWN: Locked<RefCell<Option<AHashMap<u64, Address>>>> = Locked::new(RefCell::new(None));
+/// Addresses of connections by their ids, which are never given twice: to ask the server takes a microsecond and a
+/// system call, and on Valkey, by CLIENT LIST, a tenth of a microsecond for every client that there is.
+static KNOWN: Locked<RefCell<Option<AHashMap<u64, Arc<Address>>>>> =
+    Locked::new(RefCell::new(None));
 
 /// How many are kept, before all are forgotten.
 const MAX_KNOWN: usize = 10_000;
 
 impl Ctx<'_> {
-    /// Who calls the running command.
-    pub fn caller(&mut self) -> Caller {
+    /// Who calls the running command, and in whose [name](Self::user).
+    pub fn caller(&mut self) -> (Caller, Option<User>) {
         if self.is_replayed() {
-            return Caller::Replayed;
+            return (Caller::Replayed, None);
         }
+        let lacks_user = self.knows_users() && !self.has_user();
+        let user = if lacks_user { None } else { self.current_user() };
         // While one runs, no connection's command does.
         if self.is_in_script() {
-            return Caller::Script;
+            return (Caller::Script, user);
         }
-        let knows_users = self.knows_users();
-        if (knows_users && !self.has_user()) || (self.denies_waiting() && !self.is_in_multi()) {
-            return Caller::Module;
+        if lacks_user || (self.denies_waiting() && !self.is_in_multi()) {
+            return (Caller::Module, user);
         }
-        // SAFETY: the context is valid.
-        let id = unsafe { api!(RedisModule_GetClientId(self.raw())) };
-        // Valkey finds the running client where it is asked for the one of its id, though that is another's, and
-        // ends where the running client has no connection.
-        let address = match self.is_valkey() {
-            true => self.listed_address(id),
-            false => self.if_it_is_the_client(client, id),
-        };
-        address.map_or(Caller::Module, Caller::Connection)
+        (self.address().map_or(Caller::Module, Caller::Connection), user)
     }
 
-    /// The address of the connection of this id, if the context's client is that one, by the list of all.
+    /// The address of the connection that has the id of the context's client, if that is the one.
     /// What was learnt once is believed outside of MULTI: there a client that has the id of another's
     /// connection, a user, and the leave to wait, is taken for that connection.
-    fn listed_address(&mut self, id: u64) -> Option<Address> {
+    fn address(&mut self) -> Option<Arc<Address>> {
+        // SAFETY: the context is valid.
+        let id = unsafe { api!(RedisModule_GetClientId(self.raw())) };
         let known = KNOWN.get(self.lock());
         if !self.is_in_multi() {
             if let Some(address) = known.borrow().as_ref().and_then(|known| known.get(&id)) {
-                return Some(address.clone());
+                return Some(Arc::clone(address));
             }
         }
-        let address = self.if_it_is_the_client(|ctx, id| listed(ctx, id), id)?;
+        // Valkey finds the running client where it is asked for the one of its id, though that is another's, and
+        // ends where the running client has no connection.
+        let address = match self.is_valkey() {
+            true => self.if_it_is_the_client(listed, id),
+            false => self.if_it_is_the_client(client, id),
+        };
+        let address = Arc::new(address?);
         let mut known = known.borrow_mut();
         let known = known.get_or_insert_with(AHashMap::default);
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
-        known.insert(id, address.clone());
+        known.insert(id, Arc::clone(&address));
         Some(address)
     }
 
@@ -113,15 +116,19 @@ impl Ctx<'_> {
     /// The user in whose name the call is made; `None` for another module that calls in its own, for what is
     /// replayed, and where the server does not tell (6.2, but for a connection).
     pub fn user(&mut self) -> Option<User> {
-        if self.is_replayed() {
+        if self.is_replayed() || (self.knows_users() && !self.has_user()) {
             return None;
         }
-        // SAFETY: reads the table; the context is valid, and its client is known to have a user before it is
-        // asked for; the string is ours, since no automatic memory is used.
+        self.current_user()
+    }
+
+    /// The user of the context's client, which has one where the server [can tell](Self::knows_users).
+    fn current_user(&mut self) -> Option<User> {
+        // SAFETY: reads the table; the context is valid, and its client has a user; the string is ours, since no
+        // automatic memory is used.
         let name = unsafe {
             match raw::RedisModule_GetCurrentUserName {
-                Some(name) if self.has_user() => name(self.raw()),
-                Some(_) => return None,
+                Some(name) => name(self.raw()),
                 // 6.2.
                 None => {
                     let id = api!(RedisModule_GetClientId(self.raw()));

@@ -17,8 +17,8 @@ pub fn note(ctx: &mut Ctx, key: Name, why: Told, detail: Option<&[u8]>, now: i64
     if most == 0 {
         return;
     }
-    let user = ctx.user();
-    let address = match ctx.caller() {
+    let (caller, user) = ctx.caller();
+    let address = match caller {
         Caller::Connection(address) => Some(address),
         Caller::Script | Caller::Module | Caller::Replayed => None,
     };
