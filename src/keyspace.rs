@@ -267,7 +267,9 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
         let (change, done) = decide(&value.counter, value.account())?;
         if let Some(change) = change {
             let counter = change.counter;
-            change.put(value.account_mut());
+            if !change.is_of_counts() {
+                change.put(value.account_mut());
+            }
             if counter != value.counter {
                 state::with(self.lock, |state| state.count(self.name, value, counter));
             }

@@ -107,23 +107,21 @@ fn unsettled<T>(lock: Lock, body: impl FnOnce(&mut State) -> T) -> T {
     body(&mut state.borrow_mut())
 }
 
-/// Lends bytes that `make` appends to memory that was used before.
-pub fn with_bytes<T>(
-    lock: Lock,
-    make: impl FnOnce(&mut Vec<u8>),
-    body: impl FnOnce(&[u8]) -> T,
-) -> T {
+/// Lends memory that was used before, for bytes to be put together in.
+pub fn with_bytes<T>(lock: Lock, body: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut bytes = unsettled(lock, |state| state.memory());
     bytes.clear();
-    make(&mut bytes);
-    let result = body(&bytes);
+    let result = body(&mut bytes);
     unsettled(lock, |state| state.give_back(bytes));
     result
 }
 
 /// Lends a record's JSON.
 pub fn with_json<T>(lock: Lock, record: &Record, body: impl FnOnce(&[u8]) -> T) -> T {
-    with_bytes(lock, |json| record.write_json(json), body)
+    with_bytes(lock, |json| {
+        record.write_json(json);
+        body(json)
+    })
 }
 
 /// Whether what clients give is stored now.

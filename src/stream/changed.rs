@@ -1,7 +1,7 @@
 //! USAGE.CHANGED: `key change [key change ...]`. What counters have become by a request that was admitted or settled, or by
 //! credits: their counts, what was taken from limits, the request by its id; all in absolute terms.
 
-use super::send::{not_ours, send};
+use super::send::{not_ours, send, send_value};
 use apikey_engine::codec::counter::decode_change;
 use apikey_engine::usage::change::Change;
 use host::{Args, Ctx, Error, Name, Result};
@@ -11,6 +11,9 @@ pub const NAME: &CStr = c"apikey.usage.changed";
 
 /// Says so.
 pub fn write(ctx: &mut Ctx, changes: &[(Name, Vec<u8>)]) {
+    if let [(key, change)] = changes {
+        return send_value(ctx, NAME, *key, change);
+    }
     let words = changes.iter().flat_map(|(key, change)| [key.bytes(), change]);
     send(ctx, NAME, &[], &words.collect::<Vec<&[u8]>>());
 }

@@ -17,20 +17,18 @@ pub const NAME: &CStr = c"apikey.stored";
 
 /// Says that a record was stored.
 pub fn write(ctx: &mut Ctx, key: Name, record: &Record, expires_at: Option<i64>) {
-    state::with_bytes(
-        ctx.lock(),
-        |bytes| encode_stored(record, expires_at, bytes),
-        |bytes| send_value(ctx, NAME, key, bytes),
-    );
+    state::with_bytes(ctx.lock(), |bytes| {
+        encode_stored(record, expires_at, bytes);
+        send_value(ctx, NAME, key, bytes);
+    });
 }
 
 /// Says that a value of a region's was stored.
 pub fn write_value(ctx: &mut Ctx, key: Name, cached: &Cached, expires_at: Option<i64>) {
-    state::with_bytes(
-        ctx.lock(),
-        |bytes| encode_stored_value(cached, expires_at, bytes),
-        |bytes| send_value(ctx, NAME, key, bytes),
-    );
+    state::with_bytes(ctx.lock(), |bytes| {
+        encode_stored_value(cached, expires_at, bytes);
+        send_value(ctx, NAME, key, bytes);
+    });
 }
 
 /// What was stored, to be said at once.

@@ -3,6 +3,8 @@
 use crate::answers::list::MAX_LIST_BYTES;
 use crate::entry::tag_names::{MAX_ANY_TAG_BYTES, MAX_NAMESPACE_BYTES, MAX_OWN_TAGS};
 use crate::record::sanitise::MAX_STORED_BYTES;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use bincode::{Decode, Encode};
 
 /// The most bytes that a value's encoding may have.
@@ -22,7 +24,19 @@ fn config() -> impl bincode::config::Config {
 
 /// Appends the bytes of a value. Encoding into memory can't fail: all that is kept is far below the limit.
 pub(super) fn write(value: impl Encode, into: &mut Vec<u8>) {
-    into.extend(bincode::encode_to_vec(value, config()).unwrap_or_default());
+    struct Appended<'a>(&'a mut Vec<u8>);
+
+    impl Writer for Appended<'_> {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    let before = into.len();
+    if bincode::encode_into_writer(value, Appended(into), config()).is_err() {
+        into.truncate(before);
+    }
 }
 
 pub(super) fn read<T: Decode<()>>(body: &[u8]) -> Result<T, BadBytes> {

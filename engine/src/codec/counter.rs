@@ -15,7 +15,10 @@ use crate::limits::limit::Limit;
 use crate::limits::requests::{Print, Request, Take};
 use crate::usage::change::Change;
 use crate::usage::counter::Counter;
+use bincode::enc::Encoder;
+use bincode::error::EncodeError;
 use bincode::{Decode, Encode};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Pending, total, first_used_at, last_used_at.
@@ -38,11 +41,16 @@ type OfRequest = ([u8; 16], i64, i64, u8, Vec<OfLimit>);
 const COUNTED: u8 = 1;
 const SETTLED: u8 = 2;
 
-#[derive(Encode)]
 pub(super) struct AccountOut<'a> {
-    limits: Vec<&'a [u8]>,
-    levels: Vec<OfLimit>,
+    limits: SmallVec<[&'a [u8]; 4]>,
+    levels: SmallVec<[OfLimit; 4]>,
     requests: Vec<OfRequest>,
+}
+
+impl Encode for AccountOut<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        (&*self.limits, &*self.levels, &*self.requests).encode(encoder)
+    }
 }
 
 impl<'a> AccountOut<'a> {
@@ -50,7 +58,8 @@ impl<'a> AccountOut<'a> {
         levels: impl Iterator<Item = &'a Kept>,
         requests: impl Iterator<Item = &'a Request>,
     ) -> Self {
-        let mut out = Self { limits: Vec::new(), levels: Vec::new(), requests: Vec::new() };
+        let mut out =
+            Self { limits: SmallVec::new(), levels: SmallVec::new(), requests: Vec::new() };
         for Kept { limit, level } in levels {
             let number = out.number(limit);
             out.levels.push((number, level.amount, level.at));
@@ -130,8 +139,9 @@ impl AccountIn {
 
 /// The bytes of a change.
 pub fn encode_change(change: &Change) -> Vec<u8> {
+    // As much as most need: counts, one limit of a short name and its level.
+    let mut bytes = Vec::with_capacity(128);
     let account = AccountOut::new(change.levels.iter(), change.request.iter());
-    let mut bytes = Vec::new();
     write((numbers(&change.counter), account, change.gone), &mut bytes);
     bytes
 }
@@ -145,7 +155,7 @@ pub fn decode_change(bytes: &[u8]) -> Result<Change, BadBytes> {
     match requests.len() {
         0 | 1 => {
             let request = requests.into_iter().next();
-            Ok(Change { counter: counter(numbers)?, levels, request, gone })
+            Ok(Change { counter: counter(numbers)?, levels: levels.into(), request, gone })
         }
         _ => Err(wrong),
     }
@@ -156,6 +166,7 @@ mod tests {
     use super::*;
     use crate::limits::limit::tests::{limit, rate};
     use crate::limits::limit::Rule;
+    use smallvec::smallvec;
 
     fn change() -> Change {
         let (second, credits) = (limit("a", rate(10, 1000, 20)), limit("b", Rule::Credits));
@@ -169,7 +180,7 @@ mod tests {
         };
         Change {
             counter: Counter::from_parts(-1, 300, 7, 70_000).unwrap(),
-            levels: vec![
+            levels: smallvec![
                 Kept { limit: Arc::clone(&second), level: level(3000) },
                 Kept { limit: credits, level: level(5) },
             ],

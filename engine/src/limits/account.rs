@@ -39,6 +39,8 @@ pub struct Judged {
     pub standing: Standing,
     /// Units that the request wants.
     pub asked: i64,
+    /// Units that it has taken.
+    taken: i64,
     /// Milliseconds by which the clock is behind the level.
     behind: i64,
 }
@@ -48,11 +50,22 @@ impl Judged {
         self.standing.retry_ms != 0 && !self.limit.is_shadow()
     }
 
+    /// Whether requests take from the limit.
+    pub fn costs(&self) -> bool {
+        self.limit.cost() > 0
+    }
+
     /// Takes what the request wants, as far as there is; returns how many units that is.
     pub fn take(&mut self) -> i64 {
-        let taken = self.level.take(self.limit.rule(), self.asked);
+        self.taken = self.level.take(self.limit.rule(), self.asked);
         self.standing = self.level.standing(self.limit.rule(), self.asked).behind(self.behind);
-        taken
+        self.taken
+    }
+
+    /// What the request has taken, to be given back; `None` where requests take nothing.
+    pub fn taken(&self) -> Option<Take> {
+        let (limit, units) = (&self.limit, self.taken);
+        self.costs().then(|| Take { limit: Arc::clone(limit), units, after: self.level.amount })
     }
 }
 
@@ -144,7 +157,7 @@ impl Account {
         let asked = limit.cost().saturating_mul(cost);
         let behind = level.at.saturating_sub(now);
         let standing = level.standing(limit.rule(), asked).behind(behind);
-        Some(Judged { limit, level, standing, asked, behind })
+        Some(Judged { limit, level, standing, asked, taken: 0, behind })
     }
 
     /// Whether the levels of these limits, by their bytes, find room beside the others that say something at a time.

@@ -3,8 +3,9 @@
 
 use crate::limits::account::{Account, Judged, Kept};
 use crate::limits::known::Known;
-use crate::limits::requests::{Print, Request, Take, Window};
+use crate::limits::requests::{Print, Request, Window};
 use crate::usage::counter::{Counter, Overflow};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -12,7 +13,7 @@ pub struct Change {
     /// What the counts are.
     pub counter: Counter,
     /// What the levels are of the limits that were taken from.
-    pub levels: Vec<Kept>,
+    pub levels: SmallVec<[Kept; 2]>,
     /// A request that is new, or has changed.
     pub request: Option<Request>,
     /// How many of the oldest requests have gone before.
@@ -28,21 +29,17 @@ pub struct Gone {
 
 impl Change {
     pub fn of(counter: Counter) -> Self {
-        Self { counter, levels: Vec::new(), request: None, gone: 0 }
+        Self { counter, levels: SmallVec::new(), request: None, gone: 0 }
     }
 
     /// A request takes from limits what they have said that it may.
-    pub fn take<'j>(&mut self, judged: impl Iterator<Item = &'j mut Judged>) -> Vec<Take> {
-        let mut takes = Vec::new();
-        for judged in judged.filter(|judged| judged.limit.cost() > 0) {
-            let units = judged.take();
-            let (limit, level) = (Arc::clone(&judged.limit), judged.level);
-            takes.push(Take { limit: Arc::clone(&limit), units, after: level.amount });
-            if units > 0 {
+    pub fn take<'j>(&mut self, judged: impl Iterator<Item = &'j mut Judged>) {
+        for judged in judged.filter(|judged| judged.costs()) {
+            if judged.take() > 0 {
+                let (limit, level) = (Arc::clone(&judged.limit), judged.level);
                 self.levels.push(Kept { limit, level });
             }
         }
-        takes
     }
 
     /// Notes a request under its id.
@@ -75,12 +72,13 @@ impl Change {
             }
         }
         let (settled, levels) = account.settle(request, cost, now);
-        Some(Ok((request.cost, Some(Self { counter, levels, request: Some(settled), gone: 0 }))))
+        let (levels, settled) = (levels.into(), Some(settled));
+        Some(Ok((request.cost, Some(Self { counter, levels, request: settled, gone: 0 }))))
     }
 
     /// Whether there is nothing to change.
     pub fn is_nothing(&self, counter: &Counter) -> bool {
-        self.counter == *counter && self.levels.is_empty() && self.request.is_none()
+        self.counter == *counter && self.is_of_counts()
     }
 
     /// Has its limits be the ones that others hold, where they are the same.
@@ -89,6 +87,11 @@ impl Change {
         let limits = takes.map(|take| &mut take.limit);
         let levels = self.levels.iter_mut().map(|kept| &mut kept.limit);
         limits.chain(levels).for_each(|limit| known.share(limit));
+    }
+
+    /// Whether nothing has changed but the counts.
+    pub fn is_of_counts(&self) -> bool {
+        self.levels.is_empty() && self.request.is_none()
     }
 
     /// Puts it into what a counter keeps beside its counts.

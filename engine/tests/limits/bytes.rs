@@ -133,7 +133,7 @@ proptest! {
     #[test]
     fn a_change_is_read_as_it_was_written(counter in counter(), parts in parts(1), gone: u32) {
         let request = parts.1.into_iter().next();
-        let change = Change { counter, levels: parts.0, request, gone };
+        let change = Change { counter, levels: parts.0.into(), request, gone };
         let written = encode_change(&change);
         let read = decode_change(&written).unwrap();
         prop_assert_eq!(format!("{read:?}"), format!("{change:?}"));
@@ -153,7 +153,7 @@ proptest! {
     ) {
         let request = parts.1.first().cloned();
         let account = Account::from_parts(parts.0.clone(), parts.1).unwrap();
-        let change = Change { counter, levels: parts.0, request, gone: 0 };
+        let change = Change { counter, levels: parts.0.into(), request, gone: 0 };
         for (is_change, mut written) in
             [(true, encode_change(&change)), (false, bytes(&counter, &account))]
         {

@@ -6,7 +6,7 @@ use apikey_engine::limits::account::{credited, Account, Judged, Kept};
 use apikey_engine::limits::known::Known;
 use apikey_engine::limits::level::{Level, Standing};
 use apikey_engine::limits::limit::{Limit, Rule};
-use apikey_engine::limits::requests::{Print, Request, Window};
+use apikey_engine::limits::requests::{Print, Request, Take, Window};
 use apikey_engine::usage::change::Change;
 use apikey_engine::usage::counter::Counter;
 use apikey_engine::usage::lease::Leases;
@@ -86,11 +86,13 @@ impl Node {
                 counter.incr(call.cost, call.now).unwrap();
             }
             let mut change = Change::of(counter);
-            let judged = all.iter_mut().filter(|(of, _)| *of == at).map(|(_, judged)| judged);
-            let takes = change.take(judged);
+            let of_it = all.iter_mut().filter(|(of, _)| *of == at).map(|(_, judged)| judged);
+            change.take(of_it);
+            let of_it = all.iter().filter(|(of, _)| *of == at);
+            let takes: Box<[Take]> = of_it.filter_map(|(_, judged)| judged.taken()).collect();
             if let Some(print) = print.filter(|_| at == 0 || !takes.is_empty()) {
                 let plain = Request::plain(print, call.now, call.cost);
-                let request = Request { is_counted: at == 0, takes: takes.into(), ..plain };
+                let request = Request { is_counted: at == 0, takes, ..plain };
                 self.early += change.note(request, account, self.window).early;
             }
             self.put(at, change, call.now);

@@ -12,7 +12,7 @@ use crate::state;
 use apikey_engine::codec::counter::encode_change;
 use apikey_engine::limits::account::{Account, Judged};
 use apikey_engine::limits::limit::{self, Rule, MAX_COST, MAX_COUNTERS, MAX_LIMITS};
-use apikey_engine::limits::requests::{Print, Request};
+use apikey_engine::limits::requests::{Print, Request, Take};
 use apikey_engine::report::refusals::{Told, RATE_LIMITED, USAGE_EXCEEDED};
 use apikey_engine::report::stats::add_uses;
 use apikey_engine::usage::change::Change;
@@ -34,8 +34,11 @@ const OPTIONS: &[Arg] = &[
     LIMIT,
 ];
 
-/// Limits, each with the position of its counter among those of the call, and its bytes.
-type Limits = SmallVec<[(usize, SmallVec<[u8; 64]>); 2]>;
+/// The bytes of a limit.
+type Bytes = SmallVec<[u8; 64]>;
+
+/// Limits, each with the position of its counter among those of the call.
+type Limits = SmallVec<[(usize, Bytes); 2]>;
 
 /// Limits that were judged, each with the position of its counter.
 type All = SmallVec<[(usize, Judged); 2]>;
@@ -78,17 +81,21 @@ impl Command for Admit {
             is_peek: options.has("PEEK"),
             now: now(),
         };
-        let held = verify(ctx, name, &options, reply, asked.now, |held| match held.unverified {
-            Some(_) => {
-                reply_held(reply, &held);
-                None
+        let lock = ctx.lock();
+        state::with_bytes(lock, |json| {
+            let held = verify(ctx, name, &options, reply, asked.now, |held| {
+                if held.unverified.is_some() {
+                    reply_held(reply, &held);
+                    return None;
+                }
+                held.record.write_json(json);
+                Some(Valid::of(&held, own))
+            })?;
+            match held {
+                Some(Some(valid)) => admit(ctx, (name, &counters), (json, valid?), &asked, reply),
+                _ => Ok(()),
             }
-            None => Some(Valid::of(&held, own)),
-        })?;
-        match held {
-            Some(Some(valid)) => admit(ctx, (name, &counters), valid?, &asked, reply),
-            _ => Ok(()),
-        }
+        })
     }
 }
 
@@ -102,7 +109,6 @@ struct Asked {
 
 /// A record that is valid.
 struct Valid {
-    json: Vec<u8>,
     left: i64,
     limits: Limits,
 }
@@ -124,7 +130,7 @@ impl Valid {
                 "LIMIT: the record and the call must have at most {MAX_LIMITS} limits in all"
             )));
         }
-        Ok(Self { json: held.record.json(), left: held.left, limits })
+        Ok(Self { left: held.left, limits })
     }
 }
 
@@ -159,63 +165,119 @@ pub fn no_room(number: usize) -> Error {
     ))
 }
 
+/// What becomes of a request.
+enum Outcome {
+    /// Why it is refused, and the number of the limit that says so.
+    Refused(Told, usize),
+    /// It was counted before under its id.
+    Repeated,
+    /// It would be admitted.
+    Seen,
+    Admitted,
+}
+
 fn admit(
     ctx: &mut Ctx,
     (key, counters): (Name, &Names),
-    valid: Valid,
+    (json, valid): (&[u8], Valid),
     asked: &Asked,
     reply: Reply,
 ) -> Result<()> {
     let lock = ctx.lock();
-    let mut all = All::new();
-    let mut is_repeated = false;
     if let Some((position, _)) = valid.limits.iter().find(|(at, _)| *at >= counters.len()) {
         return Err(Error::err(format_args!(
             "numcounters must be at least {}: a limit is of that counter",
             position + 1
         )));
     }
-    // Everything that may be wrong is found before anything is changed.
-    for (position, &name) in counters.iter().enumerate() {
-        let limits = || valid.limits.iter().filter(|(at, _)| *at == position);
+    let (Some(&first), others) = (counters.first(), counters.iter().enumerate().skip(1)) else {
+        return Err(Error::SYNTAX);
+    };
+    // Everything that may be wrong is found before anything is changed; the first counter, most often the only one, is
+    // opened once for both.
+    let mut judged = All::new();
+    for (position, &name) in others.clone() {
         let counter = keyspace::look(ctx, name);
         let value = counter.usage()?;
-        let (counts, account) = value
-            .map_or((Counter::default(), Account::NONE), |value| (value.counter, value.account()));
-        if position == 0 {
-            let is_known = |print| known(account, print, asked.now);
-            let repeated = asked.print.as_ref().and_then(is_known);
-            is_repeated = repeated.is_some_and(|request| request.is_counted);
-            counted(&counts, asked)?;
-        }
         if value.is_none() && !state::with(lock, |state| state.has_room(counter.ctx().database())) {
             return Err(Error::err("the tag index is full"));
         }
-        if !account.has_room(limits().map(|(_, bytes)| bytes), asked.now) {
-            return Err(no_room(position + 1));
+        let account = value.map_or(Account::NONE, |value| value.account());
+        judged.extend(judge(lock, account, &valid.limits, position, asked)?);
+    }
+    let mut all = All::new();
+    let (outcome, said) = keyspace::write(ctx, first).change(|counts, account| {
+        let counted = counted(counts, asked)?;
+        all = judge(lock, account, &valid.limits, 0, asked)?;
+        all.append(&mut judged);
+        let before = asked.print.as_ref().and_then(|print| known(account, print, asked.now));
+        if before.is_some_and(|request| request.is_counted) {
+            return Ok((None, (Outcome::Repeated, None)));
         }
-        for (_, bytes) in limits() {
-            let judged = state::with(lock, |state| {
-                account.judge(bytes, &mut state.known, asked.cost, asked.now)
+        if let Some((why, nth)) = denial(&all) {
+            return Ok((None, (Outcome::Refused(why, nth), None)));
+        }
+        if asked.is_peek {
+            return Ok((None, (Outcome::Seen, None)));
+        }
+        let change = take(lock, 0, &mut all, (counted, account), asked);
+        if change.is_nothing(counts) {
+            return Ok((None, (Outcome::Admitted, None)));
+        }
+        let said = encode_change(&change);
+        Ok((Some(change), (Outcome::Admitted, Some(said))))
+    })?;
+    match outcome {
+        Outcome::Refused(why, nth) => return refuse(ctx, key, why, nth, &all, asked.now, reply),
+        Outcome::Repeated => state::with(lock, |state| state.stats.repeated_ids += 1),
+        Outcome::Seen => {}
+        Outcome::Admitted => {
+            let mut changes: SmallVec<[_; 1]> =
+                said.map(|said| (first, said)).into_iter().collect();
+            for (position, &name) in others {
+                let said = keyspace::write(ctx, name).change(|counts, account| {
+                    let change = take(lock, position, &mut all, (*counts, account), asked);
+                    let said = (!change.is_nothing(counts)).then(|| encode_change(&change));
+                    Ok((said.is_some().then_some(change), said))
+                })?;
+                changes.extend(said.map(|said| (name, said)));
+            }
+            state::with(lock, |state| {
+                state.stats.admitted += 1;
+                add_uses(&mut state.stats.counted_uses, asked.cost);
             });
-            all.extend(judged.map(|judged| (position, judged)));
+            if !changes.is_empty() {
+                tell(ctx, &changes, Admit::SPEC.name);
+            }
         }
-    }
-    let denied = if is_repeated { None } else { denial(&all) };
-    if let Some((why, nth)) = denied {
-        return refuse(ctx, key, why, nth, &all, asked.now, reply);
-    }
-    if is_repeated {
-        state::with(lock, |state| state.stats.repeated_ids += 1);
-    } else if !asked.is_peek {
-        take(ctx, counters, &mut all, asked)?;
     }
     reply.array(4);
     reply.bulk(b"VALID");
-    reply.bulk(&valid.json);
+    reply.bulk(json);
     reply.integer(valid.left);
     reply_limits(reply, &all);
     Ok(())
+}
+
+/// What the limits of a counter say.
+fn judge(
+    lock: Lock,
+    account: &Account,
+    limits: &Limits,
+    position: usize,
+    asked: &Asked,
+) -> Result<All> {
+    let limits = || limits.iter().filter(|(at, _)| *at == position).map(|(_, bytes)| bytes);
+    if !account.has_room(limits(), asked.now) {
+        return Err(no_room(position + 1));
+    }
+    Ok(state::with(lock, |state| {
+        let judge = |bytes: &Bytes| {
+            let judged = account.judge(bytes, &mut state.known, asked.cost, asked.now)?;
+            Some((position, judged))
+        };
+        limits().filter_map(judge).collect()
+    }))
 }
 
 /// The counts of the first counter with the request.
@@ -265,58 +327,33 @@ fn refuse(
     Ok(())
 }
 
-/// Takes from all limits, counts, and tells of it.
-fn take(ctx: &mut Ctx, counters: &Names, all: &mut All, asked: &Asked) -> Result<()> {
-    let lock = ctx.lock();
-    let mut said: Vec<(Name, Vec<u8>)> = Vec::with_capacity(1);
-    for (position, &name) in counters.iter().enumerate() {
-        let mut judged =
-            all.iter_mut().filter(|(at, _)| *at == position).map(|(_, judged)| judged).peekable();
-        if position > 0 && judged.peek().is_none() {
-            continue;
-        }
-        let bytes = keyspace::write(ctx, name).change(|counts, account| {
-            let mut change =
-                Change::of(if position == 0 { counted(counts, asked)? } else { *counts });
-            let takes = change.take(judged);
-            if let Some(print) = &asked.print {
-                note_request(lock, &mut change, print, takes.into(), position, account, asked);
-            }
-            Ok(match change.is_nothing(counts) {
-                true => (None, None),
-                false => {
-                    let bytes = encode_change(&change);
-                    (Some(change), Some(bytes))
-                }
-            })
-        })?;
-        said.extend(bytes.map(|bytes| (name, bytes)));
-    }
-    state::with(lock, |state| {
-        state.stats.admitted += 1;
-        add_uses(&mut state.stats.counted_uses, asked.cost);
-    });
-    if !said.is_empty() {
-        tell(ctx, &said, Admit::SPEC.name);
-    }
-    Ok(())
-}
-
-fn note_request(
+/// What a counter becomes as its limits are taken from.
+fn take(
     lock: Lock,
-    change: &mut Change,
-    print: &Print,
-    takes: Box<[apikey_engine::limits::requests::Take]>,
     position: usize,
-    account: &Account,
+    all: &mut All,
+    (counts, account): (Counter, &Account),
     asked: &Asked,
-) {
-    // Another counter than the first has to know what it may have to give back.
-    let is_new = known(account, print, asked.now).is_none();
-    if position == 0 || is_new && !takes.is_empty() {
-        let request = Request::plain(*print, asked.now, asked.cost);
-        note(lock, change, Request { is_counted: position == 0, takes, ..request }, account);
+) -> Change {
+    let mut change = Change::of(counts);
+    let is_of = |at: usize| at == position;
+    change.take(all.iter_mut().filter(|(at, _)| is_of(*at)).map(|(_, judged)| judged));
+    if let Some(print) = &asked.print {
+        let judged = all.iter().filter(|(at, _)| is_of(*at));
+        let takes: Box<[Take]> = judged.filter_map(|(_, judged)| judged.taken()).collect();
+        // Another counter than the first has to know what it may have to give back.
+        let is_new = known(account, print, asked.now).is_none();
+        if position == 0 || is_new && !takes.is_empty() {
+            let request = Request::plain(*print, asked.now, asked.cost);
+            note(
+                lock,
+                &mut change,
+                Request { is_counted: position == 0, takes, ..request },
+                account,
+            );
+        }
     }
+    change
 }
 
 fn reply_limits(reply: Reply, all: &All) {
