@@ -1,5 +1,5 @@
 /**
- * The fields by which a response tells how limits stand, in the form of draft-ietf-httpapi-ratelimit-headers-10:
+ * The fields by which a response tells how limits stand, in the form of draft-ietf-httpapi-ratelimit-headers-11:
  * RateLimit-Policy and RateLimit, as structured fields (RFC 9651), and Retry-After.
  */
 
