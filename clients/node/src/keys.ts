@@ -25,7 +25,7 @@ import { Usage } from "./usage.js";
 import { readValidation, type Validation, validateCommand } from "./validation.js";
 import { checkAddress } from "./verdict.js";
 import { type Rows, type Warmed, Warming, type WarmOptions } from "./warm.js";
-import { checkCost, checkCounters, checkRequestId, checkWish, type LimitOptions, wants } from "./wish.js";
+import { checkCost, checkCounters, checkRequestId, checkWish, hasLimits, type LimitOptions, wants } from "./wish.js";
 
 /** Says what the database has of a key: the row as it stands, committed, from the primary; `null` where there is none. */
 export type Load = (prefix: string) => Promise<Row | null | undefined>;
@@ -363,6 +363,7 @@ export class ApiKeys {
         checkRequestId(requestId);
         checkCost(cost);
         checkCounters(counters);
+        this.#checkOthers(prefix, counters);
         const all = [this.#names.counter(prefix), ...counters];
         const [own] = await Promise.all(all.map((counter) => this.commands.settle(counter, requestId, cost)));
         return own === undefined || own === null ? null : { before: own[0], now: own[1] };
@@ -452,6 +453,7 @@ export class ApiKeys {
         if (key === undefined) {
             return { kind: "refused", code: "MALFORMED", scope: null, source: null };
         }
+        this.#checkOthers(key.prefix, wish?.counters ?? []);
         const digests = this.#peppers.map((pepper) =>
             pepper === undefined ? hash("sha256", key.secret, "hex") : digestOf(key.secret, pepper).toString("hex"),
         );
@@ -462,6 +464,13 @@ export class ApiKeys {
                 throw thrown;
             }
             return { kind: "unavailable", cause: asError(thrown) };
+        }
+    }
+
+    /** @throws {RangeError} where the key's own counter is among those that are beside it. */
+    #checkOthers(prefix: string, counters: readonly string[]): void {
+        if (counters.includes(this.#names.counter(prefix))) {
+            throw new RangeError("counters must be others than the key's own, which is the first");
         }
     }
 
@@ -505,7 +514,7 @@ export class ApiKeys {
                 return result;
             }
             if (said === undefined || token === KEEPS_NONE || fills === MOST_FILLS) {
-                return this.#unjudged(result, said !== undefined);
+                return this.#unjudged(result, wish, said !== undefined);
             }
             // Limits are judged where they are kept, which now has the record.
             fills += 1;
@@ -551,10 +560,11 @@ export class ApiKeys {
     }
 
     /** A valid key whose limits nobody could judge, though Redis has answered or not. */
-    #unjudged(valid: Valid, hasAnswered: boolean): Result {
+    #unjudged(valid: Valid, wish: LimitOptions | undefined, hasAnswered: boolean): Result {
         const why = hasAnswered ? "it does not keep the record" : "it does not answer";
         const error = new UnavailableError(`Redis could not judge the limits of a key: ${why}`);
-        if (this.#options.limitsWhenUnavailable === "refuse") {
+        const isLimited = limitsOf(valid.record).length > 0 || hasLimits(wish);
+        if (isLimited && this.#options.limitsWhenUnavailable === "refuse") {
             return { kind: "unavailable", cause: error };
         }
         if (hasAnswered) {
@@ -565,7 +575,8 @@ export class ApiKeys {
 
     /** What is kept of before, where that is wanted while Redis does not answer. */
     #getStale({ question, wish }: Asked): Valid | undefined {
-        const mayLetBy = wish === undefined || this.#options.limitsWhenUnavailable !== "refuse";
+        // What is kept has no limits.
+        const mayLetBy = !hasLimits(wish) || this.#options.limitsWhenUnavailable !== "refuse";
         if (this.#asking.whenDown !== "stale" || question === undefined || !mayLetBy) {
             return undefined;
         }

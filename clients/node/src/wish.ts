@@ -38,6 +38,11 @@ export function wants({ cost, requestId, limits, counters, peek }: LimitOptions)
     );
 }
 
+/** Whether limits are among it. */
+export function hasLimits({ limits = [] }: LimitOptions = {}): boolean {
+    return limits.length > 0;
+}
+
 /** @throws {TypeError | RangeError} where something is wanted that can't be had. */
 export function checkWish({ cost, requestId, limits, counters = [], peek }: LimitOptions): void {
     if (cost !== undefined) {

@@ -295,6 +295,8 @@ for (const kind of ["ioredis", "node-redis"]) {
                             assert.deepEqual([source, limits], ["database", null]);
                         }
                         assert.equal((await keys.verify(plain.presented)).kind, "valid");
+                        // Whoever wants a use counted of a key without limits wants nothing that is judged.
+                        assert.deepEqual((await keys.verify(plain.presented, { cost: 2 })).limits, null);
                     };
                     await server.admin.config("SET", "maxmemory", "1");
                     await isWhat();
@@ -463,7 +465,7 @@ describe("what is wrong with limits", () => {
     });
 
     it("of a call is said before anything is asked", async () => {
-        const { presented, prefix } = its.issue([two]);
+        const { presented, prefix, counter } = its.issue([two]);
         for (const [options, error] of [
             [{ cost: -1 }, RangeError],
             [{ cost: 1.5 }, RangeError],
@@ -478,12 +480,14 @@ describe("what is wrong with limits", () => {
             [{ counters: Array.from({ length: 16 }, (_, at) => `c${at}`) }, RangeError],
             [{ limits: [{ name: "x" }] }, RangeError],
             [{ limits: [{ ...two, counter: 2 }] }, RangeError],
+            [{ counters: [counter] }, RangeError],
             [{ peek: 1 }, TypeError],
         ]) {
             await assert.rejects(its.keys.verify(presented, options), error, JSON.stringify(options));
         }
         await assert.rejects(its.keys.settle(prefix, "", 1), RangeError);
         await assert.rejects(its.keys.settle(prefix, "x", -1), RangeError);
+        await assert.rejects(its.keys.settle(prefix, "x", 1, { counters: [counter] }), RangeError);
         await assert.rejects(its.keys.credit(prefix, "credits", { by: 1 }, { requestId: "" }), RangeError);
         const { client } = await clientFor("ioredis", 2, [server.port]);
         const wrong = { load: async () => null, limitsWhenUnavailable: "load" };
