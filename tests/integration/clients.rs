@@ -85,13 +85,13 @@ fn play(
         let mut library = Library::start(&program);
         for way in ways(&library) {
             let servers = servers();
-            let (has_l1, has_regions) =
-                (library.described["l1"] == true, library.described["regions"] == true);
+            let has = |what: &&str| library.described[*what] == true;
+            let missing: Vec<&str> =
+                ["l1", "regions", "limits", "peek"].into_iter().filter(|what| !has(what)).collect();
             let chosen = all.iter().filter(|scenario| {
                 scenario.name().contains(&only)
                     && is_for(scenario)
-                    && (has_l1 || !scenario.needs("l1"))
-                    && (has_regions || !scenario.needs("regions"))
+                    && !missing.iter().any(|what| scenario.needs(what))
                     && (way.protocol == 3 || !scenario.needs("RESP3"))
             });
             for scenario in chosen {

@@ -102,6 +102,7 @@ function optionsOf({ options = {}, ...top }) {
         ns: given.ns,
         ttlMs: given.ttl,
         absentTtlMs: given.absent_ttl,
+        limitsWhenUnavailable: given.limits_when_unavailable,
         outbox: given.outbox ? (change) => write({ outbox: change }) : undefined,
         onError: (error) => console.error(String(error)),
     };
@@ -278,6 +279,8 @@ const calls = {
         protocols: [2, 3],
         l1: L1,
         regions: true,
+        limits: true,
+        peek: true,
         sentinel: ["ioredis"],
     }),
     open: async (call) => {
@@ -308,7 +311,14 @@ const calls = {
         const { presented, prefix, digest } = keys.generate(key_name);
         return { presented, prefix, digest };
     },
-    count: async ({ prefix, by }, keys) => keys.count(prefix, by ?? 1),
+    count: async ({ prefix, by, request_id }, keys) => keys.count(prefix, by ?? 1, request_id ?? undefined),
+    settle: async ({ prefix, request_id, cost, counters }, keys) => {
+        const { before, now } = (await keys.settle(prefix, request_id, cost, said({ counters }))) ?? {};
+        return { before: before ?? null, now: now ?? null };
+    },
+    credit: async ({ prefix, limit, by, set, request_id: requestId, counter }, keys) =>
+        keys.credit(prefix, limit, said({ by, set }), said({ requestId, counter })),
+    limits: async ({ prefix, counter }, keys) => standing(await keys.limits(prefix, said({ counter }))),
     batches: async ({ lease, count, fail, most, write: writes }, keys) => {
         const got = [];
         const take = async () => {
@@ -362,18 +372,34 @@ class FailedBody extends Error {}
 
 const L1 = true;
 
+/** How limits stand. */
+function standing(limits) {
+    return limits.map(({ name, kind, limit, remaining, resetAfterMs, retryAfterMs, windowMs, isShadow }) => ({
+        name,
+        kind,
+        limit,
+        remaining,
+        reset: resetAfterMs,
+        retry: retryAfterMs,
+        window: windowMs,
+        shadow: isShadow,
+    }));
+}
+
 /** A result, with the record in it as the library wrote it. */
-async function verify({ id, presented, scopes, address }, keys) {
-    const options = { scopes: scopes ?? [], ...(address != null && { address }) };
+async function verify({ id, presented, scopes, ...asked }, keys) {
+    const { address, cost, request_id: requestId, limits: own, counters, peek } = asked;
+    const options = { scopes: scopes ?? [], ...said({ address, cost, requestId, limits: own, counters, peek }) };
     const result = await keys.verify(presented, options);
     if (result.kind === "valid") {
         const { source } = result;
-        writeWith({ id, ok: { kind: "valid", record: "@record@", source } }, stringify(result.record));
+        const limits = result.limits && standing(result.limits);
+        writeWith({ id, ok: { kind: "valid", record: "@record@", source, limits } }, stringify(result.record));
     } else if (result.kind === "refused") {
         write({ id, ok: { kind: "refused", code: result.code, scope: result.scope } });
     } else if (result.kind === "limited") {
-        const { code, limit, retryAfterMs } = result;
-        write({ id, ok: { kind: "limited", code, limit, retry_after: retryAfterMs } });
+        const { code, limit, retryAfterMs: retry } = result;
+        write({ id, ok: { kind: "limited", code, limit, retry, limits: standing(result.limits) } });
     } else {
         write({ id, ok: { kind: "unavailable", cause: result.cause.message } });
     }

@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,12 @@ from redis_apikey import (  # noqa: E402
     Compression,
     Encryption,
     Limited,
+    LimitState,
     RedisUnavailable,
     Refused,
     Region,
     Result,
+    Settled,
     Valid,
     parse,
     parse_dotted,
@@ -173,12 +175,38 @@ def keep(change: Change) -> None:
 
 def said(result: Result) -> JSON:
     if isinstance(result, Valid):
-        return {"kind": "valid", "record": result.record, "source": result.source}
+        limits = None if result.limits is None else standing(result.limits)
+        return {"kind": "valid", "record": result.record, "source": result.source, "limits": limits}
     if isinstance(result, Refused):
         return {"kind": "refused", "code": result.code, "scope": result.scope}
     if isinstance(result, Limited):
-        return {"kind": "limited", "code": result.code, "limit": result.limit}
+        retry, limits = milliseconds_of(result.retry_after), standing(result.limits)
+        return {"kind": "limited", "code": result.code, "limit": result.limit, "retry": retry, "limits": limits}
     return {"kind": "unavailable", "cause": result.cause}
+
+
+def milliseconds_of(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
+
+
+def standing(states: Sequence[LimitState]) -> list[JSON]:
+    return [
+        {
+            "name": state.name,
+            "kind": state.kind,
+            "limit": state.limit,
+            "remaining": state.remaining,
+            "reset": milliseconds_of(state.reset_after),
+            "retry": milliseconds_of(state.retry_after),
+            "window": milliseconds_of(state.window),
+            "shadow": state.shadow,
+        }
+        for state in states
+    ]
+
+
+def settled(now: Settled | None) -> JSON:
+    return {"before": now and now.before, "now": now and now.now}
 
 
 def batch_of(batch: Any) -> JSON:
@@ -188,6 +216,10 @@ def batch_of(batch: Any) -> JSON:
 
 def admission_of(call: JSON) -> JSON:
     return {name: call[name] for name in ("cost", "request_id", "limits", "counters") if call.get(name) is not None}
+
+
+def credit_of(call: JSON) -> JSON:
+    return {name: call[name] for name in ("by", "set", "request_id", "counter") if call.get(name) is not None}
 
 
 def batches(keys: ApiKeys, call: JSON) -> list[JSON]:
@@ -426,6 +458,13 @@ def do_blocking(keys: ApiKeys, call: JSON) -> Any:
             )
         case "count":
             keys.usage.count(call["prefix"], call.get("by") or 1, request_id=call.get("request_id"))
+        case "settle":
+            counters = call.get("counters") or ()
+            return settled(keys.settle(call["prefix"], call["request_id"], call["cost"], counters=counters))
+        case "credit":
+            return keys.credit(call["prefix"], call["limit"], **credit_of(call))
+        case "limits":
+            return standing(keys.limits(call["prefix"], counter=call.get("counter")))
         case "batches":
             return batches(keys, call)
         case "close":
@@ -461,6 +500,13 @@ async def do_async(keys: AsyncApiKeys, call: JSON) -> Any:
             )
         case "count":
             await keys.usage.count(call["prefix"], call.get("by") or 1, request_id=call.get("request_id"))
+        case "settle":
+            counters = call.get("counters") or ()
+            return settled(await keys.settle(call["prefix"], call["request_id"], call["cost"], counters=counters))
+        case "credit":
+            return await keys.credit(call["prefix"], call["limit"], **credit_of(call))
+        case "limits":
+            return standing(await keys.limits(call["prefix"], counter=call.get("counter")))
         case "batches":
             return await batches_async(keys, call)
         case "close":
@@ -479,6 +525,7 @@ def describe() -> JSON:
         "protocols": [2, 3],
         "l1": True,
         "regions": True,
+        "limits": True,
         "sentinel": ["redis-py", "redis-py-asyncio"],
     }
 

@@ -390,11 +390,20 @@ fn wrong(step: &Value, outcome: &Outcome) -> Option<String> {
     (!is_right).then(|| format!("got: {outcome:?}"))
 }
 
-/// Whether a value is as expected: of an object the fields that are named are, and nothing is said of others; where
-/// nothing is expected, anything is.
+/// Whether a value is as expected: of an object the fields that are named are, and nothing is said of others; a number is
+/// within the bounds of an object that names some; where nothing is expected, anything is.
 fn is_like(expected: &Value, value: &Value) -> bool {
     match (expected, value) {
         (Value::Null, _) => true,
+        // What a clock says is known within bounds alone.
+        (Value::Object(bounds), Value::Number(number)) => bounds.iter().all(|(name, bound)| {
+            let (number, bound) = (number.as_f64(), bound.as_f64().expect("a number"));
+            match name.as_str() {
+                "at least" => number >= Some(bound),
+                "at most" => number <= Some(bound),
+                _ => false,
+            }
+        }),
         (Value::Object(fields), value) => fields.iter().all(|(name, expected)| match expected {
             // A field that is to be null, or not to be there.
             Value::Null => value.get(name).is_none_or(Value::is_null),
