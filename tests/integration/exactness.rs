@@ -841,6 +841,9 @@ fn a_node_of_a_cluster_has_an_exact_index() {
 
 #[test]
 fn any_mix_of_commands_leaves_an_exact_index_and_the_expected_answers() {
+    let figures =
+        ["admitted", "repeated_ids", "ids_dropped_early", "rate_limited", "usage_exceeded"];
+    let mut sums = figures.map(|_| 0);
     for (round, reclaim) in (0..).zip(Reclaim::ALL) {
         let server = reclaim.builder().setting("trust-loaded", "yes").start();
         let mut model = Model::new(&server, Rng::from_env(20_261_121 + round), reclaim);
@@ -854,7 +857,11 @@ fn any_mix_of_commands_leaves_an_exact_index_and_the_expected_answers() {
         model.end();
         model.compare(&mut c);
         assert_exact(&server);
+        let health = c.must("APIKEY.HEALTH");
+        sums.iter_mut().zip(figures).for_each(|(sum, name)| *sum += health.get(name).int());
     }
+    println!("{figures:?}: {sums:?}");
+    assert!(sums.iter().all(|sum| *sum > 0), "all happened: {sums:?}");
 }
 
 #[test]

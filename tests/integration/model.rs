@@ -2,16 +2,21 @@
 //! the same commands: the module's own and generic ones, over few keys, tags and databases, so that
 //! they meet often. Every reply is compared at once.
 //!
-//! The model knows no time: nothing expires while it runs. A dead entry goes when the server likes: where
+//! The model knows no time: nothing expires while it runs, and no limit gets anything back. A dead entry goes when the server likes: where
 //! that shows in a reply, the server is asked in the same transaction whether the key is still there.
 //! [`Reclaim`] says what a run does of it. A fill under a token that has just been given
 //! must be stored, one that began before something happened to its key or a tag must not; of the others
 //! (names may share a slot) the server's answer holds.
 
+mod account;
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::harness::*;
+use account::Account;
 use apikey_engine::usage::id::Id;
+use limits::{Card, Verdict};
 
 const KEYS: [&str; 8] = ["k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"];
 const TAGS: [&str; 5] = ["t1", "t2", "t3", "t4", "t5"];
@@ -104,13 +109,14 @@ enum Value {
         pending: i64,
         total: i64,
         leases: Vec<Lease>,
+        account: Account,
     },
 }
 
 /// What an entry holds.
 #[derive(Clone, Debug, PartialEq)]
 enum What {
-    Record,
+    Record(Card),
     /// By action, what was decided of one resource.
     Scopes(BTreeMap<String, String>),
     /// How many records.
@@ -122,7 +128,7 @@ impl What {
     /// Its kind in DESCRIBE.
     fn name(&self) -> &str {
         match self {
-            What::Record => "record",
+            What::Record(_) => "record",
             What::Scopes(_) => "scopes",
             What::List(_) => "list",
             What::Cached(_) => "cache",
@@ -132,7 +138,7 @@ impl What {
     /// Its data type.
     fn kind(&self) -> &str {
         match self {
-            What::Record => "apikeyrec",
+            What::Record(_) => "apikeyrec",
             What::Scopes(_) => "apikeyscp",
             What::List(_) => "apikeylst",
             What::Cached(_) => "cache-val",
@@ -235,8 +241,9 @@ fn carriers(db: &Db, tag: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (keys(live), keys(dead))
 }
 
-fn counter(pending: i64, total: i64) -> Value {
-    Value::Usage { pending, total, leases: Vec::new() }
+/// A counter that has counted nothing.
+fn no_counts() -> Value {
+    Value::Usage { pending: 0, total: 0, leases: Vec::new(), account: Account::default() }
 }
 
 type Db = BTreeMap<String, Value>;
@@ -265,6 +272,8 @@ impl Reclaim {
             .setting("sync-reclaim", &self.sync.to_string())
             .setting("digest-field", "key_hash")
             .setting("tag-fields", "org")
+            .setting("request-id-window-ms", "86400000")
+            .setting("max-request-ids", &account::MAX_REQUESTS.to_string())
     }
 }
 
@@ -299,7 +308,10 @@ fn dead_as(expected: Option<&Value>, kind: &str) -> Value {
         Some(Value::Entry { what, tags, .. }) if what.kind() == kind => {
             Value::Entry { what: what.clone(), tags: tags.clone(), live: false }
         }
-        _ => Value::Entry { what: What::Record, tags: BTreeSet::new(), live: false },
+        _ => {
+            let what = What::Record(Card::default());
+            Value::Entry { what, tags: BTreeSet::new(), live: false }
+        }
     }
 }
 
@@ -354,7 +366,7 @@ pub struct Model {
     /// Batches that were given out, and all ids of batches and lines.
     batches: Vec<String>,
     ids: BTreeSet<String>,
-    /// Requests that were counted under an id.
+    /// Ids of requests so far.
     requests: usize,
     pub with_reload: bool,
     reclaim: Reclaim,
@@ -374,6 +386,7 @@ enum Expected {
     Found(BTreeSet<String>),
     Sees(Sight),
     SeesAll(Vec<Sight>),
+    Admission(Verdict),
 }
 
 impl Model {
@@ -446,7 +459,10 @@ impl Model {
             for key in KEYS {
                 let may_go = !self.reclaim.held && expected.get(key).is_some_and(Value::is_dead);
                 let got = match client.code(key).as_str() {
-                    "VALID" => Some(entry(client, key, What::Record)),
+                    code @ ("VALID" | "DISABLED") => {
+                        let card = limits::card(client, key, code, expected.get(key));
+                        Some(entry(client, key, What::Record(card)))
+                    }
                     "MISS" if !client.exists(key) => None,
                     "MISS" => Some(dead_as(expected.get(key), "apikeyrec")),
                     // By the next question it may be gone.
@@ -471,15 +487,16 @@ impl Model {
                         _ => {
                             let (pending, leased, total) = client.counts(key);
                             // Which lines they are is seen when they come again.
-                            let leases = match expected.get(key) {
-                                Some(Value::Usage { leases, .. })
+                            let (leases, account) = match expected.get(key) {
+                                Some(Value::Usage { leases, account, .. })
                                     if leases.iter().map(|l| l.count).sum::<i64>() == leased =>
                                 {
-                                    leases.clone()
+                                    (leases.clone(), account.clone())
                                 }
                                 other => panic!("{key}: {leased} are leased of {other:?}"),
                             };
-                            Some(Value::Usage { pending, total, leases })
+                            limits::compare(client, key, &account, &self.tail());
+                            Some(Value::Usage { pending, total, leases, account })
                         }
                     },
                     other => panic!("{key}: {other}"),
@@ -511,7 +528,7 @@ impl Model {
             Some(Value::Entry { what, tags, live }) => {
                 assert_eq!(got.get("kind"), &bulk(what.name()), "{key}");
                 assert_eq!(got.get("live"), &int((*live).into()), "{key}");
-                let digests = int((*what == What::Record).into());
+                let digests = int(matches!(what, What::Record(_)).into());
                 assert_eq!(got.get("digests"), &digests, "{key}");
                 let got: BTreeSet<String> =
                     got.get("tags").items().iter().map(Reply::text).collect();
@@ -599,6 +616,9 @@ impl Model {
                 let all: Vec<_> = all.iter().cloned().map(Some).collect();
                 assert_eq!(got, all, "{line}: {reply:?}, after {}", self.tail());
             }
+            Expected::Admission(verdict) => {
+                verdict.assert_said(reply, &format!("{line}, after {}", self.tail()));
+            }
             Expected::Counts(counts) => {
                 let pairs = reply.items().chunks_exact(2);
                 let got: BTreeMap<String, i64> = pairs.map(|p| (p[0].text(), p[1].int())).collect();
@@ -663,7 +683,10 @@ impl Model {
     fn step(&mut self) {
         let key = self.key();
         let here = self.dbs[self.db].get(&key).cloned();
-        match self.rng.below(128) {
+        match self.rng.below(160) {
+            128..=146 => self.admit(),
+            147..=150 => self.credit(),
+            151..=159 => self.settle_one(),
             100..=108 => self.cache_set(key, here),
             109..=113 => self.cache_get(key),
             114 => self.cache_mget(),
@@ -733,7 +756,8 @@ impl Model {
     #[track_caller]
     fn setval(&mut self, key: String, here: Option<Value>) {
         let (user, org) = (self.rng.pick(&USERS), self.rng.pick(&ORGS));
-        let record = of_org(record("id", user), org);
+        let card = self.card();
+        let record = card.on(of_org(record("id", user), org));
         let mut line = format!("APIKEY.SETVAL {key} {record} SECRET {SECRET}");
         let mut tags: BTreeSet<String> = [
             "apikey:id:id".to_string(),
@@ -774,7 +798,8 @@ impl Model {
         if matches!(found, Found::Other) {
             self.say(line, Expected::Is(error(WRONGTYPE)));
         } else if stores {
-            self.fill(line, key, Value::Entry { what: What::Record, tags, live: true }, token);
+            let what = What::Record(card);
+            self.fill(line, key, Value::Entry { what, tags, live: true }, token);
         } else {
             // It may have taken a number all the same.
             self.now += 1;
@@ -1102,13 +1127,13 @@ impl Model {
         }
         let keys: BTreeSet<String> = (0..=self.rng.below(4)).map(|_| self.key()).collect();
         let (user, org) = (self.rng.pick(&USERS), self.rng.pick(&ORGS));
-        let own = self.rng.pick(&TAGS);
+        let (own, card) = (self.rng.pick(&TAGS), self.card());
         let if_absent = self.rng.one_in(2);
         let token = self.client.must("APIKEY.TOKEN any").text();
         let mut line = format!("APIKEY.MSETVAL {}", keys.len());
         for key in &keys {
             // The digest stands in the record.
-            line += &format!(" {key} {}", of_org(hashed("id", user), org));
+            line += &format!(" {key} {}", card.on(of_org(hashed("id", user), org)));
         }
         line += &format!(" TAGS 1 {own} TOKEN {token}{}", if if_absent { " NX" } else { "" });
         let here = self.here();
@@ -1132,7 +1157,7 @@ impl Model {
         for key in keys {
             let live = matches!(here.get(&key), Some(Value::Entry { live: true, .. }));
             if !(if_absent && live) {
-                let what = What::Record;
+                let what = What::Record(card.clone());
                 here.insert(key, Value::Entry { what, tags: tags.clone(), live: true });
                 stored += 1;
             }
@@ -1277,39 +1302,24 @@ impl Model {
     #[track_caller]
     fn usage_incr(&mut self, key: String, here: Option<Value>) {
         let by = 1 + self.rng.below(9) as i64;
-        let (pending, total, leases) = match here {
-            None => (0, 0, Vec::new()),
-            Some(Value::Usage { pending, total, leases }) => (pending, total, leases),
+        let id = self.rng.one_in(2).then(|| self.id(&key));
+        let value = here.unwrap_or_else(no_counts);
+        let Value::Usage { pending, total, leases, mut account } = value else {
             // A dead entry is still of another kind; the design does not say whether that shows.
-            Some(Value::Entry { live: false, .. }) => return,
-            Some(_) => {
-                self.say(
-                    format!("APIKEY.USAGE.INCR {key} BY {by}"),
-                    Expected::Is(error(WRONGTYPE)),
-                );
-                return;
+            if !value.is_dead() {
+                let line = format!("APIKEY.USAGE.INCR {key} BY {by}");
+                self.say(line, Expected::Is(error(WRONGTYPE)));
             }
-        };
-        let (pending, total) = (pending + by, total + by);
-        let value = |pending, total| Value::Usage { pending, total, leases: leases.clone() };
-        self.here().insert(key.clone(), value(pending, total));
-        if self.rng.one_in(2) {
-            self.say(format!("APIKEY.USAGE.INCR {key} BY {by}"), Expected::Is(int(pending)));
             return;
-        }
-        // Under an id: told again it is not counted again, and what it really cost is settled.
-        self.requests += 1;
-        let id = self.requests;
-        let line = format!("APIKEY.USAGE.INCR {key} BY {by} ID {id}");
-        for _ in 0..1 + self.rng.below(2) {
-            self.say(line.clone(), Expected::Is(int(pending)));
-        }
-        if self.rng.one_in(2) {
-            let cost = self.rng.below(20) as i64;
-            let (pending, total) = (pending - by + cost, total - by + cost);
-            self.here().insert(key.clone(), value(pending, total));
-            let settled = array([int(by), int(cost)]);
-            self.say(format!("APIKEY.SETTLE {key} {id} {cost}"), Expected::Is(settled));
+        };
+        let option = id.as_ref().map_or(String::new(), |id| format!(" ID {id}"));
+        let counted = if id.as_ref().is_none_or(|id| account.count(id, by)) { by } else { 0 };
+        let (pending, total) = (pending + counted, total + counted);
+        self.here().insert(key.clone(), Value::Usage { pending, total, leases, account });
+        let line = format!("APIKEY.USAGE.INCR {key} BY {by}{option}");
+        self.say(line.clone(), Expected::Is(int(pending)));
+        if id.is_some() {
+            self.say(line, Expected::Is(int(pending)));
         }
     }
 
@@ -1317,9 +1327,12 @@ impl Model {
     fn usage_take(&mut self, key: String, here: Option<Value>) {
         let expected = match here {
             None => array([int(0)]),
-            Some(Value::Usage { pending, total, leases }) => {
-                self.here().insert(key.clone(), Value::Usage { pending: 0, total, leases });
-                array([int(pending)])
+            Some(Value::Usage { pending, total, leases, account }) => {
+                // What was settled at less than was taken is still owed.
+                let taken = pending.max(0);
+                let value = Value::Usage { pending: pending - taken, total, leases, account };
+                self.here().insert(key.clone(), value);
+                array([int(taken)])
             }
             Some(Value::Entry { live: false, .. }) => return,
             Some(_) => error(WRONGTYPE),
@@ -1492,9 +1505,8 @@ impl Model {
         let value = self.here().get(&from).cloned();
         let done = value.is_some() && (replace || !self.dbs[db].contains_key(&to));
         if let (true, Some(value)) = (done, value) {
-            // The copy of a counter has counted nothing.
             let is_counter = matches!(value, Value::Usage { .. });
-            self.arrive(db, &to, if is_counter { counter(0, 0) } else { value });
+            self.arrive(db, &to, if is_counter { no_counts() } else { value });
         }
         self.say(line, Expected::Is(int(done.into())));
     }
