@@ -779,7 +779,8 @@ impl State {
     pub fn accepts_absent(&mut self, is_one_more: bool, memory_is_short: bool) -> bool {
         let most = match u64::try_from(settings::MAX_ABSENT.get()) {
             Ok(count) => MaxAbsent::Count(count),
-            Err(_) => MaxAbsent::Share { memory_is_short },
+            Err(_) if memory_is_short => MaxAbsent::NoMore,
+            Err(_) => MaxAbsent::Share,
         };
         let accepted = self.figures().totals.may_hold_absent(is_one_more, most);
         self.stats.absent_refused += u64::from(!accepted);

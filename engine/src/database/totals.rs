@@ -11,11 +11,10 @@ const ENTRIES_PER_ABSENT: u64 = 10;
 /// How many absent keys a node may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAbsent {
-    /// A tenth of all entries, or 10,000 if that is more; where memory is short the tenth alone, since what
-    /// somebody guesses at would push out what is in use.
-    Share {
-        memory_is_short: bool,
-    },
+    /// A tenth of all entries, or 10,000 if that is more.
+    Share,
+    /// As many as there are: memory is short, and what somebody guesses at would push out what is in use.
+    NoMore,
     Count(u64),
 }
 
@@ -55,10 +54,9 @@ impl Totals {
 
     /// Whether there may be an absent key under a name; it is one more unless the name holds one already.
     pub fn may_hold_absent(&self, is_one_more: bool, most: MaxAbsent) -> bool {
-        let share = self.entries() / ENTRIES_PER_ABSENT;
         let most = match most {
-            MaxAbsent::Share { memory_is_short: true } => share,
-            MaxAbsent::Share { memory_is_short: false } => share.max(FREE_ABSENT),
+            MaxAbsent::Share => (self.entries() / ENTRIES_PER_ABSENT).max(FREE_ABSENT),
+            MaxAbsent::NoMore => self.absent,
             MaxAbsent::Count(count) => count,
         };
         self.absent + u64::from(is_one_more) <= most
@@ -83,18 +81,14 @@ mod tests {
 
     #[test]
     fn absent_keys_are_bounded_by_a_number_or_by_a_share_of_all_entries() {
-        const AMPLE: MaxAbsent = MaxAbsent::Share { memory_is_short: false };
-        const SHORT: MaxAbsent = MaxAbsent::Share { memory_is_short: true };
         for (records, absent, most, holds) in [
-            (0, 9_999, AMPLE, true),
-            (0, 10_000, AMPLE, false),
-            (500_000, 10_000, AMPLE, true),
-            (90_000, 10_000, AMPLE, false),
-            (90_011, 10_000, AMPLE, true),
-            (0, 0, SHORT, false),
-            (10, 0, SHORT, true),
-            (18, 1, SHORT, false),
-            (19, 1, SHORT, true),
+            (0, 9_999, MaxAbsent::Share, true),
+            (0, 10_000, MaxAbsent::Share, false),
+            (500_000, 10_000, MaxAbsent::Share, true),
+            (90_000, 10_000, MaxAbsent::Share, false),
+            (90_011, 10_000, MaxAbsent::Share, true),
+            (500_000, 0, MaxAbsent::NoMore, false),
+            (500_000, 9, MaxAbsent::NoMore, false),
             (5, 0, MaxAbsent::Count(0), false),
             (5, 0, MaxAbsent::Count(1), true),
             (5, 1, MaxAbsent::Count(1), false),
@@ -106,6 +100,7 @@ mod tests {
         for (absent, holds) in [(1, true), (2, true), (3, false)] {
             let totals = Totals { absent, ..Totals::default() };
             assert_eq!(totals.may_hold_absent(false, MaxAbsent::Count(2)), holds);
+            assert!(totals.may_hold_absent(false, MaxAbsent::NoMore));
         }
     }
 }
