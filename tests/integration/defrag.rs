@@ -36,7 +36,7 @@ fn number(c: &mut Client, section: &str, name: &str) -> u64 {
 
 /// What deletions and moves leave of memory that is not in use.
 #[track_caller]
-fn holes(c: &mut Client) -> u64 {
+pub fn holes(c: &mut Client) -> u64 {
     number(c, "memory", "allocator_frag_bytes")
 }
 
@@ -61,7 +61,7 @@ fn store_line(n: usize, token: &str) -> String {
 }
 
 #[track_caller]
-fn all_right(c: &mut Client, lines: &[String]) {
+pub fn all_right(c: &mut Client, lines: &[String]) {
     for (line, reply) in lines.iter().zip(c.pipeline(lines)) {
         assert!(!reply.is_error(), "{line}: {reply:?}");
     }

@@ -6,6 +6,7 @@ mod clustered;
 mod ids;
 mod kept;
 mod lost;
+mod moved;
 mod races;
 mod replies;
 mod settled;

@@ -4,6 +4,7 @@
 //! stands for meanwhile. One that says nothing (all has come back, the period is over) goes when the
 //! counter is saved, and when there are too many.
 
+use crate::defrag::Defrag;
 use crate::limits::known::Known;
 use crate::limits::level::{Level, Standing};
 use crate::limits::limit::{are_one, Limit, Rule, MAX_UNITS};
@@ -239,11 +240,12 @@ impl Account {
         self.levels.capacity() * size_of::<Kept>() + requests
     }
 
-    /// Hands them over, but for the limits, which many accounts share, and the requests.
-    pub fn defrag(&mut self, to: &mut impl crate::defrag::Defrag) {
+    /// Hands them over, but for the limits, which many accounts share.
+    pub fn defrag(&mut self, to: &mut impl Defrag) {
         to.vec(&mut self.levels);
         if let Some(requests) = &mut self.requests {
             to.boxed(requests);
+            requests.defrag(to);
         }
     }
 }
@@ -285,6 +287,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::tests::Counting;
     use crate::limits::limit::tests::{limit, rate};
 
     const NOW: i64 = 1_796_083_200_000;
@@ -330,6 +333,23 @@ mod tests {
             let why = format!("BY must not take the balance beyond {MAX_UNITS}");
             assert_eq!(credited(balance, by).unwrap_err(), why);
         }
+    }
+
+    #[test]
+    fn levels_and_requests_are_handed_over() {
+        let level = Level { amount: 1000, at: NOW };
+        let mut account = Account::default();
+        for name in ["a", "b", "c"] {
+            account.put(Arc::new(limit(name, rate(1, 1000, 9))), level);
+        }
+        account.put_request(Request::plain(Print([1; 16]), NOW, 1));
+        let (before, mut to, mut of_requests) =
+            (format!("{account:?}"), Counting::default(), Counting::default());
+        account.defrag(&mut to);
+        assert_eq!(format!("{account:?}"), before);
+        account.requests.as_mut().unwrap().defrag(&mut of_requests);
+        let own = account.levels.capacity() * size_of::<Kept>() + size_of::<Requests>();
+        assert_eq!(to.bytes, own + of_requests.bytes);
     }
 
     /// The level of credits that are used up says nothing, and is not saved.

@@ -1,6 +1,7 @@
 //! The latest requests that were counted under an id, so that one which is repeated counts once, and what it really
 //! cost can be settled.
 
+use crate::defrag::Defrag;
 use crate::limits::level::Taken;
 use crate::limits::limit::{are_one, Limit, Rule};
 use hashbrown::HashTable;
@@ -14,7 +15,7 @@ pub const MAX_ID_BYTES: usize = 64;
 /// The most ids that any counter may keep, whatever `max-request-ids` says.
 pub const MAX_REQUESTS: usize = 16_384;
 
-/// The most that go for another one.
+/// The most that go for another one, unless that has the id of one of them.
 const MOST_AT_ONCE: usize = 1000;
 
 /// An id: the first half of the SHA-256 of what it is an id of, and its bytes. So it is the same on every node, and nobody
@@ -189,6 +190,15 @@ impl Requests {
             .for_each(|take| each(&mut take.limit));
     }
 
+    /// Hands them over, but for the table of where they stand, which has no parts that could be lent.
+    pub fn defrag(&mut self, to: &mut impl Defrag) {
+        // A ring is a vector where its first stands first.
+        let mut all = Vec::from(std::mem::take(&mut self.all));
+        to.vec(&mut all);
+        all.iter_mut().for_each(|request| to.slice(&mut request.takes));
+        self.all = all.into();
+    }
+
     /// Bytes that they have allocated.
     pub fn heap_bytes(&self) -> usize {
         let takes: usize = self.all.iter().map(|request| size_of_val(&*request.takes)).sum();
@@ -206,6 +216,7 @@ impl Take {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::tests::Counting;
     use crate::limits::limit::tests::{limit, rate};
 
     fn request(id: u8, at: i64, after: i64) -> Request {
@@ -241,6 +252,23 @@ mod tests {
         assert_eq!(all(&requests.clone()), all(&requests));
         requests.drop_oldest(9);
         assert!(requests.is_empty() && requests.get(&Print([6; 16])).is_none());
+    }
+
+    #[test]
+    fn all_but_the_table_is_handed_over() {
+        let mut requests = Requests::default();
+        (1..=4).for_each(|id| requests.put(request(id, 10, i64::from(id))));
+        // The ring begins in its middle.
+        requests.drop_oldest(2);
+        (5..=6).for_each(|id| requests.put(request(id, 10, i64::from(id))));
+        requests.put(Request::plain(Print([7; 16]), 10, 1));
+        requests.drop_oldest(1);
+        let (before, mut to) = (format!("{:?}", requests.all), Counting::default());
+        requests.defrag(&mut to);
+        assert_eq!(to.bytes, requests.heap_bytes() - requests.places.allocation_size());
+        assert_eq!(to.allocations, 1 + 3);
+        assert_eq!(format!("{:?}", requests.all), before);
+        assert!((4..=7).all(|id| requests.get(&Print([id; 16])).is_some()));
     }
 
     #[test]
