@@ -1,6 +1,7 @@
 //! What was taken from limits is kept as the count is.
 
 use super::calls::*;
+use crate::fuzz::sealed;
 use crate::harness::server::{Kind, Stop};
 use crate::harness::streams::Tap;
 use crate::harness::*;
@@ -16,7 +17,8 @@ fn populate(c: &mut Client) {
     admit_in(c, "2 use all", "COST 4 ID second");
     c.must("APIKEY.SETTLE use second 1");
     c.must("APIKEY.USAGE.INCR use BY 2 ID third");
-    admit_in(c, "2 plain all", "");
+    c.must("APIKEY.CREDIT plain credits BY 5");
+    assert_eq!(code_of(&admit_in(c, "2 plain all", "")), "VALID");
 }
 
 /// What is told of them.
@@ -73,7 +75,8 @@ fn a_replica_has_the_same_and_goes_on_with_it() {
     c.must("APIKEY.SETTLE use fourth 7");
     c.must("APIKEY.SETTLE all fourth 1");
     c.must("APIKEY.CREDIT use credits BY -1");
-    admit_in(&mut c, "2 new all", "ID fifth");
+    c.must("APIKEY.CREDIT new credits BY 5");
+    assert_eq!(code_of(&admit_in(&mut c, "2 new all", "ID fifth")), "VALID");
     replica.in_sync_with(&primary);
     assert_eq!(replica.digest(), primary.digest());
     let mut r = replica.client();
@@ -173,17 +176,23 @@ fn a_damaged_counter_is_refused() {
     populate(&mut c);
     let dump = c.must("DUMP use").bytes().to_vec();
     let mut refused = 0;
-    for at in 10..dump.len() - 10 {
-        let mut damaged = dump.clone();
+    let (body, footer) = dump.split_at(dump.len() - 10);
+    for at in 10..body.len() {
+        let mut damaged = body.to_vec();
         damaged[at] ^= 0x55;
-        // Without a checksum that would notice.
-        let end = damaged.len();
-        damaged[end - 8..].fill(0);
+        // With a checksum that is right.
+        let damaged = sealed(&damaged, &footer[..2]);
         let reply = c.cmd([b"RESTORE".as_slice(), b"bad", b"0", &damaged]);
         refused += usize::from(reply.is_error());
         if !reply.is_error() {
-            c.run("APIKEY.LIMITS bad");
-            admit_in(&mut c, "1 bad", "PEEK");
+            for limit in c.must("APIKEY.LIMITS bad").items() {
+                let [_, kind, most, remaining, reset] = limit.items() else { panic!("{limit:?}") };
+                let most =
+                    if kind.text() == "credits" { 1_000_000_000_000_000 } else { most.int() };
+                assert!((0..=most).contains(&remaining.int()), "{at}: {limit:?}");
+                assert!(reset.int() >= -1, "{at}: {limit:?}");
+            }
+            c.run(&format!("APIKEY.ADMIT k 2 bad all DIGEST {DIGEST} ID first"));
             c.must("DEL bad");
         }
     }
@@ -204,6 +213,7 @@ fn ids_whose_time_is_over_go_on_all_nodes_alike() {
     eventually("they are over", || c.must("APIKEY.SETTLE use b 1") == nil());
     let replica = window(Server::builder()).replica_of(&primary).start();
     replica.in_sync_with(&primary);
+    assert_eq!(replica.digest(), primary.digest(), "those that are over as well");
     c.must("MULTI");
     (0..3).for_each(|n| drop(admit(&mut c, &format!("ID c{n}"))));
     c.must("EXEC");
