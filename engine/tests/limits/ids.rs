@@ -2,8 +2,12 @@
 
 use crate::history::limit;
 use crate::node::{kept_of, Call, Node, Said};
+use apikey_engine::limits::account::Account;
 use apikey_engine::limits::calendar::{Calendar, Unit};
 use apikey_engine::limits::limit::Rule;
+use apikey_engine::limits::requests::{Print, Request, Window};
+use apikey_engine::usage::change::Change;
+use apikey_engine::usage::counter::Counter;
 use proptest::prelude::*;
 
 const START: i64 = 1_700_000_000_000;
@@ -71,4 +75,46 @@ fn an_id_that_is_noted_anew_is_the_latest() {
     let times: Vec<i64> = requests.iter().map(|request| request.at).collect();
     assert_eq!(times, [START]);
     assert_eq!(node.early, 1);
+}
+
+/// Nobody waits while all of many go.
+#[test]
+fn at_most_a_thousand_ids_go_at_once_and_those_up_to_one_that_comes_again() {
+    let window = Window { ms: 1000, most: 16_384 };
+    let note = |account: &mut Account, id: u32, window, now| {
+        let mut change = Change::of(Counter::default());
+        let request = Request::plain(Print::of_use(&id.to_le_bytes()), now, 1);
+        let early = change.note(request, account, window).early;
+        change.put(account);
+        early
+    };
+    let mut account = Account::default();
+    let gone: usize = (0..2500).map(|id| note(&mut account, id, window, START)).sum();
+    assert_eq!((account.requests().len(), gone), (2500, 0));
+    let is_known = |account: &Account, id: u32| {
+        account.requests().get(&Print::of_use(&id.to_le_bytes())).is_some()
+    };
+
+    // The time of all is over.
+    let mut over = account.clone();
+    for (id, left) in [(2500, 1501), (2501, 502), (2502, 3), (2503, 4)] {
+        assert_eq!(note(&mut over, id, window, START + 1001), 0);
+        assert_eq!(over.requests().len(), left);
+        // The oldest go.
+        assert!(id > 2501 || is_known(&over, 1000 * (id - 2499)));
+        assert!(!is_known(&over, 1000 * (id - 2499) - 1) && is_known(&over, id));
+    }
+
+    // There may be fewer than there were.
+    let (mut fewer, window) = (account.clone(), Window { most: 2, ..window });
+    for (id, left, early) in [(2500, 1501, 1000), (2501, 502, 1000), (2502, 2, 501), (2503, 2, 1)] {
+        assert_eq!(note(&mut fewer, id, window, START), early);
+        assert_eq!(fewer.requests().len(), left);
+    }
+
+    // It stands once.
+    let window = Window { most: 16_384, ..window };
+    assert_eq!(note(&mut account, 2000, window, START + 1001), 0);
+    assert_eq!(account.requests().len(), 500);
+    assert!(!is_known(&account, 1999) && is_known(&account, 2000) && is_known(&account, 2001));
 }

@@ -82,6 +82,25 @@ fn an_id_is_forgotten_after_the_window_and_where_there_are_too_many() {
     assert_exact(&server);
 }
 
+#[test]
+fn ids_of_which_there_are_too_many_go_by_a_thousand() {
+    if !server::kind().has_module_config() {
+        return;
+    }
+    let server = Server::start();
+    let mut c = server.client();
+    let lines: Vec<String> = (0..2500).map(|n| format!("APIKEY.USAGE.INCR use ID {n}")).collect();
+    assert_eq!(c.pipeline(&lines).last(), Some(&int(2500)));
+    c.must("CONFIG SET apikey.max-request-ids 2");
+    for (n, gone) in [(2500, 1000), (2501, 2000), (2502, 2501), (2503, 2502)] {
+        c.must(&format!("APIKEY.USAGE.INCR use ID {n}"));
+        assert_eq!(figure(&mut c, "ids_dropped_early"), gone);
+    }
+    assert_eq!(c.must("APIKEY.SETTLE use 2501 7"), nil());
+    assert_eq!(c.must("APIKEY.SETTLE use 2502 7"), array([int(1), int(7)]));
+    assert_exact(&server);
+}
+
 /// As client libraries do: a call whose reply was lost is repeated.
 #[test]
 fn what_a_client_repeats_by_itself_counts_once() {
