@@ -40,7 +40,8 @@ fn set<'a, T: Deserialize<'a>>(
 }
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, name: &str, value: &'a str) -> Result<(), String> {
+    /// The field with a number, from 1.
+    fn take(&mut self, number: usize, name: &str, value: &'a str) -> Result<(), String> {
         const NUMBER: &str = "a whole number";
         const BOOLEAN: &str = "true or false";
         match name {
@@ -57,7 +58,7 @@ impl<'a> Fields<'a> {
             "counter" => set(&mut self.counter, name, value, NUMBER),
             "shadow" => set(&mut self.shadow, name, value, BOOLEAN),
             // Not its name: what restricts a key is not dropped, and what stands in a record is not quoted.
-            _ => Err("has a field that no limit has".into()),
+            _ => Err(format!("has a field that no limit has (number {number})")),
         }
     }
 
@@ -70,15 +71,15 @@ impl<'a> Fields<'a> {
             || self.offset.is_some();
         let rule = match (is_rate, is_quota, self.credits) {
             (true, false, None) => {
-                let (Some(units), Some(per)) = (self.units, self.per) else {
-                    return Err("is a rate, and must have units and per".into());
-                };
+                let lacks = |field| format!("is a rate, and must have {field}");
+                let units = self.units.ok_or_else(|| lacks("units"))?;
+                let per = self.per.ok_or_else(|| lacks("per"))?;
                 Rule::Rate { units, per, burst: self.burst.unwrap_or(units) }
             }
             (false, true, None) => {
-                let (Some(units), Some(period)) = (self.quota, self.period.as_deref()) else {
-                    return Err("is a quota, and must have quota and period".into());
-                };
+                let lacks = |field| format!("is a quota, and must have {field}");
+                let units = self.quota.ok_or_else(|| lacks("quota"))?;
+                let period = self.period.as_deref().ok_or_else(|| lacks("period"))?;
                 quota(units, period, self.day, self.offset)?
             }
             (false, false, Some(true)) => Rule::Credits,
@@ -141,10 +142,11 @@ pub(super) fn read_limits(value: &str) -> Result<Vec<u8>, BadRecord> {
 
 fn read_limit(text: &str) -> Result<(u8, Limit), String> {
     let mut fields = Fields::default();
-    let mut taken = Ok(());
+    let (mut taken, mut number) = (Ok(()), 0);
     let read = each_field(text, |name, value| {
+        number += 1;
         if taken.is_ok() && value != "null" {
-            taken = fields.take(&name, value);
+            taken = fields.take(number, &name, value);
         }
     });
     taken?;
@@ -210,7 +212,11 @@ mod tests {
             (r#"{"credits":true}"#, "must have a name"),
             (r#"{"name":1,"credits":true}"#, "name must be a string"),
             (r#"{"name":"b","name":"c","credits":true}"#, "name is given twice"),
-            (r#"{"name":"b","credits":true,"limit":1}"#, "has a field that no limit has"),
+            (
+                r#"{"name":"b","credits":true,"limit":1}"#,
+                "has a field that no limit has (number 3)",
+            ),
+            (r#"{"limit":1,"name":"b"}"#, "has a field that no limit has (number 1)"),
             (
                 r#"{"name":"b"}"#,
                 "must be one of a rate (units, per), a quota (quota, period) or credits (true)",
@@ -223,8 +229,12 @@ mod tests {
                 r#"{"name":"b","credits":true,"units":1,"per":1}"#,
                 "must be one of a rate (units, per), a quota (quota, period) or credits (true)",
             ),
-            (r#"{"name":"b","units":1}"#, "is a rate, and must have units and per"),
-            (r#"{"name":"b","quota":1}"#, "is a quota, and must have quota and period"),
+            (r#"{"name":"b","units":1}"#, "is a rate, and must have per"),
+            (r#"{"name":"b","per":1}"#, "is a rate, and must have units"),
+            (r#"{"name":"b","burst":1}"#, "is a rate, and must have units"),
+            (r#"{"name":"b","quota":1}"#, "is a quota, and must have period"),
+            (r#"{"name":"b","period":"day"}"#, "is a quota, and must have quota"),
+            (r#"{"name":"b","offset":1}"#, "is a quota, and must have quota"),
             (r#"{"name":"b","units":1.5,"per":1}"#, "units must be a whole number"),
             (r#"{"name":"b","units":"1","per":1}"#, "units must be a whole number"),
             (r#"{"name":"b","units":0,"per":1}"#, "units must be between 1 and 1000000000000000"),
