@@ -3,7 +3,7 @@
 //! It is what ACL LOG is for commands: kept in memory alone, on each node for itself, until a restart.
 
 use crate::commands::plain::PLAIN;
-use crate::grammar::read_count;
+use crate::grammar::{self, read_count};
 use crate::settings::{LOG_MAX_LEN, MAX_LOG_LEN};
 use crate::state;
 use apikey_engine::report::refusals::{Entry, Refusal, Told};
@@ -47,6 +47,7 @@ impl Command for Log {
     const SPEC: Spec = Spec {
         name: c"apikey.log",
         flags: "admin",
+        hides: grammar::HIDES,
         dangerous: true,
         arity: -1,
         summary:

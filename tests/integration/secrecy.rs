@@ -295,6 +295,9 @@ fn wrong_calls(secret: &str) -> Vec<Vec<String>> {
             calls.push(format!("APIKEY.GETLIST l {with}"));
             calls.push(format!("APIKEY.TAGSCAN t 0 {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use {with}"));
+            calls.push(format!("APIKEY.USAGE.LEASE 1000 {with}"));
+            calls.push(format!("APIKEY.USAGE.FLUSH {with}"));
+            calls.push(format!("APIKEY.LOG {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use BY {with}"));
             calls.push(format!("APIKEY.USAGE.INCR use ID a {with}"));
             calls.push(format!("APIKEY.CREDIT use c BY 1 {with}"));

@@ -301,7 +301,7 @@ unsafe extern "C" fn call<C: Command>(
     let has_run = guard::run("command", false, || {
         if let Err(Error(text)) = run::<C>(&mut ctx, args, reply) {
             if C::SPEC.hides.errors {
-                hide_all(&ctx, args);
+                hide_all::<C>(&ctx, args);
             }
             // Who waits is told by `Waiting`.
             if !ctx.is_waiting() {
@@ -316,7 +316,7 @@ unsafe extern "C" fn call<C: Command>(
     });
     if !has_run {
         if C::SPEC.hides.errors {
-            hide_all(&ctx, args);
+            hide_all::<C>(&ctx, args);
         }
         if !ctx.is_waiting() {
             // Nothing in it can panic.
@@ -393,10 +393,11 @@ fn hide<C: Command>(ctx: &Ctx, args: Args) {
     }
 }
 
-/// Keeps all behind the first argument out of them.
+/// Keeps all of a call out of them, but for the argument that it must begin with.
 #[cold]
-fn hide_all(ctx: &Ctx, args: Args) {
-    (2..args.len()).for_each(|position| ctx.redact(position));
+fn hide_all<C: Command>(ctx: &Ctx, args: Args) {
+    let has_first = !matches!(C::SPEC.fixed, [] | [Arg { optional: true, .. }, ..]);
+    (1 + usize::from(has_first)..args.len()).for_each(|position| ctx.redact(position));
 }
 
 /// Whether `write` is among the flags, which it begins.

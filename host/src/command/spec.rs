@@ -74,8 +74,8 @@ pub struct Hides {
     pub behind: &'static [&'static str],
     /// Values that may have a secret in them.
     pub values: Values,
-    /// Whether a call that ends in an error is hidden whole, but for its first argument: a secret may stand anywhere
-    /// in it.
+    /// Whether a call that ends in an error is hidden whole, but for the argument that it must begin with: a secret may
+    /// stand anywhere in it.
     pub errors: bool,
 }
 

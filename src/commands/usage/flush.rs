@@ -21,6 +21,7 @@ impl Command for Flush {
         name: c"apikey.usage.flush",
         alias: Some(c"apikey.usageflush"),
         flags: "write",
+        hides: grammar::HIDES,
         dangerous: true,
         arity: -1,
         summary: c"Returns pending counts of the selected database and resets them, whichever keys have any.",

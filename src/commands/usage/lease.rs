@@ -48,6 +48,7 @@ impl Command for Lease {
         name: c"apikey.usage.lease",
         alias: Some(c"apikey.usagelease"),
         flags: "write",
+        hides: grammar::HIDES,
         dangerous: true,
         arity: -2,
         summary: c"Returns batches of usage counts, and keeps each until it is acknowledged: overdue ones again, else what is pending as a new one.",
