@@ -1375,9 +1375,9 @@ fn what_is_wrong_with_the_limits_of_a_record_is_named() {
         (&format!("[{one},{one}]"), "limits: limit 2 must have a name of its own"),
         (
             r#"[{"name":"a","units":1,"per":1,"limit":1}]"#,
-            "limits: limit 1 has a field that no limit has",
+            "limits: limit 1 has a field that no limit has (number 4)",
         ),
-        (r#"[{"name":"a","units":1}]"#, "limits: limit 1 is a rate, and must have units and per"),
+        (r#"[{"name":"a","units":1}]"#, "limits: limit 1 is a rate, and must have per"),
         (
             r#"[{"name":"a","units":1,"per":0}]"#,
             "limits: limit 1 per must be between 1 and 31622400000",
