@@ -6,7 +6,7 @@ use apikey_engine::entry::region_tag::RegionTag;
 use apikey_engine::entry::tag_names::{MAX_CALLER_TAGS, MAX_TAG_FIELDS, MAX_TAG_FIELD_BYTES};
 use apikey_engine::limits::requests::{Window, MAX_REQUESTS};
 use apikey_engine::record::fields::{FieldNames, Kept, KEPT_FIELDS, MAX_EXTRA_FIELDS};
-use apikey_engine::record::restrictions::refuse_to_map;
+use apikey_engine::record::restrictions::{refuse_as_inactive, refuse_to_map};
 use apikey_engine::record::sanitise::{ExtraFields, Limits};
 use apikey_engine::record::values::NaiveTimes;
 use host::settings::{Number, Parsed, Setting, Switch};
@@ -60,6 +60,10 @@ fn any_fields(text: &str) -> Result<Vec<String>, String> {
     split(text, "field", MAX_EXTRA_FIELDS, (&[], ""))
 }
 
+fn dropped_fields(text: &str) -> Result<Vec<String>, String> {
+    split(text, "field", MAX_EXTRA_FIELDS, (&KEPT_FIELDS[..], "a record keeps that field"))
+}
+
 fn tag_fields(text: &str) -> Result<Vec<String>, String> {
     let own = ["id", "user_id", "user", "kind"];
     let names = split(text, "field", MAX_TAG_FIELDS, (&own, "that tag is the module's own"))?;
@@ -75,7 +79,10 @@ fn tag_fields(text: &str) -> Result<Vec<String>, String> {
 fn inactive_fields(text: &str) -> Result<Cow<'static, [Cow<'static, str>]>, String> {
     let never = (&KEPT_FIELDS[..], "a record keeps that field");
     let names = split(text, "field", MAX_EXTRA_FIELDS, never)?;
-    Ok(names.into_iter().map(Cow::Owned).collect())
+    match names.iter().find_map(|name| refuse_as_inactive(name)) {
+        Some(why) => Err(why),
+        None => Ok(names.into_iter().map(Cow::Owned).collect()),
+    }
 }
 
 fn field_names(text: &str) -> Result<FieldNames, String> {
@@ -164,7 +171,7 @@ pub static DIGEST_FIELD: Names =
 pub static FIELD_NAMES: Parsed<FieldNames> =
     Parsed::new(c"field-names", FieldNames::NONE, field_names, show_field_names);
 pub static DROPPED_FIELDS: Names =
-    Parsed::new(c"dropped-fields", Vec::new(), any_fields, |names| names.join(","));
+    Parsed::new(c"dropped-fields", Vec::new(), dropped_fields, |names| names.join(","));
 pub static INACTIVE_FIELDS: Parsed<Cow<'static, [Cow<'static, str>]>> = Parsed::new(
     c"inactive-fields",
     Cow::Borrowed(&[

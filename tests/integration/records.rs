@@ -279,13 +279,13 @@ fn the_most_scopes_are_kept_and_one_more_is_refused() {
 }
 
 #[test]
-fn an_id_has_up_to_128_bytes_and_is_part_of_the_tags() {
+fn an_id_has_up_to_256_bytes_and_is_part_of_the_tags() {
     let server = Server::start();
     let mut c = server.client();
-    let longest = "é".repeat(64);
+    let longest = "é".repeat(128);
     for (id, tag) in [
         (format!("\"{longest}\""), format!("apikey:id:{longest}")),
-        ("1".repeat(128), format!("apikey:id:{}", "1".repeat(128))),
+        ("1".repeat(256), format!("apikey:id:{}", "1".repeat(256))),
         ("0".into(), "apikey:id:0".into()),
         ("-7".into(), "apikey:id:-7".into()),
         (r#""\u0061""#.into(), "apikey:id:a".into()),

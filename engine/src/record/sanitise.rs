@@ -398,10 +398,7 @@ fn keeps(name: &str, extra: ExtraFields) -> bool {
 /// An error where a field that is not kept looks as if it restricted the key, or holds something that does.
 fn may_be_dropped(name: &str, value: &str) -> Result<(), BadRecord> {
     if restrictions::looks_like_one(name) {
-        let remedy = match restrictions::says_taken_back(name) {
-            true => "name it in apikey.inactive-fields",
-            false => "map it by apikey.field-names",
-        };
+        let remedy = restrictions::remedy(name);
         let name = quoted(name);
         return bad(format!("{name} is not kept: {remedy} or name it in apikey.dropped-fields"));
     }
@@ -868,6 +865,11 @@ mod tests {
             );
             assert_eq!(with(&format!(r#""expires_at":{number}"#), &DEFAULT).unwrap_err(), error);
         }
+        for stored in ["+12090-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"] {
+            let stored = format!(r#""expires_at":"{stored}""#);
+            assert!(with(&stored, &Limits::STORED).is_ok(), "what was taken once is loaded");
+            assert!(with(&stored, &DEFAULT).is_err());
+        }
         let naive = r#""expires_at":"2023-11-14 22:13:20""#;
         assert!(with(naive, &DEFAULT).unwrap_err().contains("apikey.naive-times"));
         for (number, unit) in [
@@ -888,6 +890,19 @@ mod tests {
         for wrong in [
             r#""""#,
             r#""2023-11-14""#,
+            r#""+12090-01-01 00:00:00Z""#,
+            r#""12090-01-01 00:00:00Z""#,
+            r#""-0001-01-01 00:00:00Z""#,
+            r#""0000-01-01T00:00:00Z""#,
+            r#""0001-01-01 00:00:00+01""#,
+            r#""0001-01-01T00:00:00+01:00""#,
+            r#""9999-12-31 23:59:59-01""#,
+            r#""9999-12-31T23:59:59-01:00""#,
+            r#""2090-1-1 0:0:0Z""#,
+            r#""2090-01-01  00:00:00Z""#,
+            r#""2090-01-01 00:00: 0Z""#,
+            r#""2090-01-01 00:00:00 Z""#,
+            r#""2090-01-01 00:00:00.Z""#,
             r#""2023-11-14 22:13""#,
             r#""2023-13-14 22:13:20""#,
             r#""0000-00-00 00:00:00""#,
@@ -905,7 +920,9 @@ mod tests {
     #[test]
     fn scopes_grant_and_deny_nothing() {
         let object = r#""scopes":[{"resource":"r","actions":["x"],"effect":"deny"}]"#;
-        assert!(with(object, &DEFAULT).unwrap_err().contains("apikey.scope-fields"));
+        let error = "scopes must have no field but resource and actions in their objects, not effect, unless \
+                     apikey.scope-fields names it";
+        assert_eq!(with(object, &DEFAULT).unwrap_err(), error);
         let known = ["effect".to_string()];
         assert!(with(object, &Limits { scope_fields: &known, ..DEFAULT }).is_ok());
         for denial in [

@@ -7,7 +7,7 @@ use crate::record::bad_record::{bad, BadRecord};
 use crate::record::digest::{self, Accepted, NEVER};
 use crate::record::json::{is_plain, json_string, plain_string};
 use crate::record::scope::{self, Scopes};
-use chrono::{DateTime, FixedOffset, NaiveDateTime};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, TimeZone, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -170,8 +170,14 @@ pub(super) fn read_end(
     if let Some(at) = infinite(&text) {
         return as_it_is(at);
     }
+    if !has_year(&text) {
+        return wrong("");
+    }
     if let Ok(time) = DateTime::parse_from_rfc3339(&text) {
-        return as_it_is(Some(time.timestamp_millis()));
+        return match is_in_years(time) {
+            true => as_it_is(Some(time.timestamp_millis())),
+            false => wrong(""),
+        };
     }
     let Some((time, zone)) = read_time(&text) else { return wrong("") };
     let time = match (zone, naive) {
@@ -183,17 +189,39 @@ pub(super) fn read_end(
             ))
         }
     };
-    let Some(time) = time else { return wrong("") };
+    let Some(time) = time.filter(|time| is_in_years(*time)) else { return wrong("") };
     let json = json_string(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
     Ok(End { at: Some(time.timestamp_millis()), json: Some(json) })
 }
 
-/// Reads an end that was judged where it was first stored.
+/// Reads an end that was judged where it was first stored. Years beyond 9999 were taken once, and stored with a sign.
 pub(super) fn read_stored_end(name: &str, value: &str) -> Result<End, BadRecord> {
-    match value.parse() {
-        Ok(number) => Ok(End { at: Some(number), json: None }),
-        Err(_) => read_end(name, value, NaiveTimes::Refuse),
+    let stored = |at: i64| Ok(End { at: Some(at), json: None });
+    if let Ok(number) = value.parse() {
+        return stored(number);
     }
+    let time = plain_string(value).filter(|text| text.contains('T'));
+    match time.and_then(|text| text.parse::<DateTime<Utc>>().ok()) {
+        Some(time) => stored(time.timestamp_millis()),
+        None => read_end(name, value, NaiveTimes::Refuse),
+    }
+}
+
+/// Whether a text begins as a time with a year of four digits does, and has each other part as long as it is.
+fn has_year(text: &str) -> bool {
+    let shape = b"dddd-dd-ddTdd:dd:dd";
+    let is_like = |byte: &u8, like: &u8| match like {
+        b'd' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        like => byte == like,
+    };
+    text.len() >= shape.len() && text.bytes().zip(shape).all(|(byte, like)| is_like(&byte, like))
+}
+
+/// Whether a time is of the years 1 to 9999, in UTC and as it is written.
+fn is_in_years<Zone: TimeZone>(time: DateTime<Zone>) -> bool {
+    let is_one = |year: i32| (1..=9999).contains(&year);
+    is_one(time.year()) && is_one(time.to_utc().year())
 }
 
 /// As PostgreSQL writes it: never, or always.
@@ -256,6 +284,9 @@ pub(super) fn read_addresses(value: &str) -> Result<Option<Vec<u8>>, BadRecord> 
     Ok(Some(ranges))
 }
 
+/// Of a field's name, in an error.
+const MAX_FIELD_BYTES_SAID: usize = 128;
+
 /// What the scopes of a record may be.
 pub(super) struct ScopeLimits<'a> {
     pub max: usize,
@@ -294,11 +325,12 @@ pub(super) fn read_scopes(
         check_free("scopes", value)?;
     }
     if let Some(known) = limits.fields {
-        if scopes.fields.iter().any(|field| !known.contains(field)) {
-            return bad(
-                "scopes must have no field but resource and actions in their objects, unless \
-                 apikey.scope-fields names it",
-            );
+        if let Some(field) = scopes.fields.iter().find(|field| !known.contains(field)) {
+            let field = cut(field, MAX_FIELD_BYTES_SAID).unwrap_or(field);
+            return bad(format!(
+                "scopes must have no field but resource and actions in their objects, not {field}, unless \
+                 apikey.scope-fields names it"
+            ));
         }
         if scopes.has_denials {
             return bad("scopes must not begin with ! or -: they grant, and deny nothing");
