@@ -319,7 +319,7 @@ fn states() -> Vec<Case> {
 
 /// Texts of times; none of them is judged by when it is.
 #[rustfmt::skip]
-const TIMES: [&str; 50] = [
+const TIMES: [&str; 62] = [
     "null", r#""infinity""#, r#""-infinity""#, r#""Infinity""#, r#""2099-01-01T00:00:00Z""#,
     r#""2099-01-01t00:00:00z""#, r#""2099-01-01 00:00:00+00""#, r#""2099-01-01 00:00:00+0000""#,
     r#""2099-01-01 00:00:00-05:30""#, r#""2099-01-01 00:00:00.123456+02""#, r#""2099-01-01T00:00:00.1Z""#,
@@ -332,7 +332,11 @@ const TIMES: [&str; 50] = [
     r#""1969-12-31T23:59:59.9999Z""#, r#""9999-12-31T23:59:59.999Z""#, "631152000000", "631151999999",
     "253402300799999", "253402300800000", "4102444800000", "1700000000", "1700000000000000",
     "1700000000000000000", "0", "-1", "1.5", "true", "[]", "{}", r#""4102444800000""#, r#""1700000000""#,
-    r#""253402300800000""#,
+    r#""253402300800000""#, r#""+12090-01-01 00:00:00Z""#, r#""12090-01-01 00:00:00Z""#,
+    r#""+2090-01-01 00:00:00Z""#, r#""0000-01-01T00:00:00Z""#, r#""0001-01-01 00:00:00+01""#,
+    r#""0001-01-01T00:00:00+01:00""#, r#""9999-12-31 23:59:59-01""#, r#""9999-12-31T23:59:59-01:00""#,
+    r#""9999-12-31T23:59:59+01:00""#, r#""2090-1-1 0:0:0Z""#, r#""2090-01-01  00:00:00Z""#,
+    r#""2090-01-01 00:00:00 Z""#,
 ];
 
 fn times() -> Vec<Case> {
@@ -542,16 +546,26 @@ fn addresses() -> Vec<Case> {
 
 fn restrictions() -> Vec<Case> {
     #[rustfmt::skip]
-    const NAMES: [&str; 60] = [
+    const NAMES: [&str; 120] = [
         "expiresAt", "EXPIRES_AT", "key-expires-at", "expiry", "expiration", "valid_until", "notAfter",
         "not_before", "isRevoked", "revoked_on", "isDeleted", "archivedAt", "enabled", "is_enabled", "key_active",
         "active", "status", "state", "ttl", "scope", "Permissions", "abilities", "ipWhitelist", "allow_list",
         "denied_ips", "restrictions", "banned_at", "locked", "deactivated_at", "deleted_at_m", "archived_on_utc",
         "locked_by", "nbf_ts", "soft_deleted", "trash", "suspendedUntil", "valid", "ip_ranges", "frozen",
         "retired_at", "user_status", "isActive", "userState", "privileges", "cidr", "ips", "token_ttl",
+        "invalidated", "is_invalid", "validBeforeTime", "sys_period", "account_non_locked", "accountNonLocked",
+        "revocation_date", "discarded_at", "is_del", "del_flag", "locked_until", "lockeduntil", "ip_range",
+        "authorized_ips", "authorizedIPs", "customerIPs", "bucketACL", "IP_LIST", "networks", "request_ip", "policy",
+        "policies", "condition", "acl", "referers", "scope_list", "scoped_to_nobody", "granted_scope",
+        "explicit_max_ttl", "num_uses", "cached_until", "not_valid_after", "not_until", "non_expiring", "unlocked",
+        "status_cd", "active_ind", "exp_dt", "recordStatus", "key_ended_at", "ms_valid_ms_at", "isisisactiveatatat",
+        "a_name_of_more_than_sixty_four_letters_that_ends_in_what_restricts_ips",
+        "a_name_of_more_than_sixty_four_letters_that_has_what_restricts_revoked_in_it",
         // None of these is one.
         "metadata", "org_id", "email", "last_used_at", "rate", "statement", "country", "validation",
-        "description", "activity", "tips", "scoped_to_nobody", "interactive",
+        "description", "activity", "tips", "interactive", "period_start", "current_period_end", "trial_ends_at", "old_until", "previous_ips",
+        "rate_limit_enabled", "email_verified", "lock_version", "oracle", "model_id", "remaining", "last_active_at",
+        "msmsmsmsmsmsmsmsmsmsmsmsmsmsmsms", "ipACLed", "isisisis", "statuséat", "prefix",
     ];
     let mut cases = vec![];
     for name in NAMES {
@@ -567,6 +581,18 @@ fn restrictions() -> Vec<Case> {
             cases.push(Case::of(&fields));
         }
     }
+    #[rustfmt::skip]
+    const TEXTS: [&str; 16] = [
+        r#""{\u0022expires_at\u0022:1,\u0022x\u0022:\u0022\ud800\u0022}""#,
+        r#""{\"e\\u0078pires_at\":1,\"x\":\"\ud800\"}""#, r#"{"exp\ud800ires_at":1}"#, r#"{"\ud83d\ude00ttl":1}"#,
+        r#""5\" wide {\"expires_at\":1}""#, r#""a \"x\\\" {\"expires_at\":1}""#, r#""{\"a\":\"C:\\\",\"expires_at\":1}""#,
+        r#"[{"key":"expires_at","value":1}]"#, r#""[{\"value\":1, \"Name\" : \"revoked\"}]""#,
+        r#""\"expires_at\"=>\"2020\"""#, r#""\"expires_at\" :1""#,
+        // None of these has one.
+        r#"[{"name":"revoked"}]"#, r#"[{"key":"plan","value":"active"}]"#, r#""5\" wide, \"expires_at\"""#,
+        r#""expires_at: 1""#, r#"["expires_at",":x"]"#,
+    ];
+    cases.extend(TEXTS.iter().map(|text| Case::of(&format!(r#""extra":{text}"#))));
     cases
 }
 

@@ -176,9 +176,10 @@ fn wrong_ends_are_refused_and_nothing_is_stored() {
     let server = Server::start();
     let mut c = server.client();
     let between = "UNTIL must be between 631152000000 and 253402300799999";
+    let seconds = format!("{between}; it looks like seconds");
     for (options, error) in [
         (format!("DIGEST {DIGEST} UNTIL"), "UNTIL has no value"),
-        (format!("DIGEST {DIGEST} UNTIL 1700000000"), between),
+        (format!("DIGEST {DIGEST} UNTIL 1700000000"), &*seconds),
         (format!("DIGEST {DIGEST} UNTIL 1700000000123456"), between),
         (format!("DIGEST {DIGEST} UNTIL -1"), between),
         (format!("DIGEST {DIGEST} UNTIL soon"), between),

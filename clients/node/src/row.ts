@@ -9,7 +9,7 @@ import { BadRecord, type Id } from "./errors.js";
 import { frozen, type Json, type JsonObject, parse, stringify } from "./json.js";
 import { faultIn, type Limit } from "./limits.js";
 import { isId, WHAT_AN_ID_IS } from "./names.js";
-import { firstIn, looksLikeOne, saysTakenBack } from "./restrictions.js";
+import { firstIn, looksLikeOne, refuseToMap, remedy, saysActive } from "./restrictions.js";
 import { readScopes, type Scope } from "./scopes.js";
 import { readEnd } from "./times.js";
 
@@ -83,8 +83,6 @@ const KEPT_FIELDS = new Set([
     "allowed_ips",
     "limits",
 ]);
-/** What looks like a restriction may be mapped to these: they are judged. */
-const JUDGED_FIELDS = new Set(["is_active", "expires_at", "scopes", "allowed_ips"]);
 const MAX_NAMES = 32;
 const MAX_NAME_BYTES = 128;
 const WHAT_A_NAME_IS = `a text of 1 to ${MAX_NAME_BYTES} bytes`;
@@ -114,6 +112,18 @@ export class RowReader {
         for (const name of this.#inactive) {
             if (KEPT_FIELDS.has(name) || name === digestField) {
                 throw new TypeError(`inactiveFields must not have ${name}, which is read as what it is`);
+            }
+        }
+        for (const name of options.inactiveFields ?? []) {
+            if (saysActive(name)) {
+                throw new TypeError(
+                    `inactiveFields must not have ${name}, which says that a key is active: map is_active to it`,
+                );
+            }
+        }
+        for (const name of this.#dropped) {
+            if (KEPT_FIELDS.has(name)) {
+                throw new TypeError(`droppedFields must not have ${name}: a record has a field of that name`);
             }
         }
         for (const name of ["key_hash", digestField]) {
@@ -146,11 +156,9 @@ export class RowReader {
             if (theirs === this.#digestField || this.#inactive.has(theirs)) {
                 refuse(", which is in digestField or inactiveFields too");
             }
-            if (own === "is_active" && saysTakenBack(theirs)) {
-                refuse(", which says the opposite: name it in inactiveFields");
-            }
-            if (!JUDGED_FIELDS.has(own) && looksLikeOne(theirs)) {
-                refuse(", which looks as if it restricted the key");
+            const why = refuseToMap(own, theirs);
+            if (why !== undefined) {
+                refuse(`, ${why}`);
             }
             names.set(theirs, own);
         }
@@ -343,7 +351,7 @@ function checkFree(name: string, value: Json, levels = 0): void {
 function mayBeDropped(name: string, value: Json): void {
     if (looksLikeOne(name)) {
         throw new BadRecord(
-            `${name} looks like a restriction and is not judged: map it by fieldNames, or name it in inactiveFields or droppedFields`,
+            `${name} looks like a restriction and is not judged: ${remedy(name)}, or name it in droppedFields`,
         );
     }
     holdsNoRestriction(name, value);

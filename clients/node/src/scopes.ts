@@ -40,8 +40,11 @@ export function readScopes(value: Json | undefined, known: ReadonlySet<string>):
             throw wrong();
         }
         const { resource, actions, ...others } = scope as JsonObject;
-        if (Object.keys(others).some((field) => !known.has(field))) {
-            throw new BadRecord("scopes must have no field but resource and actions in their objects");
+        const other = Object.keys(others).find((field) => !known.has(field));
+        if (other !== undefined) {
+            throw new BadRecord(
+                `scopes must have no field but resource and actions in their objects, not ${other}, unless scopeFields names it`,
+            );
         }
         if (typeof resource !== "string" || !Array.isArray(actions)) {
             throw wrong();

@@ -7,6 +7,9 @@ import type { Json } from "./json.js";
 const EARLIEST = 631_152_000_000;
 const LATEST = 253_402_300_799_999;
 
+/** The first millisecond of the years that a time may be of, in UTC as in its zone. */
+const YEAR_1 = -62_135_596_800_000;
+
 const DAY_MS = 86_400_000;
 
 /**
@@ -85,5 +88,6 @@ function readTime(name: string, text: string): number | undefined {
     }
     const ms = Number(fraction.slice(0, 3).padEnd(3, "0"));
     const local = date.getTime() + ((h * 60 + mi) * 60 + s) * 1000 + ms;
-    return local - (sign === "-" ? -offset : offset) * 60_000;
+    const at = local - (sign === "-" ? -offset : offset) * 60_000;
+    return y >= 1 && at >= YEAR_1 && at <= LATEST ? at : undefined;
 }

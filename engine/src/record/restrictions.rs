@@ -305,6 +305,9 @@ const BEHIND: [&str; 53] = [
     "yn",
 ];
 
+/// Before what may have anything before it: what was so is none.
+const PAST: [&[u8]; 2] = [b"old", b"previous"];
+
 /// Where the stems of each first letter begin, at the place of that; those of the next one begin where they end.
 const FIRST_STEMS: [usize; 33] = {
     let mut first = [0; 33];
@@ -428,7 +431,7 @@ impl<'a> Letters<'a> {
         for end in (1..=len).filter(|end| ends & bit(*end) != 0) {
             for begin in (0..end).filter(|begin| (begins | self.begins) & bit(*begin) != 0) {
                 let part = self.to(end).get(begin..).unwrap_or_default();
-                let mut says = free_word(part);
+                let mut says = if PAST.contains(&self.to(begin)) { 0 } else { free_word(part) };
                 if anywhere || begins & bit(begin) != 0 {
                     says |= word(part);
                 }
@@ -562,8 +565,8 @@ pub fn first_in(value: &str) -> Option<String> {
                 return Some(text.into_owned());
             }
             let is = |name: &&str| text.eq_ignore_ascii_case(name);
-            has_value |= VALUES.iter().any(|name| is(name));
-            is_of_name = NAMES.iter().any(|name| is(name));
+            has_value |= VALUES.iter().any(is);
+            is_of_name = NAMES.iter().any(is);
         } else {
             if let Some(found) = first_in(&text) {
                 return Some(found);
@@ -776,6 +779,7 @@ mod tests {
             "oracle",
             "model_id",
             "remaining",
+            "old_until",
         ] {
             assert!(!looks_like_one(name), "{name}");
         }

@@ -304,7 +304,21 @@ fn check_bytes(
                 Some(bound) if judged == Judged::Here => (bound.most)().min(bounds.most),
                 _ => bounds.most,
             };
-            integer(value, name, bounds.least, most)
+            match (kind, value.integer()) {
+                // Of a time that would be one in milliseconds, the unit is told.
+                (Kind::UnixTime(_), Some(number))
+                    if number < bounds.least
+                        && number
+                            .checked_mul(1000)
+                            .is_some_and(|ms| (bounds.least..=most).contains(&ms)) =>
+                {
+                    Err(Error::err(format_args!(
+                        "{name} must be between {} and {most}; it looks like seconds",
+                        bounds.least
+                    )))
+                }
+                _ => integer(value, name, bounds.least, most),
+            }
         }
         Kind::String(Some((least, most))) => within(bytes, name, *least, *most).map(|_| 0),
         Kind::Checked(is_right, must) if !is_right(bytes) => {

@@ -81,11 +81,15 @@ class Fields:
                 raise ValueError(f"names must not map to {theirs}: a record has a field of that name")
             if theirs in self.inactive:
                 raise ValueError(f"{theirs} must not be both in names and in inactive")
-            if own == "is_active" and restrictions.says_taken_back(theirs):
-                raise ValueError(f"names must not map is_active to {theirs}, which says the opposite")
-            judged = own in ("expires_at", "scopes", "allowed_ips", "is_active")
-            if not judged and restrictions.looks_like_one(theirs):
-                raise ValueError(f"names must not map {own} to {theirs}, which looks as if it restricted the key")
+            why = restrictions.refuse_to_map(own, theirs)
+            if why is not None:
+                raise ValueError(f"names must not map {own} to {theirs}, {why}")
+        for name in self.inactive:
+            if restrictions.says_active(name):
+                raise ValueError(f"inactive must not have {name}, which says that a key is active: give it in names")
+        for name in self.dropped:
+            if name in KEPT_FIELDS:
+                raise ValueError(f"dropped must not have {name}: a record has a field of that name")
         if len(set(self.names.values())) != len(self.names):
             raise ValueError("names must map each name once")
 
@@ -263,8 +267,8 @@ def _is_plain(value: object, levels: int) -> bool:
 
 def _may_be_dropped(name: str, value: object) -> None:
     if restrictions.looks_like_one(name):
-        remedy = "inactive" if restrictions.says_taken_back(name) else "names"
-        raise BadRecord(f"{name[:128]} is not kept: name it in Fields' {remedy} or dropped")
+        remedy = restrictions.remedy(name)
+        raise BadRecord(f"{name[:128]} is not kept: {remedy}, or name it in Fields' dropped")
     _holds_no_restriction(name, value)
 
 

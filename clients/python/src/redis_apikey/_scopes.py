@@ -41,10 +41,12 @@ def _read_scope(value: object, known_fields: Sequence[str]) -> Scope:
         raise _wrong()
     if not all(isinstance(action, str) for action in actions):
         raise _wrong()
-    if any(field not in ("resource", "actions") and field not in known_fields for field in value):
-        raise BadRecord(
-            "scopes must have no field but resource and actions in their objects, unless scope_fields names it"
-        )
+    for field in value:
+        if field not in ("resource", "actions") and field not in known_fields:
+            raise BadRecord(
+                "scopes must have no field but resource and actions in their objects, "
+                f"not {str(field)[:128]}, unless scope_fields names it"
+            )
     return _read_text(resource), tuple(_read_text(action) for action in actions)
 
 

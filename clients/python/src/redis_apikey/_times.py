@@ -17,6 +17,8 @@ NaiveTimes: TypeAlias = Literal["refuse", "utc"]
 
 _NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
+YEAR_1 = -62_135_596_800_000
+"""The first millisecond of the years that a time may be of, in UTC as in its zone."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -86,7 +88,8 @@ def _of_text(name: str, text: str, naive: NaiveTimes) -> int | None:
         offset = 0
     ms = int(found[7][:3].ljust(3, "0")) if found[7] else 0
     seconds = _days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset
-    return seconds * 1000 + ms
+    at = seconds * 1000 + ms
+    return at if year > 0 and YEAR_1 <= at <= LATEST else None
 
 
 def _offset(zone: str | None) -> int | None:
