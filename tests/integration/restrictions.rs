@@ -41,6 +41,33 @@ fn a_field_that_looks_like_a_restriction_is_refused_until_somebody_says_what_it_
         "BADRECORD expires_at in metadata is not judged: give it as a field of the record, or name metadata in \
          apikey.dropped-fields"
     );
+    for (name, advice) in [
+        ("invalidated", "name it in apikey.inactive-fields"),
+        ("revocation_date", "name it in apikey.inactive-fields"),
+        ("not_before", "let the query judge it"),
+        ("locked_until", "let the query judge it"),
+        ("policies", "let the query judge it"),
+        ("accountNonLocked", "map it by apikey.field-names"),
+        ("authorizedIPs", "map it by apikey.field-names"),
+    ] {
+        assert_eq!(
+            said(&mut c, &format!(r#""is_active":true,"{name}":true"#)),
+            format!("BADRECORD {name} is not kept: {advice} or name it in apikey.dropped-fields")
+        );
+    }
+    for text in [
+        r#""{\u0022expires_at\u0022:1,\u0022x\u0022:\u0022\ud800\u0022}""#,
+        r#""{\"e\\u0078pires_at\":1,\"x\":\"\ud800\"}""#,
+        r#""5\" wide {\"expires_at\":1}""#,
+        r#"[{"key":"expires_at","value":1}]"#,
+    ] {
+        assert_eq!(
+            said(&mut c, &format!(r#""is_active":true,"m":{text}"#)),
+            "BADRECORD expires_at in m is not judged: give it as a field of the record, or name m in \
+             apikey.dropped-fields",
+            "{text}"
+        );
+    }
     assert_eq!(
         said(&mut c, r#""is_active":true,"last_used_at":1,"metadata":{"plan":"pro"}"#),
         "VALID"
@@ -90,6 +117,65 @@ fn fields_of_other_names_are_judged_once_they_are_mapped() {
         bulk(r#"{"id":"k","is_active":true,"user_id":7,"expires_at":null}"#)
     );
     assert_exact(&server);
+}
+
+#[test]
+fn no_field_is_mapped_to_its_opposite() {
+    let server = Server::start();
+    let mut c = server.client();
+    let mut refused = |setting: &str, value: &str, why: &str| {
+        let reply = c.cmd(["CONFIG", "SET", &format!("apikey.{setting}"), value]).text();
+        assert!(reply.contains(why), "{setting} {value}: {reply}");
+    };
+    let all = [
+        "paused",
+        "is_expired",
+        "expired",
+        "invalid",
+        "denied",
+        "forbidden",
+        "restricted",
+        "blacklisted",
+        "voided",
+        "retired",
+        "lockout",
+    ];
+    for name in all {
+        refused(
+            "field-names",
+            &format!("is_active={name}"),
+            "says the opposite: name it in apikey.inactive-fields",
+        );
+    }
+    refused("field-names", "is_active=expiresAt", "says when the key ends: map expires_at to it");
+    for name in ["not_before", "valid_from", "locked_until"] {
+        refused(
+            "field-names",
+            &format!("expires_at={name}"),
+            "from when on the key may be used: let the query judge it",
+        );
+    }
+    refused("field-names", "allowed_ips=denied_ips", "from where the key may not be used");
+    refused("field-names", "scopes=denied_scopes", "what the key may not do");
+    for name in ["enabled", "active", "valid", "account_non_locked"] {
+        refused(
+            "inactive-fields",
+            name,
+            "says that a key is active: map is_active to it by apikey.field-names",
+        );
+    }
+    for name in ["is_active", "expires_at", "scopes"] {
+        refused("dropped-fields", name, "a record keeps that field");
+    }
+    let good = "expires_at=valid_until,is_active=accountNonLocked,scopes=abilities,allowed_ips=ip_whitelist";
+    assert_eq!(c.cmd(["CONFIG", "SET", "apikey.field-names", good]), ok());
+    assert_eq!(
+        c.cmd(["CONFIG", "SET", "apikey.inactive-fields", "is_expired,paused,blocked"]),
+        ok()
+    );
+    assert_eq!(said(&mut c, r#""accountNonLocked":false,"valid_until":null"#), "DISABLED");
+    assert_eq!(said(&mut c, r#""accountNonLocked":true,"is_expired":true"#), "DISABLED");
+    assert_eq!(said(&mut c, r#""accountNonLocked":true,"is_expired":false"#), "VALID");
 }
 
 #[test]

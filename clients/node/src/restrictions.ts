@@ -28,33 +28,33 @@ const STEMS = byWord([
     [
         TAKEN_BACK,
         "abandon accountlock archiv banned blocked cancel compromis deactivat decommission delet deprecat " +
-        "deprovision destroy disabl discard erased expired freez frozen inactiv invalid leaked locked lockout " +
-        "nonactive notactive notenabled notusabl notvalid obsolete paused purge quarantin recycl redeem " +
-        "redempt reject remov rescind retired revoc revok sunset supersed suspen terminat tombston trash " +
-        "unapproved unauthor unusabl unverified voided withdrawn",
+            "deprovision destroy disabl discard erased expired freez frozen inactiv invalid leaked locked lockout " +
+            "nonactive notactive notenabled notusabl notvalid obsolete paused purge quarantin recycl redeem " +
+            "redempt reject remov rescind retired revoc revok sunset supersed suspen terminat tombston trash " +
+            "unapproved unauthor unusabl unverified voided withdrawn",
     ],
     [
         END,
         "expir goodthrough goodthru lifespan lifetime maxage maxttl notafter notvalidafter validbefore " +
-        "validend validity validthru validtill validto validuntil",
+            "validend validity validthru validtill validto validuntil",
     ],
     [
         BEGINNING,
         "activefrom activesince availablefrom effectiv embargo enabledfrom notbefore notvalidbefore " +
-        "validafter validfrom validsince validstart",
+            "validafter validfrom validsince validstart",
     ],
     [
         GRANT,
         "abilities allow audience authorities capabilit entitlement granttype permission permit privileg " +
-        "safelist scope whitelist",
+            "safelist scope whitelist",
     ],
     [DENIAL, "blacklist blocklist denied deny disallow exclud exclusion forbid prohibit restrict"],
     [ADDRESSES, "cidr ipallow ipsafelist ipwhitelist"],
     [
         OTHER,
         "accesscontrol accountcontrol caveat condition constraint criticaloption forcecommand limitedby " +
-        "maxusage maxuses numuses onetime policies policy referer remaininguses roledescriptor singleuse " +
-        "usagelimit uselimit usesleft useslimit usesremaining validperiod validprincipal validrange validtime",
+            "maxusage maxuses numuses onetime policies policy referer remaininguses roledescriptor singleuse " +
+            "usagelimit uselimit usesleft useslimit usesremaining validperiod validprincipal validrange validtime",
     ],
 ]);
 
@@ -64,20 +64,20 @@ const WORDS = byWord([
     [
         TAKEN_BACK,
         "block closed consumed deact dead del delyn flagged gone held hold inact killed lock onhold pause " +
-        "pending replaced stolen stopped void",
+            "pending replaced stolen stopped void",
     ],
     [END, "duration endat enddate enddatetime enddt ended ends endtime eol exp tokenwindow usebefore useby"],
     [
         BEGINNING,
         "activation beginat begindate begins begintime nbf signedstart startat startdate startdatetime " +
-        "starton starts starttime",
+            "starton starts starttime",
     ],
     [GRANT, "accesslevel grants perm"],
     [DENIAL, "banlist blocks except"],
     [
         ADDRESSES,
         "addresses addressrange addressranges boundip fixedip ipbinding requestip signedip sourceaddress " +
-        "sourceip staticip",
+            "sourceip staticip",
     ],
     [STATE, "lifecycle state status"],
     [OTHER, "during effect limited sysperiod systemperiod"],
@@ -91,16 +91,20 @@ const FREE_WORDS = byWord([
     [
         ADDRESSES,
         "ipaccess ipaddresses ipaddrs ipblock ipblocks ipfilter ipfilters iplist iplists ipmask iprange " +
-        "ipranges ips ipset ipsets netmask network networks subnet subnets",
+            "ipranges ips ipset ipsets netmask network networks subnet subnets",
     ],
     [OTHER, "acl acls origins readonly referrers"],
 ]);
 
-const BEFORE = ("access account api auth authorized bound client creation credential data default good is key " +
-    "lifecycle login max min object permitted record remote row secret source token trusted user was").split(" ");
-const BEHIND = ("after at before by cd code date datetime days dt dttm end epoch fl flag flg for from hours id ind " +
+const BEFORE = (
+    "access account api auth authorized bound client creation credential data default good is key " +
+    "lifecycle login max min object permitted record remote row secret source token trusted user was"
+).split(" ");
+const BEHIND = (
+    "after at before by cd code date datetime days dt dttm end epoch fl flag flg for from hours id ind " +
     "indicator list m millis mins minutes ms ns on period range reason sec seconds secs since stamp start " +
-    "state status tags time tm to ts tz unix until us utc value yn").split(" ");
+    "state status tags time tm to ts tz unix until us utc value yn"
+).split(" ");
 
 /** Before what may have anything before it: what was so is none. */
 const PAST = new Set(["old", "previous"]);
@@ -330,7 +334,7 @@ const ESCAPED = new Map([
 /** What a string says, whatever is wrong with it. */
 function unescaped(json: string): string {
     const text = json.replace(/^"/, "").replace(/"$/, "");
-    return text.replace(/\\(?:u([0-9A-Fa-f]{4})|([^]?))/g, (_, code: string | undefined, other: string | undefined) =>
+    return text.replace(/\\(?:u([0-9A-Fa-f]{4})|(.?))/gs, (_, code: string | undefined, other: string | undefined) =>
         code === undefined ? (ESCAPED.get(other ?? "") ?? other ?? "") : String.fromCharCode(Number.parseInt(code, 16)),
     );
 }

@@ -67,8 +67,7 @@ STEMS: dict[str, Says] = _by_word(
 WORDS: dict[str, Says] = _by_word(
     {
         Says.ACTIVE: (
-            "activated active alive approved available enable enabled inuse iscurrent isuse useyn valid "
-            "verified"
+            "activated active alive approved available enable enabled inuse iscurrent isuse useyn valid verified"
         ),
         Says.TAKEN_BACK: (
             "block closed consumed deact dead del delyn flagged gone held hold inact killed lock onhold pause "
@@ -105,15 +104,92 @@ FREE_WORDS: dict[str, Says] = _by_word(
 )
 """The same, and anything may stand before them: they begin where a word does."""
 
-BEFORE = (
-    "access account api auth authorized bound client creation credential data default good is key "
-    "lifecycle login max min object permitted record remote row secret source token trusted user was"
-).split()
-BEHIND = (
-    "after at before by cd code date datetime days dt dttm end epoch fl flag flg for from hours id "
-    "ind indicator list m millis mins minutes ms ns on period range reason sec seconds secs since "
-    "stamp start state status tags time tm to ts tz unix until us utc value yn"
-).split()
+BEFORE = [
+    "access",
+    "account",
+    "api",
+    "auth",
+    "authorized",
+    "bound",
+    "client",
+    "creation",
+    "credential",
+    "data",
+    "default",
+    "good",
+    "is",
+    "key",
+    "lifecycle",
+    "login",
+    "max",
+    "min",
+    "object",
+    "permitted",
+    "record",
+    "remote",
+    "row",
+    "secret",
+    "source",
+    "token",
+    "trusted",
+    "user",
+    "was",
+]
+BEHIND = [
+    "after",
+    "at",
+    "before",
+    "by",
+    "cd",
+    "code",
+    "date",
+    "datetime",
+    "days",
+    "dt",
+    "dttm",
+    "end",
+    "epoch",
+    "fl",
+    "flag",
+    "flg",
+    "for",
+    "from",
+    "hours",
+    "id",
+    "ind",
+    "indicator",
+    "list",
+    "m",
+    "millis",
+    "mins",
+    "minutes",
+    "ms",
+    "ns",
+    "on",
+    "period",
+    "range",
+    "reason",
+    "sec",
+    "seconds",
+    "secs",
+    "since",
+    "stamp",
+    "start",
+    "state",
+    "status",
+    "tags",
+    "time",
+    "tm",
+    "to",
+    "ts",
+    "tz",
+    "unix",
+    "until",
+    "us",
+    "utc",
+    "value",
+    "yn",
+]
 PAST = ("old", "previous")
 """Before what may have anything before it: what was so is none."""
 
@@ -262,8 +338,7 @@ def says_active(name: str) -> bool:
 
 
 def first_in(value: str) -> str | None:
-    """The first name in a value that looks like one: in objects, in arrays, in pairs of a name and a value, and in texts
-    that are JSON.
+    """The first name in a value that looks like one: in objects, arrays, pairs of a name and a value, JSON in texts.
 
     `value` is JSON, or a text that may be none.
     """
@@ -293,7 +368,7 @@ def _strings(value: str) -> Iterator[tuple[str, bool]]:
 
     In a text that is not JSON alone, an odd quote may stand before it.
     """
-    at = value.find("\"")
+    at = value.find('"')
     while at >= 0:
         end = _string_end(value, at)
         yield _unescaped(value[at:end]), _COLON.match(value, end) is not None
