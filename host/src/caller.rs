@@ -42,10 +42,11 @@ pub struct Address {
     pub port: u16,
 }
 
+type Addresses = AHashMap<u64, Arc<Address>>;
+
 /// Addresses of connections by their ids, which are never given twice: to ask the server takes a microsecond and a
 /// system call, and on Valkey, by CLIENT LIST, a tenth of a microsecond for every client that there is.
-static KNOWN: Locked<RefCell<Option<AHashMap<u64, Arc<Address>>>>> =
-    Locked::new(RefCell::new(None));
+static KNOWN: Locked<RefCell<Option<Addresses>>> = Locked::new(RefCell::new(None));
 
 /// How many are kept, before all are forgotten.
 const MAX_KNOWN: usize = 10_000;
