@@ -103,12 +103,16 @@ function faultOf(limit: unknown): string | undefined {
     if (limit === null || typeof limit !== "object" || Array.isArray(limit)) {
         return "must be an object";
     }
-    const said = new Map(Object.entries(limit).filter(([, value]) => value !== null && value !== undefined));
-    for (const [name, value] of said) {
+    const said = new Map<string, unknown>();
+    for (const [place, [name, value]] of Object.entries(limit).entries()) {
+        if (value === null || value === undefined) {
+            continue;
+        }
+        said.set(name, value);
         const [type, what] = TYPES[name] ?? ["number", "a whole number"];
         if (!Object.hasOwn(TYPES, name) && !Object.hasOwn(NUMBERS, name)) {
             // Not its name: what stands in a record is not quoted.
-            return "has a field that no limit has";
+            return `has a field that no limit has (number ${place + 1})`;
         }
         const isWhole = typeof value === "bigint" || Number.isInteger(value);
         if (type === "number" ? !isWhole : typeof value !== type) {
@@ -121,11 +125,14 @@ function faultOf(limit: unknown): string | undefined {
     if ([isRate, isQuota, credits === true].filter(Boolean).length !== 1 || credits === false) {
         return "must be one of a rate (units, per), a quota (quota, period) or credits (true)";
     }
-    if (isRate && !(said.has("units") && said.has("per"))) {
-        return "is a rate, and must have units and per";
+    const lacks = (names: string[]) => names.find((name) => !said.has(name));
+    const ofRate = isRate ? lacks(["units", "per"]) : undefined;
+    if (ofRate !== undefined) {
+        return `is a rate, and must have ${ofRate}`;
     }
-    if (isQuota && !(said.has("quota") && said.has("period"))) {
-        return "is a quota, and must have quota and period";
+    const ofQuota = isQuota ? lacks(["quota", "period"]) : undefined;
+    if (ofQuota !== undefined) {
+        return `is a quota, and must have ${ofQuota}`;
     }
     const period = String(said.get("period") ?? "month").toLowerCase();
     if (!PERIODS.has(period)) {

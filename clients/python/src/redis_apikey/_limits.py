@@ -88,8 +88,7 @@ def read_limits(value: object) -> tuple[Limit, ...]:
 def _read_limit(value: object) -> Limit:
     if not isinstance(value, Mapping):
         raise ValueError("must be an object")
-    fields = {name: field for name, field in value.items() if field is not None}
-    numbers, texts, flags = _typed(fields)
+    numbers, texts, flags = _typed(value)
     is_rate = not numbers.keys().isdisjoint(("units", "per", "burst"))
     is_quota = not numbers.keys().isdisjoint(("quota", "day", "offset")) or "period" in texts
     kinds = (is_rate, is_quota, flags.get("credits"))
@@ -126,7 +125,9 @@ def _typed(fields: Mapping[object, object]) -> tuple[dict[str, int], dict[str, s
     numbers: dict[str, int] = {}
     texts: dict[str, str] = {}
     flags: dict[str, bool] = {}
-    for name, value in fields.items():
+    for place, (name, value) in enumerate(fields.items(), start=1):
+        if value is None:
+            continue
         if name in _NUMBERS:
             if type(value) is not int or not -_MAX_INTEGER <= value <= _MAX_INTEGER:
                 raise ValueError(f"{name} must be a whole number")
@@ -141,13 +142,14 @@ def _typed(fields: Mapping[object, object]) -> tuple[dict[str, int], dict[str, s
             flags[str(name)] = value
         else:
             # Not its name: what stands in a record is not quoted.
-            raise ValueError("has a field that no limit has")
+            raise ValueError(f"has a field that no limit has (number {place})")
     return numbers, texts, flags
 
 
 def _read_rate(numbers: Mapping[str, int]) -> Limit:
-    if not numbers.keys() >= {"units", "per"}:
-        raise ValueError("is a rate, and must have units and per")
+    for name in ("units", "per"):
+        if name not in numbers:
+            raise ValueError(f"is a rate, and must have {name}")
     units = _within("units", numbers["units"], 1, MAX_UNITS)
     per = _within("per", numbers["per"], 1, MAX_PER_MS)
     burst = _within("burst", numbers.get("burst", units), 1, MAX_UNITS)
@@ -157,8 +159,9 @@ def _read_rate(numbers: Mapping[str, int]) -> Limit:
 
 
 def _read_quota(numbers: Mapping[str, int], texts: Mapping[str, str]) -> Limit:
-    if "quota" not in numbers or "period" not in texts:
-        raise ValueError("is a quota, and must have quota and period")
+    for name, said in (("quota", numbers), ("period", texts)):
+        if name not in said:
+            raise ValueError(f"is a quota, and must have {name}")
     period, day, offset = texts["period"].lower(), numbers.get("day"), numbers.get("offset")
     if period not in PERIODS or not texts["period"].isascii():
         raise ValueError(f"period must be one of {', '.join(PERIODS)}")
