@@ -9,6 +9,7 @@
 use crate::record::fields::Kept;
 use crate::record::json::string;
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 /// What a name says, a bit each.
 type Says = u16;
@@ -305,6 +306,9 @@ const BEHIND: [&str; 53] = [
     "yn",
 ];
 
+/// No [word](word) is longer.
+const LONGEST_WORD: usize = 13;
+
 /// Before what may have anything before it: what was so is none.
 const PAST: [&[u8]; 2] = [b"old", b"previous"];
 
@@ -429,7 +433,8 @@ impl<'a> Letters<'a> {
         }
         let mut all = 0;
         for end in (1..=len).filter(|end| ends & bit(*end) != 0) {
-            for begin in (0..end).filter(|begin| (begins | self.begins) & bit(*begin) != 0) {
+            let first = end.saturating_sub(LONGEST_WORD);
+            for begin in (first..end).filter(|begin| (begins | self.begins) & bit(*begin) != 0) {
                 let part = self.to(end).get(begin..).unwrap_or_default();
                 let mut says = if PAST.contains(&self.to(begin)) { 0 } else { free_word(part) };
                 if anywhere || begins & bit(begin) != 0 {
@@ -468,7 +473,52 @@ fn of_letters<T>(name: &str, with: impl FnOnce(&Letters) -> T) -> T {
 
 /// Whether a field of this name looks as if it restricted its key.
 pub fn looks_like_one(name: &str) -> bool {
-    of_letters(name, |letters| letters.stems() != 0 || letters.words(false) != 0)
+    HARMLESS.with_borrow_mut(|harmless| {
+        let place = Harmless::place(name);
+        if harmless.has(place, name) {
+            return false;
+        }
+        let is_one = of_letters(name, |letters| letters.stems() != 0 || letters.words(false) != 0);
+        if !is_one {
+            harmless.keep(place, name);
+        }
+        is_one
+    })
+}
+
+thread_local! {
+    static HARMLESS: RefCell<Harmless> = const { RefCell::new(Harmless::NONE) };
+}
+
+/// Names that were found not to look like one, the latest at each place: a table's fields come again with each of its
+/// rows, and to look through a name takes a thousand instructions.
+struct Harmless([([u8; Self::MOST_BYTES], u8); Self::PLACES]);
+
+impl Harmless {
+    const PLACES: usize = 256;
+    /// Longer names are not kept.
+    const MOST_BYTES: usize = 31;
+    const NONE: Self = Self([([0; Self::MOST_BYTES], 0); Self::PLACES]);
+
+    /// Where a name is kept (FNV-1a).
+    fn place(name: &str) -> usize {
+        let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        name.bytes().take(Self::MOST_BYTES).fold(0x811c_9dc5, hash) as usize % Self::PLACES
+    }
+
+    fn has(&self, place: usize, name: &str) -> bool {
+        let kept = self.0.get(place).and_then(|(kept, len)| kept.get(..usize::from(*len)));
+        !name.is_empty() && kept == Some(name.as_bytes())
+    }
+
+    fn keep(&mut self, place: usize, name: &str) {
+        let Ok(len) = u8::try_from(name.len()) else { return };
+        let Some((kept, kept_len)) = self.0.get_mut(place) else { return };
+        if let Some(kept) = kept.get_mut(..name.len()) {
+            kept.copy_from_slice(name.as_bytes());
+            *kept_len = len;
+        }
+    }
 }
 
 /// What a name says, of whatever it says it.
@@ -782,6 +832,30 @@ mod tests {
             "old_until",
         ] {
             assert!(!looks_like_one(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_looked_at_before_says_the_same() {
+        // More than there are places, and some that have a place together.
+        let names: Vec<String> = (0..2000).map(|n| format!("field{n}")).collect();
+        for _ in 0..2 {
+            for (name, n) in names.iter().zip(0..) {
+                assert!(!looks_like_one(name), "{name}");
+                assert!(looks_like_one(&format!("expires{n}")), "{n}");
+                assert!(looks_like_one(&format!("{name}_expires")), "{n}");
+            }
+            assert!(!looks_like_one("") && !looks_like_one(&"a".repeat(31)));
+            assert!(!looks_like_one(&"a".repeat(32)) && !looks_like_one(&"a".repeat(300)));
+            assert!(looks_like_one(&("a".repeat(31) + "_expires_at")));
+        }
+    }
+
+    #[test]
+    fn the_longest_words_are_found() {
+        for (word, says) in [("startdatetime", BEGINNING), ("addressranges", ADDRESSES)] {
+            assert_eq!(word.len(), LONGEST_WORD);
+            assert_eq!(super::word(word.as_bytes()), says);
         }
     }
 
