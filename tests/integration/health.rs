@@ -317,8 +317,15 @@ fn memory_that_is_full_is_not_unhealthy_as_long_as_something_is_evicted() {
     let used: i64 = c.info("memory", "used_memory").expect("a line").parse().expect("a number");
     c.must(&format!("CONFIG SET maxmemory {}", used + 1_000_000));
     for n in 0.. {
-        c.fill(&format!("k{n}:{}", "x".repeat(1000)), &["tag"]);
-        let (named, reasons) = status(&mut c);
+        let fill = |c: &mut Client, part| {
+            c.fill(&format!("k{n}:{part}:{}", "x".repeat(1000)), &["tag"]);
+            status(c)
+        };
+        // What has filled it was evicted for by nothing yet: that comes with the next one.
+        let (named, reasons) = match fill(&mut c, 0) {
+            (named, _) if named == "unhealthy" => fill(&mut c, 1),
+            said => said,
+        };
         assert!(named != "unhealthy", "{reasons:?}");
         if c.must("APIKEY.HEALTH").get("evicted_entries").int() > 100 {
             break;
