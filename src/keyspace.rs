@@ -177,7 +177,7 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
             let is_stamped = old.life.is_stamped_dead();
             (site, place, Counted::of(&old.entry, is_stamped, self.name.bytes()))
         });
-        if let Err(refused) = self.key.set(E::handle(), value) {
+        if let Err(refused) = self.key.set(E::handle(), value, expires_at) {
             if let (Some((site, place, _)), Some(link)) = (taken, self.slot().link()) {
                 link.set(site, place);
             }
@@ -195,7 +195,7 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
                 }
             });
         }
-        self.finish(expires_at);
+        self.key.signal_modified();
         Ok(())
     }
 
@@ -216,21 +216,13 @@ impl<'k> OpenKey<'k, KeyMut<'k>> {
             false => leases,
         };
         state::with(self.lock, |state| account.share(&mut state.known));
-        self.key.set(&USAGE, UsageValue::new(counter, leases, account))?;
+        self.key.set(&USAGE, UsageValue::new(counter, leases, account), expires_at)?;
         if let Slot::Usage(value) = self.slot() {
             let name = self.name.bytes();
             state::with(self.lock, |state| state.add_counter(database, name, value));
         }
-        self.finish(expires_at);
-        Ok(())
-    }
-
-    fn finish(&mut self, expires_at: Option<i64>) {
-        if let Some(at) = expires_at {
-            // It refuses negative times alone, and there are none.
-            let _ = self.key.set_expires_at(at);
-        }
         self.key.signal_modified();
+        Ok(())
     }
 
     /// Puts another count into the counter under the name, where `change` makes one; returns what it does, or

@@ -73,7 +73,8 @@ command!(Run, c"panics.run", "write", 1, Keys::None, |_, _, reply| {
 command!(Set, c"panics.set", "write", 3, Keys::One(Use::OVERWRITES), |ctx, args, reply| {
     let (Some(name), Some(bytes)) = (args.get(1), args.get(2)) else { return Err(Error::SYNTAX) };
     let mut key = ctx.open_mut(name);
-    key.set(&VALUES, Box::new(Value(bytes.bytes().to_vec())))?;
+    key.set(&VALUES, Box::new(Value(bytes.bytes().to_vec())), None)?;
+    key.signal_modified();
     drop(key);
     ctx.replicate_verbatim();
     reply.simple(c"OK");

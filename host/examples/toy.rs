@@ -43,7 +43,8 @@ impl Command for Add {
         let more = args.get(2).map_or(Some(1), Name::integer).ok_or(Error::SYNTAX)?;
         let mut key = ctx.open_mut(args.get(1).ok_or(Error::SYNTAX)?);
         let count = key.get(&COUNT)?.map_or(0, |count| *count).saturating_add(more);
-        key.set(&COUNT, Box::new(count))?;
+        key.set(&COUNT, Box::new(count), None)?;
+        key.signal_modified();
         drop(key);
         ctx.replicate_verbatim();
         ctx.after(1000, move |_| log(Level::Notice, &format!("counted to {count}")));

@@ -77,7 +77,7 @@
 //! # use host::*;
 //! fn longer<T: DataType<Value = Vec<u8>>>(mut key: KeyMut, handle: &'static Handle<T>) -> Result<usize> {
 //!     let value = key.get(handle)?.ok_or(Error::WRONG_TYPE)?;
-//!     key.set(handle, Box::new(vec![0]))?;
+//!     key.set(handle, Box::new(vec![0]), None)?;
 //!     Ok(value.len())
 //! }
 //! ```

@@ -46,6 +46,14 @@ mod toy {
         assert_eq!(c.run("TOY.ADD k 41"), int(42));
         assert_eq!(c.run("TYPE k"), simple("toy-count"));
         logs(&server, "toy: counted to 42");
+        // A TTL goes with the value that had it, and whoever watches is told, though the key itself stays.
+        let mut watching = server.client();
+        assert_eq!(c.run("PEXPIRE k 100000"), int(1));
+        assert_eq!(watching.run("WATCH k"), ok());
+        assert_eq!(c.run("TOY.ADD k 0"), int(42));
+        assert_eq!(c.run("PTTL k"), int(-1));
+        assert_eq!(watching.run("MULTI"), ok());
+        assert_eq!(watching.run("EXEC"), nil());
         assert_eq!(c.run("TOY.ADD k x"), error("ERR syntax error"));
         c.must("SET string v");
         let wrong = "WRONGTYPE Operation against a key holding the wrong kind of value";

@@ -80,7 +80,8 @@ impl<T: DataType> Handle<T> {
 // call, under its lock (but for `free`), and with values that `into_raw` made of a T::Value, since the
 // methods of T are registered for the handles of T alone, and only such a handle puts a value under a key.
 // No reference to a value outlives its callback; while one runs nobody else has any but where the server
-// itself reads (save, digest), which it does on the thread that holds the lock, or in a child.
+// itself reads (save, digest), which it does on the thread that holds the lock, or in a child. An open key that puts one
+// value in the place of another calls `unlink` and `free` as the server does.
 
 unsafe extern "C" fn rdb_load<T: DataType>(
     io: *mut raw::RedisModuleIO,
@@ -185,12 +186,15 @@ unsafe extern "C" fn defrag<T: DataType>(
 }
 
 /// May run on another thread: no lock.
-unsafe extern "C" fn free<T: DataType>(value: *mut c_void) {
+pub(super) unsafe extern "C" fn free<T: DataType>(value: *mut c_void) {
     // SAFETY: see above; the key that had the value is gone, and a T::Value can be sent.
     guard::run("free", (), || drop(unsafe { T::Value::from_raw(value) }));
 }
 
-unsafe extern "C" fn unlink<T: DataType>(key: *mut raw::RedisModuleString, value: *const c_void) {
+pub(super) unsafe extern "C" fn unlink<T: DataType>(
+    key: *mut raw::RedisModuleString,
+    value: *const c_void,
+) {
     guard::run("unlink", (), || {
         // SAFETY: see above. The value is mutable: the key that had it is going, and whoever looked at it
         // had to let go of the context before anything could take the key away.
