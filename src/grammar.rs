@@ -192,10 +192,11 @@ pub fn accepted(options: &Options) -> Result<SmallVec<[Accepted; 2]>> {
     if let Some(secret) = options.value("SECRET") {
         return Ok(smallvec![digest::of_secret(secret).into()]);
     }
-    let read = |(text, until): (&[u8], Option<i64>)| {
-        Ok(Accepted { digest: from_text(text)?, until: until.unwrap_or(NEVER) })
-    };
-    options.values_with_numbers("DIGEST").map(read).collect()
+    let mut digests = SmallVec::new();
+    for (text, until) in options.values_with_numbers("DIGEST") {
+        digests.push(Accepted { digest: from_text(text)?, until: until.unwrap_or(NEVER) });
+    }
+    Ok(digests)
 }
 
 /// A digest in one of the forms that databases write.

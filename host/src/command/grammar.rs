@@ -305,6 +305,7 @@ fn check_bytes(
                 _ => bounds.most,
             };
             match (kind, value.integer()) {
+                (_, Some(number)) if (bounds.least..=most).contains(&number) => Ok(number),
                 // Of a time that would be one in milliseconds, the unit is told.
                 (Kind::UnixTime(_), Some(number))
                     if number < bounds.least
@@ -317,7 +318,7 @@ fn check_bytes(
                         bounds.least
                     )))
                 }
-                _ => integer(value, name, bounds.least, most),
+                _ => Err(Error::between(name, bounds.least, most)),
             }
         }
         Kind::String(Some((least, most))) => within(bytes, name, *least, *most).map(|_| 0),
