@@ -595,7 +595,7 @@ const VALUES: [&str; 4] = ["value", "val", "v", "values"];
 /// that are JSON, as deep as they go. What is read is JSON, or is in a text and may be none.
 pub fn first_in(value: &str) -> Option<String> {
     // Without an escape a text has no quotes, and without these a name is none.
-    if !value.contains('\\') && !value.contains(':') && !value.contains("=>") {
+    if !value.bytes().any(|byte| matches!(byte, b'\\' | b':' | b'=')) {
         return None;
     }
     // Of pairs: a restriction's name, and whether anything is given a value.
@@ -622,8 +622,8 @@ pub fn first_in(value: &str) -> Option<String> {
                 return Some(found);
             }
             // Between the two there is the string of the colon.
-            let is_colon = text.trim() == ":" || text.trim() == "=>";
-            if is_of_name && !is_colon {
+            let is_colon = || matches!(text.trim(), ":" | "=>");
+            if is_of_name && !is_colon() {
                 is_of_name = false;
                 if named.is_none() && looks_like_one(&text) {
                     named = Some(text.into_owned());

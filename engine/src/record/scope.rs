@@ -9,9 +9,11 @@
 //! `o`), for an object the number of its actions, then the texts, each behind its length. Numbers
 //! have two bytes, the lower first. [`Scopes`] writes them, [`grant`] reads them.
 
+use crate::record::json::Word;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserializer;
 use std::fmt;
+use std::mem::replace;
 
 /// The most bytes that a scope, a resource or an action may have.
 pub const MAX_SCOPE_BYTES: usize = 1024;
@@ -27,7 +29,6 @@ pub struct Scopes {
     /// What a request may have to be compared with: texts, and actions of objects. An object without any is
     /// looked at as well.
     pub count: usize,
-    pub has_objects: bool,
     /// Names of fields that objects have beside `resource` and `actions`, each once.
     pub fields: Vec<String>,
     /// A text begins with `!` or `-`, by which some mean what is not granted.
@@ -58,11 +59,16 @@ impl Scopes {
     }
 
     fn push_number(&mut self, number: usize) {
+        let number = self.number(number);
+        self.bytes.extend_from_slice(&number);
+    }
+
+    fn number(&mut self, number: usize) -> [u8; 2] {
         let number = u16::try_from(number).unwrap_or_else(|_| {
             self.are_bounded = false;
             u16::MAX
         });
-        self.bytes.extend_from_slice(&number.to_le_bytes());
+        number.to_le_bytes()
     }
 }
 
@@ -106,15 +112,30 @@ impl<'de> Visitor<'de> for OneScope<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let (mut resource, mut actions) = (None::<String>, None::<Vec<String>>);
-        while let Some(name) = map.next_key::<String>()? {
-            let twice = match name.as_str() {
-                "resource" => resource.replace(map.next_value()?).is_some(),
-                "actions" => actions.replace(map.next_value()?).is_some(),
+        let scopes = self.0;
+        let (mut has_resource, mut actions) = (false, None::<usize>);
+        scopes.bytes.push(OBJECT);
+        let count_at = scopes.bytes.len();
+        scopes.push_number(0);
+        let texts_at = scopes.bytes.len();
+        while let Some(Word(name)) = map.next_key()? {
+            let twice = match name.as_ref() {
+                "resource" => {
+                    let Word(resource) = map.next_value()?;
+                    let actions_end = scopes.bytes.len();
+                    scopes.push_text(&resource);
+                    // It stands before the actions, which may have come first.
+                    let len = scopes.bytes.len() - actions_end;
+                    if let Some(texts) = scopes.bytes.get_mut(texts_at..) {
+                        texts.rotate_right(len);
+                    }
+                    replace(&mut has_resource, true)
+                }
+                "actions" => actions.replace(map.next_value_seed(Actions(scopes))?).is_some(),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
-                    if !self.0.fields.contains(&name) {
-                        self.0.fields.push(name);
+                    if !scopes.fields.iter().any(|field| *field == name) {
+                        scopes.fields.push(name.into_owned());
                     }
                     false
                 }
@@ -123,16 +144,43 @@ impl<'de> Visitor<'de> for OneScope<'_> {
                 return Err(Error::custom("a field is given twice"));
             }
         }
-        let (Some(resource), Some(actions)) = (resource, actions) else {
+        let (true, Some(actions)) = (has_resource, actions) else {
             return Err(Error::custom("a field is missing"));
         };
-        self.0.count += actions.len().max(1);
-        self.0.has_objects = true;
-        self.0.bytes.push(OBJECT);
-        self.0.push_number(actions.len());
-        self.0.push_text(&resource);
-        actions.iter().for_each(|action| self.0.push_text(action));
+        scopes.count += actions.max(1);
+        let count = scopes.number(actions);
+        if let Some(to) = scopes.bytes.get_mut(count_at..texts_at) {
+            to.copy_from_slice(&count);
+        }
         Ok(())
+    }
+}
+
+/// Reads the actions of an object behind what was read before, and counts them.
+struct Actions<'s>(&'s mut Scopes);
+
+impl<'de> DeserializeSeed<'de> for Actions<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<usize, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Actions<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array of strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<usize, A::Error> {
+        let mut count = 0;
+        while let Some(Word(action)) = seq.next_element()? {
+            self.0.push_text(&action);
+            count += 1;
+        }
+        Ok(count)
     }
 }
 
@@ -216,7 +264,6 @@ mod tests {
     fn grants(scope: &str, request: &str) -> bool {
         let scopes = read(scope).unwrap();
         assert!(scopes.are_bounded);
-        assert_eq!(scopes.has_objects, scope.starts_with('{'));
         grant(&scopes.bytes, request.as_bytes())
     }
 

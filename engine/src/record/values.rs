@@ -320,8 +320,8 @@ pub(super) fn read_scopes(
     if !scopes.are_bounded {
         return bad(format!("a text of scopes must have at most {} bytes", scope::MAX_SCOPE_BYTES));
     }
-    if scopes.has_objects {
-        // Which may have other fields.
+    if !scopes.fields.is_empty() {
+        // Nobody has read what is in them.
         check_free("scopes", value)?;
     }
     if let Some(known) = limits.fields {
