@@ -10,7 +10,7 @@
 //! the rest the client is the one of the context's id if it sees the database that is selected in the context.
 
 use crate::api::{accepted, api, OK};
-use crate::context::Ctx;
+use crate::context::{Ctx, Flags};
 use crate::lock::Locked;
 use crate::strings::{Name, Text};
 use ahash::AHashMap;
@@ -54,29 +54,30 @@ const MAX_KNOWN: usize = 10_000;
 impl Ctx<'_> {
     /// Who calls the running command, and in whose [name](Self::user).
     pub fn caller(&mut self) -> (Caller, Option<User>) {
-        if self.is_replayed() {
+        let flags = self.flags();
+        if flags.are_of_replayed() {
             return (Caller::Replayed, None);
         }
         let lacks_user = self.knows_users() && !self.has_user();
         let user = if lacks_user { None } else { self.current_user() };
         // While one runs, no connection's command does.
-        if self.is_in_script() {
+        if flags.are_in_script() {
             return (Caller::Script, user);
         }
-        if lacks_user || (self.denies_waiting() && !self.is_in_multi()) {
+        if lacks_user || (flags.deny_waiting() && !flags.are_in_multi()) {
             return (Caller::Module, user);
         }
-        (self.address().map_or(Caller::Module, Caller::Connection), user)
+        (self.address(flags).map_or(Caller::Module, Caller::Connection), user)
     }
 
     /// The address of the connection that has the id of the context's client, if that is the one.
     /// What was learnt once is believed outside of MULTI: there a client that has the id of another's
     /// connection, a user, and the leave to wait, is taken for that connection.
-    fn address(&mut self) -> Option<Arc<Address>> {
+    fn address(&mut self, flags: Flags) -> Option<Arc<Address>> {
         // SAFETY: the context is valid.
         let id = unsafe { api!(RedisModule_GetClientId(self.raw())) };
         let known = KNOWN.get(self.lock());
-        if !self.is_in_multi() {
+        if !flags.are_in_multi() {
             if let Some(address) = known.borrow().as_ref().and_then(|known| known.get(&id)) {
                 return Some(Arc::clone(address));
             }

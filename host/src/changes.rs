@@ -30,7 +30,7 @@ impl Ctx<'_> {
     /// Whether nothing may be replicated now: unasked, while replicas are to be left alone, which the server
     /// asserts. What has a client pause others in a transaction goes on in it.
     fn may_not_replicate(&self) -> bool {
-        !self.is_commands() && !self.is_in_multi() && avoids_replica_traffic(self.lock())
+        !self.is_commands() && !self.flags().are_in_multi() && avoids_replica_traffic(self.lock())
     }
 
     /// Replicates a command with these arguments in place of the one that came: first `same`, strings

@@ -32,6 +32,36 @@ enum Of {
     Nobody,
 }
 
+/// What the server says of a context.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    fn has(self, any: u32) -> bool {
+        self.0 & any != 0
+    }
+
+    /// See [`Ctx::is_replayed`].
+    pub(crate) fn are_of_replayed(self) -> bool {
+        self.has(raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING)
+    }
+
+    /// Whether a script runs, be it the caller or not.
+    pub(crate) fn are_in_script(self) -> bool {
+        self.has(raw::REDISMODULE_CTX_FLAGS_LUA)
+    }
+
+    /// Whether EXEC runs, be the caller in it or not.
+    pub(crate) fn are_in_multi(self) -> bool {
+        self.has(raw::REDISMODULE_CTX_FLAGS_MULTI)
+    }
+
+    /// Whether the client may not wait: in EXEC, or since it is none that could.
+    pub(crate) fn deny_waiting(self) -> bool {
+        self.has(raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING)
+    }
+}
+
 impl<'a> Ctx<'a> {
     /// # Safety
     /// `raw` is the server's argument to the running callback, for `'a`, which holds the server's lock; and
@@ -80,36 +110,21 @@ impl<'a> Ctx<'a> {
         unsafe { Lock::held() }
     }
 
-    fn flags(&self) -> u32 {
+    /// What the server says of the context, all at once.
+    pub(crate) fn flags(&self) -> Flags {
         // SAFETY: the context is valid.
-        unsafe { api!(RedisModule_GetContextFlags(self.raw)) as u32 }
+        Flags(unsafe { api!(RedisModule_GetContextFlags(self.raw)) as u32 })
     }
 
     /// Whether the command comes from a primary or is replayed from an AOF: the checks of its caller
     /// were made where the caller was.
     pub fn is_replayed(&self) -> bool {
-        self.flags() & (raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING)
-            != 0
-    }
-
-    /// Whether a script runs, be it the caller or not.
-    pub(crate) fn is_in_script(&self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_LUA != 0
-    }
-
-    /// Whether EXEC runs, be the caller in it or not.
-    pub(crate) fn is_in_multi(&self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_MULTI != 0
-    }
-
-    /// Whether the client may not wait: in EXEC, or since it is none that could.
-    pub(crate) fn denies_waiting(&self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING != 0
+        self.flags().are_of_replayed()
     }
 
     /// Whether the server uses more than `maxmemory`.
     pub fn is_over_maxmemory(&self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM != 0
+        self.flags().has(raw::REDISMODULE_CTX_FLAGS_OOM)
     }
 
     /// Whether the server is Valkey.
@@ -122,12 +137,13 @@ impl<'a> Ctx<'a> {
 
     /// Whether this node is a replica.
     pub fn is_replica(&self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
+        self.flags().has(raw::REDISMODULE_CTX_FLAGS_SLAVE)
     }
 
     /// Whether the caller can't wait: it is in MULTI, in a script or behind another module.
     pub(crate) fn denies_blocking(&self) -> bool {
-        self.denies_waiting() || self.is_in_multi() || self.is_in_script()
+        let flags = self.flags();
+        flags.deny_waiting() || flags.are_in_multi() || flags.are_in_script()
     }
 
     /// The number of the selected database.

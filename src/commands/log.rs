@@ -91,10 +91,10 @@ fn show(reply: Reply, entry: &Entry, now: i64) {
     reply.map(7);
     number("count", i64::try_from(entry.count).unwrap_or(i64::MAX));
     text("code", Some(entry.code.as_bytes()));
-    text("reason", Some(&[entry.reason.as_bytes(), &entry.detail].concat()));
-    text("key", Some(&entry.key));
-    text("client", entry.host.as_ref().map(|host| address(host, entry.port)).as_deref());
-    text("username", entry.user.as_deref());
+    text("reason", Some(&[entry.reason.as_bytes(), entry.detail()].concat()));
+    text("key", Some(entry.key()));
+    text("client", entry.host().map(|host| address(host, entry.port)).as_deref());
+    text("username", entry.user());
     number("age", now.saturating_sub(entry.at).max(0));
 }
 

@@ -133,6 +133,11 @@ impl Header {
 impl Cached<'static> {
     /// Tags that occur twice, or that are the region's, are kept once. `None` where something is beyond its bounds.
     pub fn new(parts: &Parts, tags: &[&[u8]]) -> Option<Self> {
+        Self::new_in(parts, tags, Vec::new())
+    }
+
+    /// The same in memory that was used before; [`Cached::into_memory`] gives it back.
+    pub fn new_in(parts: &Parts, tags: &[&[u8]], mut bytes: Vec<u8>) -> Option<Self> {
         let value = parts.value.unwrap_or_default();
         let is_within = value.len() <= MAX_VALUE_BYTES
             && parts.label.len() <= MAX_LABEL_BYTES
@@ -146,7 +151,8 @@ impl Cached<'static> {
         let tags_len = tag_names::stored_bytes(&own);
         let named = [parts.region, parts.label, parts.namespace];
         let len = named.iter().map(|part| part.len()).sum::<usize>() + tags_len + value.len();
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + len);
+        bytes.clear();
+        bytes.reserve(HEADER_BYTES + len);
         bytes.extend_from_slice(&parts.stored_at.to_le_bytes());
         bytes.extend_from_slice(&parts.grace.to_le_bytes());
         bytes.push(if parts.value.is_none() { ABSENT } else { 0 });
@@ -167,6 +173,13 @@ impl Cached<'static> {
 }
 
 impl<'a> Cached<'a> {
+    pub fn into_memory(self) -> Vec<u8> {
+        match self.bytes {
+            Cow::Owned(memory) => memory,
+            Cow::Borrowed(_) => Vec::new(),
+        }
+    }
+
     /// A value whose bytes were [checked](Self::read) when they came.
     #[inline]
     pub fn stored(bytes: &'a [u8]) -> Self {
@@ -181,11 +194,13 @@ impl<'a> Cached<'a> {
         let is_valued =
             if header.is_absent() { value_len == 0 } else { value_len <= MAX_VALUE_BYTES };
         let automatic = RegionTag::new(cached.namespace(), cached.region())?;
-        let tags: Vec<&[u8]> = cached.own_tags().collect();
-        // All that were to be there, each once, and nothing behind them.
-        let own = tag_names::own(Kind::Cached, &tags, &[automatic.bytes()])?;
-        let are_all = own.len() == usize::from(header.tags)
-            && tag_names::stored_bytes(&own) == usize::from(header.tags_len);
+        let are_all = {
+            let tags: Vec<&[u8]> = cached.own_tags().collect();
+            // All that were to be there, each once, and nothing behind them.
+            let own = tag_names::own(Kind::Cached, &tags, &[automatic.bytes()])?;
+            own.len() == usize::from(header.tags)
+                && tag_names::stored_bytes(&own) == usize::from(header.tags_len)
+        };
         (header.is_within_bounds() && is_valued && are_all).then_some(cached)
     }
 

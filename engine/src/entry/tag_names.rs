@@ -1,6 +1,7 @@
 //! Names of tags: the caller's, and those that entries carry by themselves; the bounds of what they are of.
 
 use crate::entry::kind::Kind;
+use smallvec::SmallVec;
 
 /// The most bytes that a tag of a caller's may have; the least is 1.
 pub const MAX_TAG_BYTES: usize = 256;
@@ -75,12 +76,12 @@ pub(crate) fn own<'a>(
     kind: Kind,
     tags: &[&'a [u8]],
     automatic: &[impl AsRef<[u8]>],
-) -> Option<Vec<&'a [u8]>> {
+) -> Option<SmallVec<[&'a [u8]; 4]>> {
     let (most, most_bytes) = own_bounds(kind);
     if tags.len() > most {
         return None;
     }
-    let mut own: Vec<&[u8]> = Vec::with_capacity(tags.len());
+    let mut own = SmallVec::new();
     for &tag in tags {
         if tag.is_empty() || tag.len() > most_bytes {
             return None;

@@ -30,8 +30,6 @@ pub struct Refusal<'a> {
     pub port: u16,
 }
 
-type Bytes = Box<[u8]>;
-
 /// Refusals that were alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -39,14 +37,83 @@ pub struct Entry {
     pub code: &'static str,
     /// In words; where it ends with a colon, the scope or the limit follows.
     pub reason: &'static str,
-    pub detail: Bytes,
-    pub key: Bytes,
-    pub user: Option<Bytes>,
-    pub host: Option<Bytes>,
     /// The latest one's.
     pub port: u16,
     /// When the latest one was, in epoch milliseconds.
     pub at: i64,
+    /// The key, the detail, the user and the host, one behind the other, and where the first three end.
+    texts: Vec<u8>,
+    ends: [usize; 3],
+    has_user: bool,
+    has_host: bool,
+}
+
+impl Entry {
+    /// The first one, in memory that was used before.
+    fn new(refusal: &Refusal, now: i64, mut texts: Vec<u8>) -> Self {
+        let (code, reason) = refusal.why;
+        let all = [refusal.key, refusal.detail, or_empty(refusal.user), or_empty(refusal.host)];
+        texts.clear();
+        texts.reserve(all.map(|text| cut(text).len()).iter().sum());
+        let [.., host] = all;
+        let mut ends = [0; 3];
+        for (text, end) in all.into_iter().zip(&mut ends) {
+            texts.extend_from_slice(cut(text));
+            *end = texts.len();
+        }
+        texts.extend_from_slice(cut(host));
+        Self {
+            count: 1,
+            code,
+            reason,
+            port: refusal.port,
+            at: now,
+            texts,
+            ends,
+            has_user: refusal.user.is_some(),
+            has_host: refusal.host.is_some(),
+        }
+    }
+
+    pub fn key(&self) -> &[u8] {
+        let [key, ..] = self.ends;
+        self.text(0, key)
+    }
+
+    /// The scope that does not hold, or the limit; else empty.
+    pub fn detail(&self) -> &[u8] {
+        let [key, detail, _] = self.ends;
+        self.text(key, detail)
+    }
+
+    pub fn user(&self) -> Option<&[u8]> {
+        let [_, detail, user] = self.ends;
+        self.has_user.then(|| self.text(detail, user))
+    }
+
+    pub fn host(&self) -> Option<&[u8]> {
+        let [.., user] = self.ends;
+        self.has_host.then(|| self.text(user, self.texts.len()))
+    }
+
+    fn text(&self, from: usize, to: usize) -> &[u8] {
+        self.texts.get(from..to).unwrap_or_default()
+    }
+
+    /// Whether another one of this kind was not long ago.
+    fn is_repeated_by(&self, refusal: &Refusal, now: i64) -> bool {
+        // The key first, by which most differ.
+        self.key() == cut(refusal.key)
+            && self.code == refusal.why.0
+            && now.abs_diff(self.at) <= GROUPED_MS
+            && self.detail() == cut(refusal.detail)
+            && self.user() == refusal.user.map(cut)
+            && self.host() == refusal.host.map(cut)
+    }
+}
+
+fn or_empty(text: Option<&[u8]>) -> &[u8] {
+    text.unwrap_or_default()
 }
 
 /// A code, and a reason in words.
@@ -85,32 +152,17 @@ impl Refusals {
         if most == 0 {
             return;
         }
-        let (code, reason) = refusal.why;
-        let is_same = |entry: &Entry| {
-            let same = |kept: &Option<Bytes>, text: Option<&[u8]>| kept.as_deref() == text.map(cut);
-            entry.code == code
-                && now.abs_diff(entry.at) <= GROUPED_MS
-                && *entry.key == *cut(refusal.key)
-                && *entry.detail == *cut(refusal.detail)
-                && same(&entry.user, refusal.user)
-                && same(&entry.host, refusal.host)
-        };
+        let is_same = |entry: &Entry| entry.is_repeated_by(refusal, now);
         let repeated = self.entries.iter().take(RECENT).position(is_same);
         let entry = match repeated.and_then(|nth| self.entries.remove(nth)) {
             Some(entry) => {
                 Entry { count: entry.count.saturating_add(1), port: refusal.port, at: now, ..entry }
             }
-            None => Entry {
-                count: 1,
-                code,
-                reason,
-                detail: cut(refusal.detail).into(),
-                key: cut(refusal.key).into(),
-                user: refusal.user.map(|text| cut(text).into()),
-                host: refusal.host.map(|text| cut(text).into()),
-                port: refusal.port,
-                at: now,
-            },
+            None => {
+                // In the memory of the one that goes for it.
+                let last = if self.entries.len() < most { None } else { self.entries.pop_back() };
+                Entry::new(refusal, now, last.map(|entry| entry.texts).unwrap_or_default())
+            }
         };
         self.trim(most - 1);
         self.entries.push_front(entry);
@@ -153,7 +205,7 @@ mod tests {
 
     /// Code, key and count, the latest first.
     fn seen(log: &Refusals) -> Vec<(&str, String, u64)> {
-        let key = |entry: &Entry| String::from_utf8_lossy(&entry.key).into_owned();
+        let key = |entry: &Entry| String::from_utf8_lossy(entry.key()).into_owned();
         log.iter().map(|entry| (entry.code, key(entry), entry.count)).collect()
     }
 
@@ -238,7 +290,7 @@ mod tests {
         log.note(&all_long, 0, 5);
         log.note(&all_long, 0, 5);
         let entry = log.iter().next().unwrap();
-        assert_eq!((entry.count, entry.detail.len(), entry.key.len()), (2, 256, 256));
-        assert_eq!(entry.user.as_ref().unwrap().len() + entry.host.as_ref().unwrap().len(), 512);
+        assert_eq!((entry.count, entry.detail().len(), entry.key().len()), (2, 256, 256));
+        assert_eq!(entry.user().unwrap().len() + entry.host().unwrap().len(), 512);
     }
 }

@@ -59,7 +59,8 @@ impl Command for MSet {
             .filter_map(|position| Some((args.get(position)?, args.get(position + 1)?)))
             .collect();
         must_differ(&pairs)?;
-        let lay_out = |&(name, value): &(Name<'_>, Name)| terms.lay_out(name, Some(value.bytes()));
+        let lay_out =
+            |&(name, value): &(Name<'_>, Name)| terms.lay_out(lock, name, Some(value.bytes()));
         let values: Vec<Cached> = pairs.iter().map(lay_out).collect::<Result<_>>()?;
         // All carry the same tags.
         if let Some(first) = values.first() {

@@ -6,6 +6,7 @@ use crate::commands::access;
 use crate::commands::plain::PLAIN;
 use crate::evict;
 use crate::grammar;
+use crate::state;
 use host::command::grammar::{Judged, Options};
 use host::command::spec::{Arg, Command, Keys, Spec, Use, Values};
 use host::{now, Args, Ctx, Error, Reply, Result};
@@ -45,7 +46,7 @@ impl Command for Set {
         let lock = ctx.lock();
         let options = Options::parse(OPTIONS, args, 4, Judged::Here)?;
         let terms = Terms::read(lock, region, &options, now())?;
-        let cached = terms.lay_out(name, Some(value.bytes()))?;
+        let cached = terms.lay_out(lock, name, Some(value.bytes()))?;
         access::to_store(ctx, &cached)?;
         let Some(expires_at) = terms.store(ctx, name, &cached)? else {
             reply.nil();
@@ -53,6 +54,7 @@ impl Command for Set {
         };
         let evicted = evict::after_store(ctx, (&terms.tag, terms.policy), name);
         store::replicate(ctx, name, &cached, expires_at, &evicted);
+        state::with(lock, |state| state.give_back(cached.into_memory()));
         store::notify(ctx, name, c"cache.set", &evicted, expires_at.is_some());
         reply.simple(c"OK");
         Ok(())

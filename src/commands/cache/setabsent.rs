@@ -34,8 +34,9 @@ impl Command for SetAbsent {
             return Err(Error::SYNTAX);
         };
         let options = Options::parse(OPTIONS, args, 3, Judged::Here)?;
-        let terms = Terms::read(ctx.lock(), region, &options, now())?;
-        let cached = terms.lay_out(name, None)?;
+        let lock = ctx.lock();
+        let terms = Terms::read(lock, region, &options, now())?;
+        let cached = terms.lay_out(lock, name, None)?;
         access::to_store(ctx, &cached)?;
         let Some(expires_at) = terms.store(ctx, name, &cached)? else {
             reply.nil();

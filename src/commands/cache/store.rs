@@ -21,6 +21,7 @@ use host::command::grammar::{Judged, Options};
 use host::command::spec::Arg;
 use host::server::random_bytes;
 use host::{Ctx, Error, Key, Lock, Name, Result, Text};
+use smallvec::SmallVec;
 
 /// `GRACE ms`.
 pub const GRACE: Arg = Arg::integer(c"grace").between(0, MAX_GRACE_MS).after(c"GRACE").optional();
@@ -35,7 +36,7 @@ pub struct Terms<'a> {
     expiry: Expiry,
     grace: Option<i64>,
     label: &'a [u8],
-    tags: Vec<&'a [u8]>,
+    tags: SmallVec<[&'a [u8]; 4]>,
     pub token: Option<Token>,
     condition: Option<Condition>,
     now: i64,
@@ -77,7 +78,7 @@ impl<'a> Terms<'a> {
     }
 
     /// What is to be stored of a value, or that there is none; an error that names the bound where it is too large.
-    pub fn lay_out(&self, name: Name, value: Option<&[u8]>) -> Result<Cached<'static>> {
+    pub fn lay_out(&self, lock: Lock, name: Name, value: Option<&[u8]>) -> Result<Cached<'static>> {
         let most = settings::MAX_VALUE_BYTES.size();
         if value.is_some_and(|value| value.len() > most) {
             return Err(Error::err(format_args!(
@@ -92,7 +93,8 @@ impl<'a> Terms<'a> {
             stored_at: self.now,
             grace: if value.is_some() { self.grace.unwrap_or(self.policy.grace_ms) } else { 0 },
         };
-        let cached = Cached::new(&parts, &self.tags)
+        let memory = state::with(lock, |state| state.memory());
+        let cached = Cached::new_in(&parts, &self.tags, memory)
             .ok_or_else(|| Error::err("the value can't be laid out"))?;
         // As it counts there.
         let bytes = (bytes_of_cached(&cached) + name.bytes().len()) as u64;

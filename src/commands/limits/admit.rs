@@ -5,7 +5,7 @@ use super::option::{self, LIMIT};
 use super::requests::{known, note, ID};
 use crate::commands::log;
 use crate::commands::plain::PLAIN;
-use crate::commands::record::verify::{reply_held, verify, Held, ADDRESS, PROOF, SCOPE};
+use crate::commands::record::verify::{reply_held, verify, ADDRESS, PROOF, SCOPE};
 use crate::grammar;
 use crate::keyspace;
 use crate::state;
@@ -13,6 +13,7 @@ use apikey_engine::codec::counter::encode_change;
 use apikey_engine::limits::account::{Account, Judged};
 use apikey_engine::limits::limit::{self, Rule, MAX_COST, MAX_COUNTERS, MAX_LIMITS};
 use apikey_engine::limits::requests::{Print, Request, Take};
+use apikey_engine::record::layout::Record;
 use apikey_engine::report::refusals::{Told, RATE_LIMITED, USAGE_EXCEEDED};
 use apikey_engine::report::stats::add_uses;
 use apikey_engine::usage::change::Change;
@@ -37,8 +38,11 @@ const OPTIONS: &[Arg] = &[
 /// The bytes of a limit.
 type Bytes = SmallVec<[u8; 64]>;
 
-/// Limits, each with the position of its counter among those of the call.
-type Limits = SmallVec<[(usize, Bytes); 2]>;
+/// Limits of a call, each with the position of its counter among those of the call.
+type Own = SmallVec<[(usize, Bytes); 1]>;
+
+/// Those that a request has to keep to, likewise.
+type Limits<'a> = SmallVec<[(usize, &'a [u8]); 4]>;
 
 /// Limits that were judged, each with the position of its counter.
 type All = SmallVec<[(usize, Judged); 2]>;
@@ -82,19 +86,20 @@ impl Command for Admit {
             now: now(),
         };
         let lock = ctx.lock();
-        state::with_bytes(lock, |json| {
-            let held = verify(ctx, name, &options, reply, asked.now, |held| {
+        state::with_bytes(lock, |bytes| {
+            let left = verify(ctx, name, &options, reply, asked.now, |held| {
                 if held.unverified.is_some() {
                     reply_held(reply, &held);
                     return None;
                 }
-                held.record.write_json(json);
-                Some(Valid::of(&held, own))
+                // Its key is closed before the counters are opened.
+                bytes.extend_from_slice(held.record.bytes());
+                Some(held.left)
             })?;
-            match held {
-                Some(Some(valid)) => admit(ctx, (name, &counters), (json, valid?), &asked, reply),
-                _ => Ok(()),
-            }
+            let Some(Some(left)) = left else { return Ok(()) };
+            let valid = Valid { record: Record::stored(bytes), left };
+            let limits = valid.limits(&own)?;
+            admit(ctx, (name, &counters), (&valid, &limits), &asked, reply)
         })
     }
 }
@@ -108,29 +113,30 @@ struct Asked {
 }
 
 /// A record that is valid.
-struct Valid {
+struct Valid<'a> {
+    record: Record<'a>,
+    /// Milliseconds for which it is.
     left: i64,
-    limits: Limits,
 }
 
-impl Valid {
-    /// With the limits of the call beside its own, or in place of those of the same name.
-    fn of(held: &Held, own: Limits) -> Result<Self> {
-        let mut limits: Limits = held
+impl Valid<'_> {
+    /// Its limits, with those of the call beside them, or in place of those of the same name.
+    fn limits<'s>(&'s self, own: &'s Own) -> Result<Limits<'s>> {
+        let mut limits: Limits = self
             .record
             .limits()
             .filter(|(_, bytes)| {
                 !own.iter().any(|(_, other)| limit::name_of(other) == limit::name_of(bytes))
             })
-            .map(|(counter, bytes)| (usize::from(counter).saturating_sub(1), bytes.into()))
+            .map(|(counter, bytes)| (usize::from(counter).saturating_sub(1), bytes))
             .collect();
-        limits.extend(own);
+        limits.extend(own.iter().map(|(position, bytes)| (*position, bytes.as_slice())));
         if limits.len() > MAX_LIMITS {
             return Err(Error::err(format_args!(
                 "LIMIT: the record and the call must have at most {MAX_LIMITS} limits in all"
             )));
         }
-        Ok(Self { left: held.left, limits })
+        Ok(limits)
     }
 }
 
@@ -144,8 +150,8 @@ fn must_differ(counters: &[Name]) -> Result<()> {
 }
 
 /// The limits of the call itself.
-fn own_limits(args: Args, options: &Options) -> Result<Limits> {
-    let mut limits = Limits::new();
+fn own_limits(args: Args, options: &Options) -> Result<Own> {
+    let mut limits = Own::new();
     for position in options.positions("LIMIT") {
         let (counter, limit, _) = option::read(args, position)?;
         if limits.iter().any(|(_, other)| limit::name_of(other) == limit.name()) {
@@ -179,12 +185,12 @@ enum Outcome {
 fn admit(
     ctx: &mut Ctx,
     (key, counters): (Name, &Names),
-    (json, valid): (&[u8], Valid),
+    (valid, limits): (&Valid, &Limits),
     asked: &Asked,
     reply: Reply,
 ) -> Result<()> {
     let lock = ctx.lock();
-    if let Some((position, _)) = valid.limits.iter().find(|(at, _)| *at >= counters.len()) {
+    if let Some((position, _)) = limits.iter().find(|(at, _)| *at >= counters.len()) {
         return Err(Error::err(format_args!(
             "numcounters must be at least {}: a limit is of that counter",
             position + 1
@@ -203,12 +209,12 @@ fn admit(
             return Err(Error::err("the tag index is full"));
         }
         let account = value.map_or(Account::NONE, |value| value.account());
-        judged.extend(judge(lock, account, &valid.limits, position, asked)?);
+        judged.extend(judge(lock, account, limits, position, asked)?);
     }
     let mut all = All::new();
     let (outcome, said) = keyspace::write(ctx, first).change(|counts, account| {
         let counted = counted(counts, asked)?;
-        all = judge(lock, account, &valid.limits, 0, asked)?;
+        all = judge(lock, account, limits, 0, asked)?;
         all.append(&mut judged);
         let before = asked.print.as_ref().and_then(|print| known(account, print, asked.now));
         if before.is_some_and(|request| request.is_counted) {
@@ -253,7 +259,7 @@ fn admit(
     }
     reply.array(4);
     reply.bulk(b"VALID");
-    reply.bulk(json);
+    state::with_json(lock, &valid.record, |json| reply.bulk(json));
     reply.integer(valid.left);
     reply_limits(reply, &all);
     Ok(())
@@ -267,12 +273,12 @@ fn judge(
     position: usize,
     asked: &Asked,
 ) -> Result<All> {
-    let limits = || limits.iter().filter(|(at, _)| *at == position).map(|(_, bytes)| bytes);
+    let limits = || limits.iter().filter(|(at, _)| *at == position).map(|(_, bytes)| *bytes);
     if !account.has_room(limits(), asked.now) {
         return Err(no_room(position + 1));
     }
     Ok(state::with(lock, |state| {
-        let judge = |bytes: &Bytes| {
+        let judge = |bytes: &[u8]| {
             let judged = account.judge(bytes, &mut state.known, asked.cost, asked.now)?;
             Some((position, judged))
         };
