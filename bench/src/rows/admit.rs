@@ -1,6 +1,6 @@
 //! ADMIT, which verifies, takes from limits and counts, against what does a part of it or all: VALIDATE and USAGE.INCR;
 //! GET and INCR, the record checked by the client; one EVALSHA. Four limits against one, a refusal against a VALIDATE;
-//! and what a counter's limits and ids take of memory.
+//! both against the floor, what the module API alone costs; and what a counter's limits and ids take of memory.
 //!
 //! All kinds of key and of counter stand in one server, `entries` of each. Every counter was called once before, so that
 //! none is made, and no limit begun, while it is measured.
@@ -17,8 +17,9 @@ use crate::server::Server;
 use crate::settings::Settings;
 use crate::table::{Figure, Judged, Line};
 use crate::verify::{
-    record_length, Admit, Also, FillLimited, First, GetAndCount, How, Script, ScriptLevel,
-    ScriptStore, Set, Stored, ValidateDigest, ValidateDigestAndCount,
+    record_length, Admit, Also, FillLimited, First, FloorAdmit, FloorCounter, FloorSet,
+    GetAndCount, How, Script, ScriptLevel, ScriptStore, Set, Stored, ValidateDigest,
+    ValidateDigestAndCount,
 };
 use crate::workload::{mix, Workload};
 
@@ -41,11 +42,12 @@ fn measure(settings: &Settings) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Stores some of all that is compared, each kind in turns.
+/// Stores some of all that is compared, each kind in turns; `floor` has what ADMIT replies with of a record.
 fn fill(
     server: &Server,
     con: &mut Connection,
     stored: Stored,
+    floor: Stored,
     some: std::ops::Range<u64>,
 ) -> Result<()> {
     let work = stored.work;
@@ -62,11 +64,15 @@ fn fill(
     for how in How::ALL {
         run(server, con, &First(work, how), some.clone(), DEPTH)?;
     }
+    run(server, con, &FloorSet(floor), some.clone(), DEPTH)?;
+    for counter in [FloorAdmit::Admitted(floor), FloorAdmit::Refused(floor)] {
+        run(server, con, &FloorCounter(counter), some.clone(), DEPTH)?;
+    }
     Ok(())
 }
 
 fn costs(settings: &Settings) -> Result<Vec<Line>> {
-    let server = Server::with_module(settings)?;
+    let server = Server::with_floor(settings)?;
     let mut con = server.connect()?;
     let (work, entries) = (Workload::new(settings.entries, 10), settings.entries);
     run(&server, &mut con, &Fill(work), 0..1, DEPTH)?;
@@ -79,8 +85,10 @@ fn costs(settings: &Settings) -> Result<Vec<Line>> {
     let (in_call, id) = (admit(&mut con, How::InCall)?, admit(&mut con, How::Id)?);
     let refused = admit(&mut con, How::Refused)?;
     let script = Script::load(&mut con, stored, Also::LimitAndCount)?;
+    let floor = one.stored();
+    let (floor_admits, floor_refuses) = (FloorAdmit::Admitted(floor), FloorAdmit::Refused(floor));
     server.flush()?;
-    fill_in_turns(0..entries, |some| fill(&server, &mut con, stored, some))?;
+    fill_in_turns(0..entries, |some| fill(&server, &mut con, stored, floor, some))?;
     server.settle()?;
 
     const ONE: usize = 0;
@@ -92,7 +100,9 @@ fn costs(settings: &Settings) -> Result<Vec<Line>> {
     const PIPELINE: usize = 6;
     const CLIENT: usize = 7;
     const SCRIPT: usize = 8;
-    let sides = Sides::<9>::run(settings.rounds, settings.calls, |turn| {
+    const FLOOR: usize = 9;
+    const FLOOR_REFUSED: usize = 10;
+    let sides = Sides::<11>::run(settings.rounds, settings.calls, |turn| {
         let calls = turn.fresh(settings.calls);
         match turn.which {
             ONE => run(&server, &mut con, &one, calls, DEPTH),
@@ -103,26 +113,38 @@ fn costs(settings: &Settings) -> Result<Vec<Line>> {
             VALIDATE => run(&server, &mut con, &ValidateDigest(stored), calls, DEPTH),
             PIPELINE => run(&server, &mut con, &ValidateDigestAndCount(stored), calls, DEPTH),
             CLIENT => run(&server, &mut con, &GetAndCount(stored), calls, DEPTH),
-            _ => run(&server, &mut con, &script, calls, DEPTH),
+            SCRIPT => run(&server, &mut con, &script, calls, DEPTH),
+            FLOOR => run(&server, &mut con, &floor_admits, calls, DEPTH),
+            _ => run(&server, &mut con, &floor_refuses, calls, DEPTH),
         }
     })?;
-    let line = |ours: (usize, How), other: (usize, &str), goal| {
-        let (rounds, what) = (sides.pair(ours.0, other.0), ours.1.what());
-        Line::cpu("admit", what.into(), other.1.into(), &rounds, goal)
+    let line = |ours: (usize, &str), other: (usize, &str), goal| {
+        Line::cpu("admit", ours.1.into(), other.1.into(), &sides.pair(ours.0, other.0), goal)
     };
-    let beside = |ours: (usize, How)| {
-        let (rounds, what) = (sides.pair(ours.0, ONE), ours.1.what());
-        Line::beside("admit", what.into(), "one rate".into(), &rounds)
+    let beside = |ours: (usize, &str), other: (usize, &str)| {
+        Line::beside("admit", ours.1.into(), other.1.into(), &sides.pair(ours.0, other.0))
     };
-    let script = "EVALSHA: GET, decode, check, GCRA, INCR";
+    let one = (ONE, How::One.what());
+    let refused = (REFUSED, How::Refused.what());
+    let pipeline = (PIPELINE, ValidateDigestAndCount::WHAT);
+    let client = (CLIENT, GetAndCount::WHAT);
+    let script = (SCRIPT, "EVALSHA: GET, decode, check, GCRA, INCR");
+    let validate = (VALIDATE, ValidateDigest::WHAT);
+    let floor = (FLOOR, FloorAdmit::WHAT);
+    let floor_refused = (FLOOR_REFUSED, FloorAdmit::REFUSED);
     Ok(vec![
-        line((ONE, How::One), (PIPELINE, ValidateDigestAndCount::WHAT), PIPELINE_GOAL),
-        line((ONE, How::One), (CLIENT, GetAndCount::WHAT), CLIENT_GOAL),
-        line((ONE, How::One), (SCRIPT, script), SCRIPT_GOAL),
-        line((FOUR, How::Four), (ONE, "one rate"), FOUR_GOAL),
-        line((REFUSED, How::Refused), (VALIDATE, ValidateDigest::WHAT), REFUSED_GOAL),
-        beside((IN_CALL, How::InCall)),
-        beside((ID, How::Id)),
+        line(one, pipeline, PIPELINE_GOAL),
+        line(one, client, CLIENT_GOAL),
+        line(one, script, SCRIPT_GOAL),
+        beside(one, floor),
+        beside(floor, pipeline),
+        beside(floor, client),
+        line((FOUR, How::Four.what()), (ONE, "one rate"), FOUR_GOAL),
+        line(refused, validate, REFUSED_GOAL),
+        beside(refused, floor_refused),
+        beside(floor_refused, validate),
+        beside((IN_CALL, How::InCall.what()), (ONE, "one rate")),
+        beside((ID, How::Id.what()), (ONE, "one rate")),
     ])
 }
 

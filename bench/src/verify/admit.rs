@@ -96,13 +96,23 @@ impl How {
     }
 
     fn admit(self, work: Workload, number: u64, pipe: &mut Pipeline) {
-        let (key, counter) = self.keys(work, number);
-        pipe.cmd("APIKEY.ADMIT").arg(key).arg(1).arg(counter);
-        pipe.arg("DIGEST").arg(work.digest(number)).arg("SCOPE").arg(SCOPE);
+        call("APIKEY.ADMIT", self.keys(work, number), work, number, pipe);
         if self == How::InCall {
             pipe.arg(&["LIMIT", "1", NAME, "RATE", "1"]).arg(DAY_MS).arg("BURST").arg(BURST);
         }
     }
+}
+
+/// A command with ADMIT's arguments.
+pub(super) fn call(
+    command: &str,
+    (key, counter): (String, String),
+    work: Workload,
+    number: u64,
+    pipe: &mut Pipeline,
+) {
+    pipe.cmd(command).arg(key).arg(1).arg(counter);
+    pipe.arg("DIGEST").arg(work.digest(number)).arg("SCOPE").arg(SCOPE);
 }
 
 pub struct Admit {
@@ -129,6 +139,11 @@ impl Admit {
         ensure!(said.len() == how.limits(), "ADMIT tells of other limits: {replies:?}");
         Ok(Admit { stored: Stored { length: got.len(), ..stored }, how })
     }
+
+    /// What is verified, with the bytes of the record that it replies with.
+    pub fn stored(&self) -> Stored {
+        self.stored
+    }
 }
 
 impl Side for Admit {
@@ -141,13 +156,8 @@ impl Side for Admit {
 
     fn right(&self, _: usize, reply: &Value) -> bool {
         match self.how {
-            How::Refused => {
-                matches!(answer(reply), Some((b"RATE_LIMITED", name)) if name == NAME.as_bytes())
-            }
-            _ => {
-                is_valid(reply, self.stored.length)
-                    && standings(reply).is_some_and(|all| all.len() == self.how.limits())
-            }
+            How::Refused => is_refused(reply),
+            how => is_admitted(reply, self.stored.length, how.limits()),
         }
     }
 }
@@ -168,8 +178,18 @@ impl Side for First {
     }
 }
 
+/// Whether a reply says VALID, with a record of that length, and tells of so many limits.
+pub(super) fn is_admitted(reply: &Value, length: usize, limits: usize) -> bool {
+    is_valid(reply, length) && standings(reply).is_some_and(|all| all.len() == limits)
+}
+
+/// Whether a reply says that the first limit refuses.
+pub(super) fn is_refused(reply: &Value) -> bool {
+    matches!(answer(reply), Some((b"RATE_LIMITED", name)) if name == NAME.as_bytes())
+}
+
 /// The limits that ADMIT tells of.
-fn standings(reply: &Value) -> Option<&[Value]> {
+pub(super) fn standings(reply: &Value) -> Option<&[Value]> {
     match reply {
         Value::Array(elements) => match elements.get(3) {
             Some(Value::Array(limits)) => Some(limits),

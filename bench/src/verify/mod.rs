@@ -3,6 +3,7 @@
 //! reads it, in a scattered order that is the same for all.
 
 mod admit;
+mod admit_floor;
 mod client;
 mod floor;
 mod script;
@@ -11,6 +12,7 @@ mod string;
 mod validate;
 
 pub use admit::{Admit, FillLimited, First, How};
+pub use admit_floor::{FloorAdmit, FloorCounter};
 pub use client::{grants, now_ms, GetAndCount};
 pub use floor::{FloorGet, FloorSet};
 pub use script::{Also, Script, ScriptLevel, ScriptStore};

@@ -1,9 +1,12 @@
-//! What reading and storing costs, and what an entry takes beyond the bare string.
+//! What reading and storing costs, beside plain Redis and beside what the module API alone costs, and what an entry takes
+//! beyond the bare string.
 
 use anyhow::Result;
 
-use super::values::{Get, GetString, GetVersions, Set, SetString, SetTagged, SetVersion, Values};
-use crate::measure::{Rounds, Sides, Stat, Turn, Which};
+use super::values::{
+    FloorGet, FloorSet, Get, GetString, GetVersions, Set, SetString, SetTagged, SetVersion, Values,
+};
+use crate::measure::{Sides, Stat};
 use crate::pipeline::{fill_in_turns, run, DEPTH};
 use crate::server::Server;
 use crate::settings::Settings;
@@ -19,57 +22,77 @@ const MEMORY_GOAL: f64 = 120.0;
 pub fn measure(settings: &Settings) -> Result<Vec<Line>> {
     let values = Values { entries: settings.entries };
     let mut lines = reads(settings, values)?;
-    lines.push(stores(settings, values)?);
+    lines.extend(stores(settings, values)?);
     lines.push(memory(settings, values)?);
     Ok(lines)
 }
 
 fn reads(settings: &Settings, values: Values) -> Result<Vec<Line>> {
-    let server = Server::with_module(settings)?;
+    let server = Server::with_floor(settings)?;
     let mut con = server.connect()?;
     fill_in_turns(0..values.entries, |some| {
         run(&server, &mut con, &Set(values), some.clone(), DEPTH)?;
+        run(&server, &mut con, &FloorSet(values), some.clone(), DEPTH)?;
         run(&server, &mut con, &SetString(values), some.clone(), DEPTH)?;
         run(&server, &mut con, &SetVersion(values), some, DEPTH)?;
         Ok(())
     })?;
     server.settle()?;
     const OURS: usize = 0;
-    const STRING: usize = 1;
-    let sides = Sides::<3>::run(settings.rounds, settings.calls, |turn| {
+    const FLOOR: usize = 1;
+    const STRING: usize = 2;
+    const VERSIONS: usize = 3;
+    let sides = Sides::<4>::run(settings.rounds, settings.calls, |turn| {
         let calls = turn.fresh(settings.calls);
         match turn.which {
             OURS => run(&server, &mut con, &Get(values), calls, DEPTH),
+            FLOOR => run(&server, &mut con, &FloorGet(values), calls, DEPTH),
             STRING => run(&server, &mut con, &GetString(values), calls, DEPTH),
             _ => run(&server, &mut con, &GetVersions(values), calls, DEPTH),
         }
     })?;
-    let get = || "CACHE.GET".to_string();
-    let versions = "MGET entry + 2 tag versions".to_string();
+    let ours = || "CACHE.GET".to_string();
+    let floor = || FloorGet::WHAT.to_string();
+    let versions = || "MGET entry + 2 tag versions".to_string();
     Ok(vec![
-        Line::cpu("cache", get(), "GET".into(), &sides.pair(OURS, STRING), GET_GOAL),
-        Line::cpu("cache", get(), versions, &sides.pair(OURS, 2), VERSIONS_GOAL),
+        Line::cpu("cache", ours(), "GET".into(), &sides.pair(OURS, STRING), GET_GOAL),
+        Line::cpu("cache", ours(), versions(), &sides.pair(OURS, VERSIONS), VERSIONS_GOAL),
+        Line::beside("cache", ours(), floor(), &sides.pair(OURS, FLOOR)),
+        Line::beside("cache", floor(), "GET".into(), &sides.pair(FLOOR, STRING)),
+        Line::beside("cache", floor(), versions(), &sides.pair(FLOOR, VERSIONS)),
     ])
 }
 
-fn stores(settings: &Settings, values: Values) -> Result<Line> {
-    let (ours, theirs) = (Server::with_module(settings)?, Server::with_module(settings)?);
-    let (mut our_con, mut their_con) = (ours.connect()?, theirs.connect()?);
-    let rounds = Rounds::run(settings.rounds, values.entries, |Turn { which, calls, .. }| {
-        let (server, con) = match which {
-            Which::Ours => (&ours, &mut our_con),
-            Which::Alternative => (&theirs, &mut their_con),
-        };
-        if calls.start == 0 {
+/// Each in a server of its own, which has both modules all the same.
+fn stores(settings: &Settings, values: Values) -> Result<Vec<Line>> {
+    const OURS: usize = 0;
+    const FLOOR: usize = 1;
+    const TAGGED: usize = 2;
+    let mut servers = Vec::new();
+    for _ in [OURS, FLOOR, TAGGED] {
+        let server = Server::with_floor(settings)?;
+        let con = server.connect()?;
+        servers.push((server, con));
+    }
+    let sides = Sides::<3>::run(settings.rounds, values.entries, |turn| {
+        let (server, con) = &mut servers[turn.which];
+        if turn.calls.start == 0 {
             server.flush()?;
         }
-        match which {
-            Which::Ours => run(server, con, &Set(values), calls, DEPTH),
-            Which::Alternative => run(server, con, &SetTagged(values), calls, DEPTH),
+        match turn.which {
+            OURS => run(server, con, &Set(values), turn.calls, DEPTH),
+            FLOOR => run(server, con, &FloorSet(values), turn.calls, DEPTH),
+            _ => run(server, con, &SetTagged(values), turn.calls, DEPTH),
         }
     })?;
-    let (what, other) = ("CACHE.SET EX TAGS 1".to_string(), "SET EX + 2 SADD".to_string());
-    Ok(Line::cpu("cache", what, other, &rounds, SET_GOAL))
+    let ours = || "CACHE.SET EX TAGS 1".to_string();
+    let floor = || FloorSet::WHAT.to_string();
+    let tagged = || "SET EX + 2 SADD".to_string();
+    Ok(vec![
+        Line::cpu("cache", ours(), tagged(), &sides.pair(OURS, TAGGED), SET_GOAL),
+        Line::beside("cache", ours(), floor(), &sides.pair(OURS, FLOOR)),
+        Line::beside("cache", floor(), tagged(), &sides.pair(FLOOR, TAGGED)),
+    ])
 }
 
 fn memory(settings: &Settings, values: Values) -> Result<Line> {

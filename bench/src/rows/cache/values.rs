@@ -1,4 +1,4 @@
-//! The values, and the commands that store and read them, ours and plain Redis'.
+//! The values, and the commands that store and read them: ours, the floor's and plain Redis'.
 
 use redis::{Pipeline, Value};
 
@@ -28,6 +28,10 @@ impl Values {
         format!("plain:bench:{{{:012}}}", i)
     }
 
+    pub fn floor_key(self, i: u64) -> String {
+        format!("floor:bench:{{{:012}}}", i)
+    }
+
     pub fn value(self, i: u64) -> Vec<u8> {
         let mut value = format!("{i}:").into_bytes();
         value.resize(LEN, b'.');
@@ -46,6 +50,20 @@ impl Values {
     fn is_value(self, bytes: &Value) -> bool {
         matches!(bytes, Value::BulkString(bytes) if bytes.len() == LEN)
     }
+
+    /// A value that is fresh for some time, without a label.
+    fn is_hit(self, reply: &Value) -> bool {
+        let Value::Array(elements) = reply else { return false };
+        matches!(elements.as_slice(),
+            [Value::BulkString(code), value, Value::Nil, Value::Int(0..), Value::Int(1..)]
+                if code == b"HIT" && self.is_value(value))
+    }
+}
+
+/// Stores with a tag.
+fn set(command: &str, key: String, values: Values, i: u64, pipe: &mut Pipeline) {
+    pipe.cmd(command).arg(key).arg(REGION).arg(values.value(i));
+    pipe.arg("EX").arg(TTL).arg("TAGS").arg(1).arg(values.tag(i));
 }
 
 /// CACHE.SET with a tag.
@@ -53,8 +71,24 @@ pub struct Set(pub Values);
 
 impl Side for Set {
     fn call(&self, i: u64, pipe: &mut Pipeline) {
-        pipe.cmd("CACHE.SET").arg(self.0.key(i)).arg(REGION).arg(self.0.value(i));
-        pipe.arg("EX").arg(TTL).arg("TAGS").arg(1).arg(self.0.tag(i));
+        set("CACHE.SET", self.0.key(i), self.0, i, pipe);
+    }
+
+    fn right(&self, _: usize, reply: &Value) -> bool {
+        *reply == Value::Okay
+    }
+}
+
+/// A command of another module with CACHE.SET's arguments, that tells others as much and keeps no index.
+pub struct FloorSet(pub Values);
+
+impl FloorSet {
+    pub const WHAT: &'static str = "FLOOR.CACHE.SET EX TAGS 1";
+}
+
+impl Side for FloorSet {
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        set("FLOOR.CACHE.SET", self.0.floor_key(i), self.0, i, pipe);
     }
 
     fn right(&self, _: usize, reply: &Value) -> bool {
@@ -120,8 +154,24 @@ impl Side for Get {
     }
 
     fn right(&self, _: usize, reply: &Value) -> bool {
-        matches!(reply, Value::Array(all) if matches!(all.as_slice(), [Value::BulkString(code), value, ..]
-            if code == b"HIT" && self.0.is_value(value)))
+        self.0.is_hit(reply)
+    }
+}
+
+/// A command of another module with CACHE.GET's arguments and its reply.
+pub struct FloorGet(pub Values);
+
+impl FloorGet {
+    pub const WHAT: &'static str = "FLOOR.CACHE.GET";
+}
+
+impl Side for FloorGet {
+    fn call(&self, i: u64, pipe: &mut Pipeline) {
+        pipe.cmd("FLOOR.CACHE.GET").arg(self.0.floor_key(self.0.pick(i))).arg(REGION);
+    }
+
+    fn right(&self, _: usize, reply: &Value) -> bool {
+        self.0.is_hit(reply)
     }
 }
 
@@ -151,5 +201,39 @@ impl Side for GetVersions {
         let version = Value::BulkString(VERSION.to_string().into_bytes());
         matches!(reply, Value::Array(all) if matches!(all.as_slice(), [value, one, other]
             if self.0.is_value(value) && *one == version && *other == version))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: Values = Values { entries: 1_000 };
+
+    #[test]
+    fn keys_of_all_kinds_are_equally_long() {
+        let keys = [VALUES.key(7), VALUES.string_key(7), VALUES.floor_key(7)];
+        assert!(keys.iter().all(|key| key.len() == keys[0].len()), "{keys:?}");
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+    }
+
+    #[test]
+    fn only_a_whole_hit_is_right() {
+        let bulk = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
+        let hit = |code: &[u8], value, left| {
+            Value::Array(vec![bulk(code), value, Value::Nil, Value::Int(0), Value::Int(left)])
+        };
+        let value = || bulk(&VALUES.value(7));
+        assert!(VALUES.is_hit(&hit(b"HIT", value(), 5)));
+        for wrong in [
+            hit(b"STALE", value(), 5),
+            hit(b"HIT", bulk(b"7:"), 5),
+            hit(b"HIT", value(), -1),
+            Value::Array(vec![bulk(b"HIT"), value()]),
+            Value::Array(vec![bulk(b"MISS"), Value::Nil]),
+            Value::Nil,
+        ] {
+            assert!(!VALUES.is_hit(&wrong), "{wrong:?}");
+        }
     }
 }
