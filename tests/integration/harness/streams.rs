@@ -144,5 +144,5 @@ fn arrays(bytes: &[u8]) -> usize {
 
 /// Where `part` begins in `whole`.
 pub fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
-    whole.windows(part.len()).position(|w| w == part)
+    memchr::memmem::find(whole, part)
 }
