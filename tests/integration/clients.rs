@@ -13,6 +13,7 @@ mod sentinel;
 mod verdicts;
 
 use adapter::{programs, Adapter, Database};
+use processes::Processes;
 use scenario::{Scenario, Servers, Stage, Way};
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
@@ -31,21 +32,27 @@ fn examples() -> PathBuf {
     )
 }
 
-/// A library, its database, and two processes of it.
+/// A library, its database, and processes of it.
 struct Library {
     program: String,
     database: Arc<Database>,
-    adapters: Vec<Adapter>,
+    adapters: Vec<Arc<Adapter>>,
     /// What it says of itself.
     described: Value,
 }
 
 impl Library {
-    fn start(program: &str) -> Self {
+    fn start(program: &str, processes: usize) -> Self {
         let database = Arc::default();
-        let adapters: Vec<Adapter> = (0..2).map(|_| Adapter::start(program, &database)).collect();
+        let start = |_| Arc::new(Adapter::start(program, &database));
+        let adapters: Vec<_> = (0..processes).map(start).collect();
         let described = adapters[0].must(&json!({"do": "describe"}));
         Self { program: program.into(), database, adapters, described }
+    }
+
+    /// Its processes, in each of which this is opened.
+    fn open_everywhere(&self, opens: Vec<Value>) -> Processes<'_> {
+        Processes::of(&self.program, &self.database, &self.adapters, opens)
     }
 
     /// Each client that it has, with each protocol.
@@ -83,7 +90,7 @@ fn play(
     assert!(!all.is_empty());
     let mut failed = vec![];
     for program in programs() {
-        let mut library = Library::start(&program);
+        let mut library = Library::start(&program, 2);
         for way in ways(&library) {
             let servers = servers();
             let has = |what: &&str| library.described[*what] == true;
@@ -110,7 +117,7 @@ fn play(
                     let told = writeln!(std::io::stderr(), "a scenario failed: {reason}");
                     told.expect("stderr");
                     reasons.push(reason);
-                    library = Library::start(&program);
+                    library = Library::start(&program, 2);
                 }
                 if reasons.len() == 2 {
                     failed.append(&mut reasons);

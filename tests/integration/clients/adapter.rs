@@ -138,8 +138,10 @@ impl Adapter {
         self.call(call).unwrap_or_else(|e| panic!("{}: {call}: {e}", self.program))
     }
 
+    /// Whether it has, or was killed and will.
     pub fn has_ended(&self) -> bool {
-        self.waiting.lock().expect("callers").is_none()
+        self.lines.lock().expect("its input").is_none()
+            || self.waiting.lock().expect("callers").is_none()
     }
 
     /// Ends it by SIGKILL, whatever it does.

@@ -3,7 +3,6 @@
 
 use super::adapter::{programs, Mode};
 use super::disturbed::Disturbed;
-use super::processes::Processes;
 use super::scenario::Way;
 use super::Library;
 use crate::harness::*;
@@ -39,7 +38,7 @@ fn count(library: &Library, way: &Way, rng: &mut Rng) {
     open["protocol"] = way.protocol.into();
     library.database.clear();
     library.database.set_mode(Mode::Lags(LAG_MS));
-    let processes = Processes::start(&library.program, &library.database, 2, vec![open]);
+    let processes = library.open_everywhere(vec![open]);
     let uses: [Uses; KEYS] = Default::default();
     let counter = |key: usize| format!("apikey:{{{name}-{key}}}:usage");
     let batches = |most: Option<u64>| json!({"do": "batches", "name": name, "lease": LEASE_MS, "count": 2, "most": most, "write": true});
@@ -102,7 +101,7 @@ fn count(library: &Library, way: &Way, rng: &mut Rng) {
 fn what_libraries_counted_is_handed_over_once_while_servers_and_processes_are_killed() {
     let mut rng = Rng::from_env(11);
     for program in programs() {
-        let library = Library::start(&program);
+        let library = Library::start(&program, 2);
         library.way_of_each_client().iter().for_each(|way| count(&library, way, &mut rng));
     }
 }

@@ -154,7 +154,7 @@ impl<'a> Outage<'a> {
 #[test]
 fn a_frozen_server_costs_libraries_a_deadline_then_nothing_and_is_asked_again_within_a_second() {
     for program in programs() {
-        let library = Library::start(&program);
+        let library = Library::start(&program, 1);
         for way in library.way_of_each_client() {
             let outage = Outage::new(&library, &way);
             let mut slow = vec![];

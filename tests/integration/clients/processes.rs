@@ -18,23 +18,31 @@ pub struct Processes<'a> {
 }
 
 impl<'a> Processes<'a> {
-    pub fn start(
+    /// Those that run already; one that has ended is replaced.
+    pub fn of(
         program: &'a str,
         database: &'a Arc<Database>,
-        count: usize,
+        running: &[Arc<Adapter>],
         opens: Vec<Value>,
     ) -> Self {
         let mut all = Self { program, database, opens, running: vec![] };
-        all.running = (0..count).map(|_| RwLock::new(all.one())).collect();
+        let open = |adapter: &Arc<Adapter>| match adapter.has_ended() {
+            true => all.one(),
+            false => all.opened(adapter.clone()),
+        };
+        all.running = running.iter().map(open).map(RwLock::new).collect();
         all
     }
 
     fn one(&self) -> Arc<Adapter> {
-        let adapter = Adapter::start(self.program, self.database);
+        self.opened(Arc::new(Adapter::start(self.program, self.database)))
+    }
+
+    fn opened(&self, adapter: Arc<Adapter>) -> Arc<Adapter> {
         for open in &self.opens {
             adapter.must(open);
         }
-        Arc::new(adapter)
+        adapter
     }
 
     pub fn len(&self) -> usize {

@@ -98,7 +98,7 @@ impl<'a> Race<'a> {
         library.database.set_mode(Mode::Lags(LAG_MS));
         let opened =
             opens.iter().map(|open| open["name"].as_str().expect("a name").into()).collect();
-        let processes = Processes::start(&library.program, &library.database, 2, opens);
+        let processes = library.open_everywhere(opens);
         let race = Self {
             name,
             library,
@@ -322,7 +322,7 @@ fn race_with_l1(servers: fn() -> Servers) {
 }
 
 fn for_each_library(mut race: impl FnMut(&Library)) {
-    programs().iter().for_each(|program| race(&Library::start(program)));
+    programs().iter().for_each(|program| race(&Library::start(program, 2)));
 }
 
 #[test]

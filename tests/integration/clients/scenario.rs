@@ -175,7 +175,7 @@ pub struct Way {
 pub struct Stage<'a> {
     pub servers: &'a Servers,
     /// Processes of one library.
-    pub adapters: &'a [Adapter],
+    pub adapters: &'a [Arc<Adapter>],
     pub database: &'a Arc<Database>,
     pub way: &'a Way,
 }

@@ -77,7 +77,7 @@ fn follow(library: &Library, way: &Way) {
 #[test]
 fn libraries_follow_a_failover_by_sentinel() {
     for program in programs() {
-        let library = Library::start(&program);
+        let library = Library::start(&program, 1);
         let found = library.described["sentinel"].as_array().cloned().unwrap_or_default();
         // Which protocol is spoken matters not.
         for way in library.ways() {
