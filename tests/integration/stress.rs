@@ -2,7 +2,7 @@
 //! restores, exchanges and empties what they use. No read may return a row that was replaced before
 //! it was asked for.
 //!
-//! `APIKEY_STRESS_SECONDS` says how long (30), `APIKEY_SEED` which choices the clients make. How
+//! `APIKEY_STRESS_SECONDS` says how long (15), `APIKEY_SEED` which choices the clients make. How
 //! they interleave is the machine's, so that a seed repeats a failure only often.
 
 use crate::harness::server::{self, Kind, DATABASES};
@@ -64,7 +64,7 @@ fn json(row: usize, version: u64) -> String {
 
 #[test]
 fn no_read_returns_what_was_revoked_before_it() {
-    let seconds = env_number("APIKEY_STRESS_SECONDS", 30);
+    let seconds = env_number("APIKEY_STRESS_SECONDS", 15);
     let seed = env_number("APIKEY_SEED", 7);
     // Most of what is killed waits for reclaim, and tokens of different names often share a slot.
     let server = Server::builder()
