@@ -30,7 +30,7 @@ class Admission:
     @property
     def is_wanted(self) -> bool:
         """Whether the caller wants it whatever the key's record says."""
-        return self != NOTHING
+        return self is not NOTHING
 
     def options(self) -> tuple[Argument, ...]:
         options: list[Argument] = []
@@ -43,6 +43,7 @@ class Admission:
 
 
 NOTHING = Admission()
+"""Whatever is equal to it is it, once it was read (`read_admission`): to compare each field took half a microsecond."""
 
 
 def read_admission(cost: object, request_id: object, limits: object, counters: object) -> Admission:
@@ -62,7 +63,8 @@ def read_admission(cost: object, request_id: object, limits: object, counters: o
     others = read_counters(counters)
     if any(limit.counter > len(others) + 1 for limit in own):
         raise ValueError("limits must be of the key's own counter (1) or of one of counters (2 and on)")
-    return Admission(cast("int | None", cost), cast("str | None", request_id), own, others)
+    admission = Admission(cast("int | None", cost), cast("str | None", request_id), own, others)
+    return NOTHING if admission == NOTHING else admission
 
 
 def read_counters(counters: object) -> tuple[str, ...]:
