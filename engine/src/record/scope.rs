@@ -9,6 +9,7 @@
 //! `o`), for an object the number of its actions, then the texts, each behind its length. Numbers
 //! have two bytes, the lower first. [`Scopes`] writes them, [`grant`] reads them.
 
+use crate::record::fields::MAX_EXTRA_FIELDS;
 use crate::record::json::Word;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserializer;
@@ -29,7 +30,8 @@ pub struct Scopes {
     /// What a request may have to be compared with: texts, and actions of objects. An object without any is
     /// looked at as well.
     pub count: usize,
-    /// Names of fields that objects have beside `resource` and `actions`, each once.
+    /// Names of fields that objects have beside `resource` and `actions`, each once, and no more of them than one that is
+    /// not known must be among: a great many would be compared with each other for seconds.
     pub fields: Vec<String>,
     /// A text begins with `!` or `-`, by which some mean what is not granted.
     pub has_denials: bool,
@@ -134,7 +136,9 @@ impl<'de> Visitor<'de> for OneScope<'_> {
                 "actions" => actions.replace(map.next_value_seed(Actions(scopes))?).is_some(),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
-                    if !scopes.fields.iter().any(|field| *field == name) {
+                    if scopes.fields.len() <= MAX_EXTRA_FIELDS
+                        && !scopes.fields.iter().any(|f| *f == name)
+                    {
                         scopes.fields.push(name.into_owned());
                     }
                     false
@@ -324,6 +328,18 @@ mod tests {
         ] {
             assert_eq!(read(&scopes).unwrap().count, count, "{scopes}");
         }
+    }
+
+    #[test]
+    fn of_many_further_fields_the_first_are_named() {
+        let named = |count| {
+            let fields: String = (0..count).map(|n| format!(r#","f{}":0"#, n % 1000)).collect();
+            read(&format!(r#"{{"resource":"r","actions":[]{fields}}}"#)).unwrap().fields
+        };
+        assert_eq!(named(2), ["f0", "f1"]);
+        assert_eq!(named(32).len(), 32);
+        // As many as `scope-fields` has names, and one more.
+        assert_eq!(named(33), named(100_000));
     }
 
     #[test]

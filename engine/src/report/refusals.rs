@@ -53,8 +53,13 @@ impl Entry {
     fn new(refusal: &Refusal, now: i64, mut texts: Vec<u8>) -> Self {
         let (code, reason) = refusal.why;
         let all = [refusal.key, refusal.detail, or_empty(refusal.user), or_empty(refusal.host)];
+        let len = all.map(|text| cut(text).len()).iter().sum();
+        // What long texts have left is not kept for short ones.
+        if texts.capacity() / 2 > len {
+            texts = Vec::new();
+        }
         texts.clear();
-        texts.reserve(all.map(|text| cut(text).len()).iter().sum());
+        texts.reserve_exact(len);
         let [.., host] = all;
         let mut ends = [0; 3];
         for (text, end) in all.into_iter().zip(&mut ends) {
@@ -292,5 +297,10 @@ mod tests {
         let entry = log.iter().next().unwrap();
         assert_eq!((entry.count, entry.detail().len(), entry.key().len()), (2, 256, 256));
         assert_eq!(entry.user().unwrap().len() + entry.host().unwrap().len(), 512);
+        // A short one that takes its place does not keep its memory.
+        for number in 0..5 {
+            log.note(&Refusal { port: 2, detail: &[number], ..REFUSAL }, 0, 5);
+        }
+        assert!(log.iter().all(|entry| entry.texts.capacity() <= 2 * entry.texts.len() + 1));
     }
 }

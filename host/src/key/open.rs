@@ -230,7 +230,7 @@ impl KeyMut<'_> {
         let is_of_type = matches!(self.held(), Held::Value(held) if held.data_type == data_type);
         let value = value.into_raw();
         if is_of_type {
-            // The key itself stays: to take it away and enter it again costs a fifth of a SETVAL.
+            // The key itself stays: to take it away and enter it again is a tenth of a SETVAL.
             let mut old = null_mut();
             // SAFETY: the key is open for writing, and holds a value of this type; both values are of it. The new one
             // is the server's from here on, and the old one ours, unless it refuses, when it is the other way round.
