@@ -2,7 +2,8 @@
 //!
 //! It puts values under keys and takes them away, and keeps the index in step. A value leaves the
 //! index in its `unlinked` method ([`crate::types`]), whoever removes its key; it enters where this
-//! file stores it, and on the server's word that it has come by itself ([`arrived`]).
+//! file stores it, as it is loaded (its `coming` method), and on the server's word that it has come by itself
+//! ([`arrived`]).
 
 use crate::migrations;
 use crate::state;
@@ -378,14 +379,17 @@ pub fn arrived(ctx: &mut Ctx, name: Name, coming: Coming) {
     let key = ctx.look(name);
     let database = key.database();
     let slot = slot(&key);
-    if slot.link().is_none_or(Link::is_set) {
+    let Some(link) = slot.link() else { return };
+    // A RESTORE of an AOF can't be told from a load before it says so.
+    let was_loaded = coming == Coming::Restored && link.is_set() && state::is_loading(lock);
+    if link.is_set() && !was_loaded {
         return;
+    }
+    if let Some(any) = slot.entry().filter(|_| was_loaded) {
+        state::with(lock, |state| state.remove_entry(name.bytes(), any));
     }
     match (slot.entry(), slot, coming) {
         (Some(any), _, Coming::Loaded) => {
-            if state::comes_dead(lock) {
-                any.life.stamp_dead();
-            }
             state::load_entry(lock, database, name.bytes(), any);
         }
         (Some(any), _, Coming::FromHere | Coming::Restored) => {
@@ -399,10 +403,16 @@ pub fn arrived(ctx: &mut Ctx, name: Name, coming: Coming) {
             drop(key);
             let mut key = ctx.open_mut(name);
             if let Ok(Some(value)) = key.get_mut(&USAGE) {
-                value.set_leases(value.leases().apart());
-                state::with(lock, |state| state.add_counter(database, name.bytes(), value));
+                state::with(lock, |state| {
+                    if was_loaded {
+                        state.remove_counter(name.bytes(), value);
+                    }
+                    value.set_leases(value.leases().apart());
+                    state.add_counter(database, name.bytes(), value);
+                });
             }
         }
+        (None, ..) if was_loaded => {}
         (None, Slot::Usage(value), Coming::FromHere | Coming::Restored) => {
             state::with(lock, |state| state.add_counter(database, name.bytes(), value));
         }

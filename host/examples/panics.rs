@@ -209,6 +209,12 @@ impl DataType for Values {
         Some(Box::new(Value(bytes.to_vec())))
     }
 
+    fn coming(_: Lock, _: &Value, database: i32, name: &[u8]) -> bool {
+        here("coming");
+        log(Level::Notice, &format!("{} comes to database {database}", name.escape_ascii()));
+        true
+    }
+
     fn save(_: Lock, value: &Value, into: &mut Save) {
         here("rdb_save");
         into.bytes(&value.0);
@@ -224,8 +230,9 @@ impl DataType for Values {
         Some(Box::new(Value(value.0.clone())))
     }
 
-    fn unlinked(_: Lock, _: &mut Value, _: &[u8]) {
+    fn unlinked(_: Lock, _: &mut Value, name: &[u8]) {
         here("unlink");
+        log(Level::Notice, &format!("{} is unlinked", name.escape_ascii()));
     }
 
     fn defrag(_: Lock, value: &mut Value, mover: &mut Mover) {

@@ -4,6 +4,8 @@ use crate::after;
 use crate::api::{accepted, api, is_redis_7, Refused, OK};
 use crate::context::Ctx;
 use crate::guard;
+use crate::key::arrival;
+use crate::key::stream::says_keys;
 use crate::strings::{Name, Text};
 use redis_module::raw;
 use std::ffi::{c_char, c_int, c_void, CStr};
@@ -11,7 +13,8 @@ use std::ffi::{c_char, c_int, c_void, CStr};
 /// Something has happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyEvent<'a> {
-    /// It was brought by an RDB that is loaded.
+    /// 6.2: it was brought by an RDB that is loaded. Later servers say it
+    /// [with the value](crate::key::data_type::DataType::coming).
     Loaded,
     /// It was evicted, and is gone.
     Evicted,
@@ -84,9 +87,10 @@ pub(crate) unsafe fn subscribe<L: Listener>(ctx: *mut raw::RedisModuleCtx) -> Re
     }
     let told = events.iter().try_for_each(|&(id, callback)| to(id, callback));
     // A subscription to keys can't be taken back, so that it is the last.
-    let classes = raw::REDISMODULE_NOTIFY_GENERIC
-        | raw::REDISMODULE_NOTIFY_LOADED
-        | raw::REDISMODULE_NOTIFY_EVICTED;
+    let mut classes = raw::REDISMODULE_NOTIFY_GENERIC | raw::REDISMODULE_NOTIFY_EVICTED;
+    if !says_keys() {
+        classes |= raw::REDISMODULE_NOTIFY_LOADED;
+    }
     let callback: raw::RedisModuleNotificationFunc = Some(on_key::<L>);
     let all = told.and_then(|()| {
         // SAFETY: as above.
@@ -161,6 +165,7 @@ unsafe extern "C" fn on_flush<L: Listener>(
     data: *mut c_void,
 ) {
     guard::run("flush event", (), || {
+        arrival::forget();
         if subevent == raw::REDISMODULE_SUBEVENT_FLUSHDB_START && !data.is_null() {
             // SAFETY: the server's context, and what it hands over with this event.
             unsafe {
@@ -224,6 +229,7 @@ unsafe extern "C" fn on_loading<L: Listener>(
     _: *mut c_void,
 ) {
     guard::run("loading event", (), || {
+        arrival::forget();
         let event = match subevent {
             raw::REDISMODULE_SUBEVENT_LOADING_ENDED => ServerEvent::LoadingEnded,
             raw::REDISMODULE_SUBEVENT_LOADING_FAILED => ServerEvent::LoadingFailed,

@@ -255,6 +255,10 @@ impl<K: EntryKind> DataType for Entries<K> {
         load(lock, from, K::decoded)
     }
 
+    fn coming(lock: Lock, value: &K::Value, database: i32, name: &[u8]) -> bool {
+        state::load_entry(lock, database, name, K::any(value))
+    }
+
     fn save(lock: Lock, value: &K::Value, into: &mut Save) {
         into.bytes(&encode::<K>(lock, value));
     }

@@ -48,6 +48,10 @@ impl DataType for Usage {
         })
     }
 
+    fn coming(lock: Lock, value: &UsageValue, database: i32, name: &[u8]) -> bool {
+        state::load_counter(lock, database, name, value)
+    }
+
     fn save(lock: Lock, value: &UsageValue, into: &mut Save) {
         into.bytes(&encode(lock, value));
     }

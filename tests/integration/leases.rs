@@ -1034,6 +1034,34 @@ fn a_replica_follows_every_delivery() {
     assert_agree(&primary, &replica);
 }
 
+/// An AOF says RESTORE as a client did, behind what an RDB has loaded: what is leased of the counter stays apart.
+#[test]
+fn what_was_restored_is_restored_again_from_an_aof() {
+    for preamble in [true, false] {
+        let mut server = Server::builder().with_aof(preamble).start();
+        let mut c = server.client();
+        c.count("a", 3);
+        let batch = c.lease();
+        let dump = c.must("DUMP a");
+        server.rewrite_aof();
+        restore(&mut c, "b", &dump, false);
+        restore(&mut c, "b", &dump, true);
+        c.count("c", 1);
+        let dump = c.must("DUMP c");
+        restore(&mut c, "d", &dump, false);
+        let before = (server.digest(), figure(&mut c, "open_batches"));
+        assert_eq!(before.1, 2);
+        server.restart(Stop::Kill);
+        assert_nothing_was_refused(&server);
+        let mut c = server.client();
+        assert_eq!((server.digest(), figure(&mut c, "open_batches")), before);
+        assert_exact(&server);
+        assert_eq!((c.ack(&batch), figure(&mut c, "usage_leased")), (1, 3));
+        assert_eq!(c.flush_usage(), [("c".to_string(), 1), ("d".to_string(), 1)]);
+        assert_exact(&server);
+    }
+}
+
 #[test]
 fn a_lease_of_many_slots_arrives_at_a_replica_in_a_cluster() {
     let cluster = Cluster::start(1, 1);

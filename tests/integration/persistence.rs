@@ -206,16 +206,22 @@ fn the_dead_stay_dead_over_a_restart() {
         c.fill("b", &["t"]);
         c.must("RENAME a dead");
         c.must("COPY b twin");
-        assert_eq!(c.run("EXISTS dead twin"), int(2));
+        let dump = c.must("DUMP b");
+        for key in ["brought", "expired"] {
+            assert_eq!(c.cmd([b"RESTORE".as_slice(), key.as_bytes(), b"0", dump.bytes()]), ok());
+        }
+        c.must("PEXPIREAT expired 1");
+        assert_eq!(c.run("EXISTS dead twin brought"), int(3));
         if rewritten {
             server.rewrite_aof();
         }
         server.restart(Stop::Kill);
         c = server.client();
-        assert_eq!(c.codes(["b", "dead", "twin"]), ["VALID", "MISS", "MISS"]);
+        let codes = c.codes(["b", "dead", "twin", "brought"]);
+        assert_eq!(codes, ["VALID", "MISS", "MISS", "MISS"]);
         assert_exact(&server);
         reclaimed(&mut c);
-        assert_eq!(c.run("EXISTS dead twin"), int(0));
+        assert_eq!(c.run("EXISTS dead twin brought"), int(0));
         assert_eq!(c.code("b"), "VALID");
         assert_eq!(c.invalidate("t"), 1);
         assert_nothing_was_refused(&server);

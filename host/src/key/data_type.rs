@@ -33,6 +33,14 @@ pub trait DataType: 'static {
     /// `None`.
     fn load(lock: Lock, from: &mut Load) -> Option<Box<Self::Value>>;
 
+    /// A value that [`DataType::load`] has read is going to stand under this key, of a database of this number; whether
+    /// that was noted. Then, where the server drops the value instead (it has expired), it is
+    /// [`unlinked`](DataType::unlinked). Not told by 6.2, which has [an event](crate::events::KeyEvent::Loaded) for it, nor of
+    /// a value without a key. RESTORE says the same before its event.
+    fn coming(_lock: Lock, _value: &Self::Value, _database: i32, _name: &[u8]) -> bool {
+        false
+    }
+
     /// Writes what [`DataType::load`] reads. May run in a child process. A panic has the server give up the file
     /// that it writes, so that the one before stays; what DUMP then replies no RESTORE takes.
     fn save(lock: Lock, value: &Self::Value, into: &mut Save);

@@ -1,5 +1,6 @@
 //! The handle of a data type: how the server is told of its methods, and how its values are told from others.
 
+use super::arrival;
 use super::data_type::DataType;
 use super::stream::{Digest, Load, Rewrite, Save};
 use super::thin::Thin;
@@ -101,7 +102,15 @@ unsafe extern "C" fn rdb_load<T: DataType>(
         }
         // SAFETY: see above.
         let (lock, mut from) = unsafe { (Lock::held(), Load::new(io)) };
-        T::load(lock, &mut from).map_or(null_mut(), Thin::into_raw)
+        let Some(value) = T::load(lock, &mut from) else { return null_mut() };
+        let key = from.key().map(|(database, name)| (database, name.bytes()));
+        let Some((database, name)) = key else { return value.into_raw() };
+        let is_noted = T::coming(lock, &value, database, name);
+        let value = value.into_raw();
+        if is_noted {
+            arrival::note(lock, value, name);
+        }
+        value
     })
 }
 
@@ -187,6 +196,13 @@ unsafe extern "C" fn defrag<T: DataType>(
 
 /// May run on another thread: no lock.
 pub(super) unsafe extern "C" fn free<T: DataType>(value: *mut c_void) {
+    guard::run("free", (), || {
+        if arrival::end(value) {
+            // SAFETY: see above. No key has the value, which was loaded on this thread, by whoever holds the lock.
+            let (lock, value) = unsafe { (Lock::held(), &mut *T::Value::find(value)) };
+            T::unlinked(lock, value, &arrival::name(lock));
+        }
+    });
     // SAFETY: see above; the key that had the value is gone, and a T::Value can be sent.
     guard::run("free", (), || drop(unsafe { T::Value::from_raw(value) }));
 }
@@ -196,6 +212,7 @@ pub(super) unsafe extern "C" fn unlink<T: DataType>(
     value: *const c_void,
 ) {
     guard::run("unlink", (), || {
+        arrival::end(value);
         // SAFETY: see above. The value is mutable: the key that had it is going, and whoever looked at it
         // had to let go of the context before anything could take the key away.
         let (lock, value, name) =

@@ -1,6 +1,7 @@
 //! What a value is written into and read from: an RDB, an AOF, the sum of DEBUG DIGEST.
 
 use crate::api::api;
+use crate::strings::Name;
 use redis_module::raw;
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -27,6 +28,25 @@ impl Load<'_> {
             let start = api!(RedisModule_LoadStringBuffer(self.raw, &mut len));
             let loaded = Loaded { start: NonNull::new(start)?, len };
             (api!(RedisModule_IsIOError(self.raw)) == 0).then_some(loaded)
+        }
+    }
+}
+
+/// Whether the server says of a value that it has read which key gets it.
+pub(crate) fn says_keys() -> bool {
+    // SAFETY: a read of the table.
+    unsafe { { raw::RedisModule_GetDbIdFromIO }.is_some() }
+}
+
+impl<'a> Load<'a> {
+    /// The number of the database and the name of the key that gets the value; `None` where there is none, or the
+    /// server does not [say](says_keys).
+    pub(super) fn key(&self) -> Option<(i32, Name<'a>)> {
+        // SAFETY: a read of the table; the stream is valid, and so is the name while the callback runs.
+        unsafe {
+            let database = { raw::RedisModule_GetDbIdFromIO }?(self.raw);
+            let name = Name::new(api!(RedisModule_GetKeyNameFromIO(self.raw)).cast_mut())?;
+            (database >= 0).then_some((database, name))
         }
     }
 }
