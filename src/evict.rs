@@ -133,7 +133,7 @@ impl Job for Eviction {
     type Outcome = ();
 
     fn budget(&self) -> Duration {
-        Duration::from_micros(settings::RECLAIM_BUDGET_US.get().unsigned_abs())
+        settings::slice_budget()
     }
 
     fn is_the_same(&self, other: &Self) -> bool {

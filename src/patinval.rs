@@ -7,6 +7,7 @@
 
 use crate::invalidation;
 use crate::keyspace::{self, Removed};
+use crate::settings;
 use crate::state;
 use crate::stream::gone;
 use apikey_engine::cache::glob::Pattern;
@@ -19,9 +20,6 @@ use host::job::{Job, Jobs, Step};
 use host::server::avoids_replica_traffic;
 use host::{now, Ctx, Lock, Name, Reply, Text};
 use std::time::{Duration, Instant};
-
-/// How long a slice may take.
-const SLICE: Duration = Duration::from_micros(500);
 
 /// How long the job waits while replicas are to be left alone.
 const WAIT_MS: i64 = 100;
@@ -138,7 +136,7 @@ impl Job for Walk {
     type Outcome = usize;
 
     fn budget(&self) -> Duration {
-        SLICE
+        settings::slice_budget()
     }
 
     /// Each client is told of the entries that it has killed.

@@ -51,7 +51,7 @@ impl Job for Reclaim {
     type Outcome = ();
 
     fn budget(&self) -> Duration {
-        Duration::from_micros(settings::RECLAIM_BUDGET_US.get().unsigned_abs())
+        settings::slice_budget()
     }
 
     fn is_the_same(&self, _: &Self) -> bool {

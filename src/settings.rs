@@ -12,6 +12,7 @@ use apikey_engine::record::values::NaiveTimes;
 use host::settings::{Number, Parsed, Setting, Switch};
 use host::Lock;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Names, separated by commas. Spaces are taken as well, but CONFIG REWRITE does not quote what it writes
 /// back as arguments of the module.
@@ -252,6 +253,11 @@ pub fn with_record_limits<T>(lock: Lock, body: impl FnOnce(&Limits) -> T) -> T {
         tag_fields: &TAG_FIELDS.get(lock),
         naive_times: *NAIVE_TIMES.get(lock),
     })
+}
+
+/// How long a slice of what is done in the background may take.
+pub fn slice_budget() -> Duration {
+    Duration::from_micros(RECLAIM_BUDGET_US.get().unsigned_abs())
 }
 
 /// How long requests are known by their ids.

@@ -2,6 +2,7 @@
 
 use super::calls::*;
 use crate::harness::server::{kind, Kind};
+use crate::harness::streams::Tap;
 use crate::harness::*;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,24 @@ fn of_a_hundred_thousand_keys_those_are_killed_that_fit_while_others_are_answere
     assert_eq!(c.must("CACHE.PATINVAL *"), int(2 * (MANY as i64 / 10) + 200));
     assert_eq!(c.must("DBSIZE"), int(2));
     assert_exact(&server);
+}
+
+/// Each slice is told by itself.
+#[test]
+fn its_slices_are_as_long_as_the_setting_says() {
+    let [short, long] = ["10", "100000"].map(|budget| {
+        let server = Server::builder().setting("reclaim-budget-us", budget).start();
+        let mut c = server.client();
+        store_many(&mut c, "a:", 1_000, "r v");
+        let mut stream = Tap::replication(server.port);
+        stream.clear();
+        assert_eq!(c.must("CACHE.PATINVAL a:*"), int(1_000));
+        c.must("PUBLISH end of-it-all");
+        stream.until(b"of-it-all");
+        stream.text().matches("apikey.gone").count()
+    });
+    // Of sixteen places at least, and of all names that a word may hold.
+    assert!(short >= 20 && long <= 5, "{short} and {long} slices");
 }
 
 #[test]
