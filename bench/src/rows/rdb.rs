@@ -28,7 +28,7 @@ pub const ROW: Row = Row {
 };
 
 const SIZE_GOAL: f64 = 0.75;
-const LOAD_GOAL: f64 = 0.5;
+const LOAD_GOAL: f64 = 0.75;
 /// Entries that are read after each load.
 const SAMPLE: u64 = 1_000;
 
