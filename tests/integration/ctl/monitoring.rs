@@ -172,9 +172,9 @@ impl Prometheus {
             .map(|line| if line.trim().starts_with("for: ") { "        for: 0s" } else { line })
             .collect();
         let hurried = hurried.join("\n").replace("_lease_seconds > 900", "_lease_seconds > 0.1");
-        let hurried = hurried.replace("[5m]) > 0.01\n", "[5m]) > 0.001\n");
+        let hurried = hurried.replace("[5m]) > 0.01\n", "[5m]) > 0.0003\n");
         let are_there =
-            ["_lease_seconds > 0.1\n", "[5m]) > 0.001\n"].map(|bound| hurried.contains(bound));
+            ["_lease_seconds > 0.1\n", "[5m]) > 0.0003\n"].map(|bound| hurried.contains(bound));
         assert!(are_there == [true; 2] && config.contains("500ms"), "the files are as they were");
         fs::write(dir.path().join("prometheus.yml"), config).expect("configuration");
         fs::write(dir.path().join("alerts.yml"), hurried).expect("rules");
