@@ -2,7 +2,7 @@
 //!
 //! It puts values under keys and takes them away, and keeps the index in step. A value leaves the
 //! index in its `unlinked` method ([`crate::types`]), whoever removes its key; it enters where this
-//! file stores it, as it is loaded (its `coming` method), and on the server's word that it has come by itself
+//! file stores it, when it was loaded (its `loaded` method), and on the server's word that it has come by itself
 //! ([`arrived`]).
 
 use crate::migrations;
@@ -379,14 +379,8 @@ pub fn arrived(ctx: &mut Ctx, name: Name, coming: Coming) {
     let key = ctx.look(name);
     let database = key.database();
     let slot = slot(&key);
-    let Some(link) = slot.link() else { return };
-    // A RESTORE of an AOF can't be told from a load before it says so.
-    let was_loaded = coming == Coming::Restored && link.is_set() && state::is_loading(lock);
-    if link.is_set() && !was_loaded {
+    if slot.link().is_none_or(Link::is_set) {
         return;
-    }
-    if let Some(any) = slot.entry().filter(|_| was_loaded) {
-        state::with(lock, |state| state.remove_entry(name.bytes(), any));
     }
     match (slot.entry(), slot, coming) {
         (Some(any), _, Coming::Loaded) => {
@@ -403,16 +397,10 @@ pub fn arrived(ctx: &mut Ctx, name: Name, coming: Coming) {
             drop(key);
             let mut key = ctx.open_mut(name);
             if let Ok(Some(value)) = key.get_mut(&USAGE) {
-                state::with(lock, |state| {
-                    if was_loaded {
-                        state.remove_counter(name.bytes(), value);
-                    }
-                    value.set_leases(value.leases().apart());
-                    state.add_counter(database, name.bytes(), value);
-                });
+                value.set_leases(value.leases().apart());
+                state::with(lock, |state| state.add_counter(database, name.bytes(), value));
             }
         }
-        (None, ..) if was_loaded => {}
         (None, Slot::Usage(value), Coming::FromHere | Coming::Restored) => {
             state::with(lock, |state| state.add_counter(database, name.bytes(), value));
         }

@@ -141,12 +141,9 @@ pub fn comes_dead(lock: Lock) -> bool {
     unsettled(lock, |state| state.trust.distrusts_what_comes())
 }
 
-/// An entry comes to a name. Where it is loaded, it enters the index; returns whether it is.
-pub fn load_entry(lock: Lock, number: i32, name: &[u8], any: AnyEntry) -> bool {
+/// An entry of a key was loaded.
+pub fn load_entry(lock: Lock, number: i32, name: &[u8], any: AnyEntry) {
     unsettled(lock, |state| {
-        if !state.trust.is_loading() {
-            return false;
-        }
         if state.trust.distrusts_what_comes() {
             any.life.stamp_dead();
         }
@@ -157,19 +154,12 @@ pub fn load_entry(lock: Lock, number: i32, name: &[u8], any: AnyEntry) -> bool {
         state.enter(number, any, |database, entry, dead, of| {
             database.load_entry(name, entry, dead, of)
         });
-        true
-    })
+    });
 }
 
-/// The same of a counter.
-pub fn load_counter(lock: Lock, number: i32, name: &[u8], value: &UsageValue) -> bool {
-    unsettled(lock, |state| {
-        let is_loaded = state.trust.is_loading();
-        if is_loaded {
-            state.add_counter(number, name, value);
-        }
-        is_loaded
-    })
+/// A counter was loaded.
+pub fn load_counter(lock: Lock, number: i32, name: &[u8], value: &UsageValue) {
+    unsettled(lock, |state| state.add_counter(number, name, value));
 }
 
 /// Whether there may be work for [`crate::reclaim`], which takes care of it, and whether others have to be told

@@ -209,10 +209,9 @@ impl DataType for Values {
         Some(Box::new(Value(bytes.to_vec())))
     }
 
-    fn coming(_: Lock, _: &Value, database: i32, name: &[u8]) -> bool {
-        here("coming");
-        log(Level::Notice, &format!("{} comes to database {database}", name.escape_ascii()));
-        true
+    fn loaded(_: Lock, _: &Value, database: i32, name: &[u8]) {
+        here("loaded");
+        log(Level::Notice, &format!("{} is loaded into database {database}", name.escape_ascii()));
     }
 
     fn save(_: Lock, value: &Value, into: &mut Save) {

@@ -4,6 +4,7 @@
 //! that nobody is looking at a value meanwhile; what only asks does not.
 
 use crate::api::{accepted, api};
+use crate::arrival;
 use crate::lock::Lock;
 use redis_module::raw;
 use std::borrow::Cow;
@@ -67,13 +68,24 @@ impl<'a> Ctx<'a> {
     /// `raw` is the server's argument to the running callback, for `'a`, which holds the server's lock; and
     /// the only context that is made of it.
     pub(crate) unsafe fn new(raw: *mut raw::RedisModuleCtx) -> Self {
-        Self { raw, of: Of::Nobody, home: None, scope: PhantomData }
+        // SAFETY: as the caller says.
+        unsafe { Self::of(raw, Of::Nobody) }
     }
 
     /// # Safety
     /// As for `new`; and the callback is a command's.
     pub(crate) unsafe fn of_command(raw: *mut raw::RedisModuleCtx) -> Self {
-        Self { raw, of: Of::Command, home: None, scope: PhantomData }
+        // SAFETY: as the caller says.
+        unsafe { Self::of(raw, Of::Command) }
+    }
+
+    /// # Safety
+    /// As for `new`.
+    unsafe fn of(raw: *mut raw::RedisModuleCtx, of: Of) -> Self {
+        let ctx = Self { raw, of, home: None, scope: PhantomData };
+        // Before anything of the module's runs.
+        arrival::tell(ctx.lock());
+        ctx
     }
 
     /// Whether a command of a client's runs in it.

@@ -2,9 +2,9 @@
 
 use crate::after;
 use crate::api::{accepted, api, is_redis_7, Refused, OK};
+use crate::arrival;
 use crate::context::Ctx;
 use crate::guard;
-use crate::key::arrival;
 use crate::key::stream::says_keys;
 use crate::strings::{Name, Text};
 use redis_module::raw;
@@ -14,7 +14,7 @@ use std::ffi::{c_char, c_int, c_void, CStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyEvent<'a> {
     /// 6.2: it was brought by an RDB that is loaded. Later servers say it
-    /// [with the value](crate::key::data_type::DataType::coming).
+    /// [with the value](crate::key::data_type::DataType::loaded).
     Loaded,
     /// It was evicted, and is gone.
     Evicted,
@@ -118,8 +118,7 @@ unsafe extern "C" fn on_key<L: Listener>(
 ) -> c_int {
     guard::run("keyspace event", (), || {
         // SAFETY: the server's arguments, valid for this call.
-        let (mut ctx, name, event) =
-            unsafe { (Ctx::new(ctx), Name::new(key), CStr::from_ptr(event).to_bytes()) };
+        let (name, event) = unsafe { (Name::new(key), CStr::from_ptr(event).to_bytes()) };
         let event = match class.unsigned_abs() {
             LOADED => KeyEvent::Loaded,
             EVICTED => KeyEvent::Evicted,
@@ -131,6 +130,11 @@ unsafe extern "C" fn on_key<L: Listener>(
                 other => KeyEvent::Generic(other),
             },
         };
+        if event == KeyEvent::Restored {
+            arrival::forget();
+        }
+        // SAFETY: as above.
+        let mut ctx = unsafe { Ctx::new(ctx) };
         match name {
             // The server has this name on its stack, where it can't be retained: opening a key by it is an
             // assertion failure.
@@ -165,13 +169,13 @@ unsafe extern "C" fn on_flush<L: Listener>(
     data: *mut c_void,
 ) {
     guard::run("flush event", (), || {
-        arrival::forget();
         if subevent == raw::REDISMODULE_SUBEVENT_FLUSHDB_START && !data.is_null() {
             // SAFETY: the server's context, and what it hands over with this event.
             unsafe {
                 let number = (*data.cast::<raw::RedisModuleFlushInfo>()).dbnum;
                 tell::<L>(ctx, Some(ServerEvent::Flush((number >= 0).then_some(number))));
             }
+            arrival::forget();
         }
     });
 }
@@ -229,14 +233,15 @@ unsafe extern "C" fn on_loading<L: Listener>(
     _: *mut c_void,
 ) {
     guard::run("loading event", (), || {
-        arrival::forget();
         let event = match subevent {
             raw::REDISMODULE_SUBEVENT_LOADING_ENDED => ServerEvent::LoadingEnded,
             raw::REDISMODULE_SUBEVENT_LOADING_FAILED => ServerEvent::LoadingFailed,
             _ => ServerEvent::LoadingBegan,
         };
+        arrival::set_loading(event == ServerEvent::LoadingBegan);
         // SAFETY: the server's context.
         unsafe { tell::<L>(ctx, Some(event)) };
+        arrival::forget();
     });
 }
 

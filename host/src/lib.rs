@@ -149,6 +149,7 @@ pub mod slots;
 
 mod after;
 mod api;
+mod arrival;
 mod call;
 mod context;
 mod error;

@@ -255,8 +255,8 @@ impl<K: EntryKind> DataType for Entries<K> {
         load(lock, from, K::decoded)
     }
 
-    fn coming(lock: Lock, value: &K::Value, database: i32, name: &[u8]) -> bool {
-        state::load_entry(lock, database, name, K::any(value))
+    fn loaded(lock: Lock, value: &K::Value, database: i32, name: &[u8]) {
+        state::load_entry(lock, database, name, K::any(value));
     }
 
     fn save(lock: Lock, value: &K::Value, into: &mut Save) {

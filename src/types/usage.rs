@@ -48,8 +48,8 @@ impl DataType for Usage {
         })
     }
 
-    fn coming(lock: Lock, value: &UsageValue, database: i32, name: &[u8]) -> bool {
-        state::load_counter(lock, database, name, value)
+    fn loaded(lock: Lock, value: &UsageValue, database: i32, name: &[u8]) {
+        state::load_counter(lock, database, name, value);
     }
 
     fn save(lock: Lock, value: &UsageValue, into: &mut Save) {

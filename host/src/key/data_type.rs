@@ -33,13 +33,11 @@ pub trait DataType: 'static {
     /// `None`.
     fn load(lock: Lock, from: &mut Load) -> Option<Box<Self::Value>>;
 
-    /// A value that [`DataType::load`] has read is going to stand under this key, of a database of this number; whether
-    /// that was noted. Then, where the server drops the value instead (it has expired), it is
-    /// [`unlinked`](DataType::unlinked). Not told by 6.2, which has [an event](crate::events::KeyEvent::Loaded) for it, nor of
-    /// a value without a key. RESTORE says the same before its event.
-    fn coming(_lock: Lock, _value: &Self::Value, _database: i32, _name: &[u8]) -> bool {
-        false
-    }
+    /// A value that [`DataType::load`] has read, from an RDB that the server loads, stands under this key of a database of
+    /// this number. Told before anything of the module's runs that has a [`Ctx`](crate::Ctx); where the server drops the value
+    /// after all, which it can if it serves clients meanwhile, it is [`unlinked`](DataType::unlinked) then. 6.2 has
+    /// [an event](crate::events::KeyEvent::Loaded) for it instead.
+    fn loaded(_lock: Lock, _value: &Self::Value, _database: i32, _name: &[u8]) {}
 
     /// Writes what [`DataType::load`] reads. May run in a child process. A panic has the server give up the file
     /// that it writes, so that the one before stays; what DUMP then replies no RESTORE takes.
@@ -55,7 +53,8 @@ pub trait DataType: 'static {
     }
 
     /// The value's key, of this name, has gone (or holds another value): deleted, expired, evicted, renamed,
-    /// overwritten. Not told where whole databases are emptied or exchanged.
+    /// overwritten; or it will not come to the key of which [`loaded`](DataType::loaded) was told. Not told where whole
+    /// databases are emptied or exchanged.
     fn unlinked(_lock: Lock, _value: &mut Self::Value, _name: &[u8]) {}
 
     /// Hands what the value has allocated to [active defragmentation](crate::defrag); the value itself has been. All

@@ -1,10 +1,10 @@
 //! The handle of a data type: how the server is told of its methods, and how its values are told from others.
 
-use super::arrival;
 use super::data_type::DataType;
 use super::stream::{Digest, Load, Rewrite, Save};
 use super::thin::Thin;
 use crate::api::{api, Refused};
+use crate::arrival;
 use crate::defrag::Mover;
 use crate::guard;
 use crate::lock::Lock;
@@ -78,7 +78,7 @@ impl<T: DataType> Handle<T> {
 }
 
 // For all callbacks below: the server calls them with a stream, a digest, and names that are valid for the
-// call, under its lock (but for `free`), and with values that `into_raw` made of a T::Value, since the
+// call, under its lock (but for `free`, see there), and with values that `into_raw` made of a T::Value, since the
 // methods of T are registered for the handles of T alone, and only such a handle puts a value under a key.
 // No reference to a value outlives its callback; while one runs nobody else has any but where the server
 // itself reads (save, digest), which it does on the thread that holds the lock, or in a child. An open key that puts one
@@ -102,16 +102,25 @@ unsafe extern "C" fn rdb_load<T: DataType>(
         }
         // SAFETY: see above.
         let (lock, mut from) = unsafe { (Lock::held(), Load::new(io)) };
+        // The one before stands under its key, since it has not gone.
+        arrival::tell(lock);
         let Some(value) = T::load(lock, &mut from) else { return null_mut() };
-        let key = from.key().map(|(database, name)| (database, name.bytes()));
-        let Some((database, name)) = key else { return value.into_raw() };
-        let is_noted = T::coming(lock, &value, database, name);
         let value = value.into_raw();
-        if is_noted {
-            arrival::note(lock, value, name);
+        if let Some((database, name)) = from.key() {
+            // SAFETY: a value of T's; `free`, `unlink` and `defrag` say what becomes of it.
+            unsafe { arrival::note(lock, value, (database, name.bytes()), loaded::<T>) };
         }
         value
     })
+}
+
+/// See [`arrival::Tell`].
+unsafe fn loaded<T: DataType>(lock: Lock, value: *mut c_void, database: i32, name: &[u8]) {
+    guard::run("loaded", (), || {
+        // SAFETY: as the caller says; see above.
+        let value = unsafe { &*T::Value::find(value) };
+        T::loaded(lock, value, database, name);
+    });
 }
 
 unsafe extern "C" fn rdb_save<T: DataType>(io: *mut raw::RedisModuleIO, value: *mut c_void) {
@@ -185,6 +194,7 @@ unsafe extern "C" fn defrag<T: DataType>(
             let (lock, mut mover) = (Lock::held(), Mover::new(ctx));
             let layout = Layout::for_value(&*T::Value::find(*value));
             if let Some(now) = mover.moved((*value).cast(), layout) {
+                arrival::moved(*value, now.cast());
                 *value = now.cast();
             }
             T::defrag(lock, &mut *T::Value::find(*value), &mut mover);
@@ -194,7 +204,7 @@ unsafe extern "C" fn defrag<T: DataType>(
     0
 }
 
-/// May run on another thread: no lock.
+/// May run on another thread, without the lock; of the value that was loaded last it runs where that was loaded.
 pub(super) unsafe extern "C" fn free<T: DataType>(value: *mut c_void) {
     guard::run("free", (), || {
         if arrival::end(value) {
@@ -212,7 +222,7 @@ pub(super) unsafe extern "C" fn unlink<T: DataType>(
     value: *const c_void,
 ) {
     guard::run("unlink", (), || {
-        arrival::end(value);
+        arrival::left(value);
         // SAFETY: see above. The value is mutable: the key that had it is going, and whoever looked at it
         // had to let go of the context before anything could take the key away.
         let (lock, value, name) =

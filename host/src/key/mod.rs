@@ -4,7 +4,6 @@
 //! borrow of the call's context: while a value is looked at nothing can be called that might take it away,
 //! since whatever could (opening another key, a command, a notification) wants the context for itself.
 
-pub(crate) mod arrival;
 pub mod data_type;
 pub mod handle;
 pub mod open;

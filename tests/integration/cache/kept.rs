@@ -173,3 +173,29 @@ fn a_replica_agrees_and_a_promoted_one_is_trusted_or_not() {
         }
     }
 }
+
+/// A region is there from its first entry on: what expired meanwhile, or was restored, is none.
+#[test]
+fn of_a_value_that_does_not_come_back_there_is_no_region() {
+    for aof in [false, true] {
+        let builder = Server::builder().setting("trust-loaded", "yes");
+        let mut server = if aof { builder.with_aof(true).start() } else { builder.start() };
+        let mut c = server.client();
+        set(&mut c, "x r v");
+        let dump = c.must("DUMP x");
+        c.must("FLUSHALL");
+        if aof {
+            assert_eq!(c.cmd([b"RESTORE".as_slice(), b"y", b"0", dump.bytes()]), ok());
+        } else {
+            set(&mut c, "x r v PX 1");
+            c.must("DEBUG SET-ACTIVE-EXPIRE 0");
+        }
+        let how = if aof { Stop::Kill } else { Stop::Save };
+        server.stop(how);
+        server.start_again();
+        let mut c = server.client();
+        assert_eq!(c.must("APIKEY.HEALTH").get("regions"), &int(0));
+        assert_eq!(c.must("CACHE.STATS"), array([]));
+        assert_exact(&server);
+    }
+}

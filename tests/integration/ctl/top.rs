@@ -228,7 +228,9 @@ fn signals_leave_the_terminal_as_it_was() {
         let signal = if kill == "TERM" { libc::SIGTERM } else { libc::SIGHUP };
         // SAFETY: a signal to a process that a test's own shell waits for.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-        terminal.eventually("the prompt is back", |screen| !screen.contains("LOOKUP/s"));
+        terminal.eventually("the prompt is back", |screen| {
+            !screen.contains("LOOKUP/s") && screen.trim_end().ends_with("\n$")
+        });
         terminal.line("echo status=$?");
         let expected = format!("\nstatus={status}\n");
         terminal.eventually(kill, |screen| {
