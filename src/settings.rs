@@ -255,7 +255,7 @@ pub fn with_record_limits<T>(lock: Lock, body: impl FnOnce(&Limits) -> T) -> T {
     })
 }
 
-/// How long a slice of what is done in the background may take.
+/// How long a slice of reclaim, of an eviction, of PATINVAL may take.
 pub fn slice_budget() -> Duration {
     Duration::from_micros(RECLAIM_BUDGET_US.get().unsigned_abs())
 }
