@@ -3,7 +3,7 @@ use super::page::Page;
 use crate::harness::*;
 
 /// Some 100 ms of a script, and more on a machine that is busy.
-const SLOW: &str = "local n = 0 for i = 1, 4000000 do n = n + i end return 1";
+const SLOW: &str = "local n = 0 for i = 1, 12000000 do n = n + i end return 1";
 
 #[test]
 fn who_holds_the_server_is_found_and_shut_out() {
