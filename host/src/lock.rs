@@ -2,7 +2,8 @@
 //!
 //! The server calls a module on one thread at a time: its main thread, or that of another module that has
 //! locked it to run commands. All callbacks hold that lock but one: what drops a value may run on a thread
-//! of the server's own (but for a value that was only just [loaded](crate::key::data_type::DataType::loaded)). So a callback that holds the lock is handed a [`Lock`], which can't leave it, and
+//! of the server's own (but for a value that was only just [loaded](crate::key::data_type::DataType::loaded)).
+//! So a callback that holds the lock is handed a [`Lock`], which can't leave it, and
 //! what belongs to the lock's holder ([`Locked`]) is only reached by showing one. What drops a value has
 //! none, and so can't reach more than its value.
 
