@@ -106,6 +106,11 @@ class Production(Deployed):
         # Where something is wrong, or a node away, it tells of the others all the same.
         return json.loads(exporter.run("apikeyctl", *words, "--json", may_end=(0, 1, 2), **who))
 
+    def is_written(self, service):
+        """Redis does not end while it writes the first AOF behind a full resync."""
+        told = self.cli(service, "INFO", "persistence", user="monitoring")
+        return {"aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"} <= set(told)
+
     def roles(self):
         return {node["address"]: node["role"] for node in self.ctl("nodes")["nodes"]}
 
@@ -193,6 +198,7 @@ class Production(Deployed):
 
         # Each starts again by the configuration that Sentinels have had it rewrite.
         for name in servers:
+            until(f"{name} has its AOF", lambda service=deployment[name]: self.is_written(service))
             self.assertEqual(deployment[name].stop(), 0)
             deployment[name].start()
             until(f"{name} is healthy again", deployment[name].healthy)
